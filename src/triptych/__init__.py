@@ -1,0 +1,1 @@
+"""Triptych: three studies of learning without labels, in one reproducible pipeline."""
