@@ -1,0 +1,69 @@
+"""Layers that the diffusion networks share."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoids of a time (Ho et al. 2020, arXiv:2006.11239, appendix B), then two linear layers with SiLU.
+
+    Times count in thousandths of the noising process: t in 1 to 1000 for a DDPM. They may be fractions.
+
+    Args:
+        sinusoids: number of sines and cosines together; even.
+        size: size of the embedding.
+    """
+
+    SLOWEST = 10_000.0
+
+    def __init__(self, sinusoids: int, size: int) -> None:
+        super().__init__()
+        if sinusoids % 2:
+            raise ValueError(f"sines and cosines come in pairs, got {sinusoids}")
+        self.half = sinusoids // 2
+        self.first = nn.Linear(sinusoids, size)
+        self.second = nn.Linear(size, size)
+
+    def forward(self, times: Tensor) -> Tensor:
+        """(B,) -> (B, size)."""
+        step = math.log(self.SLOWEST) / max(1, self.half - 1)
+        frequencies = torch.exp(torch.arange(self.half, device=times.device, dtype=torch.float32) * -step)
+        phases = times.float()[:, None] * frequencies
+        waves = torch.cat([phases.sin(), phases.cos()], dim=1)
+        return self.second(functional.silu(self.first(waves)))
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention over all positions, with its norm before and a shortcut around it.
+
+    Args:
+        channels: in and out.
+        heads: number of heads.
+        head_size: channels of a head.
+        groups: of the norm.
+    """
+
+    def __init__(self, channels: int, heads: int, head_size: int, groups: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(groups, channels)
+        self.qkv = nn.Conv2d(channels, 3 * heads * head_size, 1, bias=False)
+        self.out = nn.Conv2d(heads * head_size, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> the same shape."""
+        height, width = x.shape[2:]
+        # Channels last makes this a view: (B, positions, 3, heads, head size).
+        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (3, self.heads, -1))
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        mixed = mixed.transpose(1, 2).flatten(2).unflatten(1, (height, width)).permute(0, 3, 1, 2)
+        return x + self.out(mixed)
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Nearest-neighbour upsampling by 2, (B, C, H, W) -> (B, C, 2H, 2W)."""
+    return functional.interpolate(x, scale_factor=2.0, mode="nearest")

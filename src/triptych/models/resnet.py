@@ -1,0 +1,55 @@
+"""A small pre-softmax ResNet (He et al. 2016, arXiv:1512.03385) for 32-pixel images."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch norm, and a shortcut that is projected where the shape changes."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(after)
+        self.second = nn.Conv2d(after, after, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(after)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or before != after:
+            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), nn.BatchNorm2d(after))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, before, H, W) -> (B, after, H/stride, W/stride)."""
+        hidden = functional.relu(self.first_norm(self.first(x)))
+        return functional.relu(self.second_norm(self.second(hidden)) + self.shortcut(x))
+
+
+class SmallResNet(nn.Module):
+    """A stem, then levels of basic blocks whose width doubles and whose resolution halves, then global mean pooling.
+
+    Args:
+        in_channels: channels of the images.
+        width: channels of the first level.
+        blocks: number of blocks in each level.
+        stem_stride: 2 halves the resolution at once (fast), 1 keeps it.
+    """
+
+    def __init__(self, in_channels: int, width: int, blocks: list[int], stem_stride: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, width, 3, stride=stem_stride, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+        )
+        levels: list[nn.Module] = []
+        channels = width
+        for level, count in enumerate(blocks):
+            for block in range(count):
+                after = width * 2**level
+                levels.append(BasicBlock(channels, after, stride=2 if level and not block else 1))
+                channels = after
+        self.levels = nn.Sequential(*levels)
+        self.feature_size = channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [-1, 1] -> features (B, feature_size)."""
+        return self.levels(self.stem(images)).mean(dim=(2, 3))

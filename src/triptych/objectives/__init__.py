@@ -1,0 +1,1 @@
+"""One method a file: a loss of (batch, draw) with its named terms."""

@@ -1,0 +1,1 @@
+"""One loop for every method: device, precision, schedules, EMA, checkpoints, timing, processes."""

@@ -1,0 +1,355 @@
+"""The one training loop.
+
+Every method runs through `train`: resident uint8 data, randomness that is a function of (seed, step), mixed precision,
+schedules, weight averages, exact resume, and timing that counts training alone.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+from triptych.data.batches import Resident, epoch_order, to_float
+from triptych.errors import InputError
+from triptych.models.batch_norm import globalise
+from triptych.models.files import save_weights
+from triptych.objectives.objective import Batch, Objective
+from triptych.params.training import Training
+from triptych.randomness import Draw
+from triptych.training.checkpoint import Checkpoints
+from triptych.training.machine import Machine
+from triptych.training.optimisation import WeightAverage, build_optimiser, rate_factor, set_rates
+
+# How often the host looks at the device's numbers: for the bar, and to stop soon after a loss that is not finite.
+LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train, apart from the recipe: names, seed, and what happens at the ends of epochs.
+
+    Attributes:
+        stage: name of the stage, e.g. `vae`.
+        seed: the run's seed.
+        checkpoint_seconds: time between checkpoints.
+        compile: whether to compile the objective.
+        snapshot_epochs: epochs after which the (averaged) weights are kept.
+        evaluate: called with the (averaged) network and the epoch after each epoch of `evaluate_epochs`; its numbers
+            join that epoch's row, its time is counted apart.
+        evaluate_epochs: see above.
+    """
+
+    stage: str
+    seed: int
+    checkpoint_seconds: float
+    compile: bool = False
+    snapshot_epochs: tuple[int, ...] = ()
+    evaluate: Callable[[nn.Module, int], dict[str, float]] | None = None
+    evaluate_epochs: tuple[int, ...] = ()
+
+
+@dataclass
+class Progress:
+    """Where a run stands: all that a checkpoint holds beside tensors of weights."""
+
+    step: int = 0
+    history: list[dict] = field(default_factory=list)
+    epoch_seconds: list[float] = field(default_factory=list)
+    partial_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    checkpoint_seconds: float = 0.0
+    resumed: int = 0
+    started: str = ""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        network: the network to save: the weight average where there is one.
+        history: one row an epoch.
+        timing: the stage's timing metric.
+        epoch_seconds: training time of each epoch.
+    """
+
+    network: nn.Module
+    history: list[dict]
+    timing: dict
+    epoch_seconds: list[float]
+
+
+class Trainer:
+    """One run of one method. See `train`."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        data: Resident,
+        recipe: Training,
+        plan: Plan,
+        machine: Machine,
+        checkpoints: Checkpoints,
+    ) -> None:
+        self.recipe, self.plan, self.machine, self.data, self.checkpoints = recipe, plan, machine, data, checkpoints
+        if recipe.batch_size % machine.world:
+            raise InputError(f"batch size {recipe.batch_size} is not divisible by {machine.world} processes")
+        self.steps_per_epoch = len(data) // recipe.batch_size
+        if not self.steps_per_epoch:
+            raise InputError(f"{plan.stage}: {len(data)} images are fewer than one batch of {recipe.batch_size}")
+        self.steps = recipe.epochs * self.steps_per_epoch
+
+        self.objective = objective.to(machine.device, memory_format=torch.channels_last)
+        if machine.world > 1:
+            globalise(self.objective)
+        self.optimiser = build_optimiser(self.objective, recipe.optimiser)
+        halflife = recipe.ema_halflife_images
+        self.average = WeightAverage(self.objective.network, halflife) if halflife else None
+        self.forward: nn.Module = self.objective
+        if plan.compile:
+            self.forward = torch.compile(self.forward)
+        if machine.world > 1:
+            self.forward = DistributedDataParallel(self.forward, broadcast_buffers=False)
+        self.progress = Progress(started=datetime.now(UTC).isoformat(timespec="seconds"))
+        self._reset_sums()
+
+    @property
+    def network(self) -> nn.Module:
+        """What is evaluated and saved: the weight average where there is one."""
+        return self.average.network if self.average else self.objective.network
+
+    def run(self) -> Trained:
+        """Trains to the end, from the last checkpoint of this very run where there is one."""
+        self._resume()
+        with self._bar() as bar:
+            while self.progress.step < self.steps:
+                self._epoch(bar)
+        if not self._is_good():
+            # No later loss tells of a last step that broke the weights.
+            raise self._diverged("the weights are", self.steps - 1)
+        timing = self._timing()
+        return Trained(self.network.eval(), self.progress.history, timing, self.progress.epoch_seconds)
+
+    # One epoch, and one step -----------------------------------------------------------------------------------------
+
+    def _epoch(self, bar: tqdm) -> None:
+        epoch = self.progress.step // self.steps_per_epoch + 1
+        order = epoch_order(len(self.data), self.plan.seed, epoch, self.machine.device)
+        self.objective.train()
+        end = epoch * self.steps_per_epoch
+        clock = looked = saved = time.perf_counter()
+        while self.progress.step < end:
+            self._step(order)
+            now = time.perf_counter()
+            if now - looked >= LOOK_SECONDS or self.progress.step == end:
+                self._look(bar)
+                looked = now
+            if self._agree(now - saved >= self.plan.checkpoint_seconds) and self.progress.step < end:
+                self.machine.synchronise()
+                self.progress.partial_seconds += time.perf_counter() - clock
+                self._save()
+                clock = saved = time.perf_counter()
+        self.machine.synchronise()
+        self.progress.epoch_seconds.append(self.progress.partial_seconds + time.perf_counter() - clock)
+        self.progress.partial_seconds = 0.0
+        self._end_epoch(epoch)
+
+    def _step(self, order: Tensor) -> None:
+        step, size = self.progress.step, self.recipe.batch_size
+        share = size // self.machine.world
+        start = (step % self.steps_per_epoch) * size + self.machine.rank * share
+        rows = order[start : start + share]
+        batch = Batch(to_float(self.data.images[rows]), self.data.labels[rows])
+        alone = self.machine.world == 1
+        draw = Draw(
+            self.machine.device,
+            (self.plan.seed, "step", step),
+            row=0 if alone else self.machine.rank * share,
+            rows=0 if alone else size,
+        )
+        set_rates(self.optimiser, rate_factor(self.recipe.schedule, step, self.steps))
+        with self.machine.autocast():
+            loss, terms = self.forward(batch, draw)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.recipe.gradient_clip:
+            nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.gradient_clip)
+        self.optimiser.step()
+        self.progress.step += 1
+        self.objective.after_step(self.progress.step / self.steps)
+        if self.average:
+            self.average.update(self.objective.network, self.progress.step * size, size)
+        self._add_to_sums({"loss": loss.detach(), **terms}, step)
+
+    # Sums of the losses, on the device -------------------------------------------------------------------------------
+
+    def _reset_sums(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+        # The first step whose loss was not finite; kept on the device, so that no step waits for it.
+        self.bad_step = torch.full((), self.steps, dtype=torch.int64, device=self.machine.device)
+
+    def _add_to_sums(self, terms: dict[str, Tensor], step: int) -> None:
+        for name, value in terms.items():
+            self.sums[name] = self.sums[name] + value.double() if name in self.sums else value.double()
+        self.count += 1
+        bad = ~torch.isfinite(terms["loss"])
+        self.bad_step = torch.where(bad, self.bad_step.clamp(max=step), self.bad_step)
+
+    def _means(self) -> dict[str, float]:
+        values = torch.stack(list(self.sums.values())) / self.count
+        if self.machine.world > 1:
+            dist.all_reduce(values)
+            values /= self.machine.world
+        return dict(zip(self.sums, values.tolist(), strict=True))
+
+    def _look(self, bar: tqdm) -> None:
+        bad = int(self.bad_step)
+        if bad < self.steps:
+            raise self._diverged("the loss is", bad)
+        bar.set_postfix_str(f"loss {float(self.sums['loss']) / self.count:.4g}", refresh=False)
+        bar.update(self.progress.step * self.recipe.batch_size - bar.n)
+
+    def _diverged(self, what: str, step: int) -> InputError:
+        rate = self.recipe.optimiser.learning_rate * rate_factor(self.recipe.schedule, step, self.steps)
+        return InputError(
+            f"{self.plan.stage}: {what} not finite at step {step} of {self.steps} (learning rate {rate:.3g}); "
+            f"try a lower learning_rate, a longer warmup_steps or a gradient_clip; the last good checkpoint stays"
+        )
+
+    def _agree(self, mine: bool) -> bool:
+        """Rank 0's decision, on every process: clocks differ, and all must stop for a checkpoint together."""
+        if self.machine.world == 1:
+            return mine
+        flag = torch.tensor(float(mine), device=self.machine.device)
+        dist.broadcast(flag, src=0)
+        return bool(flag)
+
+    # Ends of epochs, checkpoints, results ----------------------------------------------------------------------------
+
+    def _end_epoch(self, epoch: int) -> None:
+        row = {"epoch": epoch, "images": self.progress.step * self.recipe.batch_size, **self._means()}
+        row["learning_rate"] = self.optimiser.param_groups[0]["lr"]
+        self._reset_sums()
+        clock = time.perf_counter()
+        if self.plan.evaluate and epoch in self.plan.evaluate_epochs:
+            row |= self.plan.evaluate(self.network.eval(), epoch)
+            self.progress.evaluation_seconds += time.perf_counter() - clock
+        self.progress.history.append(row)
+        if epoch in self.plan.snapshot_epochs and self.machine.leads:
+            save_weights(self.snapshot(epoch), self.network)
+        if self.progress.step < self.steps:
+            self._save()
+
+    def snapshot(self, epoch: int) -> Path:
+        """Where the weights after an epoch are kept until the stage has ended."""
+        return self.checkpoints.folder / "snapshots" / f"epoch_{epoch:04d}.safetensors"
+
+    def _state(self) -> dict:
+        return {
+            "objective": dict(self.objective.state_dict()),
+            "optimiser": self.optimiser.state_dict(),
+            "average": dict(self.average.network.state_dict()) if self.average else {},
+            "sums": self.sums,
+            "count": self.count,
+            "progress": vars(self.progress),
+        }
+
+    def _save(self) -> None:
+        clock = time.perf_counter()
+        if self._is_good():
+            self.checkpoints.save(self._state())
+        self.progress.checkpoint_seconds += time.perf_counter() - clock
+
+    def _is_good(self) -> bool:
+        """Whether every loss so far and every weight now is finite, on all processes."""
+        norms = torch.stack(torch._foreach_norm(list(self.objective.parameters())))
+        good = torch.isfinite(norms).all() & (self.bad_step == self.steps)
+        flag = good.double()
+        if self.machine.world > 1:
+            dist.all_reduce(flag, op=dist.ReduceOp.MIN)
+        return bool(flag)
+
+    def _resume(self) -> None:
+        state = self.checkpoints.load(self.machine.device)
+        if state is None:
+            return
+        self.objective.load_state_dict(state["objective"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for parameter, values in self.optimiser.state.items():
+            # Files hold contiguous tensors; fused kernels want the layout of the parameter.
+            for name, value in values.items():
+                if value.shape == parameter.shape:
+                    values[name] = torch.empty_like(parameter).copy_(value)
+        if self.average:
+            self.average.network.load_state_dict(state["average"])
+        self.sums, self.count = state["sums"], state["count"]
+        self.progress = Progress(**state["progress"])
+        self.progress.resumed += 1
+        if self.machine.leads:
+            print(f"{self.plan.stage}: resuming at step {self.progress.step} of {self.steps}", file=sys.stderr)
+
+    def _bar(self) -> tqdm:
+        total = self.steps * self.recipe.batch_size
+        started_at = self.progress.step * self.recipe.batch_size
+        quiet = not self.machine.leads
+        # A terminal is refreshed often; a log gets a line now and then.
+        every = 0.5 if sys.stderr.isatty() else 20.0
+        return tqdm(
+            total=total,
+            initial=started_at,
+            desc=self.plan.stage,
+            unit="img",
+            unit_scale=True,
+            disable=quiet,
+            mininterval=every,
+            dynamic_ncols=True,
+        )
+
+    def _timing(self) -> dict:
+        seconds = self.progress.epoch_seconds
+        images = self.steps_per_epoch * self.recipe.batch_size
+        return {
+            "seconds_per_epoch": sum(seconds) / len(seconds),
+            "seconds_total": sum(seconds),
+            "images_per_second": images * len(seconds) / sum(seconds),
+            "evaluation_seconds": self.progress.evaluation_seconds,
+            "checkpoint_seconds": self.progress.checkpoint_seconds,
+            "parameters": sum(p.numel() for p in self.objective.parameters() if p.requires_grad),
+            "resumed": self.progress.resumed,
+            "started": self.progress.started,
+            **self.machine.describe(),
+        }
+
+
+def train(
+    objective: Objective,
+    data: Resident,
+    recipe: Training,
+    plan: Plan,
+    machine: Machine,
+    checkpoints: Checkpoints,
+) -> Trained:
+    """Trains a method on a resident dataset, from its last checkpoint where there is one.
+
+    Args:
+        objective: the method; its initial weights must be a function of the seed.
+        data: the whole training split on the device.
+        recipe: epochs, batch size, optimiser, schedule, averaging.
+        plan: stage name, seed, and what happens at the ends of epochs.
+        machine: this process's place.
+        checkpoints: where this run's checkpoints lie.
+
+    Raises:
+        InputError: fewer images than a batch, a batch that the processes cannot share, or a loss or weights that
+            are not finite.
+    """
+    return Trainer(objective, data, recipe, plan, machine, checkpoints).run()
