@@ -1,0 +1,141 @@
+"""`triptych`: switching profiles, the results so far, and what this machine has.
+
+Only typer is imported before a command is known, so that help and completion answer at once.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from triptych.errors import InputError, one_line_errors
+
+
+class OneLineTyper(typer.Typer):
+    """A typer app whose errors, those of usage included, are one line on stderr and exit code 2."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Runs the command line and exits."""
+        with one_line_errors():
+            try:
+                code = super().__call__(*args, standalone_mode=False, **kwargs)
+            except typer.Abort:
+                raise KeyboardInterrupt from None
+            except typer.BadParameter.__mro__[1] as error:  # the class of every usage error
+                raise InputError(f"{' '.join(error.format_message().split())} (see triptych --help)") from None
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+SETTINGS = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
+app = OneLineTyper(add_completion=False, epilog="Example: triptych report", **SETTINGS)
+profile = typer.Typer(epilog="Example: triptych profile use smoke", **SETTINGS)
+app.add_typer(profile, name="profile")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
+
+
+def _help_if_alone(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.callback(invoke_without_command=True)
+def main(context: typer.Context) -> None:
+    """Three studies of learning without labels, in one reproducible pipeline."""
+    _help_if_alone(context)
+
+
+@profile.callback(invoke_without_command=True)
+def profile_main(context: typer.Context) -> None:
+    """List, switch or check the sets of numbers in params.yaml."""
+    _help_if_alone(context)
+
+
+@profile.command("list", epilog="Example: triptych profile list")
+def profile_list() -> None:
+    """The profiles, what each is for, and which one params.yaml holds."""
+    from triptych import profiles
+
+    names = profiles.names()
+    current = profiles.active() if profiles.PARAMS.exists() else None
+    width = max(map(len, names))
+    for name in names:
+        typer.echo(f"{'*' if name == current else ' '} {name:<{width}}  {profiles.purpose(name)}")
+    if current is None:
+        typer.echo("params.yaml holds numbers of its own")
+
+
+@profile.command("use", epilog="Example: triptych profile use smoke && dvc params diff")
+def profile_use(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A profile of `triptych profile list`.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite edits of params.yaml.")] = False,
+) -> None:
+    """Make params.yaml the profile NAME; a wrong profile leaves it as it was."""
+    from triptych import profiles
+    from triptych.params.base import read_yaml
+
+    tree = profiles.check(name)
+    if profiles.PARAMS.exists() and not force and profiles.active() is None:
+        raise InputError(
+            "params.yaml holds numbers of its own, in no profile: keep a copy if you want them, then add --force"
+        )
+    profiles.use(name)
+    changed = profiles.differences(read_yaml(profiles.FOLDER / f"{profiles.DEFAULT}.yaml"), tree)
+    count = f": {len(changed)} keys differ from {profiles.DEFAULT}; `dvc params diff` shows them" if changed else ""
+    typer.echo(f"params.yaml now holds profile {name}{count}")
+
+
+@profile.command("check", epilog="Example: triptych profile check profiles/smoke.yaml")
+def profile_check(
+    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="A params file, or an overlay in profiles/.")] = Path(
+        "params.yaml"
+    ),
+) -> None:
+    """Check a params file, or a profile, against the schema."""
+    from triptych import profiles
+    from triptych.params import schema
+
+    if path.parent.resolve() == profiles.FOLDER.resolve():
+        profiles.check(path.stem)
+    else:
+        schema.check(path)
+    typer.echo(f"{path}: valid")
+
+
+@app.command(epilog="Example: triptych report --json | jq .metrics")
+def report(as_json: AsJson = False) -> None:
+    """The results so far: numbers with intervals, verdicts, seconds by stage, and where the page is."""
+    from rich.console import Console
+
+    from triptych import terminal
+
+    found = terminal.results()
+    if as_json:
+        typer.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
+    else:
+        terminal.show(found, Console())
+
+
+@app.command(epilog="Example: triptych doctor --json")
+def doctor(as_json: AsJson = False) -> None:
+    """What this machine and checkout have: device, threads, versions, params.yaml and data."""
+    from triptych.diagnosis import diagnose
+
+    found = diagnose()
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for key in ("python", "platform", "cpus", "device", "threads", "free_disk_gib"):
+        typer.echo(f"{key.replace('_', ' '):<14} {found[key]}")
+    for name, number in found["versions"].items():
+        typer.echo(f"{name:<14} {number or 'not installed'}")
+    for name, there in found["tools"].items():
+        typer.echo(f"{name:<14} {'found' if there else 'not on PATH'}")
+    params = found["params"]
+    typer.echo(
+        f"{params['path']:<14} {params['problem'] or 'valid, profile: ' + (params['profile'] or 'none, own numbers')}"
+    )
+    for name, state in found["data"].items():
+        typer.echo(f"{'data ' + name:<14} {state}")

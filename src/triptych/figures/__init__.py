@@ -1,0 +1,1 @@
+"""Pictures from numbers: reads files, never models; computes no result."""

@@ -1,0 +1,276 @@
+"""plots/report.html: the whole report in one self-contained file."""
+
+import base64
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from triptych.errors import InputError
+from triptych.figures import measurements
+from triptych.figures.catalogue import FIGURES, REPORT_FIGURES, Figure, figure_path
+from triptych.figures.measurements import Source
+from triptych.files import write_text
+from triptych.params.base import read_yaml
+
+# The settings that a reader asks for first; all others stand in the file printed below them.
+SETTINGS: dict[str, str] = {
+    "seed": "seed",
+    "classifier.training.epochs": "judge: epochs",
+    "vae.network.latents": "VAE: latents",
+    "vae.likelihood_sigma": "VAE: σ of p(x|z)",
+    "vae.training.epochs": "VAE: epochs",
+    "vae.training.batch_size": "VAE: batch size",
+    "vae.training.optimiser.learning_rate": "VAE: learning rate",
+    "vae.evaluation.importance_samples": "VAE: importance samples K",
+    "ddpm.network.name": "DDPM: network",
+    "ddpm.process.parameterisation": "DDPM: what the network predicts",
+    "ddpm.process.schedule.name": "DDPM: noise schedule",
+    "ddpm.training.epochs": "DDPM: epochs",
+    "ddpm.training.batch_size": "DDPM: batch size",
+    "ddpm.training.optimiser.learning_rate": "DDPM: learning rate",
+    "ssl.shared.training.epochs": "SimSiam: epochs",
+    "ssl.shared.training.batch_size": "SimSiam: batch size",
+    "evaluation.bootstrap": "bootstrap resamples",
+}
+
+
+SMALL_PIXELS = 900
+
+
+@dataclass(frozen=True)
+class Study:
+    """A panel of the triptych: how the page introduces it, and where the report's wording is wrong."""
+
+    slug: str
+    short: str
+    title: str
+    question: str
+    corrections: tuple[str, ...] = ()
+
+
+STUDIES = (
+    Study(
+        "vae",
+        "VAE",
+        "Variational autoencoder",
+        "A network squeezes each image into a few Gaussian latents and rebuilds it from them: what do the latents "
+        "keep, and what do images drawn from the prior look like?",
+    ),
+    Study(
+        "ddpm",
+        "DDPM",
+        "Denoising diffusion",
+        "A network learns to undo noise, one small step at a time: do its samples beat the VAE's, and from how much "
+        "noise does an image come back?",
+    ),
+    Study(
+        "simsiam",
+        "SimSiam",
+        "SimSiam, its ablations and rivals",
+        "Two views of one image should be told alike, without negatives: what keeps every image from being told alike?",
+        (
+            "The loss is a negative cosine, so its floor is −1, not 1.",
+            "Stop-gradient acts on the target branch: the branch with the predictor is the one that learns.",
+            "SimSiam does not reconstruct its input; it only makes the embeddings of two views agree.",
+            "BYOL is not contrastive: it uses no negatives.",
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files that the page is made of. Those that do not exist yet are left out, and the page says what will come.
+
+    Attributes:
+        params: params.yaml.
+        data: metrics/data.json, the data cards.
+        grids: a picture of each dataset, by the card's name in that file.
+        sources: every part of the pipeline that is measured.
+        claims: metrics/claims.json.
+        figures: the folder of the figures.
+    """
+
+    params: Path
+    data: Path
+    grids: Mapping[str, Path]
+    sources: Sequence[Source]
+    claims: Path
+    figures: Path
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A PNG inside the page."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class _Shown:
+    figure: Figure
+    picture: _Picture
+
+    @property
+    def small(self) -> bool:
+        """Whether two fit side by side on a wide screen with their text still readable."""
+        return self.picture.width < SMALL_PIXELS
+
+
+@dataclass(frozen=True)
+class _Measured:
+    source: Source
+    rows: list[measurements.Row]
+    tables: dict[str, list[dict[str, str]]]
+    notes: list[tuple[str, str]]
+    timing: dict | None
+
+
+@dataclass
+class _Panel:
+    study: Study
+    measured: list[_Measured] = field(default_factory=list)
+    groups: list[tuple[str, list[_Shown]]] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
+
+
+def write(path: Path, inputs: Inputs) -> None:
+    """Writes the page.
+
+    Raises:
+        InputError: an input is damaged.
+    """
+    write_text(path, render(inputs))
+
+
+def render(inputs: Inputs) -> str:
+    """The page as HTML: pictures as data URIs, style inline, no script, nothing from the network.
+
+    Raises:
+        InputError: an input is damaged.
+    """
+    environment = Environment(
+        loader=PackageLoader("triptych.figures", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "written": measurements.written,
+        "interval": measurements.written_interval,
+        "duration": measurements.duration,
+        "ranges": _ranges,
+    }
+    params = read_yaml(inputs.params)
+    measured = [part for source in inputs.sources if (part := _measured(source)) is not None]
+    claims = measurements.read_claims(inputs.claims)
+    return environment.get_template("page.html.j2").render(
+        cards=_cards(inputs),
+        settings=_settings(params),
+        params_text=inputs.params.read_text(encoding="utf-8"),
+        level=_confidence(params),
+        judge=[part for part in measured if part.source.study == "classifier"],
+        timed=[part for part in measured if part.timing],
+        seconds=sum(part.timing.get("seconds_total", 0) for part in measured if part.timing),
+        machines=_machines(measured),
+        claims=claims,
+        counts=_counts(claims or []),
+        panels=[_panel(study, measured, inputs.figures) for study in STUDIES],
+    )
+
+
+def _measured(source: Source) -> _Measured | None:
+    metrics = measurements.read_metrics(source.metrics)
+    timing = measurements.read_metrics(source.timing)
+    if metrics is None and timing is None:
+        return None
+    metrics = metrics or {}
+    return _Measured(
+        source, measurements.rows(metrics), measurements.tables(metrics), measurements.notes(metrics), timing
+    )
+
+
+def _panel(study: Study, measured: Sequence[_Measured], folder: Path) -> _Panel:
+    panel = _Panel(study, [part for part in measured if part.source.study == study.slug])
+    shown = []
+    for entry in (entry for entry in FIGURES if entry.study == study.slug):
+        path = figure_path(folder, entry.number)
+        if path.exists():
+            shown.append(_Shown(entry, _picture(path)))
+        elif entry in REPORT_FIGURES:
+            panel.missing.append(entry.number)
+    panel.groups = [(group, list(members)) for group, members in groupby(shown, lambda one: one.figure.group)]
+    return panel
+
+
+def _picture(path: Path) -> _Picture:
+    """A PNG as a data URI, with its size, so that the page does not jump as it loads."""
+    content = path.read_bytes()
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 24:
+        raise InputError(f"{path}: not a PNG; run the figures stage again")
+    width, height = struct.unpack(">II", content[16:24])
+    return _Picture(f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height)
+
+
+def _cards(inputs: Inputs) -> list[tuple[str, dict, _Picture | None]]:
+    """(study, data card, grid) of each dataset."""
+    cards = measurements.read_metrics(inputs.data) or {}
+    return [
+        (name, card, _picture(grid) if (grid := inputs.grids.get(name)) is not None and grid.exists() else None)
+        for name, card in cards.items()
+    ]
+
+
+def _settings(params: Mapping) -> list[tuple[str, str, str]]:
+    """(label, value, key) of the settings that exist."""
+    found = []
+    for key, label in SETTINGS.items():
+        value: object = params
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            found.append((label, measurements.written(value, ".6g" if isinstance(value, float) else ""), key))
+    return found
+
+
+def _confidence(params: Mapping) -> str:
+    """`95 %`, or nothing when the params do not say."""
+    level = (params.get("evaluation") or {}).get("confidence_level")
+    return "" if level is None else f"{100 * level:g} %"
+
+
+def _machines(measured: Sequence[_Measured]) -> list[str]:
+    """Each place that trained something: device, precision, threads, torch."""
+    places = []
+    for timing in (part.timing for part in measured if part.timing):
+        device = str(timing.get("device", "unknown device"))
+        words = [device.upper() if device in ("cpu", "mps") else device]
+        words += [str(timing["precision"])] if "precision" in timing else []
+        words += [f"{timing[key]} {key}" for key in ("threads", "processes") if timing.get(key, 1) > 1]
+        words += [f"torch {timing['torch']}"] if "torch" in timing else []
+        places.append(", ".join(words))
+    return list(dict.fromkeys(places))
+
+
+def _counts(claims: Sequence[Mapping]) -> list[tuple[str, int]]:
+    """How many claims got each verdict."""
+    verdicts = [str(claim["verdict"]) for claim in claims]
+    return [(verdict, verdicts.count(verdict)) for verdict in dict.fromkeys(verdicts)]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`28–43, 50`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
