@@ -1,0 +1,28 @@
+"""Stage prepare: the images of each study, in the one form that everything later reads, with their data cards."""
+
+from pathlib import Path
+
+from triptych.data.sources import build
+from triptych.data.storage import save
+from triptych.errors import one_line_errors
+from triptych.figures import dataset_grid
+from triptych.files import write_json
+from triptych.params.base import read
+from triptych.params.data import DataParams
+
+
+def main() -> None:
+    params = read(seed=int, data=DataParams)
+    # All are built and checked before any is written: bad input leaves every earlier output as it was.
+    datasets = {study: build(source, params.seed) for study, source in params.data}
+    cards = {study: save(dataset, Path("data") / study) for study, dataset in datasets.items()}
+    for study in datasets:
+        dataset_grid.draw(Path("data") / study, Path("plots") / "data" / f"{study}.png")
+    write_json("metrics/data.json", cards)
+    for study, card in cards.items():
+        print(f"{study}: {card['name']}, {card['train_images']:,} train and {card['test_images']:,} test images")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

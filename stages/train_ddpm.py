@@ -1,0 +1,39 @@
+"""Stage `ddpm`: trains the diffusion model on the prepared images."""
+
+from pathlib import Path
+
+from triptych.data.storage import Dataset
+from triptych.errors import one_line_errors
+from triptych.models.denoiser import denoising_network
+from triptych.objectives.denoising import DenoisingObjective
+from triptych.objectives.diffusion_methods import diffusion_method
+from triptych.params.base import read
+from triptych.params.ddpm import DDPMParams
+from triptych.params.training import Runtime
+from triptych.training.stage import run_stage
+
+
+def main() -> None:
+    """Reads params, trains, writes the outputs of the stage."""
+    params = read(seed=int, runtime=Runtime, ddpm=DDPMParams)
+    study = params.ddpm
+
+    def build(dataset: Dataset) -> tuple[DenoisingObjective, dict]:
+        network = {"image_shape": list(dataset.train.images.shape[1:]), **study.network.model_dump()}
+        return diffusion_method(denoising_network(**network), study.process), network
+
+    run_stage(
+        stage="ddpm",
+        seed=params.seed,
+        runtime=params.runtime,
+        recipe=study.training,
+        data=Path("data/generative"),
+        identity={"process": study.process.model_dump(), "network": study.network.model_dump()},
+        build=build,
+        snapshot_epochs=tuple(study.training.snapshot_epochs),
+    )
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,38 @@
+"""Stage `vae`: trains the report's VAE on the prepared images."""
+
+from pathlib import Path
+
+from triptych.data.storage import Dataset
+from triptych.errors import one_line_errors
+from triptych.models.vae import VAE
+from triptych.objectives.vae import VAEObjective
+from triptych.params.base import read
+from triptych.params.training import Runtime
+from triptych.params.vae import VAEParams
+from triptych.training.stage import run_stage
+
+
+def main() -> None:
+    """Reads params, trains, writes the outputs of the stage."""
+    params = read(seed=int, runtime=Runtime, vae=VAEParams)
+    study = params.vae
+
+    def build(dataset: Dataset) -> tuple[VAEObjective, dict]:
+        network = {"image_shape": list(dataset.train.images.shape[1:]), **study.network.model_dump()}
+        return VAEObjective(VAE(**network), study.likelihood_sigma), network
+
+    run_stage(
+        stage="vae",
+        seed=params.seed,
+        runtime=params.runtime,
+        recipe=study.training,
+        data=Path("data/generative"),
+        identity={"likelihood_sigma": study.likelihood_sigma, "network": study.network.model_dump()},
+        build=build,
+        snapshot_epochs=tuple(study.training.snapshot_epochs),
+    )
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
