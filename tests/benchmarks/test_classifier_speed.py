@@ -1,0 +1,22 @@
+"""How many images a second the judge trains on. A measurement: nothing here asserts a time."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from triptych.models.classifier import Classifier
+from triptych.objectives.classification import ClassificationObjective
+from triptych.params.base import read
+from triptych.params.classifier import ClassifierParams
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+SHAPE, CLASSES = (3, 32, 32), 10
+
+
+@pytest.mark.benchmark(group="train step")
+def test_classifier_train_step(time_steps):
+    study = read(PARAMS, classifier=ClassifierParams).classifier
+    torch.manual_seed(0)
+    network = Classifier(in_channels=SHAPE[0], classes=CLASSES, **study.network.model_dump())
+    time_steps(ClassificationObjective(network, study.mixup), study.training, SHAPE, CLASSES)

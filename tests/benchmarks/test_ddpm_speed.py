@@ -1,0 +1,61 @@
+"""How fast the DDPM trains and samples, as params.yaml has it. Measurements: nothing here asserts a time."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from triptych.evaluation.samplers import reverse
+from triptych.models.denoiser import denoising_network
+from triptych.objectives.denoising import DenoisingObjective
+from triptych.objectives.diffusion_methods import diffusion_method
+from triptych.params.base import read
+from triptych.params.ddpm import DDPMParams
+from triptych.randomness import generator
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+SHAPE = (3, 32, 32)
+SAMPLES = 250
+
+
+@pytest.fixture
+def study() -> DDPMParams:
+    return read(PARAMS, ddpm=DDPMParams).ddpm
+
+
+@pytest.fixture
+def method(study: DDPMParams) -> DenoisingObjective:
+    torch.manual_seed(0)
+    network = denoising_network(image_shape=SHAPE, **study.network.model_dump())
+    return diffusion_method(network, study.process)
+
+
+@pytest.mark.benchmark(group="train step")
+def test_ddpm_train_step(time_steps, method: DenoisingObjective, study: DDPMParams):
+    time_steps(method, study.training, SHAPE)
+
+
+@pytest.mark.benchmark(group="sampling step")
+def test_ddpm_sampling_step(benchmark, method: DenoisingObjective, place, request):
+    """One call of the network for each of some images, and the arithmetic around it."""
+    method = method.to(place.device, memory_format=torch.channels_last).eval()
+    noise = generator(place.device, "speed")
+    x = torch.randn((SAMPLES, *SHAPE), generator=noise, device=place.device)
+
+    def step() -> Tensor:
+        found = reverse(method, x, None, "ddim", 1, noise)
+        place.synchronise()
+        return found
+
+    with FlopCounterMode(display=False) as counter:
+        step()
+    found = benchmark.pedantic(step, rounds=10, warmup_rounds=2)
+    assert bool(torch.isfinite(found).all())
+    if benchmark.enabled:
+        flop_per_second = counter.get_total_flops() / benchmark.stats["min"]
+        benchmark.extra_info["images_per_second"] = SAMPLES / benchmark.stats["min"]
+        benchmark.extra_info["gflops"] = flop_per_second / 1e9
+        benchmark.extra_info["share_of_peak"] = flop_per_second / request.getfixturevalue("peak")
+        benchmark.extra_info |= place.describe()

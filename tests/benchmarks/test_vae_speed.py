@@ -1,0 +1,22 @@
+"""How many images a second the VAE trains on. A measurement: nothing here asserts a time."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from triptych.models.vae import VAE
+from triptych.objectives.vae import VAEObjective
+from triptych.params.base import read
+from triptych.params.vae import VAEParams
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+SHAPE = (3, 32, 32)
+
+
+@pytest.mark.benchmark(group="train step")
+def test_vae_train_step(time_steps):
+    study = read(PARAMS, vae=VAEParams).vae
+    torch.manual_seed(0)
+    network = VAE(image_shape=SHAPE, **study.network.model_dump())
+    time_steps(VAEObjective(network, study.likelihood_sigma), study.training, SHAPE)

@@ -1,0 +1,25 @@
+"""What all tests share: few threads that wait quietly, for a test suite is rarely alone on its machine."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything imports torch, here or in a process of a test. Benchmarks take the machine as it is."""
+    if not config.getoption("benchmark_enable", False):
+        # OpenMP's threads wait busily by default, and slow each other many times over on a shared machine.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """A single thread of torch: the results of one thread are the same bits in every process."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

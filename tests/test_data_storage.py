@@ -1,0 +1,163 @@
+"""Datasets on disk: they come back as they went in, and damage is named."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from triptych.data import storage
+from triptych.data.storage import Dataset, Split, load, save, validate
+from triptych.errors import InputError
+from triptych.figures import dataset_grid
+from triptych.files import write_json, write_text
+
+STORED = ["train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy", "card.json"]
+
+
+def make(count: int = 12, channels: int = 3, classes: int = 3, seed: int = 0) -> Dataset:
+    random = np.random.default_rng(seed)
+
+    def split(count: int) -> Split:
+        images = random.integers(0, 256, (count, channels, 8, 8), dtype=np.uint8)
+        return Split(images, np.arange(count, dtype=np.int64) % classes if classes else np.full(count, -1))
+
+    names = [f"class {label}" for label in range(classes)]
+    return Dataset(split(count), split(count // 2), names, source="nowhere", licence="none", name="tiny")
+
+
+def changed(dataset: Dataset, **parts: np.ndarray) -> Dataset:
+    train = Split(parts.get("images", dataset.train.images), parts.get("labels", dataset.train.labels))
+    return Dataset(train, dataset.test, dataset.classes, dataset.source, dataset.licence, dataset.name)
+
+
+def test_a_dataset_comes_back_as_it_was_saved(tmp_path):
+    dataset = make()
+    save(dataset, tmp_path / "data")
+    back = load(tmp_path / "data")
+    for split in storage.SPLITS:
+        assert np.array_equal(getattr(back, split).images, getattr(dataset, split).images)
+        assert np.array_equal(getattr(back, split).labels, getattr(dataset, split).labels)
+    assert (back.classes, back.source, back.licence, back.name) == (dataset.classes, "nowhere", "none", "tiny")
+
+
+def test_loaded_arrays_are_memory_maps_that_cannot_be_written(tmp_path):
+    save(make(), tmp_path / "data")
+    images = load(tmp_path / "data").train.images
+    assert isinstance(images, np.memmap) and not images.flags.writeable
+
+
+def test_the_card_tells_what_the_arrays_hold(tmp_path):
+    dataset = make(count=9000, channels=1)
+    card = save(dataset, tmp_path / "data")
+    assert card == json.loads((tmp_path / "data" / "card.json").read_text())
+    assert (card["train_images"], card["test_images"], card["shape"]) == (9000, 4500, [1, 8, 8])
+    assert card["per_class"]["test"] == {"class 0": 1500, "class 1": 1500, "class 2": 1500}
+    pixels = dataset.train.images / 255
+    assert card["channel_mean"] == pytest.approx([pixels.mean()])
+    assert card["channel_std"] == pytest.approx([pixels.std()])
+    assert card["sha256"]["test_labels"] == hashlib.sha256(dataset.test.labels.tobytes()).hexdigest()
+
+
+def test_saving_again_replaces_and_leaves_nothing_else(tmp_path):
+    save(make(seed=0), tmp_path / "data")
+    save(make(seed=1), tmp_path / "data")
+    assert np.array_equal(load(tmp_path / "data").train.images, make(seed=1).train.images)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_failed_save_leaves_the_earlier_dataset(tmp_path, monkeypatch):
+    save(make(seed=0), tmp_path / "data")
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(storage.np, "save", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        save(make(seed=1), tmp_path / "data")
+    assert np.array_equal(load(tmp_path / "data").train.images, make(seed=0).train.images)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "garbage"])
+def test_damaged_files_are_named(tmp_path, name, damage):
+    save(make(), tmp_path / "data")
+    path = tmp_path / "data" / name
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"truncated": whole[:-9], "empty": b"", "garbage": b"\x80garbage" + whole}[damage])
+    with pytest.raises(InputError, match=name) as caught:
+        load(tmp_path / "data")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_array_of_objects_is_never_unpickled(tmp_path):
+    save(make(), tmp_path / "data")
+    np.save(tmp_path / "data" / "train_labels.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"train_labels\.npy"):
+        load(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ({"images": np.zeros((12, 3, 8, 8), np.float32)}, "float32.*uint8"),
+        ({"images": np.zeros((12, 8, 8, 3), np.uint8)}, r"\(12, 8, 8, 3\)"),
+        ({"images": np.zeros((12, 8, 8), np.uint8)}, r"\(12, 8, 8\)"),
+        ({"images": np.zeros((12, 3, 9, 9), np.uint8)}, "must agree"),
+        ({"images": np.zeros((11, 3, 8, 8), np.uint8)}, "one for each image"),
+        ({"labels": np.zeros(12, np.int32)}, "int32.*int64"),
+        ({"labels": np.arange(12) % 4}, "label 3 of image 3 is out of range; allowed are 0 to 2"),
+        ({"labels": np.arange(12) % 3 - 1}, "label -1"),
+        ({"labels": np.arange(12) % 2}, "class 'class 2' has no image"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused(parts, says):
+    with pytest.raises(InputError, match=says):
+        validate(changed(make(), **parts), least_images=4, where="somewhere")
+
+
+def test_fewer_images_than_a_batch_are_refused():
+    validate(make(), least_images=6)
+    with pytest.raises(InputError, match="test: 6 images; at least 7"):
+        validate(make(), least_images=7)
+    with pytest.raises(InputError, match="0 images"):
+        validate(make(count=0), least_images=0)
+
+
+def test_a_dataset_without_classes_has_no_labels():
+    validate(make(classes=0), least_images=1)
+    with pytest.raises(InputError, match="label 0 is out of range"):
+        validate(changed(make(classes=0), labels=np.zeros(12, np.int64)), least_images=1)
+
+
+@pytest.mark.parametrize("dataset", [make(), make(channels=1), make(classes=0), make(count=60, classes=25)])
+def test_the_grid_shows_the_training_images(tmp_path, dataset):
+    save(dataset, tmp_path / "data")
+    paths = [tmp_path / "plots" / name for name in ("once.png", "again.png")]
+    for path in paths:
+        dataset_grid.draw(tmp_path / "data", path)
+    assert paths[0].read_bytes().startswith(b"\x89PNG") and paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_the_mosaic_holds_each_image_in_its_place():
+    images = make().train.images
+    mosaic = dataset_grid._mosaic(images, [np.array([4, 5]), np.array([7])])
+    assert np.array_equal(mosaic[0:8, 9:17], images[5].transpose(1, 2, 0))
+    assert np.array_equal(mosaic[9:17, 0:8], images[7].transpose(1, 2, 0))
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "numbers.json"
+    write_json(path, {"b": 1, "a": [0.5]})
+    assert path.read_text() == '{\n  "b": 1,\n  "a": [\n    0.5\n  ]\n}\n'
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="JSON"):
+            write_json(path, {"b": bad})
+    assert json.loads(path.read_text()) == {"b": 1, "a": [0.5]}
+    write_text(path, "Größe\n")
+    assert path.read_text(encoding="utf-8") == "Größe\n"
+    assert [entry.name for entry in path.parent.iterdir()] == ["numbers.json"]
