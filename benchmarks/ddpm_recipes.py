@@ -1,0 +1,115 @@
+"""Trains several recipes of the DDPM on equal images and measures their samples: the table of docs/ddpm_recipes.md.
+
+    python benchmarks/ddpm_recipes.py --epochs 5
+
+Needs what `dvc repro evaluate_ddpm` makes (data/generative and models/classifier). Each recipe of ddpm_recipes.yaml
+changes some of params.yaml's `ddpm` section; everything else, and the number of images, is the same for all. Prints a
+row of the table as each ends.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+import yaml
+
+from triptych.data.batches import resident, to_uint8
+from triptych.data.storage import load
+from triptych.errors import one_line_errors
+from triptych.evaluation.frechet import frechet_distance, frechet_interval
+from triptych.evaluation.judge import Judge, Verdicts
+from triptych.evaluation.samplers import draw_images
+from triptych.evaluation.statistics import generator as bootstrap_generator
+from triptych.evaluation.statistics import proportion_interval
+from triptych.models.denoiser import denoising_network
+from triptych.objectives.diffusion_methods import diffusion_method
+from triptych.params.base import read, read_yaml, validate
+from triptych.params.ddpm import DDPMParams
+from triptych.params.evaluation import EvaluationParams
+from triptych.params.training import Runtime
+from triptych.randomness import fold
+from triptych.training.checkpoint import Checkpoints
+from triptych.training.loop import Plan, Trained, train
+from triptych.training.machine import Machine, machine
+
+PARAMS = Path("params.yaml")
+RECIPES = Path(__file__).with_suffix(".yaml")
+HEADING = "| recipe | Fréchet distance | recognised | seconds |\n|---|---|---|---|"
+
+
+def changed(section: dict, changes: dict) -> dict:
+    """A copy of a section of params with the values at dotted keys replaced."""
+    tree = {key: dict(value) if isinstance(value, dict) else value for key, value in section.items()}
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        place = tree
+        for name in path:
+            place[name] = dict(place[name])
+            place = place[name]
+        place[last] = value
+    return tree
+
+
+def trained(study: DDPMParams, seed: int, place: Machine) -> tuple[torch.nn.Module, Trained]:
+    """One recipe through the pipeline's own loop, without checkpoints to resume from."""
+    dataset = load("data/generative")
+    torch.manual_seed(fold(seed, "weights"))
+    network = denoising_network(image_shape=dataset.train.images.shape[1:], **study.network.model_dump())
+    method = diffusion_method(network, study.process)
+    split = resident(dataset.train.images, dataset.train.labels, place.device)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints("ddpm", "recipe", root=Path(folder))
+        result = train(method, split, study.training, Plan("ddpm", seed, 1e9), place, checkpoints)
+    method.network.load_state_dict(result.network.state_dict())
+    return method.eval(), result
+
+
+def measured(samples: Verdicts, real: Verdicts, shared: EvaluationParams, seed: int) -> str:
+    """The Fréchet distance and the share recognised, each with its interval, as cells of the table."""
+    level, rng = shared.confidence_level, bootstrap_generator(seed, "recipes")
+    distance = frechet_distance(samples.features, real.features)
+    around = frechet_interval(samples.features, real.features, level, shared.bootstrap, rng)
+    recognised = samples.recognised(shared.recognition_threshold)
+    share = proportion_interval(recognised, level)
+    return (
+        f"{distance:.2f} [{around['low']:.2f}, {around['high']:.2f}] "
+        f"| {recognised.mean():.1%} [{share['low']:.1%}, {share['high']:.1%}]"
+    )
+
+
+def main() -> None:
+    """Trains and measures each recipe in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, required=True, help="passes over the training images, for each recipe")
+    epochs = parser.parse_args().epochs
+    params = read(PARAMS, seed=int, runtime=Runtime, evaluation=EvaluationParams)
+    section = read_yaml(PARAMS)["ddpm"]
+    recipes = validate(list[dict], yaml.safe_load(RECIPES.read_text(encoding="utf-8")), "", RECIPES)
+    print(HEADING)
+    with machine(params.runtime) as place:
+        judge = Judge.load(Path("models/classifier"), place.device, params.evaluation.batch_size)
+        dataset = load("data/generative")
+        real = judge(dataset.test.images)
+        for recipe in recipes:
+            changes = recipe["changes"] | {"training.epochs": epochs, "training.snapshot_epochs": [epochs]}
+            study = validate(DDPMParams, changed(section, changes), "ddpm", RECIPES)
+            method, result = trained(study, params.seed, place)
+            sampler, count = study.evaluation.sampler, len(dataset.test.images)
+            images = draw_images(
+                method,
+                dataset.train.images.shape[1:],
+                count,
+                sampler.name,
+                sampler.steps,
+                params.seed,
+                params.evaluation.batch_size,
+                place.device,
+            )
+            cells = measured(judge(to_uint8(images)), real, params.evaluation, params.seed)
+            print(f"| {recipe['name']} | {cells} | {result.timing['seconds_total']:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
