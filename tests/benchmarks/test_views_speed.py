@@ -1,0 +1,36 @@
+"""How many views a second are made, with the numbers of SimSiam. A measurement: nothing here asserts a time."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from triptych.data.views import Views
+from triptych.params.base import validate
+from triptych.params.views import ViewParams
+from triptych.randomness import Draw
+
+BATCH, SHAPE = 256, (3, 32, 32)
+SIMSIAM = {
+    "crop_scale": [0.2, 1.0], "crop_ratio": [0.75, 1.3333], "flip": 0.5, "jitter": 0.8, "brightness": 0.4,
+    "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "grey": 0.2, "blur": 0.5, "blur_sigma": [0.1, 2.0],
+    "solarize": 0.0, "invert": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.benchmark(group="views")
+def test_making_views(benchmark, place):
+    views = Views(validate(ViewParams, SIMSIAM, "views", "params.yaml"))
+    images = torch.rand(BATCH, *SHAPE, device=place.device).mul_(2).sub_(1)
+    images = images.contiguous(memory_format=torch.channels_last)
+    draw = Draw(place.device, (0, "speed"))
+
+    def view() -> Tensor:
+        made = views(images, draw)
+        place.synchronise()
+        return made
+
+    made = benchmark.pedantic(view, rounds=30, warmup_rounds=3)
+    assert made.shape == images.shape
+    if benchmark.enabled:
+        benchmark.extra_info["images_per_second"] = BATCH / benchmark.stats["min"]
+        benchmark.extra_info |= place.describe()
