@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from triptych.figures import style
 from triptych.figures.catalogue import DDPM_EPOCHS, figure_path
@@ -39,7 +40,7 @@ def restored(path: Path, states: np.ndarray, original: np.ndarray, t: int, readi
         len(states) + 1,
         f"The same image restored from t = {t}",
         f"From the noised image at the left through the reverse process; the last is the original. {reading} Over the "
-        f"test images: {row['same_class']:.0%} keep their class, SSIM {row['ssim']:.2f}, PSNR {row['psnr']:.1f} dB.",
+        f"test images: {row['same_class']:.1%} keep their class, SSIM {row['ssim']:.2f}, PSNR {row['psnr']:.1f} dB.",
     )
 
 
@@ -115,6 +116,11 @@ def sampling_cost(path: Path, table: pd.DataFrame, seconds: pd.DataFrame, floor:
             )
     axes.axhline(floor, color=style.MUTED, linestyle=":", linewidth=1.2, label="training against test images")
     axes.set(xlabel="seconds for one image", ylabel="Fréchet distance (lower is better)", xscale="log", ylim=(0, None))
+    # Whole decades are far apart here, and matplotlib's ticks between them overlap.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.1)
     axes.legend(frameon=False)
     figure.tight_layout(rect=(0, 0, 1, 0.86))
     counts = sorted(set(rows["samples"]))
