@@ -1,6 +1,6 @@
 """Trains several recipes of the DDPM on equal images and measures their samples: the table of docs/ddpm_recipes.md.
 
-    python benchmarks/ddpm_recipes.py --epochs 5
+    python benchmarks/ddpm_recipes.py --epochs 4
 
 Needs what `dvc repro evaluate_ddpm` makes (data/generative and models/classifier). Each recipe of ddpm_recipes.yaml
 changes some of params.yaml's `ddpm` section; everything else, and the number of images, is the same for all. Prints a
