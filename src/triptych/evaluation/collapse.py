@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from triptych.objectives.simsiam import spread
+
 # RankMe's ε: keeps the logarithm of a vanishing singular value finite.
 EPSILON = 1e-7
 # Embeddings at a time against all others: with 10,000 of them a block takes 80 MB.
@@ -36,7 +38,7 @@ def embedding_std(z: Tensor) -> float:
     Args:
         z: embeddings (N, d) of N images.
     """
-    return float(directions(z).std(dim=0, correction=0).mean()) * math.sqrt(z.shape[1])
+    return float(spread(in_float64(z)))
 
 
 def effective_rank(z: Tensor) -> float:
