@@ -15,7 +15,7 @@ from tiny_run import STEPS, STEPS_PER_EPOCH, TinyObjective, recipe, run
 from torch import nn
 
 from triptych.errors import InputError
-from triptych.training.checkpoint import Checkpoints, flatten, run_key, unflatten
+from triptych.training.checkpoint import Checkpoints, flatten, only_writer, run_key, unflatten
 from triptych.training.loop import Trained
 
 HERE = Path(__file__).parent
@@ -139,34 +139,37 @@ def test_the_key_of_a_run_follows_each_part_of_its_identity():
 
 
 def test_a_second_writer_is_refused_while_the_first_lives(tmp_path):
-    first = Checkpoints("ssl/simsiam", "key", root=tmp_path)
-    # Another run of the same stage writes the same outputs, so it is refused as well.
-    for key in ("key", "other"):
-        with pytest.raises(InputError, match="stage ssl/simsiam: another process is training it"):
-            Checkpoints("ssl/simsiam", key, root=tmp_path)
-    Checkpoints("ssl/vicreg", "key", root=tmp_path)
-    Checkpoints("ssl/simsiam", "key", leads=False, root=tmp_path)
-    del first
-    Checkpoints("ssl/simsiam", "key", root=tmp_path)
+    with only_writer("ssl/simsiam", root=tmp_path):
+        with (
+            pytest.raises(InputError, match="stage ssl/simsiam: another process is training it"),
+            only_writer("ssl/simsiam", root=tmp_path),
+        ):
+            pass
+        # Another stage, or another process of the same launch, is none of its business.
+        with only_writer("ssl/vicreg", root=tmp_path), only_writer("ssl/simsiam", leads=False, root=tmp_path):
+            pass
+    with only_writer("ssl/simsiam", root=tmp_path):
+        pass
 
 
 def test_another_process_holds_the_lock_until_it_dies(tmp_path):
     code = f"""
 from pathlib import Path
-from triptych.training.checkpoint import Checkpoints
-held = Checkpoints("vae", "key", root=Path({str(tmp_path)!r}))
-print("held", flush=True)
-input()
+from triptych.training.checkpoint import only_writer
+with only_writer("vae", root=Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    input()
 """
     environment = os.environ | {"PYTHONPATH": str(HERE.parent / "src"), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(InputError, match="another process is training it"):
-            Checkpoints("vae", "key", root=tmp_path)
+        with pytest.raises(InputError, match="another process is training it"), only_writer("vae", root=tmp_path):
+            pass
         other.kill()
-    Checkpoints("vae", "key", root=tmp_path)
+    with only_writer("vae", root=tmp_path):
+        pass
 
 
 def test_a_finished_run_leaves_nothing_behind(tmp_path):

@@ -150,8 +150,8 @@ def test_only_training_counts_as_training_time(tmp_path, monkeypatch):
     assert trained.timing["seconds_total"] == STEPS
     assert trained.timing["images_per_second"] == pytest.approx(BATCH)
     assert trained.timing["evaluation_seconds"] == 2000.0
-    # One within each epoch of 4 steps, and one at the end of each but the last.
-    assert trained.timing["checkpoint_seconds"] == 50.0 * (EPOCHS + EPOCHS - 1)
+    # One within each epoch of 4 steps, and one at the end of each.
+    assert trained.timing["checkpoint_seconds"] == 50.0 * (EPOCHS + EPOCHS)
     assert trained.timing.keys() >= {"device", "precision", "threads", "processes", "torch", "started", "parameters"}
 
 

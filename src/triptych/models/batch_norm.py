@@ -6,21 +6,22 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 
-class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d whose statistics are those of all processes together.
+class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm whose statistics are those of all processes together.
 
     torch's own SyncBatchNorm runs on GPUs only; this one also runs on gloo, so that a laptop can test what a
     cluster computes. Every process holds equally many rows.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W), normalised by the mean and variance over (all processes, B, H, W)."""
+        """(B, C, ...), normalised by the mean and variance over all processes and all axes but that of channels."""
         if not self.training:
             return super().forward(x)
         wide = x.float()
-        moments = torch.stack([wide.mean(dim=(0, 2, 3)), wide.square().mean(dim=(0, 2, 3))])
+        others = [axis for axis in range(x.dim()) if axis != 1]
+        moments = torch.stack([wide.mean(dim=others), wide.square().mean(dim=others)])
         mean, square = all_reduce(moments) / dist.get_world_size()
-        variance = square - mean.square()
+        variance = (square - mean.square()).clamp(min=0)
         if self.track_running_stats:
             count = dist.get_world_size() * x[:, 0].numel()
             with torch.no_grad():
@@ -31,14 +32,26 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         shift = -mean * scale
         if self.affine:
             scale, shift = scale * self.weight, shift * self.weight + self.bias
-        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        per_channel = (-1, *[1] * (x.dim() - 2))
+        return (wide * scale.view(per_channel) + shift.view(per_channel)).to(x.dtype)
+
+
+class GlobalBatchNorm1d(GlobalBatchNorm, nn.BatchNorm1d):
+    """GlobalBatchNorm of (B, C)."""
+
+
+class GlobalBatchNorm2d(GlobalBatchNorm, nn.BatchNorm2d):
+    """GlobalBatchNorm of (B, C, H, W)."""
+
+
+GLOBAL = {nn.BatchNorm1d: GlobalBatchNorm1d, nn.BatchNorm2d: GlobalBatchNorm2d}
 
 
 def globalise(module: nn.Module) -> nn.Module:
-    """Replaces every BatchNorm2d below `module` in place; parameters, buffers and names stay."""
+    """Replaces every batch norm below `module` in place; parameters, buffers and names stay."""
     for name, child in module.named_children():
-        if type(child) is nn.BatchNorm2d:
-            twin = GlobalBatchNorm2d(child.num_features, child.eps, child.momentum, child.affine)
+        if type(child) in GLOBAL:
+            twin = GLOBAL[type(child)](child.num_features, child.eps, child.momentum, child.affine)
             twin.load_state_dict(child.state_dict())
             setattr(module, name, twin.to(child.running_mean.device))
         else:

@@ -50,6 +50,11 @@ def save_model(folder: Path, network: nn.Module, config: dict) -> None:
     write_json(folder / "config.json", config)
 
 
+def seed_folder(folder: Path, seed: int) -> Path:
+    """Where the model of a further seed lies, below that of the first."""
+    return folder / f"seed_{seed}"
+
+
 def load_model(folder: Path, kind: type[Network], device: torch.device) -> tuple[Network, dict]:
     """The network of `kind` saved in `folder`, in eval mode on `device`, channels last, and its config.
 

@@ -86,3 +86,4 @@ class DataParams(Section):
     """The dataset of each study."""
 
     generative: Source
+    ssl: Source

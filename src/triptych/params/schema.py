@@ -9,6 +9,7 @@ from triptych.params.classifier import ClassifierParams
 from triptych.params.data import DataParams
 from triptych.params.ddpm import DDPMParams
 from triptych.params.evaluation import EvaluationParams
+from triptych.params.ssl import SSLParams
 from triptych.params.training import Runtime
 from triptych.params.vae import VAEParams
 
@@ -22,6 +23,7 @@ class Params(Section):
     classifier: ClassifierParams
     vae: VAEParams
     ddpm: DDPMParams
+    ssl: SSLParams
     evaluation: EvaluationParams
 
 

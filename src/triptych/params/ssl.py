@@ -1,9 +1,11 @@
 """The section of params.yaml for the studies that compare views: SimSiam and its ablations."""
 
+import difflib
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from triptych.errors import InputError
 from triptych.params.base import Section
 from triptych.params.training import Positive, Training
 from triptych.params.views import ViewParams
@@ -26,11 +28,13 @@ class ResNet18Params(Section):
     name: Literal["resnet18"]
 
 
-class NeighbourVote(Section):
-    """Weighted nearest-neighbour classification (Wu et al. 2018)."""
+class KNNParams(Section):
+    """Weighted nearest-neighbour classification (Wu et al. 2018) of all test images, during training and at its end."""
 
+    every_epochs: Count
     neighbours: Count
     temperature: Positive
+    features: Literal["backbone", "projector"]
 
 
 class CollapseThresholds(Section):
@@ -41,11 +45,8 @@ class CollapseThresholds(Section):
 
 
 class SSLEvaluation(Section):
-    """How encoders are measured."""
+    """How trained encoders are measured, beside the nearest neighbours."""
 
-    every_epochs: Count
-    knn: NeighbourVote
-    features: Literal["backbone", "projector"]
     probe_penalty: Positive
     pairs: Annotated[int, Field(ge=2)]
     collapse: CollapseThresholds
@@ -57,7 +58,7 @@ class SharedParams(Section):
     seeds: Count
     backbone: Annotated[SmallResNetParams | ResNet18Params, Field(discriminator="name")]
     views: ViewParams
-    evaluation: SSLEvaluation
+    knn: KNNParams
 
 
 class SimSiamMethod(Section):
@@ -88,6 +89,7 @@ class SSLParams(Section):
     """Everything of the studies of views."""
 
     shared: SharedParams
+    evaluation: SSLEvaluation
     methods: Methods
     variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], SimSiamVariant]
 
@@ -96,3 +98,21 @@ class SSLParams(Section):
         if "simsiam" not in self.variants:
             raise ValueError("variants must hold simsiam, which the others are compared with")
         return self
+
+    def variant(self, name: str) -> SimSiamVariant:
+        """The variant of a name.
+
+        Raises:
+            InputError: there is none; the message names the nearest.
+        """
+        if name not in self.variants:
+            near = difflib.get_close_matches(name, self.variants, n=1, cutoff=0)[0]
+            raise InputError(
+                f"params.yaml: 'ssl.variants' has no '{name}'; did you mean '{near}'? "
+                f"(allowed: {', '.join(self.variants)})"
+            )
+        return self.variants[name]
+
+    def method(self, name: str) -> SimSiamMethod:
+        """The recipe of the method that the variant of a name belongs to."""
+        return getattr(self.methods, self.variant(name).method)

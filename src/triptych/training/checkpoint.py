@@ -10,6 +10,8 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -64,29 +66,43 @@ def unflatten(tree: dict, tensors: dict[str, Tensor]) -> object:
     return tree["value"]
 
 
+@contextmanager
+def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[None]:
+    """Holds the stage's exclusive lock; the operating system lets go of it when the process dies.
+
+    Args:
+        stage: e.g. `vae` or `ssl/simsiam`.
+        leads: whether this process writes; the others of a launch hold nothing.
+
+    Raises:
+        InputError: another process is already training this stage.
+    """
+    if not leads:
+        yield
+        return
+    (root / stage).mkdir(parents=True, exist_ok=True)
+    with (root / stage / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"stage {stage}: another process is training it now; wait for it or stop it") from None
+        yield
+
+
 class Checkpoints:
-    """The checkpoints of one run of one stage, held under an exclusive lock while the object lives.
+    """The checkpoints of one run: a stage trained once, with one seed.
 
     Args:
         stage: e.g. `vae` or `ssl/simsiam`.
         key: see `run_key`.
-        leads: whether this process writes and holds the lock.
-
-    Raises:
-        InputError: another process is already training this stage.
+        leads: whether this process writes.
     """
 
     def __init__(self, stage: str, key: str, leads: bool = True, root: Path = ROOT) -> None:
         self.folder = root / stage / key
         self.leads = leads
-        self._lock = None
         if leads:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (root / stage / "lock").open("w")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"stage {stage}: another process is training it now; wait for it or stop it") from None
 
     @property
     def latest(self) -> Path:

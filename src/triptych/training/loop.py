@@ -246,8 +246,8 @@ class Trainer:
         self.progress.history.append(row)
         if epoch in self.plan.snapshot_epochs and self.machine.leads:
             save_weights(self.snapshot(epoch), self.network)
-        if self.progress.step < self.steps:
-            self._save()
+        # The last one, too: what follows, another seed or the writing of outputs, may be killed as well.
+        self._save()
 
     def snapshot(self, epoch: int) -> Path:
         """Where the weights after an epoch are kept until the stage has ended."""

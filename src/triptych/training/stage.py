@@ -8,17 +8,42 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from torch import nn
 
 from triptych.data.batches import resident
 from triptych.data.storage import Dataset, load, validate
 from triptych.files import write_json, write_text
-from triptych.models.files import save_model
+from triptych.models.files import save_model, seed_folder
 from triptych.objectives.objective import Objective
 from triptych.params.training import Runtime, Training
 from triptych.randomness import fold
-from triptych.training.checkpoint import Checkpoints, code_digest, run_key
+from triptych.training.checkpoint import Checkpoints, code_digest, only_writer, run_key
 from triptych.training.loop import Plan, Trained, train
 from triptych.training.machine import Machine, machine
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is measured of a network while it trains.
+
+    Attributes:
+        epochs: after which it is measured.
+        start: from the dataset and this process's place to the measurement, which is called with the network and the
+            epoch, and whose numbers join that epoch's row.
+    """
+
+    epochs: tuple[int, ...]
+    start: Callable[[Dataset, Machine], Callable[[nn.Module, int], dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed's run of a stage, ended; its last checkpoint lies there until the stage has written its outputs."""
+
+    seed: int
+    trained: Trained
+    checkpoints: Checkpoints
+    network: dict
 
 
 @dataclass(frozen=True)
@@ -26,10 +51,10 @@ class Outputs:
     """Where a training stage writes: every file is one of the stage's DVC outputs.
 
     Attributes:
-        model: folder for model.safetensors and config.json.
-        history: CSV of losses, one row an epoch.
+        model: folder for model.safetensors and config.json; further seeds lie in folders `seed_1`, … below it.
+        history: CSV of losses, one row an epoch and seed.
         timing: JSON metric of the stage's wall-clock time.
-        epoch_timing: CSV of seconds, one row an epoch.
+        epoch_timing: CSV of seconds, one row an epoch and seed.
         snapshots: folder for the weights after each snapshot epoch, where the stage keeps any.
     """
 
@@ -41,12 +66,14 @@ class Outputs:
 
 
 def stage_outputs(stage: str, snapshots: bool = False) -> Outputs:
-    """The contract's places for a stage such as `vae` or `ssl/simsiam`."""
+    """The contract's places for a stage such as `vae` or `ssl/simsiam`; the tables of a study lie in one folder."""
+    study, _, variant = stage.partition("/")
+    table = f"plots/{study}/{variant}_" if variant else f"plots/{study}/"
     return Outputs(
         model=Path("models") / stage,
-        history=Path("plots") / stage / "training.csv",
+        history=Path(f"{table}training.csv"),
         timing=Path("metrics/timing") / f"{stage}.json",
-        epoch_timing=Path("plots") / stage / "timing.csv",
+        epoch_timing=Path(f"{table}timing.csv"),
         snapshots=Path("snapshots") / stage if snapshots else None,
     )
 
@@ -60,10 +87,12 @@ def run_stage(
     data: Path,
     identity: dict,
     build: Callable[[Dataset], tuple[Objective, dict]],
+    seeds: int = 1,
     snapshot_epochs: tuple[int, ...] = (),
+    watch: Watch | None = None,
     finish: Callable[[Trained, Dataset, Machine], None] | None = None,
 ) -> None:
-    """Trains one method and writes the stage's outputs (on the leading process).
+    """Trains one method, with one seed or several, and writes the stage's outputs (on the leading process).
 
     Args:
         stage: name in the contract, e.g. `vae`, `ssl/simsiam`.
@@ -73,54 +102,81 @@ def run_stage(
         data: folder of the prepared dataset.
         identity: the params that the run depends on, beside recipe, data and code: a checkpoint must match them.
         build: from the dataset to the method and the keyword arguments of its network.
-        snapshot_epochs: epochs whose weights are kept.
-        finish: called on the leading process with the result before the checkpoints are dropped.
+        seeds: how many runs, with the seeds `seed`, `seed` + 1, …, one after another.
+        snapshot_epochs: epochs whose weights are kept (of the first seed).
+        watch: what is measured during training.
+        finish: called on the leading process with the first seed's result before the checkpoints are dropped.
 
     Raises:
-        InputError: see `train`; also a missing or damaged dataset.
+        InputError: see `train`; also a missing or damaged dataset, or another process that trains this stage.
     """
-    with machine(runtime) as place:
+    with machine(runtime) as place, only_writer(stage, place.leads):
         dataset = load(data)
         validate(dataset, recipe.batch_size, str(data))
-        key = run_key(
-            seed=seed,
-            recipe=recipe.model_dump(),
-            identity=identity,
-            data=json.loads((data / "card.json").read_text())["sha256"],
-            code=code_digest(),
-            machine=asdict(place) | {"rank": 0},
-        )
-        checkpoints = Checkpoints(stage, key, leads=place.leads)
-        torch.manual_seed(fold(seed, "weights"))
-        objective, network = build(dataset)
-        plan = Plan(stage, seed, runtime.checkpoint_seconds, runtime.compile, snapshot_epochs)
         split = resident(dataset.train.images, dataset.train.labels, place.device)
-        trained = train(objective, split, recipe, plan, place, checkpoints)
+        evaluate = watch.start(dataset, place) if watch else None
+        shared = {
+            "recipe": recipe.model_dump(),
+            "identity": identity,
+            "data": json.loads((data / "card.json").read_text())["sha256"],
+            "code": code_digest(),
+            "machine": asdict(place) | {"rank": 0},
+        }
+
+        def run(number: int) -> Run:
+            checkpoints = Checkpoints(stage, run_key(seed=number, **shared), leads=place.leads)
+            torch.manual_seed(fold(number, "weights"))
+            objective, network = build(dataset)
+            plan = Plan(
+                stage=stage if seeds == 1 else f"{stage} seed {number}",
+                seed=number,
+                checkpoint_seconds=runtime.checkpoint_seconds,
+                compile=runtime.compile,
+                snapshot_epochs=snapshot_epochs,
+                evaluate=evaluate,
+                evaluate_epochs=watch.epochs if watch else (),
+            )
+            return Run(number, train(objective, split, recipe, plan, place, checkpoints), checkpoints, network)
+
+        runs = [run(number) for number in range(seed, seed + seeds)]
         if not place.leads:
             return
-        outputs = stage_outputs(stage, snapshots=bool(snapshot_epochs))
-        _write(trained, outputs, network, dataset, checkpoints, stage, seed)
+        _write(stage, runs, dataset, snapshots=bool(snapshot_epochs))
         if finish:
-            finish(trained, dataset, place)
-        checkpoints.discard()
+            finish(runs[0].trained, dataset, place)
+        for ended in runs:
+            ended.checkpoints.discard()
 
 
-def _write(
-    trained: Trained,
-    outputs: Outputs,
-    network: dict,
-    dataset: Dataset,
-    checkpoints: Checkpoints,
-    stage: str,
-    seed: int,
-) -> None:
-    config = {"stage": stage, "seed": seed, "network": network, "classes": dataset.classes}
-    save_model(outputs.model, trained.network, config)
-    label = {"variant": stage.rsplit("/", 1)[-1], "seed": seed}
-    write_text(outputs.history, pd.DataFrame(trained.history).assign(**label).to_csv(index=False))
-    seconds = pd.DataFrame({"epoch": range(1, len(trained.epoch_seconds) + 1), "seconds": trained.epoch_seconds})
-    write_text(outputs.epoch_timing, seconds.assign(**label).to_csv(index=False))
-    write_json(outputs.timing, trained.timing)
+def _write(stage: str, runs: list[Run], dataset: Dataset, snapshots: bool) -> None:
+    outputs = stage_outputs(stage, snapshots)
+    for run in runs:
+        folder = outputs.model if run is runs[0] else seed_folder(outputs.model, run.seed)
+        config = {"stage": stage, "seed": run.seed, "network": run.network, "classes": dataset.classes}
+        save_model(folder, run.trained.network, config)
+    variant = stage.rsplit("/", 1)[-1]
+    history = [pd.DataFrame(run.trained.history).assign(variant=variant, seed=run.seed) for run in runs]
+    write_text(outputs.history, pd.concat(history).to_csv(index=False))
+    seconds = [
+        pd.DataFrame({"epoch": range(1, len(run.trained.epoch_seconds) + 1), "seconds": run.trained.epoch_seconds})
+        for run in runs
+    ]
+    seconds = [table.assign(variant=variant, seed=run.seed) for table, run in zip(seconds, runs, strict=True)]
+    write_text(outputs.epoch_timing, pd.concat(seconds).to_csv(index=False))
+    write_json(outputs.timing, combined_timing([run.trained.timing for run in runs]))
     if outputs.snapshots:
         shutil.rmtree(outputs.snapshots, ignore_errors=True)
-        shutil.copytree(checkpoints.folder / "snapshots", outputs.snapshots)
+        shutil.copytree(runs[0].checkpoints.folder / "snapshots", outputs.snapshots)
+
+
+def combined_timing(timings: list[dict]) -> dict:
+    """The timing of several runs of one recipe: means of what is per epoch or second, sums of the rest."""
+    count = len(timings)
+    sums = ("seconds_total", "evaluation_seconds", "checkpoint_seconds", "resumed")
+    return timings[0] | {
+        "seconds_per_epoch": sum(timing["seconds_per_epoch"] for timing in timings) / count,
+        # All runs see equally many images, so the rate over all of them is the harmonic mean.
+        "images_per_second": count / sum(1 / timing["images_per_second"] for timing in timings),
+        **{key: sum(timing[key] for timing in timings) for key in sums},
+        "runs": count,
+    }

@@ -1,0 +1,32 @@
+"""Stage `evaluate_ssl@<variant>`: every number of one variant, what each test image came to, and its views."""
+
+import sys
+from pathlib import Path
+
+from triptych.data.storage import load
+from triptych.errors import one_line_errors
+from triptych.evaluation.ssl_study import Settings, SSLStudy
+from triptych.params.base import read
+from triptych.params.evaluation import EvaluationParams
+from triptych.params.ssl import SSLParams
+from triptych.params.training import Runtime
+from triptych.training.machine import machine
+
+
+def main(name: str) -> None:
+    """Reads params and models, measures, writes the outputs of the stage."""
+    params = read(seed=int, runtime=Runtime, ssl=SSLParams, evaluation=EvaluationParams)
+    params.ssl.variant(name)  # says so in one line if there is none
+    settings = Settings(params.seed, params.ssl.shared, params.ssl.evaluation, params.evaluation)
+    with machine(params.runtime) as place:
+        SSLStudy(name, load(Path("data/ssl")), settings, place.device).measure(
+            models=Path("models/ssl") / name,
+            history=Path("plots/ssl") / f"{name}_training.csv",
+            metrics=Path("metrics/ssl") / f"{name}.json",
+            results=Path("evaluations/ssl") / name / "results.npz",
+        )
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main(sys.argv[1])
