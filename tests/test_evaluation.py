@@ -3,13 +3,22 @@
 import numpy as np
 import pytest
 import torch
-from scipy import linalg, ndimage
+from scipy import linalg, ndimage, stats
 
 from triptych.evaluation.frechet import frechet_distance, frechet_interval, moments
 from triptych.evaluation.images import luminance, sharpness
 from triptych.evaluation.judge import Judge
 from triptych.evaluation.latents import active_units, class_table, step_evenness, top_share
-from triptych.evaluation.statistics import generator, mean_interval, ratio_interval
+from triptych.evaluation.statistics import (
+    difference_interval,
+    generator,
+    mean_interval,
+    proportion_interval,
+    ratio_interval,
+    relative_spread,
+    seeded_interval,
+    spread_interval,
+)
 from triptych.models.classifier import Classifier
 from triptych.models.files import save_model
 
@@ -115,6 +124,79 @@ def test_resamples_follow_the_seed_and_the_purpose():
         mean_interval(values, 0.9, 50, generator(*stream)) for stream in [(0, "a"), (0, "a"), (1, "a"), (0, "b")]
     )
     assert one == again and one != other_seed and one != other_purpose
+
+
+def test_intervals_of_a_relative_spread_cover_it_and_do_not_follow_the_unit():
+    def interval_of(rng: np.random.Generator) -> dict[str, float]:
+        return spread_interval(rng.normal(10, 1, 60), 0.9, 200, rng)
+
+    assert coverage(interval_of, truth=0.1) == pytest.approx(0.9, abs=0.08)
+    values = np.random.default_rng(1).normal(10, 1, 30)
+    assert relative_spread(values) == pytest.approx(values.std(ddof=1) / values.mean())
+    seconds, hours = (spread_interval(x, 0.9, 50, np.random.default_rng(0)) for x in (values, values / 3600))
+    assert seconds == pytest.approx(hours)
+    assert spread_interval(np.full(5, 9.1), 0.9, 50, np.random.default_rng(0)) == pytest.approx({"low": 0, "high": 0})
+
+
+# --- Intervals over seeds and images ---
+
+
+def accuracies(rng: np.random.Generator, seeds: int, seed_std: float, images: int = 200) -> np.ndarray:
+    """(seeds, images) values around 0.6: images differ in difficulty, and seeds in what they learned."""
+    difficulty = rng.normal(0, 0.3, images)
+    return 0.6 + rng.normal(0, seed_std, (seeds, 1)) + difficulty + rng.normal(0, 0.1, (seeds, images))
+
+
+@pytest.mark.parametrize(("seeds", "seed_std"), [(1, 0.0), (2, 0.03), (3, 0.03), (5, 0.1)])
+def test_intervals_over_seeds_and_images_cover_the_mean_of_other_seeds_and_images(seeds, seed_std):
+    def interval_of(rng: np.random.Generator) -> dict[str, float]:
+        return seeded_interval(accuracies(rng, seeds, seed_std), 0.9, 100, rng)
+
+    # A cautious interval may cover more; with two seeds, Welch's approximation does.
+    assert 0.86 <= coverage(interval_of, truth=0.6, trials=400) <= 0.97
+
+
+def test_with_one_seed_the_interval_is_the_images_own():
+    values = accuracies(np.random.default_rng(0), 1, 0.0)
+    interval = seeded_interval(values, 0.9, 4000, np.random.default_rng(1))
+    known = stats.t.interval(0.9, values.size - 1, values.mean(), stats.sem(values[0]))
+    assert (interval["low"], interval["high"]) == pytest.approx(known, rel=0.01)
+
+
+def test_where_images_agree_the_interval_is_that_of_the_seeds():
+    means = np.array([0.5, 0.6, 0.64])
+    interval = seeded_interval(np.repeat(means[:, None], 50, axis=1), 0.95, 100, np.random.default_rng(0))
+    known = stats.t.interval(0.95, 2, means.mean(), stats.sem(means))
+    assert (interval["low"], interval["high"]) == pytest.approx(known)
+
+
+def test_seeds_that_differ_widen_the_interval():
+    values = accuracies(np.random.default_rng(0), 2, 0.0)
+    apart = values + np.array([[-0.1], [0.1]])
+    agree, differ = (seeded_interval(x, 0.95, 100, np.random.default_rng(0)) for x in (values, apart))
+    assert differ["low"] < agree["low"] - 0.1 and differ["high"] > agree["high"] + 0.1
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_an_interval_without_variation_is_a_point(seeds):
+    interval = seeded_interval(np.ones((seeds, 30), dtype=bool), 0.95, 50, np.random.default_rng(0))
+    assert interval == {"low": 1.0, "high": 1.0}
+
+
+def test_the_difference_of_two_proportions_has_newcombe_s_interval():
+    # Newcombe 1998, table II, example (a): 56 of 70 against 48 of 80, method 10.
+    one, other = np.arange(70) < 56, np.arange(80) < 48
+    interval = difference_interval(
+        one.mean(), proportion_interval(one, 0.95), other.mean(), proportion_interval(other, 0.95)
+    )
+    assert (interval["low"], interval["high"]) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_the_difference_of_two_symmetric_intervals_is_the_normal_one():
+    interval = difference_interval(5.0, {"low": 2.0, "high": 8.0}, 1.0, {"low": -3.0, "high": 5.0})
+    assert interval == {"low": -1.0, "high": 9.0}
+    known = {"low": 1.0, "high": 1.0}
+    assert difference_interval(1.0, known, 1.0, known) == {"low": 0.0, "high": 0.0}
 
 
 # --- Sharpness ---

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from triptych.params.base import Section, read_yaml, validate
+from triptych.params.claims import ClaimsParams
 from triptych.params.classifier import ClassifierParams
 from triptych.params.data import DataParams
 from triptych.params.ddpm import DDPMParams
@@ -25,6 +26,7 @@ class Params(Section):
     ddpm: DDPMParams
     ssl: SSLParams
     evaluation: EvaluationParams
+    claims: ClaimsParams
 
 
 def check(path: Path | str = "params.yaml") -> Params:
