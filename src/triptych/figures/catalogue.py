@@ -218,7 +218,8 @@ def _simsiam() -> list[Figure]:
             "simsiam_projector_knn",
             "simsiam",
             "kNN accuracy, projector output 2048 and 4096",
-            "The report finds that the wider output helps: ask whether the curves differ by more than their spread.",
+            "The report finds that the wider output helps: ask whether the curves differ by more than their spread, at "
+            "the widths that the picture names.",
             width,
         ),
         Figure(
@@ -245,11 +246,29 @@ def _beyond() -> list[Figure]:
     group = "Beyond the report"
     return [
         Figure(
+            51,
+            "simsiam_collapse",
+            "simsiam",
+            "Collapse, epoch by epoch",
+            "The report judges collapse by accuracy and loss: look at the spread and the rank of the embeddings, which "
+            "tell a collapse from a success of equal loss.",
+            group,
+        ),
+        Figure(
             52,
             "ddpm_restoration_rate",
             "ddpm",
             "Restoration against t",
             "The report shows t = 30 and t = 120 only: look at where on the whole curve the two lie.",
+            group,
+        ),
+        Figure(
+            53,
+            "simsiam_methods",
+            "simsiam",
+            "All methods compared",
+            "Every method at its last epoch beside an untrained encoder: look for intervals that do not overlap, and "
+            "for what lies below the untrained one.",
             group,
         ),
         Figure(
@@ -274,6 +293,15 @@ def _beyond() -> list[Figure]:
             "ddpm",
             "Restorations of many digits from many t",
             "The report shows one digit: look down each column for the t at which the digit becomes another.",
+            group,
+        ),
+        Figure(
+            57,
+            "simsiam_cost",
+            "simsiam",
+            "Cost against quality of the methods",
+            "The report counts epochs, which do not cost the same in every method: look for the accuracy that a given "
+            "time buys.",
             group,
         ),
     ]
