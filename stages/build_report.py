@@ -4,11 +4,19 @@ from pathlib import Path
 
 from triptych.errors import one_line_errors
 from triptych.figures import page
-from triptych.figures.measurements import CLASSIFIER, DDPM, VAE
+from triptych.figures.measurements import every_source
+from triptych.params.base import read_yaml
 
-# What the pipeline measures; a new study joins here and in the stage's deps.
-SOURCES = (CLASSIFIER, VAE, DDPM)
-DATASETS = ("generative",)
+PARAMS = Path("params.yaml")
+DATASETS = ("generative", "ssl")
+# What the figures' sentences quote besides metrics and timing: where it lies, and which stage writes it.
+QUOTED = {
+    "plots/vae/training": (Path("plots/vae/training.csv"), "vae"),
+    "plots/vae/latents": (Path("plots/vae/latents.csv"), "evaluate_vae"),
+    "plots/ddpm/training": (Path("plots/ddpm/training.csv"), "ddpm"),
+    "plots/ddpm/sampling": (Path("plots/ddpm/sampling.csv"), "evaluate_ddpm"),
+    "timing/ddpm_sampling": (Path("metrics/timing/ddpm_sampling.json"), "evaluate_ddpm"),
+}
 
 
 def main() -> None:
@@ -17,10 +25,11 @@ def main() -> None:
     page.write(
         target,
         page.Inputs(
-            params=Path("params.yaml"),
+            params=PARAMS,
             data=Path("metrics/data.json"),
             grids={name: Path("plots/data") / f"{name}.png" for name in DATASETS},
-            sources=SOURCES,
+            sources=every_source(read_yaml(PARAMS)),
+            quoted=QUOTED,
             claims=Path("metrics/claims.json"),
             figures=Path("plots/figures"),
         ),

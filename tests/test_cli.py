@@ -246,11 +246,77 @@ def test_report_shows_numbers_intervals_seconds_and_where_the_page_is(project: P
     assert "Verdicts" not in text
 
 
+def claim(id: str, verdict: str, **rest: object) -> dict:
+    record = {"id": id, "claim": f"The claim of {id}.", "report_says": "blurry", "figures": [2], "statistic": "it"}
+    numbers = {"measured": 0.31, "interval": {"low": 0.3, "high": 0.32}, "threshold": 0.5}
+    return record | numbers | {"verdict": verdict, "finding": "Seen first. Asked? Yes.", "evidence": {}} | rest
+
+
 def test_report_shows_the_verdicts_once_there_are_some(project: Path):
     ran(project)
-    claim = {"id": "vae-blurry", "claim": "samples are blurry", "report_says": "blurry", "measured": 0.31}
-    Path("metrics/claims.json").write_text(json.dumps([claim | {"interval": [0.3, 0.32], "verdict": "reproduced"}]))
-    assert "samples are blurry 0.31 0.3 to 0.32 reproduced" in " ".join(triptych("report").stdout.split())
+    unmeasured = {"measured": None, "interval": None, "threshold": None}
+    claims = [
+        claim("vae-blurry", "reproduced"),
+        claim("other", "not reproduced"),
+        claim("c", "inconclusive", **unmeasured),
+    ]
+    Path("metrics/claims.json").write_text(json.dumps(claims))
+    text = " ".join(triptych("report").stdout.split())
+    assert "1 reproduced, 1 not reproduced, 1 inconclusive" in text
+    assert "● reproduced The claim of vae-blurry. 31.0 % Seen first. 30.0 to 32.0 % threshold 50.0 %" in text
+    assert "◆ not reproduced The claim of other. 0.310 Seen first. 0.300 to 0.320 threshold 0.500" in text
+    assert "○ inconclusive The claim of c. – Seen first." in text
+
+
+def test_report_compares_the_methods_of_the_third_study_in_one_table(project: Path):
+    write_methods()
+    text = " ".join(triptych("report").stdout.split())
+    assert "SimSiam 43.0 % 42.0 to 44.0 % 15.0 % – 0.930 61.2 no" in text
+    assert "without predictor 14.0 % 13.0 to 15.0 % 15.0 % – 0.020 61.2 complete, from epoch 2" in text
+
+
+def write_methods() -> None:
+    """The third study's numbers, as far as it has variants in params.yaml."""
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["ssl"] = {"variants": {"simsiam": {}, "no_predictor": {}}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    Path("metrics/ssl").mkdir(parents=True)
+    for name, accuracy, std in (("simsiam", 0.43, 0.93), ("no_predictor", 0.14, 0.02)):
+        metrics = {
+            "knn_accuracy": accuracy,
+            "random_init_knn_accuracy": 0.15,
+            "embedding_std": std,
+            "effective_rank": 61.2,
+            "collapsed": std < 0.5,
+            "collapse_kind": "complete" if std < 0.5 else "none",
+            "collapse_reason": "Seen.",
+            "collapsed_since_epoch": 2 if std < 0.5 else None,
+            "seeds": [{"seed": 0, "knn_accuracy": accuracy}],
+            "intervals": {"knn_accuracy": {"low": accuracy - 0.01, "high": accuracy + 0.01}},
+        }
+        Path(f"metrics/ssl/{name}.json").write_text(json.dumps(metrics))
+
+
+@pytest.mark.parametrize("columns", ["100", None])
+def test_report_fits_a_hundred_columns_on_a_terminal_and_in_a_pipe(project: Path, columns: str | None):
+    ran(project)
+    write_methods()
+    finding = "Every word of a long finding wraps within its own column. " * 4
+    claims = [claim("vae-blurry", "not reproduced", finding=finding.strip())]
+    Path("metrics/claims.json").write_text(json.dumps(claims))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    environment |= {"PYTHONPATH": str(ROOT / "src")} | ({"COLUMNS": columns} if columns else {})
+    command = [sys.executable, "-m", "triptych", "report"]
+    lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert 90 < max(map(len, lines)) <= 100
+    assert "…" not in "".join(lines)
+
+
+def test_report_adds_up_the_time_of_all_stages(project: Path):
+    ran(project)
+    Path("metrics/timing/ddpm.json").write_text(json.dumps({"seconds_total": 36.0}))
+    text = " ".join(triptych("report").stdout.split())
+    assert "all 4 min 00 s" in text
 
 
 def test_report_as_json_holds_the_files(project: Path):

@@ -107,15 +107,13 @@ def profile_check(
 @app.command(epilog="Example: triptych report --json | jq .metrics")
 def report(as_json: AsJson = False) -> None:
     """The results so far: numbers with intervals, verdicts, seconds by stage, and where the page is."""
-    from rich.console import Console
-
     from triptych import terminal
 
     found = terminal.results()
     if as_json:
         typer.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
     else:
-        terminal.show(found, Console())
+        terminal.show(found, terminal.console())
 
 
 @app.command(epilog="Example: triptych doctor --json")

@@ -1,5 +1,8 @@
 """The results so far as tables on the terminal, and as one JSON document."""
 
+import os
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +13,29 @@ from rich.table import Table
 
 from triptych.errors import InputError
 from triptych.figures import measurements
-from triptych.figures.measurements import Source
+from triptych.figures.measurements import Source, Verdict
 from triptych.params.base import read_yaml
 
 CLAIMS = Path("metrics/claims.json")
 PAGE = Path("plots/report.html")
-COLOURS = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
+# The mark and the colour of each verdict: not by colour alone.
+MARKS = {"reproduced": ("●", "green"), "not reproduced": ("◆", "red"), "inconclusive": ("○", "yellow")}
+METHODS = "simsiam"  # the study whose methods share one table
+# What of them fits side by side, and its short name; the page has all of it.
+COMPARED = {
+    "knn_accuracy": "kNN",
+    "linear_accuracy": "linear",
+    "embedding_std": "std",
+    "effective_rank": "rank",
+    "collapsed": "collapsed",
+}
+WIDTH = 100  # columns, where the output is no terminal
+
+
+def console() -> Console:
+    """Where the tables go: as wide as the terminal, or WIDTH where there is none."""
+    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if has_width else WIDTH)
 
 
 @dataclass(frozen=True)
@@ -53,10 +73,14 @@ def results(params: Path = Path("params.yaml")) -> Results:
 
 def show(found: Results, console: Console) -> None:
     """Prints the numbers, the verdicts, the seconds of each stage, and where the page is."""
-    if found.metrics:
-        console.print(_numbers(found.metrics))
+    alone = [(source, content) for source, content in found.metrics if source.study != METHODS]
+    methods = [(source, content) for source, content in found.metrics if source.study == METHODS]
+    if alone:
+        console.print(_numbers(alone))
+    if methods:
+        console.print(_comparison(methods))
     if found.claims is not None:
-        console.print(_verdicts(found.claims))
+        console.print(_verdicts([measurements.verdict(claim) for claim in found.claims]))
     if found.timing:
         console.print(_times(found.timing))
     if PAGE.exists():
@@ -69,41 +93,65 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
-def _numbers(metrics: list[tuple[Source, dict]]) -> Table:
+def _numbers(metrics: Sequence[tuple[Source, dict]]) -> Table:
     table = _table("Measured")
     table.add_column("", no_wrap=True)
     table.add_column("measure")
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("interval", justify="right", no_wrap=True)
+    for name in ("value", "interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("for comparison", style="dim")
     for source, content in metrics:
-        rows = measurements.rows(content)
-        for position, row in enumerate(rows):
+        for position, row in enumerate(measurements.rows(content)):
             name = source.title if position == 0 else ""
-            table.add_row(*map(escape, (name, row.name, row.value, row.interval)))
-            if row.reference:
-                table.add_row("", escape(f"  {row.reference_name}"), escape(row.reference), "", style="dim")
+            reference = f"{row.reference_name} {row.reference}" if row.reference else ""
+            table.add_row(*map(escape, (name, row.name, row.value, row.interval, reference)))
         table.add_section()
     return table
 
 
-def _verdicts(claims: list[dict]) -> Table:
-    table = _table("Verdicts on the report's claims")
-    table.add_column("claim")
-    table.add_column("measured")
-    table.add_column("interval", justify="right")
-    table.add_column("verdict", no_wrap=True)
-    for claim in claims:
-        verdict = str(claim["verdict"])
-        table.add_row(
-            escape(str(claim.get("claim", claim.get("id", "")))),
-            escape(measurements.written(claim.get("measured"))),
-            escape(measurements.written_interval(claim.get("interval"))),
-            f"[{COLOURS.get(verdict, 'default')}]{escape(verdict)}[/]",
-        )
+def _comparison(metrics: Sequence[tuple[Source, dict]]) -> Table:
+    """A row for each method; its kNN accuracy with the interval and that of an untrained encoder."""
+    table = _table("SimSiam, its ablations and rivals")
+    table.add_column("method", no_wrap=True)
+    for key, name in COMPARED.items():
+        table.add_column(name, justify="right", no_wrap=key != "collapsed")
+        if key == "knn_accuracy":
+            table.add_column("interval", justify="right", no_wrap=True)
+            table.add_column("untrained", justify="right", no_wrap=True, style="dim")
+    for source, content in metrics:
+        found = {row.key: row for row in measurements.rows(content)}
+        cells = []
+        for key in COMPARED:
+            row = found.get(key)
+            cells.append(measurements.collapse(content) or "–" if key == "collapsed" else row.value if row else "–")
+            if key == "knn_accuracy":
+                cells += [row.interval, row.reference] if row else ["", ""]
+        table.add_row(*map(escape, (source.title, *cells)))
     return table
 
 
-def _times(timing: list[tuple[Source, dict]]) -> Table:
+def _verdicts(verdicts: Sequence[Verdict]) -> Table:
+    words = [one.verdict for one in verdicts]
+    counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+    table = _table(f"Verdicts on the report's claims: {counts}")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("claim and finding", ratio=1)
+    table.add_column("measured", justify="right", no_wrap=True)
+    for one in verdicts:
+        mark, colour = MARKS.get(one.verdict, ("·", "default"))
+        seen = f"\n[dim]{escape(one.seen)}[/]" if one.seen else ""
+        threshold = f"threshold {one.threshold}" if one.threshold else ""
+        small = "".join(f"\n[dim]{escape(text)}[/]" for text in (one.interval, threshold) if text)
+        table.add_row(
+            f"[{colour}]{mark} {escape(one.verdict)}[/]",
+            f"{escape(one.claim)}{seen}",
+            f"{escape(one.measured or '–')}{small}",
+        )
+        table.add_section()
+    return table
+
+
+def _times(timing: Sequence[tuple[Source, dict]]) -> Table:
     table = _table("Training time by stage")
     table.add_column("stage", no_wrap=True)
     for name in ("training", "seconds an epoch", "images a second"):

@@ -10,9 +10,10 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from triptych.errors import InputError
-from triptych.figures import measurements
+from triptych.figures import measurements, readings
 from triptych.figures.catalogue import FIGURES, REPORT_FIGURES, Figure, figure_path
-from triptych.figures.measurements import Source
+from triptych.figures.measurements import Compared, Measure, Source, Verdict
+from triptych.figures.readings import Facts, File, Sentence
 from triptych.files import write_text
 from triptych.params.base import read_yaml
 
@@ -32,11 +33,18 @@ SETTINGS: dict[str, str] = {
     "ddpm.training.epochs": "DDPM: epochs",
     "ddpm.training.batch_size": "DDPM: batch size",
     "ddpm.training.optimiser.learning_rate": "DDPM: learning rate",
-    "ssl.shared.training.epochs": "SimSiam: epochs",
-    "ssl.shared.training.batch_size": "SimSiam: batch size",
+    "ssl.shared.backbone.name": "SimSiam: encoder",
+    "ssl.methods.simsiam.training.epochs": "SimSiam: epochs",
+    "ssl.methods.simsiam.training.batch_size": "SimSiam: batch size",
+    "ssl.methods.simsiam.training.optimiser.learning_rate": "SimSiam: learning rate",
+    "ssl.shared.seeds": "SimSiam: seeds of each variant",
+    "ssl.shared.knn.neighbours": "kNN: k",
+    "ssl.shared.knn.temperature": "kNN: temperature",
+    "ssl.evaluation.collapse.embedding_std": "collapsed below an embedding std of",
     "evaluation.bootstrap": "bootstrap resamples",
+    "evaluation.recognition_threshold": "judge: sure from a probability of",
 }
-
+USED_BY = {"generative": "of the judge, the VAE and the DDPM", "ssl": "of SimSiam, its ablations and rivals"}
 
 SMALL_PIXELS = 900
 
@@ -91,6 +99,8 @@ class Inputs:
         data: metrics/data.json, the data cards.
         grids: a picture of each dataset, by the card's name in that file.
         sources: every part of the pipeline that is measured.
+        quoted: further files that the figures' sentences quote, each with the stage that writes it, by the name that
+            `readings` gives it.
         claims: metrics/claims.json.
         figures: the folder of the figures.
     """
@@ -99,6 +109,7 @@ class Inputs:
     data: Path
     grids: Mapping[str, Path]
     sources: Sequence[Source]
+    quoted: Mapping[str, tuple[Path, str]]
     claims: Path
     figures: Path
 
@@ -116,6 +127,18 @@ class _Picture:
 class _Shown:
     figure: Figure
     picture: _Picture
+    saw: Sentence
+    claims: list[Verdict]
+
+    @property
+    def alternative(self) -> str:
+        """The text in place of the picture: what it is, and what is seen in it."""
+        return f"Figure {self.figure.number}: {self.figure.title}. {readings.plain(self.saw)}".strip()
+
+    @property
+    def told_by(self) -> list[File]:
+        """The files whose numbers the sentence quotes."""
+        return readings.files_of(self.saw)
 
     @property
     def small(self) -> bool:
@@ -126,6 +149,7 @@ class _Shown:
 @dataclass(frozen=True)
 class _Measured:
     source: Source
+    metrics: dict
     rows: list[measurements.Row]
     tables: dict[str, list[dict[str, str]]]
     notes: list[tuple[str, str]]
@@ -135,9 +159,14 @@ class _Measured:
 @dataclass
 class _Panel:
     study: Study
-    measured: list[_Measured] = field(default_factory=list)
+    measured: list[_Measured]
     groups: list[tuple[str, list[_Shown]]] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
+
+    @property
+    def compared(self) -> tuple[list[Measure], list[Compared]]:
+        """The table of all methods of this study."""
+        return measurements.comparison([(part.source, part.metrics) for part in self.measured if part.rows])
 
 
 def write(path: Path, inputs: Inputs) -> None:
@@ -167,23 +196,46 @@ def render(inputs: Inputs) -> str:
         "interval": measurements.written_interval,
         "duration": measurements.duration,
         "ranges": _ranges,
+        "runs": _runs,
     }
     params = read_yaml(inputs.params)
     measured = [part for source in inputs.sources if (part := _measured(source)) is not None]
     claims = measurements.read_claims(inputs.claims)
+    verdicts = [measurements.verdict(claim) for claim in claims or []]
+    facts = Facts(_files(inputs), params)
     return environment.get_template("page.html.j2").render(
         cards=_cards(inputs),
+        used_by=USED_BY,
         settings=_settings(params),
+        methods_of=_methods(params),
+        corrected=any(study.corrections for study in STUDIES),
+        widths=readings.widths(params),
         params_text=inputs.params.read_text(encoding="utf-8"),
         level=_confidence(params),
         judge=[part for part in measured if part.source.study == "classifier"],
         timed=[part for part in measured if part.timing],
         seconds=sum(part.timing.get("seconds_total", 0) for part in measured if part.timing),
         machines=_machines(measured),
-        claims=claims,
-        counts=_counts(claims or []),
-        panels=[_panel(study, measured, inputs.figures) for study in STUDIES],
+        verdicts=None if claims is None else verdicts,
+        counts=_counts(verdicts),
+        drawn={entry.number for entry in FIGURES if figure_path(inputs.figures, entry.number).exists()},
+        stages={file.path: file.stage for file in facts.files.values()},
+        panels=[_panel(study, measured, verdicts, facts, inputs.figures) for study in STUDIES],
     )
+
+
+def _files(inputs: Inputs) -> dict[str, File]:
+    """Everything that the figures' sentences quote, by the names that `readings` uses."""
+    files = {name: (path, stage) for name, (path, stage) in inputs.quoted.items()}
+    for source in inputs.sources:
+        files[source.name] = source.metrics, source.measured_by
+        files[f"timing/{source.name}"] = source.timing, source.trained_by
+    found = {}
+    for name, (path, stage) in files.items():
+        content = measurements.read_table(path) if path.suffix == ".csv" else measurements.read_metrics(path)
+        if content is not None:
+            found[name] = File(path, stage, content)
+    return found
 
 
 def _measured(source: Source) -> _Measured | None:
@@ -192,18 +244,20 @@ def _measured(source: Source) -> _Measured | None:
     if metrics is None and timing is None:
         return None
     metrics = metrics or {}
-    return _Measured(
-        source, measurements.rows(metrics), measurements.tables(metrics), measurements.notes(metrics), timing
-    )
+    rows, tables, notes = (read(metrics) for read in (measurements.rows, measurements.tables, measurements.notes))
+    return _Measured(source, metrics, rows, tables, notes, timing)
 
 
-def _panel(study: Study, measured: Sequence[_Measured], folder: Path) -> _Panel:
+def _panel(
+    study: Study, measured: Sequence[_Measured], verdicts: Sequence[Verdict], facts: Facts, folder: Path
+) -> _Panel:
     panel = _Panel(study, [part for part in measured if part.source.study == study.slug])
     shown = []
     for entry in (entry for entry in FIGURES if entry.study == study.slug):
         path = figure_path(folder, entry.number)
         if path.exists():
-            shown.append(_Shown(entry, _picture(path)))
+            claims = [verdict for verdict in verdicts if entry.number in verdict.figures]
+            shown.append(_Shown(entry, _picture(path), readings.reading(entry.number, facts), claims))
         elif entry in REPORT_FIGURES:
             panel.missing.append(entry.number)
     panel.groups = [(group, list(members)) for group, members in groupby(shown, lambda one: one.figure.group)]
@@ -240,10 +294,22 @@ def _settings(params: Mapping) -> list[tuple[str, str, str]]:
     return found
 
 
+def _methods(params: Mapping) -> dict[str, str]:
+    """How each method of the third study is set up, by the name of its files: of an ablation, what it changes."""
+    variants = (params.get("ssl") or {}).get("variants") or {}
+    baseline = variants.get("simsiam") or {}
+    words = {}
+    for name, settings in variants.items():
+        is_ablation = name != "simsiam" and settings.get("method") == baseline.get("method")
+        shown = {key: value for key, value in settings.items() if not is_ablation or baseline.get(key) != value}
+        words[f"ssl/{name}"] = measurements.described(shown)
+    return words
+
+
 def _confidence(params: Mapping) -> str:
     """`95 %`, or nothing when the params do not say."""
     level = (params.get("evaluation") or {}).get("confidence_level")
-    return "" if level is None else f"{100 * level:g} %"
+    return "" if level is None else f"{100 * level:g}\u00a0%"
 
 
 def _machines(measured: Sequence[_Measured]) -> list[str]:
@@ -259,18 +325,23 @@ def _machines(measured: Sequence[_Measured]) -> list[str]:
     return list(dict.fromkeys(places))
 
 
-def _counts(claims: Sequence[Mapping]) -> list[tuple[str, int]]:
-    """How many claims got each verdict."""
-    verdicts = [str(claim["verdict"]) for claim in claims]
-    return [(verdict, verdicts.count(verdict)) for verdict in dict.fromkeys(verdicts)]
+def _counts(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, int]]:
+    """One of each verdict, and how many claims got it."""
+    words = [verdict.verdict for verdict in verdicts]
+    return [(verdict, words.count(verdict.verdict)) for verdict in {one.verdict: one for one in verdicts}.values()]
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each run of consecutive numbers."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = runs[-1][0], number
+        else:
+            runs.append((number, number))
+    return runs
 
 
 def _ranges(numbers: Sequence[int]) -> str:
     """`28–43, 50`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+    return ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in _runs(numbers))
