@@ -14,17 +14,23 @@ import tiny_run
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
+from test_views import NOTHING
 from torch import Tensor, nn
 
-from triptych.models.batch_norm import GlobalBatchNorm2d, globalise
+from triptych.data.views import Views
+from triptych.models.batch_norm import GlobalBatchNorm1d, GlobalBatchNorm2d, globalise
 from triptych.models.files import save_weights
+from triptych.models.siamese import SiameseNetwork
 from triptych.models.vae import VAE
+from triptych.objectives.simsiam import SimSiam
 from triptych.objectives.vae import VAEObjective
 from triptych.params.training import Runtime, Training
+from triptych.params.views import ViewParams
 from triptych.training.machine import Machine, machine
 
 HERE = Path(__file__).parent
 PROCESSES = 2
+SMALL = {"name": "small_resnet", "width": 4, "blocks": [1, 1], "stem_stride": 1}
 RUNTIME = Runtime(launch="python", device="cpu", precision="auto", threads=1, compile=False, checkpoint_seconds=60.0)
 
 
@@ -54,6 +60,27 @@ def train_vae(folder: Path, place: Machine) -> None:
         assert torch.equal(mine, other)
 
 
+def train_simsiam(folder: Path, place: Machine) -> None:
+    """A small SimSiam over nine steps: views, batch norm of features in one and in two dimensions."""
+    folder = folder / "simsiam"
+    trained = tiny_run.run(
+        folder,
+        training=training(),
+        objective=lambda: SimSiam(
+            SiameseNetwork(3, SMALL, {"hidden": [8], "dim": 8}, {"hidden": 4}),
+            Views(ViewParams(**NOTHING | {"crop_scale": [0.3, 1.0], "jitter": 0.8, "brightness": 0.4, "grey": 0.2})),
+            stop_gradient=True,
+            symmetric=True,
+            train_predictor=True,
+        ),
+        data=tiny_run.images(50),
+        place=place,
+    )
+    if place.leads:
+        save_weights(folder / "weights.safetensors", trained.network)
+        (folder / "result.json").write_text(json.dumps({"history": trained.history}))
+
+
 def training() -> Training:
     """Plain momentum: Adam would divide by gradients near zero, and turn their rounding into steps of full size."""
     return tiny_run.recipe(optimiser=tiny_run.SGD | {"learning_rate": 0.001}, gradient_clip=50.0, batch_size=16)
@@ -78,8 +105,12 @@ def norm_half_a_batch(folder: Path, place: Machine) -> None:
 
 
 def norm_network() -> nn.Sequential:
+    """Norms of (B, C, H, W) and of (B, C), with and without an affine map."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4, affine=False))
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4, affine=False)),
+        *(nn.Flatten(), nn.BatchNorm1d(64), nn.BatchNorm1d(64, affine=False)),
+    )
     nn.init.uniform_(network[1].weight, 0.5, 1.5)
     nn.init.uniform_(network[1].bias, -1, 1)
     return network
@@ -90,7 +121,7 @@ def norm_data() -> tuple[Tensor, Tensor]:
     # The halves differ in mean and spread: norms of their own would give other numbers.
     spread = torch.linspace(0.5, 2.0, 12).view(12, 1, 1, 1)
     x = spread * torch.randn(12, 3, 6, 6, generator=stream) + spread
-    return x, torch.randn(12, 4, 4, 4, generator=stream)
+    return x, torch.randn(12, 64, generator=stream)
 
 
 # What must hold -------------------------------------------------------------------------------------------------------
@@ -126,6 +157,21 @@ def test_two_processes_train_what_one_trains(together, tmp_path, one_thread):
     assert kept == ["epoch_0001.safetensors", "epoch_0003.safetensors"]
 
 
+def test_two_processes_train_the_simsiam_that_one_trains(together, tmp_path, one_thread):
+    with machine(RUNTIME) as place:
+        train_simsiam(tmp_path, place)
+    one, two = (load_file(folder / "simsiam/weights.safetensors") for folder in (tmp_path, together))
+    for name, tensor in one.items():
+        torch.testing.assert_close(
+            two[name], tensor, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
+    histories = [json.loads((folder / "simsiam/result.json").read_text())["history"] for folder in (tmp_path, together)]
+    for alone, shared in zip(*histories, strict=True):
+        # The spread is each process's own and then averaged: over half the rows it is a little less.
+        assert shared.pop("embedding_std") == pytest.approx(alone.pop("embedding_std"), abs=0.1)
+        assert shared == pytest.approx(alone, rel=1e-4)
+
+
 def test_a_global_batch_norm_is_the_batch_norm_of_the_whole_batch(together):
     network, (x, target) = norm_network(), norm_data()
     x.requires_grad_()
@@ -145,7 +191,9 @@ def test_norms_are_replaced_in_place_and_keep_their_state():
     network = norm_network()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     assert globalise(network) is network
-    assert [type(layer) for layer in network] == [nn.Conv2d, GlobalBatchNorm2d, nn.ReLU, GlobalBatchNorm2d]
+    kinds = [type(layer) for layer in network]
+    assert kinds[:4] == [nn.Conv2d, GlobalBatchNorm2d, nn.ReLU, GlobalBatchNorm2d]
+    assert kinds[4:] == [nn.Flatten, GlobalBatchNorm1d, GlobalBatchNorm1d]
     after = network.state_dict()
     assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
     # In eval mode there is nothing to share.
@@ -156,4 +204,5 @@ def test_norms_are_replaced_in_place_and_keep_their_state():
 if __name__ == "__main__":
     with machine(RUNTIME) as here:
         train_vae(Path(sys.argv[1]), here)
+        train_simsiam(Path(sys.argv[1]), here)
         norm_half_a_batch(Path(sys.argv[1]), here)

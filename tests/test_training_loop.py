@@ -370,9 +370,9 @@ def test_a_stage_writes_the_files_of_the_contract_and_the_same_ones_again(tmp_pa
     weights = (tmp_path / "models/ssl/tiny/model.safetensors").read_bytes()
     config = json.loads((tmp_path / "models/ssl/tiny/config.json").read_text())
     assert config["stage"] == "ssl/tiny" and config["classes"] == ["a", "b"]
-    history = pd.read_csv(tmp_path / "plots/ssl/tiny/training.csv")
+    history = pd.read_csv(tmp_path / "plots/ssl/tiny_training.csv")
     assert history["variant"].unique().tolist() == ["tiny"] and len(history) == EPOCHS
-    assert len(pd.read_csv(tmp_path / "plots/ssl/tiny/timing.csv")) == EPOCHS
+    assert len(pd.read_csv(tmp_path / "plots/ssl/tiny_timing.csv")) == EPOCHS
     timing = json.loads((tmp_path / "metrics/timing/ssl/tiny.json").read_text())
     assert math.isfinite(timing["seconds_per_epoch"]) and timing["resumed"] == 0
     assert len(list((tmp_path / "snapshots/ssl/tiny").iterdir())) == 2

@@ -1,5 +1,6 @@
 """The numbers of one variant of the third study, over its seeds, from its trained encoders and the dataset."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,8 @@ class SSLStudy:
             results: what each test image came to, and the views that the variant saw.
         """
         table = pd.read_csv(history)
+        if not self.dataset.labelled:
+            print(f"evaluate_ssl@{self.name}: the images have no labels, so no accuracy is measured", file=sys.stderr)
         parts = {f"seed {seed}": self._part(models, table, seed) for seed in self.seeds}
         measured, _ = gather(f"evaluate_ssl@{self.name}", parts)
         runs = [measured[seed] for seed in self.seeds]
