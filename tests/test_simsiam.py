@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from triptych.data.views import Views
+from triptych.models.resnet import SmallResNet, standardised
 from triptych.models.siamese import SiameseNetwork
 from triptych.objectives.objective import Batch
 from triptych.objectives.simsiam import SimSiam, negative_cosine, spread
@@ -130,3 +131,19 @@ def test_it_runs_on_real_views():
     simsiam = SimSiam(net, Views(ViewParams(**NOTHING | {"flip": 0.5})), True, True, True).train()
     loss, terms = simsiam(batch(), draw())
     assert -1 <= float(loss.detach()) <= 1 and 0 < float(terms["embedding_std"]) < 1.5
+
+
+def test_a_standardised_encoder_sees_no_brightness_contrast_or_cast():
+    torch.manual_seed(0)
+    encoder = SmallResNet(3, width=4, blocks=[1, 1], stem_stride=2, standardise=True).eval()
+    images = batch(4).images
+    cast = torch.tensor([0.3, 0.5, 0.7]).view(1, 3, 1, 1)
+    torch.testing.assert_close(encoder(images * cast + 0.2), encoder(images), rtol=0, atol=2e-3)
+    plain = SmallResNet(3, width=4, blocks=[1, 1], stem_stride=2).eval()
+    plain.load_state_dict(encoder.state_dict())
+    assert (plain(images * cast + 0.2) - plain(images)).abs().max() > 0.02
+    # A flat image has nothing to scale up.
+    assert torch.equal(standardised(torch.full((1, 3, 4, 4), 0.5)), torch.zeros(1, 3, 4, 4))
+    seen = standardised(images)
+    torch.testing.assert_close(seen.mean(dim=(2, 3)), torch.zeros(4, 3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(seen.var(dim=(2, 3), correction=0), torch.ones(4, 3), rtol=0, atol=1e-2)

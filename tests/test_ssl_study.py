@@ -53,7 +53,7 @@ def tiny_params() -> dict:
     study = tree["ssl"]
     study["shared"] |= {
         "seeds": 2,
-        "backbone": {"name": "small_resnet", "width": 4, "blocks": [1, 1], "stem_stride": 2},
+        "backbone": {"name": "small_resnet", "width": 4, "blocks": [1, 1], "stem_stride": 2, "standardise": False},
     }
     study["shared"]["knn"] |= {"every_epochs": 2, "neighbours": 5}
     study["evaluation"]["pairs"] = 20

@@ -1,5 +1,6 @@
 """A small pre-softmax ResNet (He et al. 2016, arXiv:1512.03385) for 32-pixel images."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,6 +24,19 @@ class BasicBlock(nn.Module):
         return functional.relu(self.second_norm(self.second(hidden)) + self.shortcut(x))
 
 
+# In the square of [-1, 1]: a channel whose deviation is about one level of 8 bits counts as flat, and stays small.
+FLAT = 1e-4
+
+
+def standardised(images: Tensor) -> Tensor:
+    """Each channel of each image, (B, C, H, W), shifted to mean 0 and scaled to variance 1.
+
+    Brightness, contrast and cast are gone, and with them what two views share without showing the same thing.
+    """
+    variance, mean = torch.var_mean(images, dim=(2, 3), keepdim=True, correction=0)
+    return (images - mean) * (variance + FLAT).rsqrt()
+
+
 class SmallResNet(nn.Module):
     """A stem, then levels of basic blocks whose width doubles and whose resolution halves, then global mean pooling.
 
@@ -31,10 +45,14 @@ class SmallResNet(nn.Module):
         width: channels of the first level.
         blocks: number of blocks in each level.
         stem_stride: 2 halves the resolution at once (fast), 1 keeps it.
+        standardise: whether each channel of each image is first standardised, see `standardised`.
     """
 
-    def __init__(self, in_channels: int, width: int, blocks: list[int], stem_stride: int) -> None:
+    def __init__(
+        self, in_channels: int, width: int, blocks: list[int], stem_stride: int, standardise: bool = False
+    ) -> None:
         super().__init__()
+        self.standardise = standardise
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, width, 3, stride=stem_stride, padding=1, bias=False),
             nn.BatchNorm2d(width),
@@ -52,4 +70,6 @@ class SmallResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [-1, 1] -> features (B, feature_size)."""
+        if self.standardise:
+            images = standardised(images)
         return self.levels(self.stem(images)).mean(dim=(2, 3))

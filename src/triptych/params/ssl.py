@@ -20,6 +20,7 @@ class SmallResNetParams(Section):
     width: Count
     blocks: Annotated[list[Count], Field(min_length=1)]
     stem_stride: Annotated[int, Field(ge=1, le=2)]
+    standardise: bool
 
 
 class ResNet18Params(Section):
