@@ -15,6 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from triptych.data.batches import to_float
 from triptych.data.storage import Dataset, Split, load, save
 from triptych.evaluation.collapse import effective_rank, embedding_std
 from triptych.evaluation.neighbours import knn_classes
@@ -276,6 +277,18 @@ def test_the_watch_measures_what_the_evaluation_measures(trained):
     run = measured(trained)["seeds"][0]
     assert seen["knn_accuracy"] == pytest.approx(run["knn_accuracy"])
     assert seen["test_embedding_std"] == pytest.approx(run["embedding_std"], rel=1e-5)
+
+
+def test_neighbours_are_sought_by_the_features_that_params_name(trained):
+    data, net = load(trained / "data/ssl"), network(trained / "models/ssl/simsiam")
+    knn = read(trained / "params.yaml", ssl=SSLParams).ssl.shared.knn.model_copy(update={"features": "projector"})
+    with torch.no_grad():
+        bank, queries = (
+            net(to_float(torch.from_numpy(np.array(split.images))))[0] for split in (data.train, data.test)
+        )
+    classes = knn_classes(queries, bank, torch.from_numpy(np.array(data.train.labels)), k=5)
+    expected = (classes.numpy() == data.test.labels).mean()
+    assert watcher(data, knn, CPU)(net, 1)["knn_accuracy"] == pytest.approx(expected, abs=1 / TEST)
 
 
 def test_the_first_and_the_last_epoch_are_always_watched():

@@ -20,24 +20,13 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from triptych.figures import style
 from triptych.figures.catalogue import figure, figure_path
-from triptych.figures.measurements import duration, written, written_interval
+from triptych.figures.measurements import duration, method_title, written, written_interval
 
 BASELINE, WIDE = "simsiam", "projector_4096"
 # Each ablation, compared with the baseline, and the numbers of its figures: kNN accuracy and training loss.
 PAIRS = {"no_stop_gradient": (44, 45), "no_predictor": (46, 47), WIDE: (48, 49)}
 # The report's projector outputs; the widths of a short run stand for them.
 REPORT_DIMS = {BASELINE: 2048, WIDE: 4096}
-NAMES = {
-    BASELINE: "SimSiam",
-    "no_stop_gradient": "without stop-gradient",
-    "no_predictor": "without predictor",
-    "barlow_twins": "Barlow Twins",
-    "vicreg": "VICReg",
-    "byol": "BYOL",
-    "dssl": "DSSL",
-    "asymsiam": "AsymSiam",
-    "simclr": "SimCLR",
-}
 # The report's four runs, then the others in turn: all dark enough to write names in.
 OWN_COLOURS = [*style.PALETTE[:3], "#B5558F"]
 COLOURS = ["#6A3D9A", "#B07D00", "#7A4B2A", "#00585C", "#C2185B", "#5F7A8C", "#808000", "#3F51B5", "#8B0000"]
@@ -115,7 +104,7 @@ def label(name: str, dim: int) -> str:
     """What figures call a variant; the wide projector goes by its true width."""
     if name == WIDE:
         return f"projector {dim}" + (f" (for {REPORT_DIMS[WIDE]})" if dim != REPORT_DIMS[WIDE] else "")
-    return NAMES.get(name, name.replace("_", " "))
+    return method_title(name)
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
