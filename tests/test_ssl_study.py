@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +47,10 @@ def digits(labelled: bool = True) -> Dataset:
     return Dataset(split(TRAIN), split(TEST), ["dark", "grey", "bright"] if labelled else [], "drawn", "none")
 
 
-def tiny_params() -> dict:
-    """params.yaml with everything about the third study made tiny."""
+def tiny_params(threads: int = 1) -> dict:
+    """params.yaml with everything about the third study made tiny. Two threads train two seeds side by side."""
     tree = yaml.safe_load((ROOT / "params.yaml").read_text())
-    tree["runtime"] |= {"threads": 1, "device": "cpu"}
+    tree["runtime"] |= {"threads": threads, "device": "cpu"}
     tree["evaluation"]["bootstrap"] = 20
     study = tree["ssl"]
     study["shared"] |= {
@@ -65,10 +66,10 @@ def tiny_params() -> dict:
     return tree
 
 
-def project(folder: Path, labelled: bool = True) -> Path:
+def project(folder: Path, labelled: bool = True, threads: int = 1) -> Path:
     """A folder in which the stage scripts run."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params()))
+    (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(threads)))
     save(digits(labelled), folder / "data/ssl")
     return folder
 
@@ -134,11 +135,79 @@ def test_a_stage_killed_in_its_second_seed_keeps_the_first_and_ends_bit_identica
     done = stage(folder, "train_ssl.py", "simsiam")
     assert done.returncode == 0, done.stderr
     steps = EPOCHS * (TRAIN // BATCH)
-    assert f"ssl/simsiam seed 0: resuming at step {steps} of {steps}" in done.stderr
+    # The first seed had ended: it is neither trained again nor resumed.
+    assert "seed 0" not in done.stderr
     assert f"ssl/simsiam seed 1: resuming at step {steps // 2} of {steps}" in done.stderr
-    assert weights(folder / "models") == weights(trained / "models")
+    assert json.loads((folder / "metrics/timing/ssl/simsiam.json").read_text())["resumed"] == 1
+    same_results(folder, trained)
+
+
+def same_results(folder: Path, other: Path) -> None:
+    assert weights(folder / "models") == weights(other / "models")
     table = "plots/ssl/simsiam_training.csv"
-    assert (folder / table).read_text() == (trained / table).read_text()
+    assert (folder / table).read_text() == (other / table).read_text()
+
+
+# --- Seeds side by side ---
+
+
+def test_two_seeds_side_by_side_train_what_they_train_one_after_another(trained, tmp_path):
+    folder = project(tmp_path, threads=2)
+    done = stage(folder, "train_ssl.py", "simsiam")
+    assert done.returncode == 0, done.stderr
+    same_results(folder, trained)
+    timing = json.loads((folder / "metrics/timing/ssl/simsiam.json").read_text())
+    assert (timing["runs"], timing["runs_at_once"], timing["threads"], timing["resumed"]) == (2, 2, 1, 0)
+    assert timing["seconds_total"] == pytest.approx(EPOCHS * timing["seconds_per_epoch"])
+    assert not list((folder / "checkpoints").rglob("*.safetensors"))
+
+
+KILL_THE_STAGE_AFTER_AN_EPOCH = """
+import os, signal, threading, time
+from pathlib import Path
+def wait():
+    while len(list(Path("checkpoints").rglob("latest.safetensors"))) < 2:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=wait, daemon=True).start()
+"""
+
+
+def workers(folder: Path) -> list[int]:
+    """Processes that run a stage in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve() == folder.resolve() and b"train_ssl" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
+def test_workers_end_with_their_stage_and_are_taken_up_again(trained, tmp_path):
+    folder = project(tmp_path, threads=2)
+    done = stage(folder, "train_ssl.py", "simsiam", before=KILL_THE_STAGE_AFTER_AN_EPOCH)
+    assert done.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while workers(folder):
+        assert time.monotonic() < deadline, "a worker goes on without its stage"
+    done = stage(folder, "train_ssl.py", "simsiam")
+    assert done.returncode == 0, done.stderr
+    same_results(folder, trained)
+
+
+def test_what_stops_a_worker_stops_the_stage_in_one_line(tmp_path):
+    folder = project(tmp_path, threads=2)
+    tree = tiny_params(threads=2)
+    tree["ssl"]["methods"]["simsiam"]["training"]["optimiser"]["learning_rate"] = 1e30
+    (folder / "params.yaml").write_text(yaml.safe_dump(tree))
+    done = stage(folder, "train_ssl.py", "simsiam")
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert errors and all("not finite at step" in line or "weights are not finite" in line for line in errors)
+    assert not (folder / "models").exists()
 
 
 def test_another_variant_or_a_changed_one_starts_afresh(tmp_path):

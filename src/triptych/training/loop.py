@@ -45,6 +45,7 @@ class Plan:
         evaluate: called with the (averaged) network and the epoch after each epoch of `evaluate_epochs`; its numbers
             join that epoch's row, its time is counted apart.
         evaluate_epochs: see above.
+        line: of the terminal on which the bar is drawn, below those of runs side by side.
     """
 
     stage: str
@@ -54,6 +55,7 @@ class Plan:
     snapshot_epochs: tuple[int, ...] = ()
     evaluate: Callable[[nn.Module, int], dict[str, float]] | None = None
     evaluate_epochs: tuple[int, ...] = ()
+    line: int = 0
 
 
 @dataclass
@@ -293,6 +295,8 @@ class Trainer:
             self.average.network.load_state_dict(state["average"])
         self.sums, self.count = state["sums"], state["count"]
         self.progress = Progress(**state["progress"])
+        if self.progress.step == self.steps:
+            return  # a run that had ended is taken up, not resumed
         self.progress.resumed += 1
         if self.machine.leads:
             print(f"{self.plan.stage}: resuming at step {self.progress.step} of {self.steps}", file=sys.stderr)
@@ -300,7 +304,7 @@ class Trainer:
     def _bar(self) -> tqdm:
         total = self.steps * self.recipe.batch_size
         started_at = self.progress.step * self.recipe.batch_size
-        quiet = not self.machine.leads
+        quiet = not self.machine.leads or started_at == total
         # A terminal is refreshed often; a log gets a line now and then.
         every = 0.5 if sys.stderr.isatty() else 20.0
         return tqdm(
@@ -312,6 +316,7 @@ class Trainer:
             disable=quiet,
             mininterval=every,
             dynamic_ncols=True,
+            position=self.plan.line,
         )
 
     def _timing(self) -> dict:

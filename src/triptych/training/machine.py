@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
@@ -46,6 +46,12 @@ class Machine:
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
+    def shared(self, runs: int) -> "Machine":
+        """This place with its threads divided among so many runs at once; sets this process's own."""
+        threads = max(1, self.threads // runs)
+        torch.set_num_threads(threads)
+        return replace(self, threads=threads)
+
     def describe(self) -> dict:
         """What a timing depends on."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
@@ -74,8 +80,8 @@ def choose_device(wish: str, local_rank: int = 0) -> torch.device:
 
 
 @contextmanager
-def machine(runtime: Runtime) -> Iterator[Machine]:
-    """Sets the process up as the params and the launcher say, tells so in one line, and tears it down.
+def machine(runtime: Runtime, quiet: bool = False) -> Iterator[Machine]:
+    """Sets the process up as the params and the launcher say, tells so in one line unless `quiet`, and tears it down.
 
     Raises:
         InputError: the wished device is not on this machine.
@@ -97,7 +103,7 @@ def machine(runtime: Runtime) -> Iterator[Machine]:
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     place = Machine(device, getattr(torch, wish), torch.get_num_threads(), rank, world)
-    if place.leads:
+    if place.leads and not quiet:
         about = place.describe()
         text = ", ".join(f"{key} {value}" for key, value in about.items())
         print(text, file=sys.stderr, flush=True)

@@ -20,6 +20,7 @@ from triptych.randomness import fold
 from triptych.training.checkpoint import Checkpoints, code_digest, only_writer, run_key
 from triptych.training.loop import Plan, Trained, train
 from triptych.training.machine import Machine, machine
+from triptych.training.side_by_side import end_with_the_stage, run_workers, worker
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,13 @@ def run_stage(
     Raises:
         InputError: see `train`; also a missing or damaged dataset, or another process that trains this stage.
     """
-    with machine(runtime) as place, only_writer(stage, place.leads):
+    number = worker()
+    if number is not None:
+        end_with_the_stage()
+    lock = stage if number is None else f"{stage}/worker_{number}"
+    with machine(runtime, quiet=number is not None) as place, only_writer(lock, place.leads):
+        at_once = runs_at_once(seeds, place)
+        place = place.shared(at_once)
         dataset = load(data)
         validate(dataset, recipe.batch_size, str(data))
         split = resident(dataset.train.images, dataset.train.labels, place.device)
@@ -123,32 +130,46 @@ def run_stage(
             "machine": asdict(place) | {"rank": 0},
         }
 
-        def run(number: int) -> Run:
-            checkpoints = Checkpoints(stage, run_key(seed=number, **shared), leads=place.leads)
-            torch.manual_seed(fold(number, "weights"))
+        def run(seed: int) -> Run:
+            checkpoints = Checkpoints(stage, run_key(seed=seed, **shared), leads=place.leads)
+            torch.manual_seed(fold(seed, "weights"))
             objective, network = build(dataset)
             plan = Plan(
-                stage=stage if seeds == 1 else f"{stage} seed {number}",
-                seed=number,
+                stage=stage if seeds == 1 else f"{stage} seed {seed}",
+                seed=seed,
                 checkpoint_seconds=runtime.checkpoint_seconds,
                 compile=runtime.compile,
                 snapshot_epochs=snapshot_epochs,
                 evaluate=evaluate,
                 evaluate_epochs=watch.epochs if watch else (),
+                line=number or 0,
             )
-            return Run(number, train(objective, split, recipe, plan, place, checkpoints), checkpoints, network)
+            return Run(seed, train(objective, split, recipe, plan, place, checkpoints), checkpoints, network)
 
-        runs = [run(number) for number in range(seed, seed + seeds)]
+        every_seed = range(seed, seed + seeds)
+        if number is not None:
+            for mine in every_seed[number::at_once]:
+                run(mine)
+            return
+        if at_once > 1:
+            run_workers(at_once)
+        runs = [run(one) for one in every_seed]
         if not place.leads:
             return
-        _write(stage, runs, dataset, snapshots=bool(snapshot_epochs))
+        _write(stage, runs, dataset, at_once, snapshots=bool(snapshot_epochs))
         if finish:
             finish(runs[0].trained, dataset, place)
         for ended in runs:
             ended.checkpoints.discard()
 
 
-def _write(stage: str, runs: list[Run], dataset: Dataset, snapshots: bool) -> None:
+def runs_at_once(seeds: int, place: Machine) -> int:
+    """How many seeds are trained side by side: as many as there are threads on a CPU, one elsewhere."""
+    alone = place.world > 1 or place.device.type != "cpu"
+    return 1 if alone else min(seeds, place.threads)
+
+
+def _write(stage: str, runs: list[Run], dataset: Dataset, at_once: int, snapshots: bool) -> None:
     outputs = stage_outputs(stage, snapshots)
     for run in runs:
         folder = outputs.model if run is runs[0] else seed_folder(outputs.model, run.seed)
@@ -163,20 +184,29 @@ def _write(stage: str, runs: list[Run], dataset: Dataset, snapshots: bool) -> No
     ]
     seconds = [table.assign(variant=variant, seed=run.seed) for table, run in zip(seconds, runs, strict=True)]
     write_text(outputs.epoch_timing, pd.concat(seconds).to_csv(index=False))
-    write_json(outputs.timing, combined_timing([run.trained.timing for run in runs]))
+    write_json(outputs.timing, combined_timing([run.trained.timing for run in runs], at_once))
     if outputs.snapshots:
         shutil.rmtree(outputs.snapshots, ignore_errors=True)
         shutil.copytree(runs[0].checkpoints.folder / "snapshots", outputs.snapshots)
 
 
-def combined_timing(timings: list[dict]) -> dict:
-    """The timing of several runs of one recipe: means of what is per epoch or second, sums of the rest."""
+def combined_timing(timings: list[dict], at_once: int) -> dict:
+    """The timing of several runs of one recipe, of which some go side by side.
+
+    An epoch's seconds are those of one run; the total, and the images a second, are those of all runs by the clock.
+    """
     count = len(timings)
-    sums = ("seconds_total", "evaluation_seconds", "checkpoint_seconds", "resumed")
+    sums = {
+        key: sum(timing[key] for timing in timings)
+        for key in ("seconds_total", "evaluation_seconds", "checkpoint_seconds", "resumed")
+    }
+    by_the_clock = {key: sums[key] / at_once for key in ("seconds_total", "evaluation_seconds", "checkpoint_seconds")}
     return timings[0] | {
         "seconds_per_epoch": sum(timing["seconds_per_epoch"] for timing in timings) / count,
         # All runs see equally many images, so the rate over all of them is the harmonic mean.
-        "images_per_second": count / sum(1 / timing["images_per_second"] for timing in timings),
-        **{key: sum(timing[key] for timing in timings) for key in sums},
+        "images_per_second": at_once * count / sum(1 / timing["images_per_second"] for timing in timings),
+        **by_the_clock,
+        "resumed": sums["resumed"],
         "runs": count,
+        "runs_at_once": at_once,
     }
