@@ -168,7 +168,9 @@ class SSLStudy:
     def _interval(self, key: str, hits: np.ndarray) -> dict[str, float]:
         shared = self.settings.intervals
         rng = bootstrap_generator(self.settings.seed, f"ssl {self.name} {key}")
-        return seeded_interval(hits.astype(np.float64), shared.confidence_level, shared.bootstrap, rng)
+        interval = seeded_interval(hits.astype(np.float64), shared.confidence_level, shared.bootstrap, rng)
+        # Few seeds that differ make it wide; no accuracy lies beyond 0 or 1.
+        return {bound: min(1.0, max(0.0, value)) for bound, value in interval.items()}
 
     def _views(self) -> np.ndarray:
         """(rows, 1 + views, C, H, W) uint8: the first training images, each followed by views of it."""
