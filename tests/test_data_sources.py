@@ -19,14 +19,14 @@ from triptych.data.sources import build
 from triptych.data.storage import load
 from triptych.errors import InputError
 from triptych.params.base import validate
-from triptych.params.data import DataParams
+from triptych.params.data import Source
 
 ROOT = Path(__file__).parents[1]
 MNIST = ROOT.parent / "shared" / "data" / "MNIST" / "raw"
 
 
 def source(**params: object):  # any of the sources
-    return validate(DataParams, {"generative": params}, "data", "params.yaml").generative
+    return validate(Source, params, "data.generative", "params.yaml")
 
 
 def refused(match: str, **params: object) -> None:
@@ -355,8 +355,8 @@ def test_a_damaged_archive_is_named(tmp_path, damage):
 # --- the stage ---
 
 
-def prepare(folder: Path, generative: dict) -> subprocess.CompletedProcess:
-    (folder / "params.yaml").write_text(yaml.safe_dump({"seed": 0, "data": {"generative": generative}}))
+def prepare(folder: Path, generative: dict, ssl: dict) -> subprocess.CompletedProcess:
+    (folder / "params.yaml").write_text(yaml.safe_dump({"seed": 0, "data": {"generative": generative, "ssl": ssl}}))
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, str(ROOT / "stages" / "prepare.py")]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -368,13 +368,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_prepare_writes_everything_or_nothing(tmp_path):
-    done = prepare(tmp_path, MIDDLING | {"train": 20, "test": 10})
+    small, other = MIDDLING | {"train": 20, "test": 10}, MIDDLING | {"train": 30, "test": 10}
+    done = prepare(tmp_path, small, other)
     assert done.returncode == 0, done.stderr
     outputs = contents(tmp_path)
-    assert {Path(path).name for path in outputs} >= {"data.json", "generative.png", "card.json", "train_images.npy"}
+    names = {str(Path(path).relative_to(tmp_path)) for path in outputs}
+    assert names >= {"metrics/data.json", "plots/data/generative.png", "plots/data/ssl.png", "data/ssl/card.json"}
     assert len(load(tmp_path / "data" / "generative").train.images) == 20
+    assert len(load(tmp_path / "data" / "ssl").train.images) == 30
 
     for bad in ({"name": "npz", "path": "missing.npz"}, MIDDLING | {"neighbours": 2.0}):
-        refusal = prepare(tmp_path, bad)
-        assert refusal.returncode == 2 and len(refusal.stderr.splitlines()) == 1, refusal.stderr
-        assert contents(tmp_path) == outputs
+        # What is wrong with one dataset leaves the other, too, as it was.
+        for pair in ((bad, other), (other, bad)):
+            refusal = prepare(tmp_path, *pair)
+            assert refusal.returncode == 2 and len(refusal.stderr.splitlines()) == 1, refusal.stderr
+            assert contents(tmp_path) == outputs

@@ -107,14 +107,26 @@ def test_every_metric_is_a_finite_number(done, stages):
 
 def test_every_estimate_lies_near_its_interval(done):
     """An interval of another quantity would miss its estimate by far; rough ones of 20 resamples may miss narrowly."""
-    for path in (done / "metrics").glob("*.json"):
+    for path in [*(done / "metrics").glob("*.json"), *(done / "metrics/ssl").glob("*.json")]:
+        if path.stem == "claims":
+            continue  # a list of records: see test_every_claim_has_a_verdict
         metrics = json.loads(path.read_text())
-        if path.stem in ("classifier", "vae"):
+        if path.stem in ("classifier", "vae", "simsiam"):
             assert metrics["intervals"]
         for key in metrics.get("intervals", {}).keys() & metrics.keys():
             interval = metrics["intervals"][key]
             slack = interval["high"] - interval["low"] + 1e-9
             assert interval["low"] - slack <= metrics[key] <= interval["high"] + slack, f"{path.stem}: {key}"
+
+
+def test_every_claim_has_a_verdict(done):
+    claims = json.loads((done / "metrics/claims.json").read_text())
+    assert len({claim["id"] for claim in claims}) == len(claims) == 15
+    for claim in claims:
+        assert claim["verdict"] in ("reproduced", "not reproduced", "inconclusive") and claim["finding"], claim["id"]
+        assert (claim["measured"] is None) == (claim["interval"] is None), claim["id"]
+        if claim["measured"] is None:
+            assert claim["verdict"] == "inconclusive", claim["id"]
 
 
 def test_the_contract_s_keys_are_there(done):
@@ -166,7 +178,7 @@ def test_one_stage_s_change_re_runs_its_readers_alone(done):
     params = (done / "params.yaml").read_text()
     (done / "params.yaml").write_text(re.sub(r"interpolation_pairs: \d+", "interpolation_pairs: 4", params))
     ran = set(re.findall(r"Running stage '(.+?)'", run(done, "dvc", "repro")))
-    assert {"evaluate_vae", "figures"} <= ran <= {"evaluate_vae", "figures", "report"}
+    assert {"evaluate_vae", "figures"} <= ran <= {"evaluate_vae", "claims", "figures", "report"}
     (done / "params.yaml").write_text(params)
     # The run cache knows the earlier results.
     run(done, "dvc", "repro")
