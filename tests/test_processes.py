@@ -140,14 +140,19 @@ def together(tmp_path_factory) -> Path:
     return folder
 
 
+def assert_same_weights(found: Path, expected: Path) -> None:
+    """The weights saved in two folders agree within float tolerance."""
+    weights = load_file(found / "weights.safetensors")
+    for name, tensor in load_file(expected / "weights.safetensors").items():
+        torch.testing.assert_close(
+            weights[name], tensor, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
 def test_two_processes_train_what_one_trains(together, tmp_path, one_thread):
     with machine(RUNTIME) as place:
         train_vae(tmp_path, place)
-    one, two = (load_file(folder / "weights.safetensors") for folder in (tmp_path, together))
-    for name, tensor in one.items():
-        torch.testing.assert_close(
-            two[name], tensor, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
-        )
+    assert_same_weights(together, tmp_path)
     results = [json.loads((folder / "result.json").read_text()) for folder in (tmp_path, together)]
     for alone, shared in zip(*(result["history"] for result in results), strict=True):
         assert shared == pytest.approx(alone, rel=1e-4)
@@ -160,11 +165,7 @@ def test_two_processes_train_what_one_trains(together, tmp_path, one_thread):
 def test_two_processes_train_the_simsiam_that_one_trains(together, tmp_path, one_thread):
     with machine(RUNTIME) as place:
         train_simsiam(tmp_path, place)
-    one, two = (load_file(folder / "simsiam/weights.safetensors") for folder in (tmp_path, together))
-    for name, tensor in one.items():
-        torch.testing.assert_close(
-            two[name], tensor, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
-        )
+    assert_same_weights(together / "simsiam", tmp_path / "simsiam")
     histories = [json.loads((folder / "simsiam/result.json").read_text())["history"] for folder in (tmp_path, together)]
     for alone, shared in zip(*histories, strict=True):
         # The spread is each process's own and then averaged: over half the rows it is a little less.
