@@ -27,6 +27,7 @@ def main() -> None:
             dataset=load(Path("data/generative")),
             settings=Settings(params.seed, params.ddpm.evaluation, params.evaluation),
             device=place.device,
+            precision=place.autocast,
         )
         study.measure(Path("metrics/ddpm.json"), Path("plots/ddpm"))
         study.price(Path("plots/ddpm/sampling.csv"), Path("metrics/timing/ddpm_sampling.json"), place.describe())

@@ -36,7 +36,7 @@ def main(name: str) -> None:
         seeds=shared.seeds,
         watch=Watch(
             watched_epochs(shared.knn.every_epochs, method.training.epochs),
-            lambda dataset, place: watcher(dataset, shared.knn, place.device),
+            lambda dataset, place: watcher(dataset, shared.knn, place.device, place.autocast),
         ),
     )
 

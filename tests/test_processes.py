@@ -31,7 +31,7 @@ from triptych.training.machine import Machine, machine
 HERE = Path(__file__).parent
 PROCESSES = 2
 SMALL = {"name": "small_resnet", "width": 4, "blocks": [1, 1], "stem_stride": 1}
-RUNTIME = Runtime(launch="python", device="cpu", precision="auto", threads=1, compile=False, checkpoint_seconds=60.0)
+RUNTIME = Runtime(launch="python", device="cpu", precision="float32", threads=1, compile=False, checkpoint_seconds=60.0)
 
 
 # What each process does -----------------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """Restoration and what measures it, precision and recall, and the whole study on a tiny model."""
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -196,7 +199,7 @@ EVALUATION = {
 SHARED = {"batch_size": 16, "bootstrap": 10, "confidence_level": 0.95, "recognition_threshold": 0.8}
 
 
-def study() -> DDPMStudy:
+def study(precision: Callable[[], AbstractContextManager] = nullcontext) -> DDPMStudy:
     torch.manual_seed(0)
     network = PatchUNet((3, 32, 32), 2, [8, 16], [1, 1], [False, True], 1, 16, 16, 4)
     torch.nn.init.normal_(network.head.weight, std=0.05)
@@ -211,7 +214,7 @@ def study() -> DDPMStudy:
     )
     judge = Judge(Classifier(3, 10, 8, [1, 1], 2), CPU, 16)
     method = DiffusionObjective(network, process(schedule=COSINE, parameterisation="x0"))
-    return DDPMStudy(method, judge, dataset, settings, CPU)
+    return DDPMStudy(method, judge, dataset, settings, CPU, precision)
 
 
 def test_the_study_writes_the_contract_and_the_same_bits_each_time(tmp_path: Path) -> None:
@@ -243,6 +246,19 @@ def test_the_study_writes_the_contract_and_the_same_bits_each_time(tmp_path: Pat
     assert np.array_equal(arrays["samples_5"][:5], arrays["final_samples"])
     assert arrays["strip_backward_120"].shape[0] >= 3
     assert {row["sampler"] for row in json.loads((first / "timing.json").read_text())["sampling"]} == {"ddim", "heun"}
+
+
+def test_samples_are_drawn_in_the_given_precision_and_the_bound_is_not(tmp_path: Path) -> None:
+    numbers = {}
+    for name, one in (("float32", study()), ("bfloat16", study(partial(torch.autocast, "cpu", torch.bfloat16)))):
+        one.measure(tmp_path / f"{name}.json", tmp_path / name)
+        numbers[name] = json.loads((tmp_path / f"{name}.json").read_text())
+    exact, half = numbers["float32"], numbers["bfloat16"]
+    assert exact["vlb_bpd"] == half["vlb_bpd"]
+    assert exact["restoration"][1]["psnr"] != half["restoration"][1]["psnr"]
+    assert exact["restoration"][1]["psnr"] == pytest.approx(half["restoration"][1]["psnr"], abs=0.2)
+    assert exact["frechet_distance"] != half["frechet_distance"]
+    assert exact["frechet_distance"] == pytest.approx(half["frechet_distance"], rel=0.05)
 
 
 @pytest.mark.parametrize(("weight", "words"), [(float("nan"), "not finite"), (1e4, "clipped"), (0.0, "one colour")])

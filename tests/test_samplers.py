@@ -8,8 +8,8 @@ import torch
 from test_diffusion import COSINE, Constant, process
 from torch import Tensor
 
-from triptych.evaluation.samplers import SAMPLERS, checked, draw_images, evaluations, reverse
-from triptych.objectives.diffusion import DiffusionObjective
+from triptych.evaluation.samplers import SAMPLERS, Noise, checked, draw_images, evaluations, noise_from, reverse
+from triptych.objectives.diffusion import DiffusionObjective, posterior
 from triptych.randomness import generator
 
 MEAN, SPREAD = 0.2, 0.25
@@ -41,10 +41,14 @@ def start(count: int = 256) -> Tensor:
     return torch.randn((count, 1, 4, 4), generator=generator("cpu", "start"), dtype=torch.float64)
 
 
+def noise(purpose: str) -> Noise:
+    return noise_from(generator("cpu", purpose))
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_denoiser_that_knows_the_image_is_followed(name: str) -> None:
     image = torch.linspace(-0.9, 0.9, 16, dtype=torch.float64).view(1, 1, 4, 4)
-    found = SAMPLERS[name](lambda x, level: image.expand_as(x), start(3), levels(7), generator("cpu", "noise"))
+    found = SAMPLERS[name](lambda x, level: image.expand_as(x), start(3), levels(7), noise("known"))
     torch.testing.assert_close(found, image.expand(3, 1, 4, 4))
 
 
@@ -69,10 +73,31 @@ def test_second_order_beats_first_at_equal_cost() -> None:
     assert error("dpm_solver") < 0.5 * error("ddim")
 
 
-def test_ancestral_sampling_ends_in_the_data() -> None:
-    found = SAMPLERS["ancestral"](gaussian_denoiser, start(2000), levels(1000), generator("cpu", "noise"))
+@pytest.mark.parametrize(("name", "steps"), [("ancestral", 1000), ("sde_dpm_solver", 60)])
+def test_stochastic_sampling_ends_in_the_data(name: str, steps: int) -> None:
+    found = SAMPLERS[name](gaussian_denoiser, start(2000), levels(steps), noise("chain"))
     assert float(found.mean()) == pytest.approx(MEAN, abs=4 * SPREAD / math.sqrt(found.numel()))
     assert float(found.std()) == pytest.approx(SPREAD, rel=0.03)
+
+
+def test_a_stochastic_solver_forgets_an_error_of_its_start_and_a_deterministic_one_keeps_it() -> None:
+    """Noise of twice the size at the start; the data's spread at the end is the same for the first alone."""
+    found = {
+        name: float(SAMPLERS[name](gaussian_denoiser, 2 * start(2000), levels(60), noise("chain")).std())
+        for name in ("sde_dpm_solver", "dpm_solver")
+    }
+    assert found["sde_dpm_solver"] == pytest.approx(SPREAD, rel=0.03)
+    assert found["dpm_solver"] == pytest.approx(2 * SPREAD, rel=0.1)
+
+
+def test_sde_step_is_the_exact_solution_for_a_constant_denoiser() -> None:
+    """With x0 fixed, the reverse SDE's x' | x is the posterior of the forward chain, whatever the step."""
+    here, there = levels(9)[3:5]
+    x = torch.full((200_000, 1, 1, 1), 0.5, dtype=torch.float64)
+    found = SAMPLERS["sde_dpm_solver"](lambda x, level: torch.full_like(x, 0.3), x, [here, there], noise("step"))
+    mean, variance = posterior(torch.tensor(0.3, dtype=torch.float64), x[0, 0, 0, 0], here, there)
+    assert float(found.var()) == pytest.approx(variance, rel=0.02)
+    assert float(found.mean()) == pytest.approx(float(mean), abs=5 * math.sqrt(variance / 200_000))
 
 
 def test_ancestral_step_is_the_posterior_with_beta_tilde() -> None:
@@ -80,7 +105,7 @@ def test_ancestral_step_is_the_posterior_with_beta_tilde() -> None:
     diffusion = DiffusionObjective(Constant(), process()).diffusion
     pair = [float(diffusion.alpha_bars[120]), float(diffusion.alpha_bars[119])]
     x = torch.full((200_000, 1, 1, 1), 0.5, dtype=torch.float64)
-    found = SAMPLERS["ancestral"](lambda x, level: torch.full_like(x, 0.3), x, pair, generator("cpu", "step"))
+    found = SAMPLERS["ancestral"](lambda x, level: torch.full_like(x, 0.3), x, pair, noise("step"))
     mean, variance = diffusion.posterior(torch.tensor(0.3), torch.tensor(0.5), 120)
     assert float(found.var()) == pytest.approx(variance, rel=0.02)
     assert float(found.mean()) == pytest.approx(float(mean), abs=5 * math.sqrt(variance / 200_000))
@@ -105,8 +130,7 @@ def test_samples_are_bit_identical_in_every_run_and_whatever_their_number(name: 
     twenty = draw(20)
     assert torch.equal(twenty, draw(20))
     assert checked(twenty).dtype == torch.uint8
-    if name != "ancestral":  # whose later noise is drawn for the images at hand
-        assert torch.equal(twenty[:5], draw(5))
+    assert torch.equal(twenty[:5], draw(5))
 
 
 def test_another_seed_gives_other_samples() -> None:
@@ -123,7 +147,7 @@ def test_reverse_clips_what_the_network_says() -> None:
             return torch.full_like(x, 7.0)
 
     shouting = Shouting(Constant(), process())
-    found = reverse(shouting, torch.zeros(1, 3, 4, 4), None, "ddim", 5, generator("cpu", 0))
+    found = reverse(shouting, torch.zeros(1, 3, 4, 4), None, "ddim", 5, noise("clip"))
     torch.testing.assert_close(found, torch.ones_like(found))
 
 
@@ -136,5 +160,5 @@ def test_network_calls_are_counted() -> None:
 
     for name in SAMPLERS:
         calls.clear()
-        SAMPLERS[name](counting, start(1), levels(9), generator("cpu", 0))
+        SAMPLERS[name](counting, start(1), levels(9), noise("calls"))
         assert len(calls) == evaluations(name, 9)

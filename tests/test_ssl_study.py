@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -346,6 +347,15 @@ def test_the_watch_measures_what_the_evaluation_measures(trained):
     run = measured(trained)["seeds"][0]
     assert seen["knn_accuracy"] == pytest.approx(run["knn_accuracy"])
     assert seen["test_embedding_std"] == pytest.approx(run["embedding_std"], rel=1e-5)
+
+
+def test_the_watch_encodes_in_the_precision_of_the_training(trained):
+    data, net = load(trained / "data/ssl"), network(trained / "models/ssl/simsiam")
+    knn = read(trained / "params.yaml", ssl=SSLParams).ssl.shared.knn
+    exact = watcher(data, knn, CPU)(net, 1)
+    half = watcher(data, knn, CPU, partial(torch.autocast, "cpu", torch.bfloat16))(net, 1)
+    assert half["test_embedding_std"] != exact["test_embedding_std"]
+    assert half["test_embedding_std"] == pytest.approx(exact["test_embedding_std"], rel=0.02)
 
 
 def test_neighbours_are_sought_by_the_features_that_params_name(trained):

@@ -22,6 +22,7 @@ from triptych.params.training import Runtime, Schedule
 from triptych.randomness import Draw
 from triptych.training import checkpoint, loop
 from triptych.training.checkpoint import Checkpoints
+from triptych.training.machine import machine
 from triptych.training.optimisation import WeightAverage, build_optimiser, rate_factor, set_rates
 from triptych.training.stage import run_stage
 
@@ -337,6 +338,30 @@ def test_the_average_takes_no_gradient_and_leaves_the_network_alone():
     average = WeightAverage(network, halflife_images=100)
     average.update(OneNumber(2.0), 10**6, 100)
     assert network.weight.item() == 1.0 and not any(p.requires_grad for p in average.network.parameters())
+
+
+# --- Precision ---
+
+
+@pytest.mark.parametrize(
+    ("wish", "capabilities", "precision"),
+    [
+        ("auto", {"avx512_bf16": True, "amx_bf16": False}, "bfloat16"),
+        ("auto", {"amx_bf16": True}, "bfloat16"),
+        ("auto", {"avx512_f": True, "avx512_bf16": False}, "float32"),
+        ("auto", {}, "float32"),
+        ("float32", {"avx512_bf16": True}, "float32"),
+        ("bfloat16", {}, "bfloat16"),
+    ],
+)
+def test_a_cpu_takes_bfloat16_where_it_has_instructions_for_it(wish, capabilities, precision, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    runtime = Runtime(launch="python", device="cpu", precision=wish, threads=1, compile=False, checkpoint_seconds=60.0)
+    with machine(runtime, quiet=True) as place:
+        assert place.describe()["precision"] == precision
+        with place.autocast():
+            product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == place.dtype
 
 
 # --- A stage, from its dataset to its outputs ---

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from triptych.data.batches import Resident
 from triptych.models.denoiser import denoising_network
-from triptych.models.diffusion_layers import SelfAttention, TimeEmbedding
+from triptych.models.diffusion_layers import FEW_POSITIONS, SelfAttention, TimeEmbedding, attend
 from triptych.models.patch_unet import PatchUNet
 from triptych.models.unet import LinearAttention, UNet
 from triptych.objectives.diffusion_methods import diffusion_method
@@ -119,6 +119,14 @@ def test_self_attention_is_softmax_of_scaled_products() -> None:
     mixed = torch.stack([(q @ k.T / 2).softmax(dim=1) @ v for q, k, v in zip(query, key, value, strict=True)])
     image = mixed.permute(0, 2, 1).reshape(1, 8, 3, 5)
     torch.testing.assert_close(layer(x), x + layer.out(image), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("positions", [FEW_POSITIONS, FEW_POSITIONS + 1])
+def test_attention_over_few_positions_and_over_many_is_the_same(positions: int) -> None:
+    query, key, value = torch.randn(3, 2, 2, positions, 4).double()
+    weights = torch.einsum("bhqd,bhkd->bhqk", query, key) / 2
+    expected = torch.einsum("bhqk,bhkd->bhqd", weights.softmax(dim=-1), value)
+    torch.testing.assert_close(attend(query, key, value), expected)
 
 
 def test_linear_attention_is_its_quadratic_form() -> None:

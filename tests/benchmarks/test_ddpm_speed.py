@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from triptych.evaluation.samplers import reverse
+from triptych.evaluation.samplers import noise_from, reverse
 from triptych.models.denoiser import denoising_network
 from triptych.objectives.denoising import DenoisingObjective
 from triptych.objectives.diffusion_methods import diffusion_method
@@ -45,7 +45,7 @@ def test_ddpm_sampling_step(benchmark, method: DenoisingObjective, place, reques
     x = torch.randn((SAMPLES, *SHAPE), generator=noise, device=place.device)
 
     def step() -> Tensor:
-        found = reverse(method, x, None, "ddim", 1, noise)
+        found = reverse(method, x, None, "ddim", 1, noise_from(noise))
         place.synchronise()
         return found
 

@@ -1,6 +1,8 @@
 """The DDPM study's numbers, tables and images, from a trained diffusion model, the judge and the dataset."""
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -55,13 +57,28 @@ class Settings:
 
 
 class DDPMStudy:
-    """Measures one diffusion model on the device that holds it. Images stay on the CPU as uint8."""
+    """Measures one diffusion model on the device that holds it. Images stay on the CPU as uint8.
+
+    Args:
+        method: the trained model.
+        judge: evaluates what it draws.
+        dataset: what it was trained on.
+        settings: see Settings.
+        device: where to compute.
+        precision: of the network's calls when it samples; the bound and the judge are always computed in float32.
+    """
 
     def __init__(
-        self, method: DenoisingObjective, judge: Judge, dataset: Dataset, settings: Settings, device: torch.device
+        self,
+        method: DenoisingObjective,
+        judge: Judge,
+        dataset: Dataset,
+        settings: Settings,
+        device: torch.device,
+        precision: Callable[[], AbstractContextManager] = nullcontext,
     ) -> None:
         self.method, self.judge, self.dataset = method.eval(), judge, dataset
-        self.settings, self.device = settings, device
+        self.settings, self.device, self.precision = settings, device, precision
         self.shape = tuple(dataset.train.images.shape[1:])
 
     def measure(self, metrics: Path, tables: Path) -> None:
@@ -95,9 +112,10 @@ class DDPMStudy:
 
     # The model on many images -----------------------------------------------------------------------------------------
 
-    def _draw(self, sampler: Sampler, count: int) -> Tensor:
-        size, seed = self.settings.shared.batch_size, self.settings.seed
-        return draw_images(self.method, self.shape, count, sampler.name, sampler.steps, seed, size, self.device)
+    def _draw(self, sampler: Sampler, count: int, at_once: int | None = None) -> Tensor:
+        size, seed = at_once or self.settings.shared.batch_size, self.settings.seed
+        with self.precision():
+            return draw_images(self.method, self.shape, count, sampler.name, sampler.steps, seed, size, self.device)
 
     @cached_property
     def _samples(self) -> np.ndarray:
@@ -217,18 +235,19 @@ class DDPMStudy:
     def _restored(self) -> dict[int, Restored]:
         settings = self.settings.study.restoration
         images = self.dataset.test.images[: settings.images]
-        return {
-            t: restore(
-                self.method,
-                images,
-                float(self._report_alpha_bars[t]),
-                steps_for(t, settings.steps),
-                self.settings.seed,
-                self.settings.shared.batch_size,
-                self.device,
-            )
-            for t in settings.times
-        }
+        with self.precision():
+            return {
+                t: restore(
+                    self.method,
+                    images,
+                    float(self._report_alpha_bars[t]),
+                    steps_for(t, settings.steps),
+                    self.settings.seed,
+                    self.settings.shared.batch_size,
+                    self.device,
+                )
+                for t in settings.times
+            }
 
     def _restoration(self) -> dict:
         """Same-class rate by the judge, PSNR and SSIM at each time; and the time at which half have changed class."""
@@ -263,15 +282,16 @@ class DDPMStudy:
         arrays = {"strip_original": np.array(self.dataset.test.images[place : place + 1])}
         for t in STRIP_TIMES:
             levels = report_levels(self._report_alpha_bars, t, STRIP_STATES)
-            strip = restoration_strip(
-                self.method,
-                arrays["strip_original"][0],
-                levels,
-                steps_for(t, settings.steps),
-                STRIP_STATES,
-                self.settings.seed,
-                self.device,
-            )
+            with self.precision():
+                strip = restoration_strip(
+                    self.method,
+                    arrays["strip_original"][0],
+                    levels,
+                    steps_for(t, settings.steps),
+                    STRIP_STATES,
+                    self.settings.seed,
+                    self.device,
+                )
             arrays[f"strip_forward_{t}"], arrays[f"strip_backward_{t}"] = strip.forward, strip.backward
             arrays[f"strip_probabilities_{t}"] = self.judge(strip.backward[-1:]).probabilities
         return arrays
@@ -295,7 +315,9 @@ class DDPMStudy:
     def _price(self, point: CostPoint) -> dict[str, tuple[dict, dict]]:
         """What the samples of a point are worth, and the seconds that one took, under the point's name."""
         clock = time.perf_counter()
-        images = checked(self._draw(point, point.samples)).numpy()
+        # No larger batches than are asked for: the seconds are those of an image, not of noise for a whole batch.
+        at_once = min(point.samples, self.settings.shared.batch_size)
+        images = checked(self._draw(point, point.samples, at_once)).numpy()
         each = (time.perf_counter() - clock) / point.samples
         label = {"sampler": point.name, "steps": point.steps}
         return {

@@ -1,6 +1,7 @@
 """What an encoder makes of images, and the numbers that are read while it trains."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,21 +53,30 @@ def knn_correct(train: Encoded, test: Encoded, dataset: Dataset, knn: KNNParams)
     return found.cpu().numpy() == np.asarray(dataset.test.labels)
 
 
-def watcher(dataset: Dataset, knn: KNNParams, device: torch.device) -> Callable[[nn.Module, int], dict[str, float]]:
+def watcher(
+    dataset: Dataset,
+    knn: KNNParams,
+    device: torch.device,
+    precision: Callable[[], AbstractContextManager] = nullcontext,
+) -> Callable[[nn.Module, int], dict[str, float]]:
     """The measurement of a network in training: accuracy of all test images, and signs of collapse.
 
     `knn_accuracy` is left out where the dataset has no labels. `test_embedding_std` and `effective_rank` are of the
-    embeddings of the test images.
+    embeddings of the test images. Images are encoded under `precision`: that of the training, whose course this shows.
     """
 
+    def encoded(network: nn.Module, images: np.ndarray) -> Encoded:
+        with precision():
+            return encode(network, images, device)
+
     def watch(network: nn.Module, epoch: int) -> dict[str, float]:
-        test = encode(network, dataset.test.images, device)
+        test = encoded(network, dataset.test.images)
         numbers = {
             "test_embedding_std": embedding_std(test.projector),
             "effective_rank": effective_rank(test.projector),
         }
         if dataset.labelled:
-            train = encode(network, dataset.train.images, device)
+            train = encoded(network, dataset.train.images)
             numbers["knn_accuracy"] = float(knn_correct(train, test, dataset, knn).mean())
         return numbers
 

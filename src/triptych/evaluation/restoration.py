@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from triptych.data.batches import to_float, to_uint8
-from triptych.evaluation.samplers import ancestral, reverse
+from triptych.evaluation.samplers import ancestral, noise_from, reverse
 from triptych.objectives.denoising import DenoisingObjective, add_noise
 from triptych.randomness import generator
 
@@ -58,7 +58,7 @@ def restore(
         stream = generator(device, seed, "restoration", start)
         x_t = add_noise(x0, alpha_bar, torch.randn(x0.shape, generator=stream, device=device))
         noised.append(to_uint8(x_t).cpu())
-        restored.append(to_uint8(reverse(method, x_t, alpha_bar, "ancestral", steps, stream)).cpu())
+        restored.append(to_uint8(reverse(method, x_t, alpha_bar, "ancestral", steps, noise_from(stream))).cpu())
     return Restored(torch.cat(noised).numpy(), torch.cat(restored).numpy())
 
 
@@ -91,7 +91,7 @@ def restoration_strip(
         return method.denoise(x_t, level).clamp(-1, 1)
 
     for first, last in zip(stops, stops[1:], strict=False):
-        x = ancestral(denoise, x, levels[first : last + 1], stream)
+        x = ancestral(denoise, x, levels[first : last + 1], noise_from(stream))
         backward.append(x)
     return Strip(to_uint8(torch.cat(forward)).cpu().numpy(), to_uint8(torch.cat(backward)).cpu().numpy())
 

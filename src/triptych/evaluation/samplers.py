@@ -17,19 +17,26 @@ from triptych.objectives.edm import sigma_of
 from triptych.randomness import generator
 
 Denoiser = Callable[[Tensor, float], Tensor]
+# Standard normal numbers for the images at hand, new ones at each call.
+Noise = Callable[[Tensor], Tensor]
 
 
-def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: torch.Generator) -> Tensor:
+def noise_from(stream: torch.Generator) -> Noise:
+    """The noise of a stream, drawn for the images at hand."""
+    return lambda x: torch.randn(x.shape, generator=stream, device=x.device)
+
+
+def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -> Tensor:
     """x' ~ q(x' | x, x0 = denoise(x)) with the posterior variance beta-tilde (Ho et al. 2020, algorithm 2)."""
     for level, following in zip(levels, levels[1:], strict=False):
         mean, variance = posterior(denoise(x, level), x, level, following)
         x = mean
         if variance > 0:
-            x = x + variance**0.5 * torch.randn(x.shape, generator=noise, device=x.device)
+            x = x + variance**0.5 * noise(x)
     return x
 
 
-def ddim(denoise: Denoiser, x: Tensor, levels: list[float], noise: torch.Generator | None = None) -> Tensor:
+def ddim(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
     """The deterministic sampler (Song et al. 2021, arXiv:2010.02502, equation 12 with sigma = 0)."""
     for level, following in zip(levels, levels[1:], strict=False):
         x0 = denoise(x, level)
@@ -38,29 +45,40 @@ def ddim(denoise: Denoiser, x: Tensor, levels: list[float], noise: torch.Generat
     return x
 
 
-def dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: torch.Generator | None = None) -> Tensor:
+def dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
     """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2): second order at one evaluation a step.
 
     The first step and the last, which ends at zero noise, are of first order (DDIM's).
     """
+    return _multistep(denoise, x, levels, None)
+
+
+def sde_dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -> Tensor:
+    """SDE-DPM-Solver++(2M) (Lu et al. 2022): the same for the reverse SDE, whose noise forgets earlier errors."""
+    return _multistep(denoise, x, levels, noise)
+
+
+def _multistep(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None) -> Tensor:
     earlier: Tensor | None = None
     earlier_h = 0.0
     for level, following in zip(levels, levels[1:], strict=False):
         x0 = denoise(x, level)
-        ratio, mixed, h = 0.0, x0, 0.0
-        if following < 1:
-            # exp(-h) = sigma'/sigma over alpha'/alpha, where h is the step in lambda = log(alpha / sigma).
-            ratio = sigma_of(following) / sigma_of(level)
-            h = -math.log(ratio)
-            if earlier is not None:
-                mixed = x0 + (x0 - earlier) * (h / (2 * earlier_h))
+        if following >= 1:
+            return x0
+        # The step in lambda = log(alpha / sigma).
+        h = math.log(sigma_of(level) / sigma_of(following))
+        mixed = x0 if earlier is None else x0 + (x0 - earlier) * (h / (2 * earlier_h))
+        # Along the SDE x shrinks by another exp(-h), and fresh noise takes its place.
+        kept = math.exp(-h) if noise else 1.0
         noise_ratio = ((1 - following) / (1 - level)) ** 0.5
-        x = noise_ratio * x + following**0.5 * (1 - ratio) * mixed
+        x = noise_ratio * kept * x + following**0.5 * (1 - math.exp(-h) * kept) * mixed
+        if noise:
+            x = x + ((1 - following) * (1 - kept**2)) ** 0.5 * noise(x)
         earlier, earlier_h = x0, h
     return x
 
 
-def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: torch.Generator | None = None) -> Tensor:
+def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
     """Heun's second-order method on dx/dsigma = (x - D(x)) / sigma (Karras et al. 2022, algorithm 1).
 
     It works on x / sqrt(alpha_bar), the image plus noise of standard deviation sigma.
@@ -80,7 +98,13 @@ def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: torch.Generat
     return levels[-1] ** 0.5 * image
 
 
-SAMPLERS = {"ancestral": ancestral, "ddim": ddim, "dpm_solver": dpm_solver, "heun": heun}
+SAMPLERS = {
+    "ancestral": ancestral,
+    "ddim": ddim,
+    "dpm_solver": dpm_solver,
+    "sde_dpm_solver": sde_dpm_solver,
+    "heun": heun,
+}
 
 
 def evaluations(name: str, steps: int) -> int:
@@ -95,7 +119,7 @@ def reverse(
     start: float | None,
     name: str,
     steps: int,
-    noise: torch.Generator,
+    noise: Noise,
 ) -> Tensor:
     """Images (B, C, H, W) float from noisy ones.
 
@@ -131,8 +155,11 @@ def draw_images(
         rows = min(batch_size, count - start)
         # The whole batch is drawn even when fewer are wanted, so that an image does not depend on `count`.
         stream = generator(device, seed, "samples", start)
-        x = torch.randn((batch_size, *shape), generator=stream, device=device)[:rows]
-        parts.append(reverse(method, x, None, name, steps, stream).cpu())
+
+        def noise(_: Tensor | None = None, stream: torch.Generator = stream, rows: int = rows) -> Tensor:
+            return torch.randn((batch_size, *shape), generator=stream, device=device)[:rows]
+
+        parts.append(reverse(method, noise(), None, name, steps, noise).cpu())
     return torch.cat(parts)
 
 

@@ -124,7 +124,7 @@ Process = Annotated[DDPMProcess | EDMProcess, Field(discriminator="name")]
 class Sampler(Section):
     """How samples are drawn from trained weights."""
 
-    name: Literal["ancestral", "ddim", "dpm_solver", "heun"]
+    name: Literal["ancestral", "ddim", "dpm_solver", "sde_dpm_solver", "heun"]
     steps: Count
 
 

@@ -79,6 +79,16 @@ def choose_device(wish: str, local_rank: int = 0) -> torch.device:
     return torch.device(kind, local_rank) if kind == "cuda" else torch.device(kind)
 
 
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16 by instructions of its own; emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return False
+
+
 @contextmanager
 def machine(runtime: Runtime, quiet: bool = False) -> Iterator[Machine]:
     """Sets the process up as the params and the launcher say, tells so in one line unless `quiet`, and tears it down.
@@ -88,9 +98,8 @@ def machine(runtime: Runtime, quiet: bool = False) -> Iterator[Machine]:
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(runtime.device, int(os.environ.get("LOCAL_RANK", 0)))
-    # bfloat16 was slower than float32 on CPUs without matrix units, so `auto` takes it on GPUs that compute in it.
-    fast_half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    wish = runtime.precision if runtime.precision != "auto" else "bfloat16" if fast_half else "float32"
+    automatic = "bfloat16" if computes_in_bfloat16(device) else "float32"
+    wish = automatic if runtime.precision == "auto" else runtime.precision
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     elif world > 1 and device.type == "cpu":
