@@ -5,6 +5,8 @@ from pathlib import Path
 
 VAE_EPOCHS = (1, 10, 15, 20, 25)
 DDPM_EPOCHS = (1, 5, 10, 15, 20, 25)
+# The report's projector outputs by variant; the widths of a short run stand for them.
+REPORT_DIMS = {"simsiam": 2048, "projector_4096": 4096}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Figures 28 to 43: the DDPM study; and beyond the report, restoration over t and what a sample costs."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -94,7 +95,10 @@ def sampling_cost(path: Path, table: pd.DataFrame, seconds: pd.DataFrame, floor:
     """
     rows = table.merge(seconds, on=["sampler", "steps"]).sort_values("seconds_per_image")
     figure, axes = plt.subplots(figsize=(style.WIDTH, 4.6))
-    for colour, (name, group) in zip(style.PALETTE, rows.groupby("sampler", sort=False), strict=False):
+    # Samplers of equal steps cost almost the same: each has its own corner for the labels.
+    corners = itertools.cycle([(5, -14), (5, 6), (-5, -14), (-5, 6)])
+    groups = rows.groupby("sampler", sort=False)
+    for colour, corner, (name, group) in zip(style.PALETTE, corners, groups, strict=False):
         spread = np.abs(group[["low", "high"]].to_numpy().T - group["frechet_distance"].to_numpy())
         axes.errorbar(
             group["seconds_per_image"],
@@ -107,12 +111,13 @@ def sampling_cost(path: Path, table: pd.DataFrame, seconds: pd.DataFrame, floor:
         )
         for row in group.itertuples():
             axes.annotate(
-                f"{row.steps} steps",
+                f"{row.steps:,}",
                 (row.seconds_per_image, row.frechet_distance),
-                xytext=(5, 6),
+                xytext=corner,
                 textcoords="offset points",
+                ha="left" if corner[0] > 0 else "right",
                 fontsize=9,
-                color=style.MUTED,
+                color=colour,
             )
     axes.axhline(floor, color=style.MUTED, linestyle=":", linewidth=1.2, label="training against test images")
     axes.set(xlabel="seconds for one image", ylabel="Fréchet distance (lower is better)", xscale="log", ylim=(0, None))
@@ -128,7 +133,7 @@ def sampling_cost(path: Path, table: pd.DataFrame, seconds: pd.DataFrame, floor:
         figure,
         "What a sample costs, and what it is worth",
         f"The same weights under other samplers, {' or '.join(f'{count:,}' for count in counts)} samples each (fewer "
-        "samples measure a larger distance). Look for the number of steps beyond which nothing is gained.",
+        "samples measure a larger distance). Numbers are steps: look for the one beyond which nothing is gained.",
     )
     style.save(figure, path)
 

@@ -12,11 +12,10 @@ from pathlib import Path
 from string import Formatter
 
 from triptych.figures import measurements
-from triptych.figures.catalogue import DDPM_EPOCHS, VAE_EPOCHS
+from triptych.figures.catalogue import DDPM_EPOCHS, REPORT_DIMS, VAE_EPOCHS
 from triptych.figures.epochs import stand_in
 
 REPORT_TOTAL = 30  # epochs of the report; a shorter run shows those that correspond
-REPORT_WIDTHS = {"simsiam": 2048, "projector_4096": 4096}  # of its projectors' outputs
 TOP_LATENTS = 3
 
 
@@ -347,7 +346,7 @@ def _diagnosis(variant: str, facts: Facts) -> str:
 def widths(params: Mapping) -> list[tuple[int, int]]:
     """(output of the projector in this run, the report's width that it stands for), where both are known."""
     variants = (params.get("ssl") or {}).get("variants") or {}
-    pairs = [((variants.get(name) or {}).get("projector_dim"), report) for name, report in REPORT_WIDTHS.items()]
+    pairs = [((variants.get(name) or {}).get("projector_dim"), report) for name, report in REPORT_DIMS.items()]
     return [(here, report) for here, report in pairs if here]
 
 

@@ -19,14 +19,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from triptych.figures import style
-from triptych.figures.catalogue import figure, figure_path
+from triptych.figures.catalogue import REPORT_DIMS, figure, figure_path
 from triptych.figures.measurements import duration, method_title, written, written_interval
 
 BASELINE, WIDE = "simsiam", "projector_4096"
 # Each ablation, compared with the baseline, and the numbers of its figures: kNN accuracy and training loss.
 PAIRS = {"no_stop_gradient": (44, 45), "no_predictor": (46, 47), WIDE: (48, 49)}
-# The report's projector outputs; the widths of a short run stand for them.
-REPORT_DIMS = {BASELINE: 2048, WIDE: 4096}
 # The report's four runs, then the others in turn: all dark enough to write names in.
 OWN_COLOURS = [*style.PALETTE[:3], "#B5558F"]
 COLOURS = ["#6A3D9A", "#B07D00", "#7A4B2A", "#00585C", "#C2185B", "#5F7A8C", "#808000", "#3F51B5", "#8B0000"]
