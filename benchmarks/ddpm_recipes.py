@@ -14,24 +14,24 @@ from pathlib import Path
 import torch
 import yaml
 
+from triptych.core.errors import one_line_errors
+from triptych.core.machine import Machine, machine
+from triptych.core.seeds import fold
+from triptych.core.schema import read, read_yaml, validate
 from triptych.data.batches import resident, to_uint8
 from triptych.data.storage import load
-from triptych.errors import one_line_errors
-from triptych.evaluation.frechet import frechet_distance, frechet_interval
-from triptych.evaluation.judge import Judge, Verdicts
-from triptych.evaluation.samplers import draw_images
-from triptych.evaluation.statistics import generator as bootstrap_generator
-from triptych.evaluation.statistics import proportion_interval
-from triptych.models.denoiser import denoising_network
-from triptych.objectives.diffusion_methods import diffusion_method
-from triptych.params.base import read, read_yaml, validate
-from triptych.params.ddpm import DDPMParams
-from triptych.params.evaluation import EvaluationParams
-from triptych.params.training import Runtime
-from triptych.randomness import fold
+from triptych.ddpm.method import diffusion_method
+from triptych.ddpm.network import denoising_network
+from triptych.ddpm.params import DDPMParams
+from triptych.measures.frechet import frechet_distance, frechet_interval
+from triptych.measures.judge import Judge, Verdicts
+from triptych.measures.params import EvaluationParams
+from triptych.sampling.samplers import draw_images
+from triptych.statistics.intervals import generator as bootstrap_generator
+from triptych.statistics.intervals import proportion_interval
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trained, train
-from triptych.training.machine import Machine, machine
+from triptych.core.runtime import Runtime
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")

@@ -20,15 +20,15 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from triptych.core.machine import Machine, machine
+from triptych.core.schema import read
 from triptych.data.batches import Resident, to_float
-from triptych.models.denoiser import denoising_network
-from triptych.objectives.diffusion_methods import diffusion_method
-from triptych.params.base import read
-from triptych.params.ddpm import DDPMParams
-from triptych.params.training import Runtime
+from triptych.ddpm.method import diffusion_method
+from triptych.ddpm.network import denoising_network
+from triptych.ddpm.params import DDPMParams
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trainer
-from triptych.training.machine import Machine, machine
+from triptych.core.runtime import Runtime
 
 SHAPE = (3, 32, 32)
 ROUNDS = 15

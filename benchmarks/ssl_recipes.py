@@ -16,22 +16,22 @@ import torch
 import yaml
 from ddpm_recipes import changed
 
+from triptych.core.errors import one_line_errors
+from triptych.core.machine import Machine, machine
+from triptych.core.seeds import fold
+from triptych.core.schema import read_yaml, validate
 from triptych.data.batches import resident
-from triptych.data.sources import build
 from triptych.data.storage import Dataset
-from triptych.errors import one_line_errors
-from triptych.evaluation.collapse import effective_rank, embedding_std
-from triptych.evaluation.probe import linear_classes
-from triptych.evaluation.representation import encode, knn_correct
-from triptych.models.siamese import SiameseNetwork
-from triptych.objectives.ssl_methods import network_sizes, ssl_method
-from triptych.params.base import read_yaml, validate
-from triptych.params.schema import Params
-from triptych.params.ssl import SSLParams
-from triptych.randomness import fold
+from triptych.making.sources import build
+from triptych.measures.collapse import effective_rank, embedding_std
+from triptych.measures.probe import linear_classes
+from triptych.measures.representation import encode, knn_correct
+from triptych.params import Params
+from triptych.ssl.shared.build import network_sizes, ssl_method
+from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.params import SSLParams
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
-from triptych.training.machine import Machine, machine
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from triptych.errors import one_line_errors
-from triptych.figures import page
-from triptych.figures.measurements import every_source
-from triptych.params.base import read_yaml
+from triptych.core.errors import one_line_errors
+from triptych.core.schema import read_yaml
+from triptych.report import page
+from triptych.results.measurements import every_source
 
 PARAMS = Path("params.yaml")
 DATASETS = ("generative", "ssl")

@@ -1,13 +1,13 @@
 """Stage `claims`: a verdict on each sentence of the report, from the numbers of all studies."""
 
-from triptych.errors import one_line_errors
-from triptych.evaluation.claims.decide import counts, decide
-from triptych.evaluation.claims.evidence import Resampling, read_evidence
-from triptych.files import write_json
-from triptych.params.base import read
-from triptych.params.claims import ClaimsParams
-from triptych.params.evaluation import EvaluationParams
-from triptych.params.ssl import SSLParams
+from triptych.core.errors import one_line_errors
+from triptych.core.files import write_json
+from triptych.core.schema import read
+from triptych.measures.params import EvaluationParams
+from triptych.ssl.shared.params import SSLParams
+from triptych.studies.decide import counts, decide
+from triptych.studies.evidence import Resampling, read_evidence
+from triptych.studies.params import ClaimsParams
 
 
 def main() -> None:

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.errors import one_line_errors
-from triptych.figures import ddpm, overview, simsiam, vae
-from triptych.figures.catalogue import figure_path
-from triptych.figures.measurements import read_metrics
-from triptych.params.base import read
-from triptych.params.ssl import SSLParams
+from triptych.core.errors import one_line_errors
+from triptych.core.schema import read
+from triptych.results.measurements import read_metrics
+from triptych.ssl.shared.params import SSLParams
+from triptych.studies import overview
+from triptych.studies.catalogue import figure_path
+from triptych.studies.ddpm import figures as ddpm
+from triptych.studies.ssl import figures as simsiam
+from triptych.studies.vae import figures as vae
 
 FOLDER = Path("plots/figures")
 VAE_IMAGES, DDPM_IMAGES = Path("evaluations/vae/images.npz"), Path("evaluations/ddpm/images.npz")

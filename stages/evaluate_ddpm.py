@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
+from triptych.core.errors import one_line_errors
+from triptych.core.machine import machine
+from triptych.core.model_files import load_model
+from triptych.core.schema import read
 from triptych.data.storage import load
-from triptych.errors import one_line_errors
-from triptych.evaluation.ddpm_study import DDPMStudy, Settings
-from triptych.evaluation.judge import Judge
-from triptych.models.denoiser import denoising_network
-from triptych.models.files import load_model
-from triptych.objectives.diffusion_methods import diffusion_method
-from triptych.params.base import read
-from triptych.params.ddpm import DDPMParams
-from triptych.params.evaluation import EvaluationParams
-from triptych.params.training import Runtime
-from triptych.training.machine import machine
+from triptych.ddpm.method import diffusion_method
+from triptych.ddpm.network import denoising_network
+from triptych.ddpm.params import DDPMParams
+from triptych.measures.ddpm import DDPMStudy, Settings
+from triptych.measures.judge import Judge
+from triptych.measures.params import EvaluationParams
+from triptych.core.runtime import Runtime
 
 
 def main() -> None:

@@ -3,14 +3,14 @@
 import sys
 from pathlib import Path
 
+from triptych.core.errors import one_line_errors
+from triptych.core.machine import machine
+from triptych.core.schema import read
 from triptych.data.storage import load
-from triptych.errors import one_line_errors
-from triptych.evaluation.ssl_study import Settings, SSLStudy
-from triptych.params.base import read
-from triptych.params.evaluation import EvaluationParams
-from triptych.params.ssl import SSLParams
-from triptych.params.training import Runtime
-from triptych.training.machine import machine
+from triptych.measures.params import EvaluationParams
+from triptych.measures.ssl import Settings, SSLStudy
+from triptych.ssl.shared.params import SSLParams
+from triptych.core.runtime import Runtime
 
 
 def main(name: str) -> None:

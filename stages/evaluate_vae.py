@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
+from triptych.core.errors import one_line_errors
+from triptych.core.machine import machine
+from triptych.core.model_files import load_model
+from triptych.core.schema import read
 from triptych.data.storage import load
-from triptych.errors import one_line_errors
-from triptych.evaluation.judge import Judge
-from triptych.evaluation.vae_study import Settings, VAEStudy
-from triptych.models.files import load_model
-from triptych.models.vae import VAE
-from triptych.params.base import read
-from triptych.params.evaluation import EvaluationParams
-from triptych.params.training import Runtime
-from triptych.params.vae import VAEParams
-from triptych.training.machine import machine
+from triptych.measures.judge import Judge
+from triptych.measures.params import EvaluationParams
+from triptych.measures.vae import Settings, VAEStudy
+from triptych.core.runtime import Runtime
+from triptych.vae.network import VAE
+from triptych.vae.params import VAEParams
 
 
 def main() -> None:

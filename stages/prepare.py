@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from triptych.data.sources import build
+from triptych.core.errors import one_line_errors
+from triptych.core.files import write_json
+from triptych.core.schema import read
 from triptych.data.storage import save
-from triptych.errors import one_line_errors
-from triptych.figures import dataset_grid
-from triptych.files import write_json
-from triptych.params.base import read
-from triptych.params.data import DataParams
+from triptych.making import grid as dataset_grid
+from triptych.making.params import DataParams
+from triptych.making.sources import build
 
 
 def main() -> None:

@@ -4,19 +4,19 @@ from pathlib import Path
 
 import numpy as np
 
+from triptych.core.errors import InputError, one_line_errors
+from triptych.core.files import write_json
+from triptych.core.machine import Machine
+from triptych.core.schema import read
 from triptych.data.storage import Dataset
-from triptych.errors import InputError, one_line_errors
-from triptych.evaluation.judge import Judge
-from triptych.evaluation.statistics import proportion_interval
-from triptych.files import write_json
-from triptych.models.classifier import Classifier
-from triptych.objectives.classification import ClassificationObjective
-from triptych.params.base import read
-from triptych.params.classifier import ClassifierParams
-from triptych.params.evaluation import EvaluationParams
-from triptych.params.training import Runtime
+from triptych.judge.network import Classifier
+from triptych.judge.objective import ClassificationObjective
+from triptych.judge.params import ClassifierParams
+from triptych.measures.judge import Judge
+from triptych.measures.params import EvaluationParams
+from triptych.statistics.intervals import proportion_interval
 from triptych.training.loop import Trained
-from triptych.training.machine import Machine
+from triptych.core.runtime import Runtime
 from triptych.training.stage import run_stage
 
 DATA = Path("data/generative")

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from triptych.core.errors import one_line_errors
+from triptych.core.schema import read
 from triptych.data.storage import Dataset
-from triptych.errors import one_line_errors
-from triptych.models.denoiser import denoising_network
-from triptych.objectives.denoising import DenoisingObjective
-from triptych.objectives.diffusion_methods import diffusion_method
-from triptych.params.base import read
-from triptych.params.ddpm import DDPMParams
-from triptych.params.training import Runtime
+from triptych.ddpm.denoising import DenoisingObjective
+from triptych.ddpm.method import diffusion_method
+from triptych.ddpm.network import denoising_network
+from triptych.ddpm.params import DDPMParams
+from triptych.core.runtime import Runtime
 from triptych.training.stage import run_stage
 
 

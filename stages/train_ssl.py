@@ -3,15 +3,15 @@
 import sys
 from pathlib import Path
 
+from triptych.core.errors import one_line_errors
+from triptych.core.schema import read
 from triptych.data.storage import Dataset
-from triptych.errors import one_line_errors
-from triptych.evaluation.representation import watched_epochs, watcher
-from triptych.models.siamese import SiameseNetwork
-from triptych.objectives.simsiam import SimSiam
-from triptych.objectives.ssl_methods import network_sizes, ssl_method
-from triptych.params.base import read
-from triptych.params.ssl import SSLParams
-from triptych.params.training import Runtime
+from triptych.measures.representation import watched_epochs, watcher
+from triptych.ssl.methods.simsiam import SimSiam
+from triptych.ssl.shared.build import network_sizes, ssl_method
+from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.params import SSLParams
+from triptych.core.runtime import Runtime
 from triptych.training.stage import Watch, run_stage
 
 

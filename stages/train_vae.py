@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from triptych.core.errors import one_line_errors
+from triptych.core.schema import read
 from triptych.data.storage import Dataset
-from triptych.errors import one_line_errors
-from triptych.models.vae import VAE
-from triptych.objectives.vae import VAEObjective
-from triptych.params.base import read
-from triptych.params.training import Runtime
-from triptych.params.vae import VAEParams
+from triptych.core.runtime import Runtime
 from triptych.training.stage import run_stage
+from triptych.vae.network import VAE
+from triptych.vae.objective import VAEObjective
+from triptych.vae.params import VAEParams
 
 
 def main() -> None:

@@ -14,8 +14,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from triptych.figures import measurements, page
-from triptych.figures.catalogue import FIGURES, figure_path
+from triptych.report import page
+from triptych.results import measurements
+from triptych.studies.catalogue import FIGURES, figure_path
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium")

@@ -14,7 +14,7 @@ from test_training_loop import digest
 from tiny_run import STEPS, STEPS_PER_EPOCH, TinyObjective, recipe, run
 from torch import nn
 
-from triptych.errors import InputError
+from triptych.core.errors import InputError
 from triptych.training.checkpoint import Checkpoints, flatten, only_writer, run_key, unflatten
 from triptych.training.loop import Trained
 

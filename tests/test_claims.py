@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from triptych.errors import InputError
-from triptych.evaluation.claims.claim import every, unanimous
-from triptych.evaluation.claims.decide import CLAIMS, counts, decide
-from triptych.evaluation.claims.evidence import Estimate, Evidence, Metrics, Resampling, Variant, read_evidence
-from triptych.evaluation.claims.vae import random_direction_share
-from triptych.figures.catalogue import figure
-from triptych.params.claims import ClaimsParams, DDPMClaims, SSLClaims, VAEClaims
-from triptych.params.ssl import SimSiamVariant
+from triptych.core.errors import InputError
+from triptych.ssl.shared.params import SimSiamVariant
+from triptych.studies.catalogue import figure
+from triptych.studies.claim import every, unanimous
+from triptych.studies.decide import CLAIMS, counts, decide
+from triptych.studies.evidence import Estimate, Evidence, Metrics, Resampling, Variant, read_evidence
+from triptych.studies.params import ClaimsParams, DDPMClaims, SSLClaims, VAEClaims
+from triptych.studies.vae.claims import random_direction_share
 
 ROOT = Path(__file__).parents[1]
 IDS = [

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from triptych import params as schema
 from triptych import profiles
-from triptych.errors import InputError
-from triptych.params import schema
+from triptych.core.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = """\

@@ -15,11 +15,11 @@ import yaml
 from PIL import Image
 from test_streetdigits import MIDDLING
 
-from triptych.data.sources import build
+from triptych.core.errors import InputError
+from triptych.core.schema import validate
 from triptych.data.storage import load
-from triptych.errors import InputError
-from triptych.params.base import validate
-from triptych.params.data import Source
+from triptych.making.params import Source
+from triptych.making.sources import build
 
 ROOT = Path(__file__).parents[1]
 MNIST = ROOT.parent / "shared" / "data" / "MNIST" / "raw"

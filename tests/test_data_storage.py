@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from triptych.core.errors import InputError
+from triptych.core.files import write_json, write_text
 from triptych.data import storage
 from triptych.data.storage import Dataset, Split, load, save, validate
-from triptych.errors import InputError
-from triptych.figures import dataset_grid
-from triptych.files import write_json, write_text
+from triptych.making import grid as dataset_grid
 
 STORED = ["train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy", "card.json"]
 

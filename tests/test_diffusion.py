@@ -8,22 +8,22 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from triptych.errors import InputError
-from triptych.evaluation.degeneracy import refuse_degenerate
-from triptych.evaluation.diffusion_bound import diffusion_term, prior_term, strata, variational_bound
-from triptych.evaluation.discretised import LEVEL_WIDTH, discretised_gaussian_log_mass
-from triptych.objectives.denoising import add_noise
-from triptych.objectives.diffusion import (
+from triptych.core.errors import InputError
+from triptych.core.objective import Batch
+from triptych.core.randomness import Draw
+from triptych.core.schema import validate
+from triptych.ddpm.denoising import add_noise
+from triptych.ddpm.edm import EDMObjective, alpha_bar_of, sigma_of
+from triptych.ddpm.params import DDPMProcess, EDMProcess
+from triptych.ddpm.process import (
     Diffusion,
     DiffusionObjective,
     cosine_betas,
     linear_betas,
 )
-from triptych.objectives.edm import EDMObjective, alpha_bar_of, sigma_of
-from triptych.objectives.objective import Batch
-from triptych.params.base import validate
-from triptych.params.ddpm import DDPMProcess, EDMProcess
-from triptych.randomness import Draw
+from triptych.measures.bound import diffusion_term, prior_term, strata, variational_bound
+from triptych.measures.discretised import LEVEL_WIDTH, discretised_gaussian_log_mass
+from triptych.sampling.degeneracy import refuse_degenerate
 
 LINEAR = {"name": "linear", "steps": 1000, "first_beta": 0.0001, "last_beta": 0.02}
 COSINE = {"name": "cosine", "steps": 1000, "offset": 0.008}

@@ -5,11 +5,13 @@ import pytest
 import torch
 from scipy import linalg, ndimage, stats
 
-from triptych.evaluation.frechet import frechet_distance, frechet_interval, moments
-from triptych.evaluation.images import luminance, sharpness
-from triptych.evaluation.judge import Judge
-from triptych.evaluation.latents import active_units, class_table, step_evenness, top_share
-from triptych.evaluation.statistics import (
+from triptych.core.model_files import save_model
+from triptych.judge.network import Classifier
+from triptych.measures.frechet import frechet_distance, frechet_interval, moments
+from triptych.measures.judge import Judge
+from triptych.measures.latents import active_units, class_table, step_evenness, top_share
+from triptych.measures.sharpness import luminance, sharpness
+from triptych.statistics.intervals import (
     difference_interval,
     generator,
     mean_interval,
@@ -19,8 +21,6 @@ from triptych.evaluation.statistics import (
     seeded_interval,
     spread_interval,
 )
-from triptych.models.classifier import Classifier
-from triptych.models.files import save_model
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from triptych import cli, profiles
-from triptych.errors import InputError
-from triptych.params import schema
-from triptych.params.base import read, validate
-from triptych.params.data import DataParams
-from triptych.params.schema import Params
-from triptych.params.vae import VAEParams
+from triptych import params as schema
+from triptych.core.errors import InputError
+from triptych.core.schema import read, validate
+from triptych.making.params import DataParams
+from triptych.params import Params
+from triptych.vae.params import VAEParams
 
 ROOT = Path(__file__).parents[1]
 PROFILES = ROOT / "profiles"

@@ -17,16 +17,17 @@ from safetensors.torch import load_file, save_file
 from test_views import NOTHING
 from torch import Tensor, nn
 
-from triptych.data.views import Views
-from triptych.models.batch_norm import GlobalBatchNorm1d, GlobalBatchNorm2d, globalise
-from triptych.models.files import save_weights
-from triptych.models.siamese import SiameseNetwork
-from triptych.models.vae import VAE
-from triptych.objectives.simsiam import SimSiam
-from triptych.objectives.vae import VAEObjective
-from triptych.params.training import Runtime, Training
-from triptych.params.views import ViewParams
-from triptych.training.machine import Machine, machine
+from triptych.core.machine import Machine, machine
+from triptych.core.model_files import save_weights
+from triptych.ssl.methods.simsiam import SimSiam
+from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.views import Views
+from triptych.training.batch_norm import GlobalBatchNorm1d, GlobalBatchNorm2d, globalise
+from triptych.core.runtime import Runtime
+from triptych.training.params import Training
+from triptych.vae.network import VAE
+from triptych.vae.objective import VAEObjective
 
 HERE = Path(__file__).parent
 PROCESSES = 2

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from triptych.errors import InputError
-from triptych.figures import measurements, page, readings
-from triptych.figures.catalogue import FIGURES, REPORT_FIGURES, figure, figure_path
-from triptych.figures.readings import Facts, File
+from triptych.core.errors import InputError
+from triptych.report import page
+from triptych.results import measurements, readings
+from triptych.results.readings import Facts, File
+from triptych.studies.catalogue import FIGURES, REPORT_FIGURES, figure, figure_path
 
 ROOT = Path(__file__).parents[1]
 VAE_METRICS = {

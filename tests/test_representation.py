@@ -6,7 +6,7 @@ import torch
 from scipy import optimize
 from torch import Tensor
 
-from triptych.evaluation.collapse import (
+from triptych.measures.collapse import (
     alignment,
     diagnose,
     effective_rank,
@@ -14,8 +14,8 @@ from triptych.evaluation.collapse import (
     first_collapse,
     uniformity,
 )
-from triptych.evaluation.neighbours import knn_classes
-from triptych.evaluation.probe import fit_probe, linear_classes
+from triptych.measures.neighbours import knn_classes
+from triptych.measures.probe import fit_probe, linear_classes
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:

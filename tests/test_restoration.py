@@ -14,20 +14,20 @@ from test_diffusion import COSINE, Constant, process
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from triptych.core.errors import InputError
+from triptych.core.model_files import save_weights
+from triptych.core.schema import validate
 from triptych.data.storage import Dataset, Split
-from triptych.errors import InputError
-from triptych.evaluation.ddpm_study import DDPMStudy, Settings
-from triptych.evaluation.judge import Judge
-from triptych.evaluation.manifolds import precision_recall, squared_radii
-from triptych.evaluation.restoration import half_time, report_levels, restoration_strip, restore, steps_for
-from triptych.evaluation.similarity import psnr, ssim
-from triptych.models.classifier import Classifier
-from triptych.models.files import save_weights
-from triptych.models.patch_unet import PatchUNet
-from triptych.objectives.diffusion import Diffusion, DiffusionObjective, linear_betas
-from triptych.params.base import validate
-from triptych.params.ddpm import DDPMEvaluation
-from triptych.params.evaluation import EvaluationParams
+from triptych.ddpm.params import DDPMEvaluation
+from triptych.ddpm.patch_unet import PatchUNet
+from triptych.ddpm.process import Diffusion, DiffusionObjective, linear_betas
+from triptych.judge.network import Classifier
+from triptych.measures.ddpm import DDPMStudy, Settings
+from triptych.measures.judge import Judge
+from triptych.measures.manifolds import precision_recall, squared_radii
+from triptych.measures.params import EvaluationParams
+from triptych.measures.similarity import psnr, ssim
+from triptych.sampling.restoration import half_time, report_levels, restoration_strip, restore, steps_for
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -176,7 +176,7 @@ def test_a_collapsed_generator_is_precise_and_recalls_nothing() -> None:
 def test_blocks_do_not_change_radii(monkeypatch: pytest.MonkeyPatch) -> None:
     features = np.random.default_rng(2).normal(size=(300, 5))
     whole = squared_radii(features, 4)
-    monkeypatch.setattr("triptych.evaluation.manifolds.BLOCK", 7)
+    monkeypatch.setattr("triptych.measures.manifolds.BLOCK", 7)
     np.testing.assert_allclose(squared_radii(features, 4), whole)
 
 

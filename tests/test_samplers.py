@@ -8,9 +8,9 @@ import torch
 from test_diffusion import COSINE, Constant, process
 from torch import Tensor
 
-from triptych.evaluation.samplers import SAMPLERS, Noise, checked, draw_images, evaluations, noise_from, reverse
-from triptych.objectives.diffusion import DiffusionObjective, posterior
-from triptych.randomness import generator
+from triptych.core.randomness import generator
+from triptych.ddpm.process import DiffusionObjective, posterior
+from triptych.sampling.samplers import SAMPLERS, Noise, checked, draw_images, evaluations, noise_from, reverse
 
 MEAN, SPREAD = 0.2, 0.25
 

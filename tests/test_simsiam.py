@@ -6,13 +6,13 @@ from test_views import NOTHING
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.data.views import Views
-from triptych.models.resnet import SmallResNet, standardised
-from triptych.models.siamese import SiameseNetwork
-from triptych.objectives.objective import Batch
-from triptych.objectives.simsiam import SimSiam, negative_cosine, spread
-from triptych.params.views import ViewParams
-from triptych.randomness import Draw
+from triptych.backbones.small_resnet import SmallResNet, standardised
+from triptych.core.objective import Batch
+from triptych.core.randomness import Draw
+from triptych.ssl.methods.simsiam import SimSiam, negative_cosine, spread
+from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.views import Views
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from triptych.figures import simsiam
-from triptych.figures.catalogue import FIGURES, figure_path
+from triptych.studies.catalogue import FIGURES, figure_path
+from triptych.studies.ssl import figures as simsiam
 
 EPOCHS, WATCHED, SEEDS, CLASSES = 12, (1, 3, 6, 9, 12), (0, 1, 2), 10
 THRESHOLDS = {"embedding_std": 0.5, "effective_rank": 8.0}

@@ -17,17 +17,17 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from triptych.core.seeds import fold
+from triptych.core.schema import read
 from triptych.data.batches import to_float
 from triptych.data.storage import Dataset, Split, load, save
-from triptych.evaluation.collapse import effective_rank, embedding_std
-from triptych.evaluation.neighbours import knn_classes
-from triptych.evaluation.representation import encode, watched_epochs, watcher
-from triptych.evaluation.ssl_study import Settings, SSLStudy
-from triptych.models.siamese import SiameseNetwork
-from triptych.params.base import read
-from triptych.params.evaluation import EvaluationParams
-from triptych.params.ssl import SSLParams
-from triptych.randomness import fold
+from triptych.measures.collapse import effective_rank, embedding_std
+from triptych.measures.neighbours import knn_classes
+from triptych.measures.params import EvaluationParams
+from triptych.measures.representation import encode, watched_epochs, watcher
+from triptych.measures.ssl import Settings, SSLStudy
+from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.params import SSLParams
 
 ROOT = Path(__file__).parents[1]
 TRAIN, TEST, EPOCHS, BATCH = 96, 48, 2, 16
@@ -321,7 +321,7 @@ def study(folder: Path) -> SSLStudy:
 
 
 def test_a_collapsed_network_is_diagnosed_since_its_epoch(trained, tmp_path):
-    from triptych.models.files import save_weights
+    from triptych.core.model_files import save_weights
 
     shutil.copytree(trained / "models/ssl/simsiam", tmp_path / "models")
     for folder in (tmp_path / "models", tmp_path / "models/seed_1"):

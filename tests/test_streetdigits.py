@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from triptych.data.streetdigits import BLOCK, draw
-from triptych.errors import InputError
-from triptych.params.base import validate
-from triptych.params.data import StreetDigits
+from triptych.core.errors import InputError
+from triptych.core.schema import validate
+from triptych.making.params import StreetDigits
+from triptych.making.streetdigits import BLOCK, draw
 
 MIDDLING = {
     "name": "streetdigits", "train": 10, "test": 10, "size": 32, "digit_height": [0.62, 0.85], "stretch": 0.15,

@@ -14,16 +14,17 @@ from safetensors.torch import load_file
 from tiny_run import BATCH, EPOCHS, IMAGES, RATE, SGD, STEPS, STEPS_PER_EPOCH, TinyNetwork, TinyObjective, recipe, run
 from torch import nn
 
+from triptych.core.errors import InputError
+from triptych.core.machine import machine
+from triptych.core.objective import Batch, Objective
+from triptych.core.randomness import Draw
 from triptych.data.batches import epoch_order
 from triptych.data.storage import Dataset, Split, save
-from triptych.errors import InputError
-from triptych.objectives.objective import Batch, Objective
-from triptych.params.training import Runtime, Schedule
-from triptych.randomness import Draw
 from triptych.training import checkpoint, loop
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.machine import machine
 from triptych.training.optimisation import WeightAverage, build_optimiser, rate_factor, set_rates
+from triptych.core.runtime import Runtime
+from triptych.training.params import Schedule
 from triptych.training.stage import run_stage
 
 pytestmark = pytest.mark.usefixtures("one_thread")

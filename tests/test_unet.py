@@ -7,18 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from triptych.core.machine import Machine
+from triptych.core.schema import validate
 from triptych.data.batches import Resident
-from triptych.models.denoiser import denoising_network
-from triptych.models.diffusion_layers import FEW_POSITIONS, SelfAttention, TimeEmbedding, attend
-from triptych.models.patch_unet import PatchUNet
-from triptych.models.unet import LinearAttention, UNet
-from triptych.objectives.diffusion_methods import diffusion_method
-from triptych.params.base import validate
-from triptych.params.ddpm import DDPMParams
+from triptych.ddpm.layers import FEW_POSITIONS, SelfAttention, TimeEmbedding, attend
+from triptych.ddpm.method import diffusion_method
+from triptych.ddpm.network import denoising_network
+from triptych.ddpm.params import DDPMParams
+from triptych.ddpm.patch_unet import PatchUNet
+from triptych.ddpm.unet import LinearAttention, UNet
 from triptych.profiles import merged
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trainer
-from triptych.training.machine import Machine
 
 ROOT = Path(__file__).parents[1]
 SVHN_SHAPE = (3, 32, 32)

@@ -9,18 +9,18 @@ import torch
 from scipy.special import log_ndtr, logsumexp
 from torch import Tensor, distributions, nn
 
-from triptych.evaluation.discretised import LEVEL_WIDTH, bits_per_dimension, discretised_gaussian_log_mass
-from triptych.evaluation.likelihood import (
+from triptych.core.objective import Batch
+from triptych.core.randomness import Draw
+from triptych.measures.discretised import LEVEL_WIDTH, bits_per_dimension, discretised_gaussian_log_mass
+from triptych.measures.likelihood import (
     LogLikelihood,
     calibrated_sigma,
     gaussian_log_density,
     importance_weights,
     iwae_bound,
 )
-from triptych.models.vae import LOG_VARIANCE_RANGE, VAE
-from triptych.objectives.objective import Batch
-from triptych.objectives.vae import VAEObjective, gaussian_nll, kl_to_standard_normal, reparameterise
-from triptych.randomness import Draw
+from triptych.vae.network import LOG_VARIANCE_RANGE, VAE
+from triptych.vae.objective import VAEObjective, gaussian_nll, kl_to_standard_normal, reparameterise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

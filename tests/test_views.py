@@ -12,13 +12,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
-from triptych.data import views as made
+from triptych.core.errors import InputError
+from triptych.core.randomness import Draw
+from triptych.core.schema import validate
 from triptych.data.batches import to_float
-from triptych.data.views import Boxes, Views
-from triptych.errors import InputError
-from triptych.params.base import validate
-from triptych.params.views import ViewParams
-from triptych.randomness import Draw
+from triptych.ssl.shared import views as made
+from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.views import Boxes, Views
 
 NOTHING = {
     "crop_scale": [1.0, 1.0], "crop_ratio": [1.0, 1.0], "flip": 0.0, "jitter": 0.0, "brightness": 0.0,

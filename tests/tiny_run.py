@@ -14,15 +14,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from triptych.core.machine import Machine
+from triptych.core.objective import Batch, Objective
+from triptych.core.randomness import Draw, generator
+from triptych.core.seeds import fold
+from triptych.core.schema import validate
 from triptych.data.batches import Resident
-from triptych.objectives.objective import Batch, Objective
-from triptych.params.base import validate
-from triptych.params.training import Training
-from triptych.randomness import Draw, fold, generator
 from triptych.training import checkpoint
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trained, train
-from triptych.training.machine import Machine
+from triptych.training.params import Training
 
 IMAGES, BATCH, EPOCHS = 70, 16, 3
 STEPS_PER_EPOCH = IMAGES // BATCH

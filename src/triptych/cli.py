@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triptych.errors import InputError, one_line_errors
+from triptych.core.errors import InputError, one_line_errors
 
 
 class OneLineTyper(typer.Typer):
@@ -74,7 +74,7 @@ def profile_use(
 ) -> None:
     """Make params.yaml the profile NAME; a wrong profile leaves it as it was."""
     from triptych import profiles
-    from triptych.params.base import read_yaml
+    from triptych.core.schema import read_yaml
 
     tree = profiles.check(name)
     if profiles.PARAMS.exists() and not force and profiles.active() is None:
@@ -94,8 +94,8 @@ def profile_check(
     ),
 ) -> None:
     """Check a params file, or a profile, against the schema."""
+    from triptych import params as schema
     from triptych import profiles
-    from triptych.params import schema
 
     if path.parent.resolve() == profiles.FOLDER.resolve():
         profiles.check(path.stem)
@@ -107,7 +107,7 @@ def profile_check(
 @app.command(epilog="Example: triptych report --json | jq .metrics")
 def report(as_json: AsJson = False) -> None:
     """The results so far: numbers with intervals, verdicts, seconds by stage, and where the page is."""
-    from triptych import terminal
+    from triptych.report import terminal
 
     found = terminal.results()
     if as_json:
@@ -119,7 +119,7 @@ def report(as_json: AsJson = False) -> None:
 @app.command(epilog="Example: triptych doctor --json")
 def doctor(as_json: AsJson = False) -> None:
     """What this machine and checkout have: device, threads, versions, params.yaml and data."""
-    from triptych.diagnosis import diagnose
+    from triptych.doctor import diagnose
 
     found = diagnose()
     if as_json:

@@ -12,9 +12,9 @@ import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
-from triptych.errors import InputError
-from triptych.files import write_text
-from triptych.params.base import read_yaml, validate
+from triptych.core.errors import InputError
+from triptych.core.files import write_text
+from triptych.core.schema import read_yaml, validate
 
 DEFAULT = "default"
 FOLDER = Path("profiles")
@@ -62,7 +62,7 @@ def check(name: str, folder: Path = FOLDER) -> dict:
     Raises:
         InputError: one line that names the profile's file, the key, the value and what is allowed.
     """
-    from triptych.params.schema import Params  # the whole schema costs more than listing names does
+    from triptych.params import Params  # the whole schema costs more than listing names does
 
     tree = merged(name, folder)
     validate(Params, tree, "", _file(name, folder))

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from triptych.models.classifier import Classifier
-from triptych.objectives.classification import ClassificationObjective
-from triptych.params.base import read
-from triptych.params.classifier import ClassifierParams
+from triptych.core.schema import read
+from triptych.judge.network import Classifier
+from triptych.judge.objective import ClassificationObjective
+from triptych.judge.params import ClassifierParams
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SHAPE, CLASSES = (3, 32, 32), 10

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from triptych.evaluation.samplers import noise_from, reverse
-from triptych.models.denoiser import denoising_network
-from triptych.objectives.denoising import DenoisingObjective
-from triptych.objectives.diffusion_methods import diffusion_method
-from triptych.params.base import read
-from triptych.params.ddpm import DDPMParams
-from triptych.randomness import generator
+from triptych.core.randomness import generator
+from triptych.core.schema import read
+from triptych.ddpm.denoising import DenoisingObjective
+from triptych.ddpm.method import diffusion_method
+from triptych.ddpm.network import denoising_network
+from triptych.ddpm.params import DDPMParams
+from triptych.sampling.samplers import noise_from, reverse
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SHAPE = (3, 32, 32)

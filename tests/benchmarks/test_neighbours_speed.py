@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.evaluation.neighbours import knn_classes
+from triptych.measures.neighbours import knn_classes
 
 BANK, QUERIES, FEATURES, CLASSES = 12_000, 2_000, 128, 10
 

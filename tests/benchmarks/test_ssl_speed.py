@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from triptych.models.siamese import SiameseNetwork
-from triptych.objectives.ssl_methods import network_sizes, ssl_method
-from triptych.params.base import read
-from triptych.params.ssl import SSLParams
+from triptych.core.schema import read
+from triptych.ssl.shared.build import network_sizes, ssl_method
+from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.params import SSLParams
 
 SHAPE = (3, 32, 32)
 STUDY = read(Path(__file__).parents[2] / "params.yaml", ssl=SSLParams).ssl

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from triptych.data.streetdigits import draw
-from triptych.params.base import read
-from triptych.params.data import DataParams, StreetDigits
+from triptych.core.schema import read
+from triptych.making.params import DataParams, StreetDigits
+from triptych.making.streetdigits import draw
 
 IMAGES = 5000
 PARAMS = Path(__file__).parents[2] / "params.yaml"

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from triptych.models.vae import VAE
-from triptych.objectives.vae import VAEObjective
-from triptych.params.base import read
-from triptych.params.vae import VAEParams
+from triptych.core.schema import read
+from triptych.vae.network import VAE
+from triptych.vae.objective import VAEObjective
+from triptych.vae.params import VAEParams
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SHAPE = (3, 32, 32)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.data.views import Views
-from triptych.params.base import validate
-from triptych.params.views import ViewParams
-from triptych.randomness import Draw
+from triptych.core.randomness import Draw
+from triptych.core.schema import validate
+from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.views import Views
 
 BATCH, SHAPE = 256, (3, 32, 32)
 SIMSIAM = {

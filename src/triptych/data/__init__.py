@@ -1,1 +1,1 @@
-"""Where images come from, how they lie on disk, and how batches of them are drawn."""
+"""How prepared images lie on disk and are drawn in batches."""

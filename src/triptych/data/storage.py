@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.errors import InputError
-from triptych.files import write_json
+from triptych.core.errors import InputError
+from triptych.core.files import write_json
 
 UNLABELLED = -1
 SPLITS = ("train", "test")

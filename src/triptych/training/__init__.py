@@ -1,1 +1,1 @@
-"""One loop for every method: device, precision, schedules, EMA, checkpoints, timing, processes."""
+"""One loop for every method: it knows no method and no measure."""

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from triptych.errors import InputError
+from triptych.core.errors import InputError
 
 ROOT = Path("checkpoints")
 

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from triptych.core.errors import InputError
+from triptych.core.machine import Machine
+from triptych.core.model_files import save_weights
+from triptych.core.objective import Batch, Objective
+from triptych.core.randomness import Draw
 from triptych.data.batches import Resident, epoch_order, to_float
-from triptych.errors import InputError
-from triptych.models.batch_norm import globalise
-from triptych.models.files import save_weights
-from triptych.objectives.objective import Batch, Objective
-from triptych.params.training import Training
-from triptych.randomness import Draw
+from triptych.training.batch_norm import globalise
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.machine import Machine
 from triptych.training.optimisation import WeightAverage, build_optimiser, rate_factor, set_rates
+from triptych.training.params import Training
 
 # How often the host looks at the device's numbers: for the bar, and to stop soon after a loss that is not finite.
 LOOK_SECONDS = 1.0

@@ -6,8 +6,8 @@ import math
 import torch
 from torch import nn
 
-from triptych.objectives.objective import Objective
-from triptych.params.training import SGD, Adam, Schedule
+from triptych.core.objective import Objective
+from triptych.training.params import SGD, Adam, Schedule
 
 
 def build_optimiser(objective: Objective, params: Adam | SGD) -> torch.optim.Optimizer:

@@ -10,17 +10,18 @@ import pandas as pd
 import torch
 from torch import nn
 
+from triptych.core.files import write_json, write_text
+from triptych.core.machine import Machine, machine
+from triptych.core.model_files import save_model, seed_folder
+from triptych.core.objective import Objective
+from triptych.core.seeds import fold
 from triptych.data.batches import resident
 from triptych.data.storage import Dataset, load, validate
-from triptych.files import write_json, write_text
-from triptych.models.files import save_model, seed_folder
-from triptych.objectives.objective import Objective
-from triptych.params.training import Runtime, Training
-from triptych.randomness import fold
 from triptych.training.checkpoint import Checkpoints, code_digest, only_writer, run_key
 from triptych.training.loop import Plan, Trained, train
-from triptych.training.machine import Machine, machine
-from triptych.training.side_by_side import end_with_the_stage, run_workers, worker
+from triptych.core.runtime import Runtime
+from triptych.training.params import Training
+from triptych.training.workers import end_with_the_stage, run_workers, worker
 
 
 @dataclass(frozen=True)

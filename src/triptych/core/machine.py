@@ -1,0 +1,123 @@
+"""Where a stage runs: device, precision, threads, and its place among the processes of a launch."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+import torch.distributed as dist
+
+from triptych.core.errors import InputError
+from triptych.core.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One process's place.
+
+    Attributes:
+        device: where tensors live.
+        dtype: the precision of matrix work: float32, or bfloat16 under autocast.
+        threads: CPU threads of this process.
+        rank, world: this process among all.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    threads: int
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def autocast(self) -> torch.autocast:
+        """The precision of the forward pass."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+    def synchronise(self) -> None:
+        """Waits until the device has finished; only at the borders of a measurement."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+    def shared(self, runs: int) -> "Machine":
+        """This place with its threads divided among so many runs at once; sets this process's own."""
+        threads = max(1, self.threads // runs)
+        torch.set_num_threads(threads)
+        return replace(self, threads=threads)
+
+    def describe(self) -> dict:
+        """What a timing depends on."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        precision = str(self.dtype).removeprefix("torch.")
+        return {
+            "device": name,
+            "precision": precision,
+            "threads": self.threads,
+            "processes": self.world,
+            "torch": torch.__version__,
+        }
+
+
+def choose_device(wish: str, local_rank: int = 0) -> torch.device:
+    """The device for `runtime.device`; `auto` takes the GPU where there is one.
+
+    Raises:
+        InputError: the wished device is not on this machine.
+    """
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    kind = next(name for name in has if has[name]) if wish == "auto" else wish
+    if not has[kind]:
+        available = ", ".join(name for name in has if has[name])
+        raise InputError(f"params.yaml: 'runtime.device' is '{kind}', which this machine lacks: here are {available}")
+    return torch.device(kind, local_rank) if kind == "cuda" else torch.device(kind)
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16 by instructions of its own; emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return False
+
+
+@contextmanager
+def machine(runtime: Runtime, quiet: bool = False) -> Iterator[Machine]:
+    """Sets the process up as the params and the launcher say, tells so in one line unless `quiet`, and tears it down.
+
+    Raises:
+        InputError: the wished device is not on this machine.
+    """
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device = choose_device(runtime.device, int(os.environ.get("LOCAL_RANK", 0)))
+    automatic = "bfloat16" if computes_in_bfloat16(device) else "float32"
+    wish = automatic if runtime.precision == "auto" else runtime.precision
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
+    elif world > 1 and device.type == "cpu":
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
+    # The same params and seed must give the same bits; cuBLAS needs its workspace fixed for that.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Writing NaN over fresh memory, as this mode does, finds bugs and costs every operation a pass over its output.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    if world > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    place = Machine(device, getattr(torch, wish), torch.get_num_threads(), rank, world)
+    if place.leads and not quiet:
+        about = place.describe()
+        text = ", ".join(f"{key} {value}" for key, value in about.items())
+        print(text, file=sys.stderr, flush=True)
+    try:
+        yield place
+    finally:
+        if world > 1:
+            dist.destroy_process_group()

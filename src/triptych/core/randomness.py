@@ -1,0 +1,56 @@
+"""Randomness as a function of (seed, purpose, step): no generator state to save, and any step can be replayed."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from triptych.core.seeds import fold
+
+
+def generator(device: torch.device | str, *parts: int | str) -> torch.Generator:
+    """A generator on `device` whose stream depends on `parts` alone."""
+    return torch.Generator(device=device).manual_seed(fold(*parts))
+
+
+@dataclass
+class Draw:
+    """The random numbers of one step, for the rows of the global batch that this process holds.
+
+    Each call draws for the whole global batch and keeps its own rows, so that any number of processes sees the same
+    noise as one process would. The first dimension of every shape is the batch.
+
+    Args:
+        device: where the numbers are made.
+        parts: what the stream depends on: seed, purpose, step.
+        row: the first row of the global batch that is ours.
+        rows: the size of the global batch; 0 means that the local batch is the whole of it.
+    """
+
+    device: torch.device | str
+    parts: tuple[int | str, ...]
+    row: int = 0
+    rows: int = 0
+    _generator: torch.Generator = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._generator = generator(self.device, *self.parts)
+
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        """Standard normal numbers of the given (local) shape."""
+        return self._mine(torch.randn(self._whole(shape), generator=self._generator, device=self.device), shape)
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        """Uniform numbers in [0, 1)."""
+        return self._mine(torch.rand(self._whole(shape), generator=self._generator, device=self.device), shape)
+
+    def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Tensor:
+        """Integers in [low, high), int64."""
+        whole = torch.randint(low, high, self._whole(shape), generator=self._generator, device=self.device)
+        return self._mine(whole, shape)
+
+    def _whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (self.rows or shape[0], *shape[1:])
+
+    def _mine(self, whole: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return whole[self.row : self.row + shape[0]] if self.rows else whole

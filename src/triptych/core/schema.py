@@ -1,0 +1,165 @@
+"""Reading params.yaml, one typed section at a time, and saying in one line what is wrong with it."""
+
+import difflib
+import typing
+from pathlib import Path
+from types import SimpleNamespace
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from triptych.core.errors import InputError
+
+
+class Section(BaseModel):
+    """A part of params.yaml. Unknown keys and wrong types are errors; no defaults: every number is in the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def read_yaml(path: Path) -> dict:
+    """The mapping in a YAML file.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or does not hold a mapping.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run from the project's root") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: expected a mapping of sections, found {type(tree).__name__}")
+    return tree
+
+
+def validate(kind: typing.Any, value: object, where: str, path: Path) -> typing.Any:
+    """`value` as `kind` (a Section class or any type pydantic knows).
+
+    Raises:
+        InputError: one line that names the key, the value, what is allowed and the nearest valid name.
+    """
+    adapter = TypeAdapter(kind)
+    try:
+        # Numbers arrive from YAML as int or float; strict mode takes an int for a float and nothing looser.
+        return adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first_problem(error, kind, where)}") from None
+
+
+def read(path: Path | str = "params.yaml", **sections: typing.Any) -> SimpleNamespace:
+    """The named top-level sections of a params file, validated: `read(seed=int, vae=VAEParams).vae.latents`.
+
+    Raises:
+        InputError: a section is missing, or wrong in a way that the message names.
+    """
+    path = Path(path)
+    tree = read_yaml(path)
+    missing = [name for name in sections if name not in tree]
+    if missing:
+        raise InputError(f"{path}: section '{missing[0]}' is missing")
+    return SimpleNamespace(**{name: validate(kind, tree[name], name, path) for name, kind in sections.items()})
+
+
+def _first_problem(error: ValidationError, kind: typing.Any, where: str) -> str:
+    problems = error.errors(include_url=False)
+    # A misspelt key is unknown, and its right spelling missing: the first says more.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    # Discriminated unions add their tag to the location; it is not a key of the file.
+    location = _keys_of(kind, problem["loc"])
+    key = ".".join([*([where] if where else []), *location])
+    if problem["type"] == "extra_forbidden":
+        allowed = _field_names_at(kind, problem["loc"][:-1])
+        near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1, cutoff=0)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"unknown key '{key}'{hint} (allowed here: {', '.join(sorted(allowed))})"
+    if problem["type"] == "missing":
+        return f"key '{key}' is missing"
+    if problem["type"] == "union_tag_not_found":
+        return f"key '{key}.{_tag_of(problem)}' is missing"
+    if problem["type"] in ("literal_error", "union_tag_invalid", "enum"):
+        allowed = str(problem.get("ctx", {}).get("expected") or problem.get("ctx", {}).get("expected_tags"))
+        names = [name.strip(" '\"") for name in allowed.replace(" or ", ", ").split(",")]
+        value = problem["input"]
+        if problem["type"] == "union_tag_invalid":
+            key, value = f"{key}.{_tag_of(problem)}", problem["ctx"]["tag"]
+        near = difflib.get_close_matches(str(value), names, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"'{key}' is {value!r}: allowed are {', '.join(names)}{hint}"
+    return f"'{key}'{_shown(problem['input'])}: {_message(problem)}"
+
+
+def _tag_of(problem: dict) -> str:
+    """The key that says which member of a union a section is."""
+    return problem["ctx"]["discriminator"].strip("'")
+
+
+def _shown(value: object) -> str:
+    """A wrong value, unless it is a whole section: the message then names the keys that disagree."""
+    return "" if isinstance(value, dict) else f" is {value!r}"
+
+
+def _message(problem: dict) -> str:
+    """What is allowed instead."""
+    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        return "a section of keys and values belongs here"
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if isinstance(problem["input"], str) and _reads_as_number(problem["input"]):
+        message += " (YAML takes this spelling for text: write 0.001, not 1e-3 or '0.001')"
+    return message
+
+
+def _reads_as_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _models_of(kind: typing.Any) -> list[type[BaseModel]]:
+    """The Section classes that an annotation can stand for."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [model for argument in typing.get_args(kind) for model in _models_of(argument)]
+
+
+def _walk(kind: typing.Any, location: tuple) -> typing.Iterator[tuple[object, typing.Any]]:
+    """Each step of an error's location, with the annotation it leads to; a union's tag leads nowhere."""
+    for step in location:
+        if typing.get_origin(kind) is dict:
+            kind = typing.get_args(kind)[1]
+            yield step, kind
+            continue
+        if typing.get_origin(kind) in (list, tuple):
+            kind = typing.get_args(kind)[0]
+            yield step, kind
+            continue
+        for model in _models_of(kind):
+            if step in model.model_fields:
+                kind = model.model_fields[step].annotation
+                yield step, kind
+                break
+        else:
+            tagged = [m for m in _models_of(kind) if step in _tags_of(m)]
+            if tagged and len(_models_of(kind)) > 1:
+                kind = tagged[0]
+            else:
+                yield step, kind
+
+
+def _tags_of(model: type[BaseModel]) -> set[object]:
+    return {value for field in model.model_fields.values() for value in typing.get_args(field.annotation)}
+
+
+def _keys_of(kind: typing.Any, location: tuple) -> list[str]:
+    return [str(step) for step, _ in _walk(kind, location)]
+
+
+def _field_names_at(kind: typing.Any, location: tuple) -> list[str]:
+    for step in location:
+        steps = list(_walk(kind, (step,)))
+        kind = steps[-1][1] if steps else next(m for m in _models_of(kind) if step in _tags_of(m))
+    return [name for model in _models_of(kind) for name in model.model_fields]

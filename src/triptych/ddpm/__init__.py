@@ -1,0 +1,1 @@
+"""Denoising diffusion: networks, processes, losses, params."""

@@ -1,1 +1,0 @@
-"""Pictures from numbers: reads files, never models; computes no result."""

@@ -1,0 +1,1 @@
+"""The judge: a supervised classifier that evaluates everything generated."""

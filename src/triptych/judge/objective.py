@@ -1,0 +1,40 @@
+"""Supervised classification with mixup, which keeps the judge from being certain about images that are no digit."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from triptych.core.objective import Batch, Objective
+from triptych.core.randomness import Draw
+from triptych.judge.network import Classifier
+
+
+class ClassificationObjective(Objective):
+    """Cross-entropy on images of which half are blended with another (mixup, Zhang et al. 2018, arXiv:1710.09412).
+
+    Trained on plain images alone the judge is sure of most images of pure noise; the blends teach it doubt, and the
+    plain half keeps it sure of digits.
+
+    Args:
+        network: the judge.
+        mixup: largest share of the partner image; a blended image's share is uniform in [0, mixup]. 0 blends nothing.
+    """
+
+    def __init__(self, network: Classifier, mixup: float) -> None:
+        super().__init__()
+        self.network = network
+        self.mixup = mixup
+
+    def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean cross-entropy in nats; term `accuracy` on the blended images' main labels."""
+        share = self.mixup * (2 * draw.uniform((len(batch.images), 1))[:, 0] - 1).clamp(min=0)
+        weight = share.view(-1, 1, 1, 1).to(batch.images.dtype)
+        # The partner is the neighbour in the batch, which is shuffled already.
+        images = torch.lerp(batch.images, batch.images.roll(1, dims=0), weight)
+        logits = self.network(images).float()
+        partner = batch.labels.roll(1, dims=0)
+        own_loss = functional.cross_entropy(logits, batch.labels, reduction="none")
+        partner_loss = functional.cross_entropy(logits, partner, reduction="none")
+        loss = torch.lerp(own_loss, partner_loss, share).mean()
+        accuracy = (logits.argmax(dim=1) == batch.labels).float().mean()
+        return loss, {"accuracy": accuracy.detach()}

@@ -1,0 +1,1 @@
+"""Where images come from: what the stage `prepare` alone runs."""

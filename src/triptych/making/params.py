@@ -1,0 +1,89 @@
+"""Where the images of each study come from: the `data` section of params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from triptych.core.schema import Section
+
+Count = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+Resolution = Annotated[int, Field(ge=16, le=256)]
+
+
+def _rising(bounds: list[float]) -> list[float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("a range is [low, high] with low <= high")
+    return bounds
+
+
+UnitRange = Annotated[list[Unit], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+
+
+class StreetDigits(Section):
+    """House-number digits, drawn. Each knob goes from easy (0, or a narrow range) to as hard as SVHN."""
+
+    name: Literal["streetdigits"]
+    train: Count
+    test: Count
+    size: Resolution
+    digit_height: UnitRange
+    stretch: Annotated[float, Field(ge=0, le=0.5)]
+    stroke: Annotated[float, Field(ge=0, le=1)]
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    rotation: Annotated[float, Field(ge=0, le=45)]
+    shear: Annotated[float, Field(ge=0, le=1)]
+    perspective: Annotated[float, Field(ge=0, le=0.5)]
+    neighbours: Unit
+    luminance: UnitRange
+    contrast: UnitRange
+    channel_spread: Unit
+    gradient: Unit
+    texture: Unit
+    shadow: Unit
+    least_resolution: Annotated[int, Field(ge=4)]
+    noise: Annotated[float, Field(ge=0, le=0.5)]
+
+    @model_validator(mode="after")
+    def _possible(self) -> "StreetDigits":
+        if self.digit_height[0] < 0.2:
+            raise ValueError("digit_height must start at 0.2 of the image or above: smaller digits cannot be read")
+        if self.least_resolution > self.size:
+            raise ValueError(f"least_resolution {self.least_resolution} is above size {self.size}")
+        return self
+
+
+class Torchvision(Section):
+    """A real dataset through torchvision's own class. `train` and `test` keep that many images; null keeps all."""
+
+    name: Literal["svhn", "cifar10", "mnist", "fashion_mnist"]
+    root: Text
+    download: bool
+    train: Count | None
+    test: Count | None
+
+
+class Folder(Section):
+    """A user's own images: train/<class>/* and test/<class>/*, or unlabelled in train/ and test/ themselves."""
+
+    name: Literal["folder"]
+    root: Text
+    size: Resolution
+
+
+class Npz(Section):
+    """Arrays x_train, y_train, x_test, y_test in one .npz file; images uint8, NHWC or NCHW."""
+
+    name: Literal["npz"]
+    path: Text
+
+
+Source = Annotated[StreetDigits | Torchvision | Folder | Npz, Field(discriminator="name")]
+
+
+class DataParams(Section):
+    """The dataset of each study."""
+
+    generative: Source
+    ssl: Source

@@ -1,0 +1,1 @@
+"""One measure a file, from models and arrays to numbers with intervals."""

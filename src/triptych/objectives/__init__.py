@@ -1,1 +1,0 @@
-"""One method a file: a loss of (batch, draw) with its named terms."""

@@ -1,0 +1,1 @@
+"""The page and the terminal: everything that was measured, as people read it."""

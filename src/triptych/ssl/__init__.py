@@ -1,0 +1,1 @@
+"""Encoders that learn by comparing views of an image."""

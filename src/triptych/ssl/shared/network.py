@@ -1,0 +1,53 @@
+"""Encoder, projector and predictor of the methods that compare two views of an image."""
+
+from torch import Tensor, nn
+
+from triptych.backbones.build import build_backbone
+
+
+class Projector(nn.Sequential):
+    """Linear layers, each with batch norm; ReLU between them, and no affine map in the last norm.
+
+    The projection MLP of SimSiam (Chen & He 2021, section 3 and Appendix D).
+
+    Args:
+        before: size of the features.
+        hidden: sizes of the hidden layers.
+        dim: size of the output.
+    """
+
+    def __init__(self, before: int, hidden: list[int], dim: int) -> None:
+        layers: list[nn.Module] = []
+        for size in hidden:
+            layers += [nn.Linear(before, size, bias=False), nn.BatchNorm1d(size), nn.ReLU()]
+            before = size
+        super().__init__(*layers, nn.Linear(before, dim, bias=False), nn.BatchNorm1d(dim, affine=False))
+
+
+class Predictor(nn.Sequential):
+    """A bottleneck of two layers, batch norm and ReLU on the hidden one only (Chen & He 2021, section 3)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__(nn.Linear(dim, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, dim))
+
+
+class SiameseNetwork(nn.Module):
+    """Encoder f = projector after backbone, and predictor h.
+
+    Args:
+        in_channels: channels of the images.
+        backbone: name and sizes of the encoder, see `build_backbone`.
+        projector: `hidden` and `dim`, see Projector.
+        predictor: `hidden`, see Predictor; None for the identity.
+    """
+
+    def __init__(self, in_channels: int, backbone: dict, projector: dict, predictor: dict | None) -> None:
+        super().__init__()
+        self.backbone = build_backbone(in_channels=in_channels, **backbone)
+        self.projector = Projector(self.backbone.feature_size, **projector)
+        self.predictor = Predictor(projector["dim"], **predictor) if predictor else nn.Identity()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) in [-1, 1] -> projection z = f(x) and prediction p = h(z), both (B, dim)."""
+        z = self.projector(self.backbone(images))
+        return z, self.predictor(z)

@@ -1,0 +1,1 @@
+"""A number with its interval, and how intervals are computed."""

@@ -1,0 +1,1 @@
+"""One record a study, without torch: its metrics, figures and claims."""

@@ -1,0 +1,65 @@
+"""The thresholds of the claims: from where on a number says yes."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from triptych.core.schema import Section
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class VAEClaims(Section):
+    """What "steady", "blurry", "unrecognisable", "a few latents" and "smoothly" mean.
+
+    Attributes:
+        epoch_spread: seconds per epoch are steady when their standard deviation is below this share of their mean.
+        sharpness: samples are blurry below this share of the sharpness of real images.
+        recognisability: samples are mostly unrecognisable when the judge recognises less than this share of them.
+        top_latents_share: a few latents carry the classes when the strongest three hold more than this share.
+        largest_step: digits change smoothly when the largest step of a path is below this many mean steps.
+    """
+
+    epoch_spread: Share
+    sharpness: Share
+    recognisability: Share
+    top_latents_share: Share
+    largest_step: Annotated[float, Field(gt=1)]
+
+
+class DDPMClaims(Section):
+    """What "the original comes back" and "better" mean.
+
+    Attributes:
+        same_class: the digit comes back when more than this share of images keep their class.
+        ssim: the image comes back when its structural similarity to the original is above this.
+        frechet_difference: the DDPM's Fréchet distance minus the VAE's must be below this.
+        recognisability_difference: the DDPM's recognisability minus the VAE's must be above this.
+    """
+
+    same_class: Share
+    ssim: Share
+    frechet_difference: Annotated[float, Field(le=0)]
+    recognisability_difference: Annotated[float, Field(ge=0, lt=1)]
+
+
+class SSLClaims(Section):
+    """What "collapses", "significantly worse", "its floor" and "helps" mean.
+
+    Attributes:
+        knn_drop: an ablation is clearly worse when it loses more than this share of test images to SimSiam.
+        loss_floor: the loss has reached its floor of -1 when it is below this.
+        no_difference: a difference in accuracy wholly within this, either way, is none worth speaking of.
+    """
+
+    knn_drop: Share
+    loss_floor: Annotated[float, Field(gt=-1, lt=0)]
+    no_difference: Share
+
+
+class ClaimsParams(Section):
+    """The thresholds of each study's claims."""
+
+    vae: VAEClaims
+    ddpm: DDPMClaims
+    ssl: SSLClaims

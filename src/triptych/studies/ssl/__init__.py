@@ -1,0 +1,1 @@
+"""The study of SimSiam, its ablations and rivals."""

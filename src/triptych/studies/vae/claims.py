@@ -1,0 +1,169 @@
+"""The report's claims on the VAE."""
+
+import numpy as np
+
+from triptych.statistics.intervals import relative_spread, spread_interval
+from triptych.studies.claim import Claim, Ruling, every, finding, limit, percent, percent_limit, plain, shown
+from triptych.studies.evidence import VAE, VAE_LATENTS, VAE_SECONDS, Estimate, Evidence, UnmeasuredError
+from triptych.studies.params import ClaimsParams
+
+# Of metrics/vae.json's top_latents_share.
+TOP = 3
+
+
+def wall_clock(evidence: Evidence, limits: ClaimsParams) -> Ruling:
+    """Steady: the seconds of the epochs spread little around their mean."""
+    seconds, resampling = evidence.vae_seconds, evidence.resampling
+    if len(seconds) < 2:
+        raise UnmeasuredError("a single epoch has no spread")
+    interval = spread_interval(seconds, resampling.level, resampling.draws, resampling.stream("seconds"))
+    spread, threshold = Estimate(relative_spread(seconds), **interval), limits.vae.epoch_spread
+    holds = spread.below(threshold)
+    return Ruling(
+        holds,
+        spread,
+        threshold,
+        finding(
+            f"Over {len(seconds)} epochs the seconds of one spread by {shown(spread, percent)} of their mean, "
+            f"{plain(float(seconds.mean()))} s.",
+            {f"Steady, below {percent_limit(threshold)}": holds},
+            holds,
+            "More epochs, on a machine with nothing else to do, would decide it.",
+        ),
+        {
+            "epochs": len(seconds),
+            "mean_seconds": float(seconds.mean()),
+            "fastest_epoch_seconds": float(seconds.min()),
+            "slowest_epoch_seconds": float(seconds.max()),
+        },
+    )
+
+
+def blurry(evidence: Evidence, limits: ClaimsParams) -> Ruling:
+    """Both: samples lack the sharpness of real images, and the judge recognises few of them."""
+    sharpness, recognised = (evidence.vae.estimate(key) for key in ("sharpness_ratio", "recognisability"))
+    asked = {
+        f"Blurry, below {percent_limit(limits.vae.sharpness)}": sharpness.below(limits.vae.sharpness),
+        f"Mostly unrecognisable, below {percent_limit(limits.vae.recognisability)}": recognised.below(
+            limits.vae.recognisability
+        ),
+    }
+    holds, real = every(*asked.values()), evidence.vae.number("real_recognisability")
+    return Ruling(
+        holds,
+        sharpness,
+        limits.vae.sharpness,
+        finding(
+            f"Samples have {shown(sharpness, percent)} of the sharpness of real images, and the judge recognises "
+            f"{shown(recognised, percent)} of them, against {percent(real)} of real images.",
+            asked,
+            holds,
+            "More samples would decide it.",
+        ),
+        {
+            **recognised.flat("recognisability"),
+            "recognisability_threshold": limits.vae.recognisability,
+            "real_recognisability": real,
+        },
+    )
+
+
+def latents(evidence: Evidence, limits: ClaimsParams) -> Ruling:
+    """A few latents: the three strongest of each class hold more of what sets it apart than all others together."""
+    share, threshold = evidence.vae.estimate("top_latents_share"), limits.vae.top_latents_share
+    table = _shares(evidence)
+    holds, count = share.above(threshold), table.shape[1]
+    by_class = np.sort(table, axis=1)[:, -TOP:].sum(axis=1)
+    at_random = random_direction_share(count, evidence.resampling.draws, evidence.resampling.stream("direction"))
+    return Ruling(
+        holds,
+        share,
+        threshold,
+        finding(
+            f"The {TOP} strongest of {count} latents hold {shown(share, percent)} of what sets a class apart; they "
+            f"would hold {percent(TOP / count)} if all held the same, and {percent(at_random)} if classes lay in "
+            "directions drawn at random.",
+            {f"A few carry each class, above {percent_limit(threshold)}": holds},
+            holds,
+            "More test images would decide it.",
+        ),
+        {
+            "latents": count,
+            "share_if_all_hold_the_same": TOP / count,
+            "share_of_a_random_direction": at_random,
+            "least_of_a_class": float(by_class.min()),
+            "most_of_a_class": float(by_class.max()),
+        },
+    )
+
+
+def _shares(evidence: Evidence) -> np.ndarray:
+    """(classes, latents) the share of each latent in what sets a class apart."""
+    table = evidence.vae_latents
+    if table.empty:
+        raise UnmeasuredError(f"{VAE_LATENTS} holds no class, as on images without labels")
+    return table.pivot(index="class", columns="latent", values="share").to_numpy()
+
+
+def random_direction_share(latents: int, draws: int, rng: np.random.Generator) -> float:
+    """What the strongest few coordinates hold of the squared length of a direction that prefers none, on average."""
+    squares = np.sort(np.square(rng.normal(size=(draws, latents))), axis=1)
+    return float((squares[:, -TOP:].sum(axis=1) / squares.sum(axis=1)).mean())
+
+
+def interpolation(evidence: Evidence, limits: ClaimsParams) -> Ruling:
+    """Smoothly: no step of a path is much longer than the others, as the judge sees it."""
+    step, threshold = evidence.vae.estimate("interpolation_smoothness"), limits.vae.largest_step
+    holds = step.below(threshold)
+    return Ruling(
+        holds,
+        step,
+        threshold,
+        finding(
+            f"Along a path between two digits the largest step is {shown(step, plain)} times the mean one in the "
+            "judge's features; 1 is perfectly even.",
+            {f"Smooth, below {limit(threshold)}": holds},
+            holds,
+            "More pairs of images would decide it.",
+        ),
+    )
+
+
+CLAIMS = (
+    Claim(
+        id="vae-wall-clock",
+        claim="Training the VAE takes the same time in every epoch.",
+        report_says="Wall-clock time per epoch is steady over 30 epochs.",
+        figures=(1,),
+        statistic="standard deviation of the seconds per epoch over their mean",
+        sources=(VAE_SECONDS,),
+        decide=wall_clock,
+    ),
+    Claim(
+        id="vae-blurry",
+        claim="The VAE's samples are blurry and mostly unrecognisable.",
+        report_says="Samples stay blurry to the end of training, and most show no digit that can be read.",
+        figures=(*range(2, 7), *range(12, 17)),
+        statistic="sharpness of samples over that of real images; and the share of samples that the judge recognises",
+        sources=(VAE,),
+        decide=blurry,
+    ),
+    Claim(
+        id="vae-latents",
+        claim="A few latent variables carry each class.",
+        report_says="In the bar plot of each class a few latents stand out as its top contributors.",
+        figures=tuple(range(17, 27)),
+        statistic=f"share of between-class variance in the top {TOP} latents of each class, mean over classes",
+        sources=(VAE, VAE_LATENTS),
+        decide=latents,
+    ),
+    Claim(
+        id="vae-interpolation",
+        claim="Between two points in latent space digits change smoothly into each other.",
+        report_says="Three rows of interpolations change smoothly from one digit to another.",
+        figures=(27,),
+        statistic="largest over mean step along a path, in the judge's features, mean over pairs of images",
+        sources=(VAE,),
+        decide=interpolation,
+    ),
+)

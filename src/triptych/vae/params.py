@@ -1,0 +1,24 @@
+"""The `vae` section of params.yaml: what is trained, and how."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from triptych.core.fields import Count, Positive
+from triptych.core.schema import Section
+from triptych.training.params import SnapshotTraining
+
+
+class VAENetwork(Section):
+    """Sizes of the encoder and, mirrored, the decoder."""
+
+    channels: Annotated[list[Count], Field(min_length=1)]
+    latents: Count
+
+
+class VAEParams(Section):
+    """The VAE and its training."""
+
+    network: VAENetwork
+    likelihood_sigma: Positive
+    training: SnapshotTraining
