@@ -45,11 +45,26 @@ class Restoration(Section):
         return self
 
 
+class CostSteps(Section):
+    """Numbers of steps of each sampler; an empty list leaves it out."""
+
+    ancestral: list[Count]
+    ddim: list[Count]
+    sde_dpm_solver: list[Count]
+    dpm_solver: list[Count]
+    heun: list[Count]
+
+
 class Cost(Section):
-    """The samplers of the figure of sampling cost against quality, each at several numbers of steps."""
+    """The points of the figure of sampling cost against quality, all of the same number of samples."""
 
     samples: Many
-    steps: dict[SamplerName, list[Count]]
+    steps: CostSteps
+
+    @property
+    def points(self) -> list[Sampler]:
+        """Each sampler at each of its numbers of steps."""
+        return [Sampler(name=name, steps=steps) for name, counts in self.steps for steps in counts]
 
 
 class DDPMSampling(Section):
