@@ -15,16 +15,15 @@ repro: $(INSTALLED)  ## run the whole pipeline on params.yaml; ends with the ver
 test: $(INSTALLED)  ## linters, unit tests and the smoke profile through DVC in a fresh clone
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) pytest -n auto --dist loadfile $(ARGS)
 
 bench: $(INSTALLED)  ## time the train steps and the data generator on this machine, in images/s
 	@$(RUN) pytest tests/benchmarks --benchmark-enable --benchmark-sort=name \
 		--benchmark-columns=min,median,iqr,rounds $(ARGS)
 
-bench-peers:  ## the same work against lightly, diffusers and plain PyTorch loops (arrives with benchmarks/peers.py)
-	@echo "bench-peers will measure images/s of SimSiam against lightly, of the DDPM against diffusers and" \
-		"denoising-diffusion-pytorch, and of the VAE against a plain loop; it is not here yet" >&2
-	@exit 2
+bench-peers: $(INSTALLED)  ## the DDPM's train step against that of diffusers, taking turns (installs diffusers into .venv)
+	@$(RUN) python -m pip install -qq --no-input --disable-pip-version-check -e '.[peers]'
+	@$(RUN) python benchmarks/peers_ddpm.py $(ARGS)
 
 report: $(INSTALLED)  ## print the results so far and where the report page is
 	@$(RUN) triptych report $(ARGS)

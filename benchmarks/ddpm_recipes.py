@@ -2,7 +2,7 @@
 
     python benchmarks/ddpm_recipes.py --epochs 4
 
-Needs what `dvc repro evaluate_ddpm` makes (data/generative and models/classifier). Each recipe of ddpm_recipes.yaml
+Needs what `dvc repro classifier` makes (data/generative and models/classifier). Each recipe of ddpm_recipes.yaml
 changes some of params.yaml's `ddpm` section; everything else, and the number of images, is the same for all. Prints a
 row of the table as each ends.
 """
@@ -16,22 +16,22 @@ import yaml
 
 from triptych.core.errors import one_line_errors
 from triptych.core.machine import Machine, machine
-from triptych.core.seeds import fold
+from triptych.core.runtime import Runtime
 from triptych.core.schema import read, read_yaml, validate
+from triptych.core.seeds import fold
 from triptych.data.batches import resident, to_uint8
 from triptych.data.storage import load
 from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.network import denoising_network
 from triptych.ddpm.params import DDPMParams
-from triptych.measures.frechet import frechet_distance, frechet_interval
+from triptych.measures.frechet import FrechetReference, estimated_distance
 from triptych.measures.judge import Judge, Verdicts
 from triptych.measures.params import EvaluationParams
+from triptych.sampling.params import SamplingParams
 from triptych.sampling.samplers import draw_images
-from triptych.statistics.intervals import generator as bootstrap_generator
-from triptych.statistics.intervals import proportion_interval
+from triptych.statistics.intervals import Resampling
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trained, train
-from triptych.core.runtime import Runtime
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")
@@ -65,16 +65,13 @@ def trained(study: DDPMParams, seed: int, place: Machine) -> tuple[torch.nn.Modu
     return method.eval(), result
 
 
-def measured(samples: Verdicts, real: Verdicts, shared: EvaluationParams, seed: int) -> str:
+def measured(samples: Verdicts, real: FrechetReference, settings: EvaluationParams, resampling: Resampling) -> str:
     """The Fréchet distance and the share recognised, each with its interval, as cells of the table."""
-    level, rng = shared.confidence_level, bootstrap_generator(seed, "recipes")
-    distance = frechet_distance(samples.features, real.features)
-    around = frechet_interval(samples.features, real.features, level, shared.bootstrap, rng)
-    recognised = samples.recognised(shared.recognition_threshold)
-    share = proportion_interval(recognised, level)
+    distance = estimated_distance(samples.features, real, resampling, "frechet")
+    share = resampling.proportion(samples.recognised(settings.recognition_threshold))
     return (
-        f"{distance:.2f} [{around['low']:.2f}, {around['high']:.2f}] "
-        f"| {recognised.mean():.1%} [{share['low']:.1%}, {share['high']:.1%}]"
+        f"{distance.value:.2f} [{distance.low:.2f}, {distance.high:.2f}] "
+        f"| {share.value:.1%} [{share.low:.1%}, {share.high:.1%}]"
     )
 
 
@@ -83,30 +80,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, required=True, help="passes over the training images, for each recipe")
     epochs = parser.parse_args().epochs
-    params = read(PARAMS, seed=int, runtime=Runtime, evaluation=EvaluationParams)
-    section = read_yaml(PARAMS)["ddpm"]
+    params = read(PARAMS, seed=int, runtime=Runtime, sampling=SamplingParams, evaluation=EvaluationParams)
+    section, settings, sampling = read_yaml(PARAMS)["ddpm"], params.evaluation, params.sampling
     recipes = validate(list[dict], yaml.safe_load(RECIPES.read_text(encoding="utf-8")), "", RECIPES)
+    resampling = Resampling(params.seed, settings.confidence_level, settings.bootstrap, "recipes")
     print(HEADING)
     with machine(params.runtime) as place:
-        judge = Judge.load(Path("models/classifier"), place.device, params.evaluation.batch_size)
+        judge = Judge.load(Path("models/classifier"), place.device, settings.batch_size)
         dataset = load("data/generative")
-        real = judge(dataset.test.images)
+        real = FrechetReference(judge(dataset.test.images).features)
         for recipe in recipes:
             changes = recipe["changes"] | {"training.epochs": epochs, "training.snapshot_epochs": [epochs]}
             study = validate(DDPMParams, changed(section, changes), "ddpm", RECIPES)
             method, result = trained(study, params.seed, place)
-            sampler, count = study.evaluation.sampler, len(dataset.test.images)
             images = draw_images(
                 method,
                 dataset.train.images.shape[1:],
-                count,
-                sampler.name,
-                sampler.steps,
+                len(dataset.test.images),
+                sampling.ddpm.sampler.name,
+                sampling.ddpm.sampler.steps,
                 params.seed,
-                params.evaluation.batch_size,
+                sampling.batch_size,
                 place.device,
             )
-            cells = measured(judge(to_uint8(images)), real, params.evaluation, params.seed)
+            cells = measured(judge(to_uint8(images).numpy()), real, settings, resampling)
             print(f"| {recipe['name']} | {cells} | {result.timing['seconds_total']:.0f} |", flush=True)
 
 

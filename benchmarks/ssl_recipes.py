@@ -14,22 +14,23 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from ddpm_recipes import changed
 
 from triptych.core.errors import one_line_errors
 from triptych.core.machine import Machine, machine
-from triptych.core.seeds import fold
+from triptych.core.overlay import overlaid
 from triptych.core.schema import read_yaml, validate
+from triptych.core.seeds import fold
 from triptych.data.batches import resident
 from triptych.data.storage import Dataset
 from triptych.making.sources import build
 from triptych.measures.collapse import effective_rank, embedding_std
+from triptych.measures.params import EvaluationParams
 from triptych.measures.probe import linear_classes
 from triptych.measures.representation import encode, knn_correct
-from triptych.params import Params
-from triptych.ssl.shared.build import network_sizes, ssl_method
+from triptych.params import Params, validated
+from triptych.ssl.shared.methods import method
 from triptych.ssl.shared.network import SiameseNetwork
-from triptych.ssl.shared.params import SSLParams
+from triptych.ssl.shared.recipes import recipe
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
 
@@ -40,24 +41,37 @@ COLUMNS = {"knn": ".1%", "linear": ".1%", "floor": ".1%", "std": ".2f", "rank": 
 HEADING = "| recipe | kNN | linear | kNN, untrained | std | rank | loss | seconds |\n|---|---|---|---|---|---|---|---|"
 
 
-def run(study: SSLParams, dataset: Dataset, seed: int, place: Machine) -> dict[str, float]:
+def nested(changes: dict) -> dict:
+    """Values at dotted keys as an overlay of params."""
+    tree: dict = {}
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        place = tree
+        for name in sections:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return tree
+
+
+def run(params: Params, dataset: Dataset, seed: int, place: Machine) -> dict[str, float]:
     """One run through the pipeline's own loop, and its numbers."""
+    chosen = recipe(params.ssl, VARIANT)
     torch.manual_seed(fold(seed, "weights"))
-    network = SiameseNetwork(**network_sizes(study, VARIANT, dataset.train.images.shape[1]))
-    network = network.to(place.device, memory_format=torch.channels_last)
-    floor = accuracy(network, study, dataset, place)[0]
+    objective, _ = method(params.ssl.variants[VARIANT].method).build(chosen, dataset.train.images.shape[1])
+    objective.to(place.device, memory_format=torch.channels_last)
+    floor = accuracy(objective.network, params.evaluation, dataset, place)[0]
     split = resident(dataset.train.images, dataset.train.labels, place.device)
     with tempfile.TemporaryDirectory() as folder:
         result = train(
-            ssl_method(network, study, VARIANT),
+            objective,
             split,
-            study.method(VARIANT).training,
+            chosen.training,
             Plan("ssl", seed, 1e9),
             place,
             Checkpoints("ssl", "recipe", root=Path(folder)),
         )
-    knn, linear = accuracy(result.network, study, dataset, place)
-    embeddings = encode(result.network, dataset.test.images, place.device).projector
+    knn, linear = accuracy(result.network, params.evaluation, dataset, place)
+    embeddings = encode(result.network, dataset.test.images, place.device, params.evaluation.batch_size).projector
     return {
         "knn": knn,
         "linear": linear,
@@ -69,13 +83,17 @@ def run(study: SSLParams, dataset: Dataset, seed: int, place: Machine) -> dict[s
     }
 
 
-def accuracy(network: SiameseNetwork, study: SSLParams, dataset: Dataset, place: Machine) -> tuple[float, float]:
+def accuracy(
+    network: SiameseNetwork, evaluation: EvaluationParams, dataset: Dataset, place: Machine
+) -> tuple[float, float]:
     """Accuracy of the test images by nearest neighbours and by the linear probe."""
-    train_set, test_set = (encode(network, split.images, place.device) for split in (dataset.train, dataset.test))
+    train_set, test_set = (
+        encode(network, split.images, place.device, evaluation.batch_size) for split in (dataset.train, dataset.test)
+    )
     labels = torch.from_numpy(np.array(dataset.train.labels))
-    linear = linear_classes(train_set.backbone, labels, test_set.backbone, study.evaluation.probe_penalty)
+    linear = linear_classes(train_set.backbone, labels, test_set.backbone, evaluation.ssl.probe_penalty)
     right = linear.cpu().numpy() == np.asarray(dataset.test.labels)
-    return float(knn_correct(train_set, test_set, dataset, study.shared.knn).mean()), float(right.mean())
+    return float(knn_correct(train_set, test_set, dataset, evaluation.ssl.knn).mean()), float(right.mean())
 
 
 def cell(values: list[float], style: str) -> str:
@@ -90,15 +108,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, required=True, help="runs of each recipe")
     seeds = parser.parse_args().seeds
     tree = read_yaml(PARAMS)
-    recipes = validate(list[dict], yaml.safe_load(RECIPES.read_text(encoding="utf-8")), "", RECIPES)
+    entries = validate(list[dict], yaml.safe_load(RECIPES.read_text(encoding="utf-8")), "", RECIPES)
     print(HEADING)
-    for recipe in recipes:
-        params = validate(Params, changed(tree, recipe["changes"]), "", RECIPES)
+    for entry in entries:
+        params = validated(overlaid(tree, nested(entry["changes"])), RECIPES)
         dataset = build(params.data.ssl, params.seed)
         with machine(params.runtime) as place:
-            runs = [run(params.ssl, dataset, params.seed + number, place) for number in range(seeds)]
+            runs = [run(params, dataset, params.seed + number, place) for number in range(seeds)]
         cells = [cell([one[name] for one in runs], style) for name, style in COLUMNS.items()]
-        print(f"| {recipe['name']} | {' | '.join(cells)} |", flush=True)
+        print(f"| {entry['name']} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

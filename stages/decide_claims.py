@@ -3,18 +3,18 @@
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import read
-from triptych.measures.params import EvaluationParams
-from triptych.ssl.shared.params import SSLParams
+from triptych.results.reader import Results
+from triptych.statistics.intervals import Resampling
 from triptych.studies.decide import counts, decide
-from triptych.studies.evidence import Resampling, read_evidence
+from triptych.studies.evidence import Evidence
 from triptych.studies.params import ClaimsParams
 
 
 def main() -> None:
     """Reads params and numbers, decides, writes the output of the stage."""
-    params = read(seed=int, claims=ClaimsParams, evaluation=EvaluationParams, ssl=SSLParams)
-    resampling = Resampling(params.seed, params.evaluation.confidence_level, params.evaluation.bootstrap)
-    records = decide(read_evidence(params.ssl.variants, resampling), params.claims)
+    results, limits = Results(), read(claims=ClaimsParams).claims
+    seed, level, draws = map(results.param, ("seed", "evaluation.confidence_level", "evaluation.bootstrap"))
+    records = decide(Evidence(results, Resampling(seed, level, draws, owner="claims")), limits)
     write_json("metrics/claims.json", records)
     print(f"claims: {', '.join(f'{count} {verdict}' for verdict, count in counts(records).items())}")
 

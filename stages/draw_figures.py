@@ -1,76 +1,34 @@
-"""Stage `figures`: every figure of the report under its number, from the files of the stages before."""
+"""Stage `figures`: every figure of the studies under its number, and the curves of all variants in one table."""
 
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
 from triptych.core.errors import one_line_errors
-from triptych.core.schema import read
-from triptych.results.measurements import read_metrics
-from triptych.ssl.shared.params import SSLParams
+from triptych.core.files import write_text
+from triptych.drawing import style
+from triptych.results.reader import Results, UnmeasuredError
 from triptych.studies import overview
-from triptych.studies.catalogue import figure_path
-from triptych.studies.ddpm import figures as ddpm
-from triptych.studies.ssl import figures as simsiam
-from triptych.studies.vae import figures as vae
+from triptych.studies.every import figures
+from triptych.studies.ssl.runs import history
+from triptych.studies.ssl.variants import variants
 
-FOLDER = Path("plots/figures")
-VAE_IMAGES, DDPM_IMAGES = Path("evaluations/vae/images.npz"), Path("evaluations/ddpm/images.npz")
+FOLDER, CURVES = Path("plots/figures"), Path("plots/curves/ssl.csv")
 
 
 def main() -> None:
-    """Draws the figures of each study."""
-    draw_vae()
-    draw_ddpm()
-    draw_simsiam(read(ssl=SSLParams).ssl)
-    with np.load(VAE_IMAGES) as of_vae, np.load(DDPM_IMAGES) as of_ddpm:
-        samples = {"VAE": of_vae["last_samples"], "DDPM": of_ddpm["last_samples"]}
-        overview.draw(FOLDER / "overview.png", of_vae["originals"], samples)
-
-
-def draw_vae() -> None:
-    """Figures 1 to 27, and 55."""
-    vae.draw_all(
-        FOLDER,
-        images=VAE_IMAGES,
-        plots=Path("plots/vae"),
-        timing=Path("metrics/timing/vae.json"),
-        metrics=Path("metrics/vae.json"),
-    )
-
-
-def draw_ddpm() -> None:
-    """Figures 28 to 43, and 52, 54 and 56."""
-    ddpm.draw_report(
-        FOLDER,
-        images=DDPM_IMAGES,
-        plots=Path("plots/ddpm"),
-        timing=Path("metrics/timing/ddpm.json"),
-        metrics=Path("metrics/ddpm.json"),
-    )
-    ddpm.draw_beyond(
-        {
-            "restoration_curve": figure_path(FOLDER, 52),
-            "sampling_cost": figure_path(FOLDER, 54),
-            "restorations": figure_path(FOLDER, 56),
-        },
-        images=DDPM_IMAGES,
-        plots=Path("plots/ddpm"),
-        sampling=Path("metrics/timing/ddpm_sampling.json"),
-        metrics=Path("metrics/ddpm.json"),
-    )
-
-
-def draw_simsiam(study: SSLParams) -> None:
-    """Figures 44 to 50, and 51, 53 and 57, of the variants that params.yaml names."""
-    variants = {name: variant.model_dump() for name, variant in study.variants.items()}
-    classes = len(read_metrics(Path("metrics/data.json"))["ssl"]["classes"])
-    simsiam.draw_report(FOLDER, variants, classes=classes or None)
-    simsiam.draw_beyond(
-        {"collapse": figure_path(FOLDER, 51), "comparison": figure_path(FOLDER, 53), "cost": figure_path(FOLDER, 57)},
-        variants,
-        thresholds=study.evaluation.collapse.model_dump(),
-    )
+    """Draws every figure for which this run has what it shows; says which it has not."""
+    results = Results()
+    style.apply()
+    for figure in figures():
+        try:
+            figure.draw(figure.path(FOLDER), results)
+        except UnmeasuredError as gap:
+            print(f"figure {figure.number} is left out: {gap}")
+    overview.draw(FOLDER / overview.PATH, results)
+    # `dvc plots show` draws this table, so that it needs no line for each variant.
+    curves = pd.concat([history(results, name) for name in variants(results.params)], ignore_index=True)
+    write_text(CURVES, curves.to_csv(index=False))
 
 
 if __name__ == "__main__":

@@ -1,37 +1,38 @@
-"""Stage `evaluate_ddpm`: every number of the DDPM study, and the images of its figures."""
+"""Stage `evaluate_ddpm`: every number of the DDPM study."""
 
 from pathlib import Path
 
+from triptych.core.arrays import read_arrays, write_arrays
 from triptych.core.errors import one_line_errors
+from triptych.core.files import write_json, write_text
 from triptych.core.machine import machine
-from triptych.core.model_files import load_model
+from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import load
-from triptych.ddpm.method import diffusion_method
-from triptych.ddpm.network import denoising_network
-from triptych.ddpm.params import DDPMParams
-from triptych.measures.ddpm import DDPMStudy, Settings
+from triptych.ddpm.trained import load_trained
+from triptych.measures.ddpm import DDPMMeasures
 from triptych.measures.judge import Judge
 from triptych.measures.params import EvaluationParams
-from triptych.core.runtime import Runtime
+from triptych.statistics.estimate import split
 
 
 def main() -> None:
-    """Reads params and models, measures, writes the outputs of the stage."""
-    params = read(seed=int, runtime=Runtime, ddpm=DDPMParams, evaluation=EvaluationParams)
+    """Reads params, models and samples, measures, writes the outputs of the stage."""
+    params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as place:
-        network, _ = load_model(Path("models/ddpm"), denoising_network, place.device)
-        study = DDPMStudy(
-            method=diffusion_method(network, params.ddpm.process).to(place.device),
+        measures = DDPMMeasures(
+            method=load_trained(Path("models/ddpm"), place.device),
             judge=Judge.load(Path("models/classifier"), place.device, params.evaluation.batch_size),
-            dataset=load(Path("data/generative")),
-            settings=Settings(params.seed, params.ddpm.evaluation, params.evaluation),
+            dataset=load("data/generative"),
+            drawn=read_arrays("samples/ddpm/images.npz"),
+            settings=params.evaluation,
+            seed=params.seed,
             device=place.device,
-            precision=place.autocast,
         )
-        study.measure(Path("metrics/ddpm.json"), Path("plots/ddpm"))
-        study.price(Path("plots/ddpm/sampling.csv"), Path("metrics/timing/ddpm_sampling.json"), place.describe())
-        study.draw(Path("evaluations/ddpm/images.npz"), Path("snapshots/ddpm"))
+        write_json("metrics/ddpm.json", split(measures.numbers()))
+        write_text("plots/ddpm/restoration.csv", measures.restoration().to_csv(index=False))
+        write_text("plots/ddpm/sampling.csv", measures.sampling().to_csv(index=False))
+        write_arrays("evaluations/ddpm/judged.npz", measures.probabilities())
 
 
 if __name__ == "__main__":

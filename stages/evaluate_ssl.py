@@ -1,30 +1,40 @@
-"""Stage `evaluate_ssl@<variant>`: every number of one variant, what each test image came to, and its views."""
+"""Stage `evaluate_ssl@<variant>`: every number of one variant, the course of its training, and its views."""
 
 import sys
 from pathlib import Path
 
+import pandas as pd
+
+from triptych.core.arrays import write_arrays
 from triptych.core.errors import one_line_errors
+from triptych.core.files import write_json, write_text
 from triptych.core.machine import machine
+from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import load
 from triptych.measures.params import EvaluationParams
-from triptych.measures.ssl import Settings, SSLStudy
+from triptych.measures.ssl import SSLMeasures
 from triptych.ssl.shared.params import SSLParams
-from triptych.core.runtime import Runtime
+from triptych.ssl.shared.recipes import recipe
+from triptych.ssl.shared.views import Views
+from triptych.statistics.estimate import split
 
 
 def main(name: str) -> None:
-    """Reads params and models, measures, writes the outputs of the stage."""
+    """Reads params and weights, measures, writes the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, ssl=SSLParams, evaluation=EvaluationParams)
-    params.ssl.variant(name)  # says so in one line if there is none
-    settings = Settings(params.seed, params.ssl.shared, params.ssl.evaluation, params.evaluation)
+    variant, dataset = recipe(params.ssl, name), load("data/ssl")
+    if not dataset.labelled:
+        print(f"evaluate_ssl@{name}: the images have no labels, so no accuracy is measured", file=sys.stderr)
+    history = pd.read_csv(Path("plots/ssl") / f"{name}_training.csv")
     with machine(params.runtime) as place:
-        SSLStudy(name, load(Path("data/ssl")), settings, place.device).measure(
-            models=Path("models/ssl") / name,
-            history=Path("plots/ssl") / f"{name}_training.csv",
-            metrics=Path("metrics/ssl") / f"{name}.json",
-            results=Path("evaluations/ssl") / name / "results.npz",
+        measures = SSLMeasures(
+            name, dataset, Views(variant.views), params.evaluation, params.seed, variant.seeds, place.device
         )
+        runs = measures.measure(Path("models/ssl") / name, Path("snapshots/ssl") / name, history)
+        write_json(Path("metrics/ssl") / f"{name}.json", split(measures.summary(runs)))
+        write_text(Path("plots/ssl") / f"{name}_course.csv", measures.course(runs).to_csv(index=False))
+        write_arrays(Path("evaluations/ssl") / name / "results.npz", measures.results(runs))
 
 
 if __name__ == "__main__":

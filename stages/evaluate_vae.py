@@ -1,34 +1,38 @@
-"""Stage `evaluate_vae`: every number of the VAE study, and the images of its figures."""
+"""Stage `evaluate_vae`: every number of the VAE study."""
 
 from pathlib import Path
 
+from triptych.core.arrays import read_arrays, write_arrays
 from triptych.core.errors import one_line_errors
+from triptych.core.files import write_json, write_text
 from triptych.core.machine import machine
 from triptych.core.model_files import load_model
+from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import load
 from triptych.measures.judge import Judge
 from triptych.measures.params import EvaluationParams
-from triptych.measures.vae import Settings, VAEStudy
-from triptych.core.runtime import Runtime
+from triptych.measures.vae import VAEMeasures
+from triptych.statistics.estimate import split
 from triptych.vae.network import VAE
-from triptych.vae.params import VAEParams
 
 
 def main() -> None:
-    """Reads params and models, measures, writes the outputs of the stage."""
-    params = read(seed=int, runtime=Runtime, vae=VAEParams, evaluation=EvaluationParams)
+    """Reads params, models and samples, measures, writes the outputs of the stage."""
+    params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as place:
-        network, _ = load_model(Path("models/vae"), VAE, place.device)
-        study = VAEStudy(
-            network=network,
+        measures = VAEMeasures(
+            network=load_model(Path("models/vae"), VAE, place.device)[0],
             judge=Judge.load(Path("models/classifier"), place.device, params.evaluation.batch_size),
-            dataset=load(Path("data/generative")),
-            settings=Settings(params.seed, params.vae.evaluation, params.evaluation),
+            dataset=load("data/generative"),
+            drawn=read_arrays("samples/vae/images.npz"),
+            settings=params.evaluation,
+            seed=params.seed,
             device=place.device,
         )
-        study.measure(Path("metrics/vae.json"), Path("plots/vae"))
-        study.draw(Path("evaluations/vae/images.npz"), Path("snapshots/vae"))
+        write_json("metrics/vae.json", split(measures.numbers()))
+        write_text("plots/vae/latents.csv", measures.latents().to_csv(index=False))
+        write_arrays("evaluations/vae/judged.npz", {"final_probabilities": measures.final_probabilities()})
 
 
 if __name__ == "__main__":

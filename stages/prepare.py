@@ -6,18 +6,19 @@ from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import read
 from triptych.data.storage import save
-from triptych.making import grid as dataset_grid
+from triptych.making import grid
 from triptych.making.params import DataParams
 from triptych.making.sources import build
 
 
 def main() -> None:
+    """Builds, checks and writes the datasets, their cards and a picture of each."""
     params = read(seed=int, data=DataParams)
     # All are built and checked before any is written: bad input leaves every earlier output as it was.
     datasets = {study: build(source, params.seed) for study, source in params.data}
     cards = {study: save(dataset, Path("data") / study) for study, dataset in datasets.items()}
     for study in datasets:
-        dataset_grid.draw(Path("data") / study, Path("plots") / "data" / f"{study}.png")
+        grid.draw(Path("data") / study, Path("plots") / "data" / f"{study}.png")
     write_json("metrics/data.json", cards)
     for study, card in cards.items():
         print(f"{study}: {card['name']}, {card['train_images']:,} train and {card['test_images']:,} test images")

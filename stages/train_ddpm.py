@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
+from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import Dataset
 from triptych.ddpm.denoising import DenoisingObjective
 from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.network import denoising_network
 from triptych.ddpm.params import DDPMParams
-from triptych.core.runtime import Runtime
 from triptych.training.stage import run_stage
 
 
@@ -20,7 +20,8 @@ def main() -> None:
 
     def build(dataset: Dataset) -> tuple[DenoisingObjective, dict]:
         network = {"image_shape": list(dataset.train.images.shape[1:]), **study.network.model_dump()}
-        return diffusion_method(denoising_network(**network), study.process), network
+        config = {"network": network, "process": study.process.model_dump()}
+        return diffusion_method(denoising_network(**network), study.process), config
 
     run_stage(
         stage="ddpm",

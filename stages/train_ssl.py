@@ -4,40 +4,36 @@ import sys
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
+from triptych.core.objective import Objective
+from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import Dataset
-from triptych.measures.representation import watched_epochs, watcher
-from triptych.ssl.methods.simsiam import SimSiam
-from triptych.ssl.shared.build import network_sizes, ssl_method
-from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.methods import method
 from triptych.ssl.shared.params import SSLParams
-from triptych.core.runtime import Runtime
-from triptych.training.stage import Watch, run_stage
+from triptych.ssl.shared.recipes import recipe
+from triptych.training.stage import run_stage
 
 
-def main(name: str) -> None:
+def main(variant: str) -> None:
     """Reads params, trains, writes the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, ssl=SSLParams)
-    study = params.ssl
-    shared, variant, method = study.shared, study.variant(name), study.method(name)
+    chosen = recipe(params.ssl, variant)
+    name = params.ssl.variants[variant].method
 
-    def build(dataset: Dataset) -> tuple[SimSiam, dict]:
-        network = network_sizes(study, name, dataset.train.images.shape[1])
-        return ssl_method(SiameseNetwork(**network), study, name), network
+    def build(dataset: Dataset) -> tuple[Objective, dict]:
+        objective, network = method(name).build(chosen, dataset.train.images.shape[1])
+        return objective, {"network": network}
 
     run_stage(
-        stage=f"ssl/{name}",
+        stage=f"ssl/{variant}",
         seed=params.seed,
         runtime=params.runtime,
-        recipe=method.training,
+        recipe=chosen.training,
         data=Path("data/ssl"),
-        identity={"shared": shared.model_dump(), "method": method.model_dump(), "variant": variant.model_dump()},
+        identity={"method": name, **chosen.model_dump()},
         build=build,
-        seeds=shared.seeds,
-        watch=Watch(
-            watched_epochs(shared.knn.every_epochs, method.training.epochs),
-            lambda dataset, place: watcher(dataset, shared.knn, place.device, place.autocast),
-        ),
+        seeds=chosen.seeds,
+        snapshot_epochs=chosen.snapshot_epochs,
     )
 
 

@@ -1,11 +1,11 @@
-"""Stage `vae`: trains the report's VAE on the prepared images."""
+"""Stage `vae`: trains the VAE on the prepared images."""
 
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
+from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import Dataset
-from triptych.core.runtime import Runtime
 from triptych.training.stage import run_stage
 from triptych.vae.network import VAE
 from triptych.vae.objective import VAEObjective
@@ -19,7 +19,7 @@ def main() -> None:
 
     def build(dataset: Dataset) -> tuple[VAEObjective, dict]:
         network = {"image_shape": list(dataset.train.images.shape[1:]), **study.network.model_dump()}
-        return VAEObjective(VAE(**network), study.likelihood_sigma), network
+        return VAEObjective(VAE(**network), study.likelihood_sigma), {"network": network}
 
     run_stage(
         stage="vae",

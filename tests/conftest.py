@@ -1,4 +1,4 @@
-"""What all tests share: few threads that wait quietly, for a test suite is rarely alone on its machine."""
+"""What all tests share: one thread a process, for the tests run side by side and are rarely alone on their machine."""
 
 import os
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ import pytest
 def pytest_configure(config: pytest.Config) -> None:
     """Before anything imports torch, here or in a process of a test. Benchmarks take the machine as it is."""
     if not config.getoption("benchmark_enable", False):
-        # OpenMP's threads wait busily by default, and slow each other many times over on a shared machine.
+        # OpenMP's threads wait busily at barriers, and slow each other many times over on a shared machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        os.environ.setdefault("OMP_NUM_THREADS", str(min(2, os.cpu_count() or 1)))
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -74,7 +74,6 @@ def profile_use(
 ) -> None:
     """Make params.yaml the profile NAME; a wrong profile leaves it as it was."""
     from triptych import profiles
-    from triptych.core.schema import read_yaml
 
     tree = profiles.check(name)
     if profiles.PARAMS.exists() and not force and profiles.active() is None:
@@ -82,7 +81,7 @@ def profile_use(
             "params.yaml holds numbers of its own, in no profile: keep a copy if you want them, then add --force"
         )
     profiles.use(name)
-    changed = profiles.differences(read_yaml(profiles.FOLDER / f"{profiles.DEFAULT}.yaml"), tree)
+    changed = profiles.differences(profiles.default_tree(), tree)
     count = f": {len(changed)} keys differ from {profiles.DEFAULT}; `dvc params diff` shows them" if changed else ""
     typer.echo(f"params.yaml now holds profile {name}{count}")
 
@@ -108,8 +107,9 @@ def profile_check(
 def report(as_json: AsJson = False) -> None:
     """The results so far: numbers with intervals, verdicts, seconds by stage, and where the page is."""
     from triptych.report import terminal
+    from triptych.results.reader import Results
 
-    found = terminal.results()
+    found = terminal.found(Results())
     if as_json:
         typer.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
     else:

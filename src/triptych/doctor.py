@@ -52,7 +52,7 @@ def _version(name: str) -> str | None:
 def _params(path: Path) -> dict:
     try:
         check(path)
-        return {"path": path.as_posix(), "problem": None, "profile": profiles.active(params=path)}
+        return {"path": path.as_posix(), "problem": None, "profile": profiles.active(path.parent)}
     except InputError as error:
         return {"path": path.as_posix(), "problem": str(error), "profile": None}
 

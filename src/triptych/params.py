@@ -4,14 +4,16 @@ from pathlib import Path
 
 from pydantic import Field
 
+from triptych.core.runtime import Runtime
 from triptych.core.schema import Section, read_yaml, validate
 from triptych.ddpm.params import DDPMParams
 from triptych.judge.params import ClassifierParams
 from triptych.making.params import DataParams
 from triptych.measures.params import EvaluationParams
+from triptych.sampling.params import SamplingParams
+from triptych.ssl.shared import recipes
 from triptych.ssl.shared.params import SSLParams
 from triptych.studies.params import ClaimsParams
-from triptych.core.runtime import Runtime
 from triptych.vae.params import VAEParams
 
 
@@ -25,15 +27,31 @@ class Params(Section):
     vae: VAEParams
     ddpm: DDPMParams
     ssl: SSLParams
+    sampling: SamplingParams
     evaluation: EvaluationParams
     claims: ClaimsParams
+
+
+def validated(tree: dict, path: Path) -> Params:
+    """The numbers of a whole params file, every method's and every variant's recipe included.
+
+    Args:
+        tree: as read from the file.
+        path: the file, for messages.
+
+    Raises:
+        InputError: one line that names the key, the value, what is allowed and the nearest valid name.
+    """
+    params = validate(Params, tree, "", path)
+    recipes.check(params.ssl, path)
+    return params
 
 
 def check(path: Path | str = "params.yaml") -> Params:
     """The whole params file, validated.
 
     Raises:
-        InputError: one line that names the key, the value, what is allowed and the nearest valid name.
+        InputError: see `validated`; also a file that is missing or no mapping.
     """
     path = Path(path)
-    return validate(Params, read_yaml(path), "", path)
+    return validated(read_yaml(path), path)

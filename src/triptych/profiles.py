@@ -1,11 +1,13 @@
 """Switching params.yaml between sets of numbers.
 
-profiles/default.yaml is the whole commented file; every other profile is an overlay that holds only what differs, each
-number with the reason. So profiles cannot drift apart: a number that they share stands in one file.
+`default` is the newest committed params.yaml whose head says `# profile: default`. Every other profile is an overlay in
+profiles/ that holds only what differs, each number with the reason. So profiles cannot drift apart: a number that they
+share stands in one file.
 """
 
 import difflib
 import re
+import subprocess
 from pathlib import Path
 
 import yaml
@@ -14,62 +16,89 @@ from ruamel.yaml.comments import CommentedMap
 
 from triptych.core.errors import InputError
 from triptych.core.files import write_text
-from triptych.core.schema import read_yaml, validate
+from triptych.core.overlay import overlaid, replaces
+from triptych.core.schema import parse, read_yaml
 
 DEFAULT = "default"
 FOLDER = Path("profiles")
 PARAMS = Path("params.yaml")
+HERE = Path()
+# `# profile: smoke. What it is for.`: the line of params.yaml that says which profile it holds.
+LABEL = re.compile(r"^# profile: ([\w-]+)(?:\. (.*))?$", re.MULTILINE)
+# Sections whose keys are the user's own, so that an overlay may add some.
+OPEN = ("ssl.variants",)
 
 
-def names(folder: Path = FOLDER) -> list[str]:
-    """The profiles in a folder, default first.
+def names(root: Path = HERE) -> list[str]:
+    """The profiles of the project in a folder, default first."""
+    return [DEFAULT, *sorted(path.stem for path in (root / FOLDER).glob("*.yaml"))]
+
+
+def purpose(name: str, root: Path = HERE) -> str:
+    """What a profile is for: the comment at the head of its file; of default, the words after its name.
 
     Raises:
-        InputError: there is no default profile, without which the others mean nothing.
+        InputError: see `default_text`; also no such profile.
     """
-    found = sorted(path.stem for path in folder.glob("*.yaml"))
-    if DEFAULT not in found:
-        raise InputError(f"{folder / DEFAULT}.yaml: no such file; run from the project's root")
-    return [DEFAULT, *(name for name in found if name != DEFAULT)]
-
-
-def purpose(name: str, folder: Path = FOLDER) -> str:
-    """What a profile is for: the comment at its head, or for `default` the last line of it."""
+    if name == DEFAULT:
+        return LABEL.search(default_text(root))[2] or ""
     head = []
-    for line in _file(name, folder).read_text(encoding="utf-8").splitlines():
+    for line in _file(name, root).read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         head.append(line.lstrip("# ").rstrip())
-    if not head:
-        return ""
-    return head[-1] if name == DEFAULT else " ".join(head)
+    return " ".join(head)
 
 
-def merged(name: str, folder: Path = FOLDER) -> dict:
+def default_text(root: Path = HERE) -> str:
+    """The newest committed params.yaml that says that it is the default profile.
+
+    Raises:
+        InputError: git does not run here, or there is no such commit.
+    """
+    for commit in _git(root, "log", "--format=%H", "--", PARAMS.name).split():
+        text = _git(root, "show", f"{commit}:./{PARAMS.name}")
+        label = LABEL.search(text)
+        if label and label[1] == DEFAULT:
+            return text
+    raise InputError(
+        f"profiles need a commit whose {PARAMS} says '# profile: {DEFAULT}', and git's history here has none "
+        "(a shallow clone may lack it: git fetch --unshallow)"
+    )
+
+
+def default_tree(root: Path = HERE) -> dict:
+    """The numbers of `default_text`.
+
+    Raises:
+        InputError: see `default_text`.
+    """
+    return parse(default_text(root), root / PARAMS)
+
+
+def merged(name: str, root: Path = HERE) -> dict:
     """The whole of a profile's numbers: default's, with the overlay's in their places.
 
     Raises:
-        InputError: no such profile, or an overlay with a key that default lacks.
+        InputError: see `default_text`; also no such profile, or an overlay with a key that default lacks.
     """
-    path = _file(name, folder)
-    default = read_yaml(_file(DEFAULT, folder))
-    return default if name == DEFAULT else _overlaid(default, read_yaml(path), path)
+    return _over(default_tree(root), name, root)
 
 
-def check(name: str, folder: Path = FOLDER) -> dict:
+def check(name: str, root: Path = HERE) -> dict:
     """`merged`, validated against the schema.
 
     Raises:
         InputError: one line that names the profile's file, the key, the value and what is allowed.
     """
-    from triptych.params import Params  # the whole schema costs more than listing names does
+    from triptych.params import validated  # the whole schema costs more than listing names does
 
-    tree = merged(name, folder)
-    validate(Params, tree, "", _file(name, folder))
+    tree = merged(name, root)
+    validated(tree, root / PARAMS if name == DEFAULT else _file(name, root))
     return tree
 
 
-def use(name: str, folder: Path = FOLDER, params: Path = PARAMS) -> dict:
+def use(name: str, root: Path = HERE) -> dict:
     """Makes params.yaml the profile: default's text and comments with the overlay's lines in their places.
 
     Returns:
@@ -78,21 +107,27 @@ def use(name: str, folder: Path = FOLDER, params: Path = PARAMS) -> dict:
     Raises:
         InputError: the profile is wrong; params.yaml stays as it was.
     """
-    tree = check(name, folder)
-    text = _file(DEFAULT, folder).read_text(encoding="utf-8")
+    tree = check(name, root)
+    text = default_text(root)
     if name != DEFAULT:
-        path = _file(name, folder)
+        path = _file(name, root)
         text = _spliced(text, path.read_text(encoding="utf-8"))
         if _parsed(text) != tree:
-            raise InputError(f"{path}: write it as {DEFAULT}.yaml is written: block style, one key a line")
-    write_text(params, text)
+            raise InputError(f"{path}: write it as {PARAMS} is written: block style, one key a line")
+        label = f"# profile: {name}. {purpose(name, root)}".removesuffix(". ")
+        text = LABEL.sub(lambda _: label, text, count=1)
+    write_text(root / PARAMS, text)
     return tree
 
 
-def active(folder: Path = FOLDER, params: Path = PARAMS) -> str | None:
-    """The profile whose numbers params.yaml holds; None if it has numbers of its own."""
-    tree = read_yaml(params)
-    return next((name for name in names(folder) if merged(name, folder) == tree), None)
+def active(root: Path = HERE) -> str | None:
+    """The profile whose numbers params.yaml holds; None if it has numbers of its own.
+
+    Raises:
+        InputError: see `merged`; also no params.yaml.
+    """
+    tree, default = read_yaml(root / PARAMS), default_tree(root)
+    return next((name for name in names(root) if _over(default, name, root) == tree), None)
 
 
 def differences(ours: dict, theirs: dict, above: str = "") -> list[str]:
@@ -107,34 +142,50 @@ def differences(ours: dict, theirs: dict, above: str = "") -> list[str]:
     return found
 
 
-def _file(name: str, folder: Path) -> Path:
-    known = names(folder)
+def _file(name: str, root: Path) -> Path:
+    """The file of an overlay."""
+    known = names(root)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0)
         raise InputError(f"no profile '{name}'; did you mean '{near[0]}'? (allowed: {', '.join(known)})")
-    return folder / f"{name}.yaml"
+    return root / FOLDER / f"{name}.yaml"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True)
+    except FileNotFoundError:
+        raise InputError(f"profiles are read from git's history of {PARAMS}, and git is not on PATH") from None
+    except subprocess.CalledProcessError as error:
+        said = " ".join(error.stderr.decode(errors="replace").split())
+        raise InputError(f"profiles are read from git's history of {PARAMS}, and git says: {said}") from None
+    return done.stdout.decode("utf-8")
 
 
 # Numbers --------------------------------------------------------------------------------------------------------------
 
 
-def _replaces(base: object, new: object) -> bool:
-    """Whether a value takes the other's place whole: it is no mapping, or a section of another `name`."""
-    if not (isinstance(base, dict) and isinstance(new, dict)):
-        return True
-    return "name" in new and new["name"] != base.get("name")
+def _over(default: dict, name: str, root: Path) -> dict:
+    """Default's numbers with a profile's in their places."""
+    if name == DEFAULT:
+        return default
+    path = _file(name, root)
+    overlay = read_yaml(path)
+    _refuse_unknown(default, overlay, path)
+    return overlaid(default, overlay)
 
 
-def _overlaid(base: dict, overlay: dict, path: Path, above: str = "") -> dict:
-    result = dict(base)
+def _refuse_unknown(base: dict, overlay: dict, path: Path, above: str = "") -> None:
+    """Raises InputError at a key of the overlay that default lacks, but for what it replaces whole or may add."""
+    if above.startswith(tuple(f"{section}." for section in OPEN)):
+        return
     for key, new in overlay.items():
         if key not in base:
             near = difflib.get_close_matches(str(key), list(map(str, base)), n=1, cutoff=0)
             hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise InputError(f"{path}: unknown key '{above}{key}'{hint} (an overlay holds only keys of default.yaml)")
-        old = base[key]
-        result[key] = new if _replaces(old, new) else _overlaid(old, new, path, f"{above}{key}.")
-    return result
+            raise InputError(f"{path}: unknown key '{above}{key}'{hint} (an overlay holds only keys of default)")
+        if not replaces(base[key], new):
+            _refuse_unknown(base[key], new, path, f"{above}{key}.")
 
 
 # Text -----------------------------------------------------------------------------------------------------------------
@@ -174,29 +225,51 @@ class _Text:
 def _spliced(default: str, overlay: str) -> str:
     """The default's text with the overlay's lines, comments included, in the places of the keys they replace."""
     base, new = _Text(default), _Text(overlay)
-    edits = sorted(_edits(base, base.tree, new, new.tree), key=lambda edit: edit[0], reverse=True)
+    # From the last line up, so that an edit moves no line of those to come. Where lines are added at the end of a
+    # section and of the section around it, the outer ones come first here, and so end up below.
+    edits = sorted(_edits(base, base.tree, new, new.tree), key=lambda edit: edit[:2], reverse=True)
     for start, end, lines in edits:
         base.lines[start:end] = lines
     return "\n".join(base.lines) + "\n"
 
 
-def _edits(base: _Text, old: CommentedMap, new: _Text, overlay: CommentedMap) -> list[tuple[int, int, list[str]]]:
-    """(first line, line after the last, lines instead) of every key that the overlay changes."""
+Edit = tuple[int, int, list[str]]
+
+
+def _edits(base: _Text, old: CommentedMap, new: _Text, overlay: CommentedMap) -> list[Edit]:
+    """(first line, line after the last, lines instead) of every key that the overlay changes or adds."""
     edits = []
+    added = [line for key in overlay if key not in old for line in _added(base, old, new, overlay, key)]
+    if added:
+        last = list(old)[-1]
+        end = base.end(*base.start(old, last))
+        edits.append((end, end, added))
     for key in overlay:
-        if not _replaces(old[key], overlay[key]):
-            edits += _edits(base, old[key], new, overlay[key])
+        if key not in old:
             continue
-        (start, column), (at, indent) = base.start(old, key), new.start(overlay, key)
-        end, lines = base.end(start, column), new.lines[at : new.end(at, indent)]
-        both_sections = isinstance(old[key], dict) and isinstance(overlay[key], dict)
-        if both_sections and base.body(old, key) > start:
-            # The section's heading, which says what it is for, stays.
-            start, lines = base.body(old, key), lines[new.body(overlay, key) - at :]
-        elif not re.search(r"\s#", lines[0]):
-            lines = _with_comment(lines, base.lines[start:end])
-        edits.append((start, end, [_shifted(line, column - indent) for line in lines]))
+        if replaces(old[key], overlay[key]):
+            edits.append(_replacement(base, old, new, overlay, key))
+        else:
+            edits += _edits(base, old[key], new, overlay[key])
     return edits
+
+
+def _added(base: _Text, old: CommentedMap, new: _Text, overlay: CommentedMap, key: str) -> list[str]:
+    """The overlay's lines of a key that default lacks, indented as their neighbours there."""
+    (_, column), (at, indent) = base.start(old, next(iter(old))), new.start(overlay, key)
+    return [_shifted(line, column - indent) for line in new.lines[at : new.end(at, indent)]]
+
+
+def _replacement(base: _Text, old: CommentedMap, new: _Text, overlay: CommentedMap, key: str) -> Edit:
+    (start, column), (at, indent) = base.start(old, key), new.start(overlay, key)
+    end, lines = base.end(start, column), new.lines[at : new.end(at, indent)]
+    both_sections = isinstance(old[key], dict) and isinstance(overlay[key], dict)
+    if both_sections and base.body(old, key) > start:
+        # The section's heading, which says what it is for, stays.
+        start, lines = base.body(old, key), lines[new.body(overlay, key) - at :]
+    elif not re.search(r"\s#", lines[0]):
+        lines = _with_comment(lines, base.lines[start:end])
+    return start, end, [_shifted(line, column - indent) for line in lines]
 
 
 def _with_comment(lines: list[str], replaced: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import difflib
 import typing
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,9 +25,19 @@ def read_yaml(path: Path) -> dict:
         InputError: the file is missing, is not YAML, or does not hold a mapping.
     """
     try:
-        tree = yaml.safe_load(path.read_text())
+        return parse(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run from the project's root") from None
+
+
+def parse(text: str, path: Path) -> dict:
+    """The mapping in the text of a YAML file.
+
+    Raises:
+        InputError: it is not YAML, or no mapping; the message names the file.
+    """
+    try:
+        tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
@@ -34,8 +45,19 @@ def read_yaml(path: Path) -> dict:
     return tree
 
 
-def validate(kind: typing.Any, value: object, where: str, path: Path) -> typing.Any:
+# The section of the file that a value stands in, "" for the whole file; or, for a value that is made of several
+# sections, the function from the keys of a part to the section that the part stands in.
+Where = str | Callable[[Sequence[str]], str]
+
+
+def validate(kind: typing.Any, value: object, where: Where, path: Path) -> typing.Any:
     """`value` as `kind` (a Section class or any type pydantic knows).
+
+    Args:
+        kind: what the value must be.
+        value: as read from the file.
+        where: the section of the file that it stands in, for messages.
+        path: the file, for messages.
 
     Raises:
         InputError: one line that names the key, the value, what is allowed and the nearest valid name.
@@ -62,13 +84,14 @@ def read(path: Path | str = "params.yaml", **sections: typing.Any) -> SimpleName
     return SimpleNamespace(**{name: validate(kind, tree[name], name, path) for name, kind in sections.items()})
 
 
-def _first_problem(error: ValidationError, kind: typing.Any, where: str) -> str:
+def _first_problem(error: ValidationError, kind: typing.Any, where: Where) -> str:
     problems = error.errors(include_url=False)
     # A misspelt key is unknown, and its right spelling missing: the first says more.
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     # Discriminated unions add their tag to the location; it is not a key of the file.
     location = _keys_of(kind, problem["loc"])
-    key = ".".join([*([where] if where else []), *location])
+    section = where if isinstance(where, str) else where(location)
+    key = ".".join([*([section] if section else []), *location])
     if problem["type"] == "extra_forbidden":
         allowed = _field_names_at(kind, problem["loc"][:-1])
         near = difflib.get_close_matches(str(problem["loc"][-1]), allowed, n=1, cutoff=0)
@@ -155,7 +178,8 @@ def _tags_of(model: type[BaseModel]) -> set[object]:
 
 
 def _keys_of(kind: typing.Any, location: tuple) -> list[str]:
-    return [str(step) for step, _ in _walk(kind, location)]
+    # pydantic marks an error of a mapping's key itself by "[key]".
+    return [str(step) for step, _ in _walk(kind, location) if step != "[key]"]
 
 
 def _field_names_at(kind: typing.Any, location: tuple) -> list[str]:

@@ -1,1 +1,1 @@
-"""How figures look: style, sheets of images, curves and bars. No study is named here."""
+"""How figures look: sheets of images, curves, panels, bars and comparisons, whatever they show."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.ssl.methods.simsiam import spread
+from triptych.ssl.shared.cosine import spread
 
 # RankMe's ε: keeps the logarithm of a vanishing singular value finite.
 EPSILON = 1e-7

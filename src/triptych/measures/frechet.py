@@ -5,7 +5,8 @@ It is not FID: the features are the judge's, not Inception's, so its numbers com
 
 import numpy as np
 
-from triptych.statistics.intervals import recentred_interval
+from triptych.statistics.estimate import Estimate
+from triptych.statistics.intervals import Resampling
 
 
 def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,10 +44,16 @@ def frechet_distance(features: np.ndarray, reference: np.ndarray) -> float:
     return FrechetReference(reference).distance(features)
 
 
-def frechet_interval(
-    features: np.ndarray, reference: np.ndarray, level: float, draws: int, rng: np.random.Generator
-) -> dict[str, float]:
-    """Bootstrap interval over the generated images, the reference held fixed."""
-    fixed = FrechetReference(reference)
-    estimate = fixed.distance(features)
-    return recentred_interval(estimate, lambda rows: fixed.distance(features[rows]), len(features), level, draws, rng)
+def estimated_distance(
+    features: np.ndarray, reference: FrechetReference, resampling: Resampling, purpose: str
+) -> Estimate:
+    """The Fréchet distance with its bootstrap interval over the generated images, the reference held fixed.
+
+    Args:
+        features: of the generated images, (N, d).
+        reference: the real ones.
+        resampling: how the interval is made; `purpose` names its stream.
+    """
+    return resampling.recentred(
+        reference.distance(features), lambda rows: reference.distance(features[rows]), len(features), purpose
+    )

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from triptych.core.model_files import load_model
 from triptych.data.batches import to_float
@@ -40,7 +39,7 @@ class Judge:
         return cls(load_model(folder, Classifier, device)[0], device, batch_size)
 
     @torch.inference_mode()
-    def __call__(self, images: np.ndarray | Tensor) -> Verdicts:
+    def __call__(self, images: np.ndarray) -> Verdicts:
         """Features and probabilities of (N, C, H, W) uint8 images, batch by batch."""
         features, probabilities = [], []
         for start in range(0, len(images), self.batch_size):

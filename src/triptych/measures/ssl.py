@@ -1,8 +1,8 @@
-"""The numbers of one variant of the third study, over its seeds, from its trained encoders and the dataset."""
+"""The numbers of one variant of the third study, over its seeds, from its encoders' weights and the dataset."""
 
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -10,172 +10,189 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from triptych.core.files import write_json
 from triptych.core.model_files import load_model, seed_folder
+from triptych.core.parts import run_parts
 from triptych.core.randomness import Draw
 from triptych.core.seeds import fold
+from triptych.core.snapshots import snapshot_files
 from triptych.data.batches import to_float, to_uint8
 from triptych.data.storage import Dataset
-from triptych.measures.collapse import (
-    alignment,
-    diagnose,
-    effective_rank,
-    embedding_std,
-    first_collapse,
-    uniformity,
-)
+from triptych.measures.collapse import alignment, diagnose, effective_rank, embedding_std, uniformity
+from triptych.measures.course import collapsed_since, course
 from triptych.measures.params import EvaluationParams
-from triptych.measures.parts import gather
 from triptych.measures.probe import linear_classes
-from triptych.measures.representation import BLOCK, Encoded, encode, knn_correct
+from triptych.measures.representation import Encoded, encode, knn_correct
 from triptych.ssl.shared.network import SiameseNetwork
-from triptych.ssl.shared.params import SharedParams, SSLEvaluation
 from triptych.ssl.shared.views import Views
-from triptych.statistics.intervals import generator as bootstrap_generator
-from triptych.statistics.intervals import seeded_interval
+from triptych.statistics.estimate import Estimate
+from triptych.statistics.intervals import Resampling
 
 SHOWN, VIEWS = 4, 11  # training images of the sheet of views, and views of each
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How to measure: the pipeline's seed, what the variants share, the study's settings and those of all studies."""
+class SeedMeasured:
+    """What one seed's training came to.
+
+    Attributes:
+        seed: see above.
+        numbers: of its trained encoder.
+        hits: by name, (N,) whether each test image was classified correctly; empty without labels.
+        course: the rows of its kept epochs, see `course`.
+    """
 
     seed: int
-    shared: SharedParams
-    study: SSLEvaluation
-    intervals: EvaluationParams
+    numbers: dict[str, float]
+    hits: dict[str, np.ndarray]
+    course: list[dict[str, float]]
 
 
-class SSLStudy:
-    """Measures one variant.
+@dataclass(frozen=True)
+class SSLMeasures:
+    """Measures one variant, in float32.
 
-    Args:
+    Attributes:
         name: of the variant.
         dataset: its images.
-        settings: see Settings.
+        views: its augmentation.
+        settings: how to measure.
+        seed: the pipeline's; the first of the variant's seeds.
+        seeds: how many there are.
         device: where to compute.
     """
 
-    def __init__(self, name: str, dataset: Dataset, settings: Settings, device: torch.device) -> None:
-        self.name, self.dataset, self.settings, self.device = name, dataset, settings, device
-        self.views = Views(settings.shared.views)
-        self.seeds = range(settings.seed, settings.seed + settings.shared.seeds)
+    name: str
+    dataset: Dataset
+    views: Views
+    settings: EvaluationParams
+    seed: int
+    seeds: int
+    device: torch.device
 
-    def measure(self, models: Path, history: Path, metrics: Path, results: Path) -> None:
-        """Writes the metrics file and `results.npz`.
+    def measure(self, models: Path, snapshots: Path, history: pd.DataFrame) -> list[SeedMeasured]:
+        """Every seed's own numbers.
 
         Args:
             models: folder of the variant's models.
-            history: its training table.
-            metrics: the file to write.
-            results: what each test image came to, and the views that the variant saw.
+            snapshots: folder of the weights of its kept epochs.
+            history: its training table, with columns seed, epoch, loss.
+
+        Raises:
+            InputError: weights are missing, damaged, or of another architecture.
         """
-        table = pd.read_csv(history)
-        if not self.dataset.labelled:
-            print(f"evaluate_ssl@{self.name}: the images have no labels, so no accuracy is measured", file=sys.stderr)
-        parts = {f"seed {seed}": self._part(models, table, seed) for seed in self.seeds}
-        measured, _ = gather(f"evaluate_ssl@{self.name}", parts)
-        runs = [measured[seed] for seed in self.seeds]
-        hits = {key: np.stack([run["hits"][key] for run in runs]) for key in runs[0]["hits"]}
-        write_json(metrics, self._summary([run["numbers"] for run in runs], hits, table))
-        results.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(results, allow_pickle=False, views=self._views(), **hits)
+        parts = {
+            f"seed {seed}": partial(
+                self._one_seed,
+                seed,
+                models if seed == self.seed else seed_folder(models, seed),
+                seed_folder(snapshots, seed),
+                history[history["seed"] == seed].sort_values("epoch")["loss"],
+            )
+            for seed in range(self.seed, self.seed + self.seeds)
+        }
+        return list(run_parts(f"evaluate_ssl@{self.name}", parts).values())
 
     # One seed ---------------------------------------------------------------------------------------------------------
 
-    def _part(self, models: Path, table: pd.DataFrame, seed: int) -> Callable[[], dict]:
-        folder = models if seed == self.seeds[0] else seed_folder(models, seed)
-
-        def part() -> dict:
-            network, config = load_model(folder, SiameseNetwork, self.device)
-            numbers, hits = self._representation(network, seed)
-            if self.dataset.labelled:
-                # The very weights from which this seed's training started.
-                torch.manual_seed(fold(seed, "weights"))
-                start = SiameseNetwork(**config["network"])
-                start = start.to(self.device, memory_format=torch.channels_last)
-                floor = self._accuracy(*self._encode(start))
-                hits |= {f"random_init_{key}": value for key, value in floor.items()}
-            losses = table[table["seed"] == seed].sort_values("epoch")["loss"]
-            numbers |= {key.replace("_correct", "_accuracy"): float(value.mean()) for key, value in hits.items()}
-            return {seed: {"numbers": numbers | {"final_loss": float(losses.iloc[-1])}, "hits": hits}}
-
-        return part
-
-    def _representation(self, network: SiameseNetwork, seed: int) -> tuple[dict, dict]:
-        """The numbers of the embeddings, and which test images are classified correctly."""
+    def _one_seed(self, seed: int, model: Path, snapshots: Path, losses: pd.Series) -> SeedMeasured:
+        network, config = load_model(model, SiameseNetwork, self.device)
         train, test = self._encode(network)
         first, second = (self._embed_views(network, seed, number) for number in (1, 2))
         numbers = {
             "embedding_std": embedding_std(test.projector),
             "effective_rank": effective_rank(test.projector),
             "alignment": alignment(first, second),
-            "uniformity": uniformity(test.projector[: self.settings.study.pairs]),
+            "uniformity": uniformity(test.projector[: self.settings.ssl.pairs]),
         }
-        return numbers, self._accuracy(train, test) if self.dataset.labelled else {}
+        hits = self._hits(train, test) | self._untrained_hits(config["network"], seed) if self.dataset.labelled else {}
+        numbers |= {_accuracy(key): float(correct.mean()) for key, correct in hits.items()}
+        numbers["final_loss"] = float(losses.iloc[-1])
+        kept, how = snapshot_files(snapshots), self.settings
+        rows = course(network, kept, self.dataset, how.ssl.knn, self.device, how.batch_size)
+        return SeedMeasured(seed, numbers, hits, rows)
 
     def _encode(self, network: SiameseNetwork) -> tuple[Encoded, Encoded]:
-        return tuple(encode(network, split.images, self.device) for split in (self.dataset.train, self.dataset.test))
+        """The training images and the test images."""
+        splits, size = (self.dataset.train, self.dataset.test), self.settings.batch_size
+        return tuple(encode(network, split.images, self.device, size) for split in splits)
 
-    def _accuracy(self, train: Encoded, test: Encoded) -> dict[str, np.ndarray]:
+    def _hits(self, train: Encoded, test: Encoded) -> dict[str, np.ndarray]:
         """Which test images get their label, by nearest neighbours and by the linear probe of backbone features."""
-        labels = torch.from_numpy(np.array(self.dataset.train.labels))
-        linear = linear_classes(train.backbone, labels, test.backbone, self.settings.study.probe_penalty)
+        labels, how = torch.from_numpy(np.array(self.dataset.train.labels)), self.settings.ssl
+        linear = linear_classes(train.backbone, labels, test.backbone, how.probe_penalty)
         return {
-            "knn_correct": knn_correct(train, test, self.dataset, self.settings.shared.knn),
+            "knn_correct": knn_correct(train, test, self.dataset, how.knn),
             "linear_correct": linear.cpu().numpy() == np.asarray(self.dataset.test.labels),
         }
+
+    def _untrained_hits(self, sizes: dict, seed: int) -> dict[str, np.ndarray]:
+        """The same of the very weights from which this seed's training started."""
+        torch.manual_seed(fold(seed, "weights"))
+        start = SiameseNetwork(**sizes).to(self.device, memory_format=torch.channels_last)
+        return {f"random_init_{key}": correct for key, correct in self._hits(*self._encode(start)).items()}
 
     @torch.inference_mode()
     def _embed_views(self, network: SiameseNetwork, seed: int, number: int) -> Tensor:
         """Embeddings of one view of each of the first test images."""
         draw = Draw(self.device, (seed, "alignment", number))
-        images = torch.from_numpy(np.array(self.dataset.test.images[: self.settings.study.pairs])).to(self.device)
-        return torch.cat([network(self.views(to_float(block), draw))[0].float() for block in images.split(BLOCK)])
+        images = torch.from_numpy(np.array(self.dataset.test.images[: self.settings.ssl.pairs])).to(self.device)
+        parts = images.split(self.settings.batch_size)
+        return torch.cat([network(self.views(to_float(part), draw))[0].float() for part in parts])
 
     # All seeds --------------------------------------------------------------------------------------------------------
 
-    def _summary(self, runs: list[dict], hits: dict[str, np.ndarray], table: pd.DataFrame) -> dict:
+    def summary(self, runs: Sequence[SeedMeasured]) -> dict:
         """Means over the seeds, intervals over test images and seeds, the diagnosis, and each seed's own numbers."""
-        thresholds = self.settings.study.collapse
+        thresholds = self.settings.ssl.collapse
         limits = {"std_threshold": thresholds.embedding_std, "rank_threshold": thresholds.effective_rank}
-        diagnoses = [diagnose(run["embedding_std"], run["effective_rank"], **limits) for run in runs]
-        means = {key: float(np.mean([run[key] for run in runs])) for key in runs[0]}
+        means = {key: float(np.mean([run.numbers[key] for run in runs])) for key in runs[0].numbers}
         overall = diagnose(means["embedding_std"], means["effective_rank"], **limits)
-        return means | {
+        found = [diagnose(run.numbers["embedding_std"], run.numbers["effective_rank"], **limits) for run in runs]
+        estimates = {_accuracy(key): self._estimate(key, means[_accuracy(key)], runs) for key in runs[0].hits}
+        return {
+            **means,
+            **estimates,
             "collapsed": overall.collapsed,
-            "collapsed_since_epoch": self._collapsed_since(table) if overall.collapsed else None,
+            "collapsed_since_epoch": collapsed_since(self.course(runs), thresholds) if overall.collapsed else None,
             "collapse_kind": overall.kind,
             "collapse_reason": overall.reason,
             "seeds": [
-                {"seed": seed, **run, "collapsed": found.collapsed}
-                for seed, run, found in zip(self.seeds, runs, diagnoses, strict=True)
+                {"seed": run.seed, **run.numbers, "collapsed": one.collapsed}
+                for run, one in zip(runs, found, strict=True)
             ],
-            "intervals": {key.replace("_correct", "_accuracy"): self._interval(key, hits[key]) for key in hits},
         }
 
-    def _collapsed_since(self, table: pd.DataFrame) -> int | None:
-        """The measured epoch from which the last of the seeds to collapse stayed collapsed, by std or rank."""
-        thresholds = self.settings.study.collapse
-        firsts = []
-        for _, rows in table.dropna(subset=["effective_rank"]).groupby("seed"):
-            # Below 1 where either number is below its threshold.
-            spread = rows["test_embedding_std"] / thresholds.embedding_std
-            health = np.minimum(spread, rows["effective_rank"] / thresholds.effective_rank)
-            firsts.append(first_collapse(rows["epoch"].tolist(), health.tolist(), 1.0))
-        return None if None in firsts else max(firsts)
+    def course(self, runs: Sequence[SeedMeasured]) -> pd.DataFrame:
+        """The rows of every seed's kept epochs, with columns `variant` and `seed` after `epoch`."""
+        tables = [pd.DataFrame(run.course) for run in runs]
+        for table, run in zip(tables, runs, strict=True):
+            table.insert(1, "variant", self.name)
+            table.insert(2, "seed", run.seed)
+        return pd.concat(tables, ignore_index=True)
 
-    def _interval(self, key: str, hits: np.ndarray) -> dict[str, float]:
-        shared = self.settings.intervals
-        rng = bootstrap_generator(self.settings.seed, f"ssl {self.name} {key}")
-        interval = seeded_interval(hits.astype(np.float64), shared.confidence_level, shared.bootstrap, rng)
+    def results(self, runs: Sequence[SeedMeasured]) -> dict[str, np.ndarray]:
+        """The sheet of views; and by name, (seeds, N) whether each test image was classified correctly."""
+        hits = {key: np.stack([run.hits[key] for run in runs]) for key in runs[0].hits}
+        return {"views": self._shown_views(), **hits}
+
+    def _estimate(self, key: str, mean: float, runs: Sequence[SeedMeasured]) -> Estimate:
+        found = self._resampling.seeded(np.stack([run.hits[key] for run in runs]), key)
         # Few seeds that differ make it wide; no accuracy lies beyond 0 or 1.
-        return {bound: min(1.0, max(0.0, value)) for bound, value in interval.items()}
+        low, high = (min(1.0, max(0.0, bound)) for bound in (found.low, found.high))
+        return replace(found, value=mean, low=low, high=high)
 
-    def _views(self) -> np.ndarray:
+    @cached_property
+    def _resampling(self) -> Resampling:
+        return Resampling(self.seed, self.settings.confidence_level, self.settings.bootstrap, f"ssl {self.name}")
+
+    def _shown_views(self) -> np.ndarray:
         """(rows, 1 + views, C, H, W) uint8: the first training images, each followed by views of it."""
         images = torch.from_numpy(np.array(self.dataset.train.images[:SHOWN])).to(self.device)
-        draw = Draw(self.device, (self.settings.seed, "shown views"))
+        draw = Draw(self.device, (self.seed, "shown views"))
         made = [to_uint8(self.views(to_float(images), draw)) for _ in range(VIEWS)]
         return torch.stack([images, *made], dim=1).cpu().numpy()
+
+
+def _accuracy(hits: str) -> str:
+    """The number that the mean of hits is: `knn_correct` makes `knn_accuracy`."""
+    return hits.replace("_correct", "_accuracy")

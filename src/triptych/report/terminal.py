@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -12,23 +11,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from triptych.core.errors import InputError
-from triptych.core.schema import read_yaml
-from triptych.results import measurements
-from triptych.results.measurements import Source, Verdict
+from triptych.report import tables
+from triptych.report.verdicts import Verdict, counts, verdict
+from triptych.results.formatting import duration, written
+from triptych.results.reader import Metrics, Results
+from triptych.studies.every import STUDIES
+from triptych.studies.record import Part, Study
 
-CLAIMS = Path("metrics/claims.json")
-PAGE = Path("plots/report.html")
+PAGE = "plots/report.html"
+CLAIMS = "metrics/claims.json"
 # The mark and the colour of each verdict: not by colour alone.
 MARKS = {"reproduced": ("●", "green"), "not reproduced": ("◆", "red"), "inconclusive": ("○", "yellow")}
-METHODS = "simsiam"  # the study whose methods share one table
-# What of them fits side by side, and its short name; the page has all of it.
-COMPARED = {
-    "knn_accuracy": "kNN",
-    "linear_accuracy": "linear",
-    "embedding_std": "std",
-    "effective_rank": "rank",
-    "collapsed": "collapsed",
-}
 WIDTH = 100  # columns, where the output is no terminal
 
 
@@ -39,101 +32,101 @@ def console() -> Console:
 
 
 @dataclass(frozen=True)
-class Results:
-    """What has run: metrics and timing by part, and the verdicts (None before the claims stage)."""
+class Found:
+    """What has run: metrics and timing by model, and the records of the claims (None before the claims stage)."""
 
-    metrics: list[tuple[Source, dict]]
-    timing: list[tuple[Source, dict]]
+    metrics: list[tuple[Study, Part, Metrics]]
+    timing: list[tuple[Part, Metrics]]
     claims: list[dict] | None
+    page: str | None
 
     def document(self) -> dict:
         """The same for scripts, each under the path of its file."""
         return {
-            "metrics": {source.metrics.as_posix(): content for source, content in self.metrics},
-            "timing": {source.timing.as_posix(): content for source, content in self.timing},
+            "metrics": {metrics.path: metrics.values for _, _, metrics in self.metrics},
+            "timing": {metrics.path: metrics.values for _, metrics in self.timing},
             "claims": self.claims,
-            "page": PAGE.as_posix() if PAGE.exists() else None,
+            "page": self.page,
         }
 
 
-def results(params: Path = Path("params.yaml")) -> Results:
-    """Everything measured so far in the working directory.
+def found(results: Results) -> Found:
+    """Everything measured so far.
 
     Raises:
         InputError: nothing has run yet, or a file is damaged.
     """
-    sources = measurements.every_source(read_yaml(params))
-    metrics = [(source, content) for source in sources if (content := measurements.read_metrics(source.metrics))]
-    timing = [(source, content) for source in sources if (content := measurements.read_metrics(source.timing))]
-    claims = measurements.read_claims(CLAIMS)
+    models = [(study, part) for study in STUDIES for part in study.parts(results.params)]
+    metrics = [(study, part, results.metrics(part.name)) for study, part in models if results.has(part.metrics)]
+    timing = [(part, results.timing(part.name)) for _, part in models if results.has(part.timing)]
+    claims = results.claims() if results.has(CLAIMS) else None
     if not metrics and not timing and claims is None:
         raise InputError("nothing has run here yet: `make repro` runs the whole pipeline")
-    return Results(metrics, timing, claims)
+    return Found(metrics, timing, claims, PAGE if results.has(PAGE) else None)
 
 
-def show(found: Results, console: Console) -> None:
+def show(what: Found, console: Console) -> None:
     """Prints the numbers, the verdicts, the seconds of each stage, and where the page is."""
-    alone = [(source, content) for source, content in found.metrics if source.study != METHODS]
-    methods = [(source, content) for source, content in found.metrics if source.study == METHODS]
+    alone = [entry for entry in what.metrics if not entry[0].compares]
     if alone:
         console.print(_numbers(alone))
-    if methods:
-        console.print(_comparison(methods))
-    if found.claims is not None:
-        console.print(_verdicts([measurements.verdict(claim) for claim in found.claims]))
-    if found.timing:
-        console.print(_times(found.timing))
-    if PAGE.exists():
-        console.print(f"the report: {PAGE}", markup=False, soft_wrap=True)
-    else:
-        console.print("the report page is not built yet: `dvc repro report` builds it", markup=False, soft_wrap=True)
+    for study in STUDIES:
+        models = [(part, metrics) for of, part, metrics in what.metrics if of is study]
+        if study.compares and models:
+            console.print(_comparison(study, models))
+    if what.claims is not None:
+        console.print(_verdicts([verdict(record) for record in what.claims]))
+    if what.timing:
+        console.print(_times(what.timing))
+    words = f"the report: {PAGE}" if what.page else "the report page is not built yet: `dvc repro report` builds it"
+    console.print(words, markup=False, soft_wrap=True)
 
 
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
-def _numbers(metrics: Sequence[tuple[Source, dict]]) -> Table:
+def _numbers(entries: Sequence[tuple[Study, Part, Metrics]]) -> Table:
     table = _table("Measured")
     table.add_column("", no_wrap=True)
     table.add_column("measure")
     for name in ("value", "interval"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("for comparison", style="dim")
-    for source, content in metrics:
-        for position, row in enumerate(measurements.rows(content)):
-            name = source.title if position == 0 else ""
+    for study, part, metrics in entries:
+        for position, row in enumerate(tables.rows(study, metrics)):
+            name = part.title if position == 0 else ""
             reference = f"{row.reference_name} {row.reference}" if row.reference else ""
             table.add_row(*map(escape, (name, row.name, row.value, row.interval, reference)))
         table.add_section()
     return table
 
 
-def _comparison(metrics: Sequence[tuple[Source, dict]]) -> Table:
-    """A row for each method; its kNN accuracy with the interval and that of an untrained encoder."""
-    table = _table("SimSiam, its ablations and rivals")
+def _comparison(study: Study, models: Sequence[tuple[Part, Metrics]]) -> Table:
+    """A row for each model; the first number with its interval and what it is read against."""
+    table = _table(study.title)
     table.add_column("method", no_wrap=True)
-    for key, name in COMPARED.items():
-        table.add_column(name, justify="right", no_wrap=key != "collapsed")
-        if key == "knn_accuracy":
+    columns = [metric for metric in study.metrics if metric.short]
+    for metric in columns:
+        table.add_column(metric.short, justify="right", no_wrap=metric.words is None)
+        if metric is columns[0]:
             table.add_column("interval", justify="right", no_wrap=True)
-            table.add_column("untrained", justify="right", no_wrap=True, style="dim")
-    for source, content in metrics:
-        found = {row.key: row for row in measurements.rows(content)}
+            table.add_column(metric.reference_name, justify="right", no_wrap=True, style="dim")
+    for part, metrics in models:
+        rows = {row.key: row for row in tables.rows(study, metrics)}
         cells = []
-        for key in COMPARED:
-            row = found.get(key)
-            cells.append(measurements.collapse(content) or "–" if key == "collapsed" else row.value if row else "–")
-            if key == "knn_accuracy":
+        for metric in columns:
+            row = rows.get(metric.key)
+            cells.append(row.value if row else "–")
+            if metric is columns[0]:
                 cells += [row.interval, row.reference] if row else ["", ""]
-        table.add_row(*map(escape, (source.title, *cells)))
+        table.add_row(*map(escape, (part.title, *cells)))
     return table
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> Table:
-    words = [one.verdict for one in verdicts]
-    counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
-    table = _table(f"Verdicts on the report's claims: {counts}")
+    told = ", ".join(f"{count} {one.verdict}" for one, count in counts(verdicts))
+    table = _table(f"Verdicts on the report's claims: {told}")
     table.add_column("verdict", no_wrap=True)
     table.add_column("claim and finding", ratio=1)
     table.add_column("measured", justify="right", no_wrap=True)
@@ -151,19 +144,19 @@ def _verdicts(verdicts: Sequence[Verdict]) -> Table:
     return table
 
 
-def _times(timing: Sequence[tuple[Source, dict]]) -> Table:
+def _times(timing: Sequence[tuple[Part, Metrics]]) -> Table:
     table = _table("Training time by stage")
     table.add_column("stage", no_wrap=True)
     for name in ("training", "seconds an epoch", "images a second"):
         table.add_column(name, justify="right")
-    for source, content in timing:
+    for part, metrics in timing:
         table.add_row(
-            escape(source.trained_by),
-            measurements.duration(content.get("seconds_total", 0)),
-            measurements.written(content.get("seconds_per_epoch"), ",.2f"),
-            measurements.written(content.get("images_per_second"), ",.0f"),
+            escape(part.trained_by),
+            duration(metrics.values.get("seconds_total", 0)),
+            written(metrics.values.get("seconds_per_epoch"), ",.2f"),
+            written(metrics.values.get("images_per_second"), ",.0f"),
         )
-    total = sum(content.get("seconds_total", 0) for _, content in timing)
+    total = sum(metrics.values.get("seconds_total", 0) for _, metrics in timing)
     table.add_section()
-    table.add_row("all", measurements.duration(total), "", "")
+    table.add_row("all", duration(total), "", "")
     return table

@@ -1,1 +1,1 @@
-"""The one reader of what the stages measured, and how numbers are written."""
+"""The one reader of what the stages wrote, and the one formatter of numbers."""

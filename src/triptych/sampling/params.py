@@ -4,9 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from triptych.core.fields import Count
+from triptych.core.fields import Count, InsideUnit
 from triptych.core.schema import Section
-from triptych.ddpm.params import LinearSchedule
 
 SamplerName = Literal["ancestral", "ddim", "dpm_solver", "sde_dpm_solver", "heun"]
 Many = Annotated[int, Field(ge=2)]
@@ -27,10 +26,19 @@ class Sampler(Section):
     steps: Count
 
 
+class TimeSchedule(Section):
+    """The linear schedule on which restoration counts t, whatever the model was trained on."""
+
+    name: Literal["linear"]
+    steps: Annotated[int, Field(ge=2)]
+    first_beta: InsideUnit
+    last_beta: InsideUnit
+
+
 class Restoration(Section):
     """Test images noised to t and run back: times on the report's schedule, counted from 1."""
 
-    schedule: LinearSchedule
+    schedule: TimeSchedule
     times: Annotated[list[Count], Field(min_length=2)]
     images: Many
     steps: Count

@@ -14,6 +14,8 @@ from torch import Tensor
 from triptych.core.randomness import generator
 from triptych.data.batches import to_float, to_uint8
 from triptych.ddpm.denoising import DenoisingObjective, add_noise
+from triptych.ddpm.process import Diffusion, linear_betas
+from triptych.sampling.params import TimeSchedule
 from triptych.sampling.samplers import ancestral, noise_from, reverse
 
 
@@ -31,6 +33,11 @@ class Strip:
 
     forward: np.ndarray
     backward: np.ndarray
+
+
+def alpha_bars(schedule: TimeSchedule) -> np.ndarray:
+    """(T + 1,) alpha_bar of each time of the schedule; index 0 is the image itself."""
+    return Diffusion(linear_betas(schedule.steps, schedule.first_beta, schedule.last_beta)).alpha_bars
 
 
 def steps_for(time: int, steps: int) -> int:
@@ -96,20 +103,6 @@ def restoration_strip(
     return Strip(to_uint8(torch.cat(forward)).cpu().numpy(), to_uint8(torch.cat(backward)).cpu().numpy())
 
 
-def half_time(times: list[int], same_class: list[float]) -> tuple[float, bool]:
-    """The time at which half of the images have changed class, between the grid's times on a line.
-
-    Returns:
-        That time and True; or the last time of the grid and False where fewer changed.
-    """
-    # At time 0 nothing has changed.
-    grid, shares = [0, *times], [1.0, *same_class]
-    for place in range(1, len(grid)):
-        if shares[place] <= 0.5:
-            return float(np.interp(0.5, shares[place - 1 : place + 1][::-1], grid[place - 1 : place + 1][::-1])), True
-    return float(times[-1]), False
-
-
-def report_levels(alpha_bars: np.ndarray, time: int, states: int) -> list[float]:
-    """alpha_bar of `states` times from 0 to `time` on the report's schedule, evenly spaced up to rounding."""
-    return [float(alpha_bars[math.floor(t + 0.5)]) for t in np.linspace(0, time, states)]
+def report_levels(levels: np.ndarray, time: int, states: int) -> list[float]:
+    """alpha_bar of `states` times from 0 to `time`, evenly spaced up to rounding, from those of all times."""
+    return [float(levels[math.floor(t + 0.5)]) for t in np.linspace(0, time, states)]

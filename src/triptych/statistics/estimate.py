@@ -45,10 +45,24 @@ class Estimate:
 
 
 def split(numbers: Mapping[str, object]) -> dict[str, object]:
-    """Numbers as a metrics file holds them: the value of each estimate under its key, the bounds under `intervals`."""
-    values = {key: entry.value if isinstance(entry, Estimate) else entry for key, entry in numbers.items()}
+    """Numbers as a metrics file holds them: the value of each estimate under its key, the bounds under `intervals`.
+
+    Rows of numbers that hold estimates, in a list under a key, are split likewise, each with its own `intervals`.
+    """
     intervals = {key: entry.interval for key, entry in numbers.items() if isinstance(entry, Estimate)}
-    return values | ({"intervals": intervals} if intervals else {})
+    return {key: _as_in_files(entry) for key, entry in numbers.items()} | {"intervals": intervals}
+
+
+def _as_in_files(entry: object) -> object:
+    if isinstance(entry, Estimate):
+        return entry.value
+    if isinstance(entry, list):
+        return [split(row) if _holds_estimates(row) else row for row in entry]
+    return entry
+
+
+def _holds_estimates(row: object) -> bool:
+    return isinstance(row, Mapping) and any(isinstance(entry, Estimate) for entry in row.values())
 
 
 def joined(metrics: Mapping[str, object], key: str) -> Estimate | None:

@@ -13,7 +13,7 @@ from triptych.statistics.estimate import Estimate
 
 
 def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Means of `draws` resamples of (N, ...) values along the first axis, (draws, ...), in blocks of bounded memory."""
+    """Means of `draws` resamples of (N, ...) values along the first axis, (draws, ...)."""
     flat = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
     # How often each value is drawn decides a resample's mean; counts make it a matrix product.
     counts = np.stack([np.bincount(rng.integers(0, len(flat), len(flat)), minlength=len(flat)) for _ in range(draws)])

@@ -1,30 +1,47 @@
-"""All fifteen claims in order, each as the record that metrics/claims.json holds."""
+"""All claims in order, each as the record that metrics/claims.json holds."""
 
-from triptych.studies.claim import VERDICTS, Claim, Ruling
-from triptych.studies.ddpm import claims as ddpm
-from triptych.studies.evidence import Evidence, UnmeasuredError, ssl_metrics
+from fnmatch import fnmatch
+
+from triptych.results.reader import UnmeasuredError
+from triptych.studies.every import CLAIMS, figures
+from triptych.studies.evidence import Evidence
 from triptych.studies.params import ClaimsParams
-from triptych.studies.ssl import claims as ssl
-from triptych.studies.vae import claims as vae
-
-CLAIMS: tuple[Claim, ...] = (*vae.CLAIMS, *ddpm.CLAIMS, *ssl.CLAIMS)
+from triptych.studies.record import Claim
+from triptych.studies.ruling import VERDICTS, Ruling
+from triptych.studies.ssl.variants import metrics_path, variants
 
 
 def decide(evidence: Evidence, limits: ClaimsParams) -> list[dict]:
-    """The record of each claim."""
+    """The record of each claim.
+
+    Raises:
+        InputError: a file that a claim is decided from is missing or damaged.
+    """
     return [_record(claim, evidence, limits) for claim in CLAIMS]
 
 
+def figures_of(claim: Claim) -> list[int]:
+    """The numbers of the figures that show a claim, in their order."""
+    found = {entry.number for entry in figures() for pattern in claim.figures if fnmatch(entry.slug, pattern)}
+    return sorted(found)
+
+
+def counts(records: list[dict]) -> dict[str, int]:
+    """How many claims got each verdict; the order is that of VERDICTS."""
+    verdicts = [record["verdict"] for record in records]
+    return {verdict: verdicts.count(verdict) for verdict in VERDICTS.values()}
+
+
 def _record(claim: Claim, evidence: Evidence, limits: ClaimsParams) -> dict:
-    missing = [variant for variant in claim.variants if variant not in evidence.variants]
+    trained = variants(evidence.results.params)
+    missing = [variant for variant in claim.variants if variant not in trained]
     ruling = _not_trained(claim, missing) if missing else _ruling(claim, evidence, limits)
-    sources = [] if missing else [*claim.sources, *map(ssl_metrics, claim.variants)]
     measured = ruling.measured
     return {
         "id": claim.id,
         "claim": claim.claim,
         "report_says": claim.report_says,
-        "figures": list(claim.figures),
+        "figures": figures_of(claim),
         "statistic": claim.statistic,
         "measured": measured.value if measured else None,
         "interval": measured.interval if measured else None,
@@ -32,7 +49,7 @@ def _record(claim: Claim, evidence: Evidence, limits: ClaimsParams) -> dict:
         "verdict": VERDICTS[ruling.holds],
         "finding": ruling.finding,
         "evidence": ruling.evidence,
-        "sources": sources,
+        "sources": [] if missing else [*claim.sources, *map(metrics_path, claim.variants)],
     }
 
 
@@ -50,9 +67,3 @@ def _not_trained(claim: Claim, missing: list[str]) -> Ruling:
 
 def _open(claim: Claim, reason: str) -> Ruling:
     return Ruling(None, None, None, f"Not measured: {reason}. What would decide it: {claim.statistic}.")
-
-
-def counts(records: list[dict]) -> dict[str, int]:
-    """How many claims got each verdict; the order is that of VERDICTS."""
-    verdicts = [record["verdict"] for record in records]
-    return {verdict: verdicts.count(verdict) for verdict in VERDICTS.values()}

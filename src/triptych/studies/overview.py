@@ -1,23 +1,20 @@
-"""The picture at the head of the README: real images, and what each study makes."""
+"""The picture at the head of the README: real images, and what each model makes."""
 
 from pathlib import Path
 
-import numpy as np
+from triptych.drawing import sheets
+from triptych.results.reader import Results
 
-from triptych.drawing import style
-
-COLUMNS = 16
+PATH = "overview.png"  # in the folder of the figures
 
 
-def draw(path: Path, real: np.ndarray, rows: dict[str, np.ndarray]) -> None:
-    """A band of real images above a band of each model's first samples; all (N, C, H, W) uint8."""
-    style.apply()
-    bands = {"test images": real} | rows
-    style.image_sheet(
+def draw(path: Path, results: Results) -> None:
+    """A band of real images above a band of each model's first samples."""
+    vae, ddpm = (results.arrays(f"samples/{study}/images.npz") for study in ("vae", "ddpm"))
+    shown = {"test images": vae["originals"], "VAE": vae["samples"], "DDPM": ddpm["samples"]}
+    sheets.bands(
         path,
-        np.concatenate([images[:COLUMNS] for images in bands.values()]),
-        COLUMNS,
+        {name: images[: sheets.COLUMNS] for name, images in shown.items()},
         "What the models make of the data",
         "The first samples at the end of training, not chosen.",
-        list(bands),
     )

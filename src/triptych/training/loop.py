@@ -6,7 +6,6 @@ schedules, weight averages, exact resume, and timing that counts training alone.
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,9 +41,6 @@ class Plan:
         checkpoint_seconds: time between checkpoints.
         compile: whether to compile the objective.
         snapshot_epochs: epochs after which the (averaged) weights are kept.
-        evaluate: called with the (averaged) network and the epoch after each epoch of `evaluate_epochs`; its numbers
-            join that epoch's row, its time is counted apart.
-        evaluate_epochs: see above.
         line: of the terminal on which the bar is drawn, below those of runs side by side.
     """
 
@@ -53,8 +49,6 @@ class Plan:
     checkpoint_seconds: float
     compile: bool = False
     snapshot_epochs: tuple[int, ...] = ()
-    evaluate: Callable[[nn.Module, int], dict[str, float]] | None = None
-    evaluate_epochs: tuple[int, ...] = ()
     line: int = 0
 
 
@@ -66,7 +60,6 @@ class Progress:
     history: list[dict] = field(default_factory=list)
     epoch_seconds: list[float] = field(default_factory=list)
     partial_seconds: float = 0.0
-    evaluation_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
     resumed: int = 0
     started: str = ""
@@ -241,10 +234,6 @@ class Trainer:
         row = {"epoch": epoch, "images": self.progress.step * self.recipe.batch_size, **self._means()}
         row["learning_rate"] = self.optimiser.param_groups[0]["lr"]
         self._reset_sums()
-        clock = time.perf_counter()
-        if self.plan.evaluate and epoch in self.plan.evaluate_epochs:
-            row |= self.plan.evaluate(self.network.eval(), epoch)
-            self.progress.evaluation_seconds += time.perf_counter() - clock
         self.progress.history.append(row)
         if epoch in self.plan.snapshot_epochs and self.machine.leads:
             save_weights(self.snapshot(epoch), self.network)
@@ -326,7 +315,6 @@ class Trainer:
             "seconds_per_epoch": sum(seconds) / len(seconds),
             "seconds_total": sum(seconds),
             "images_per_second": images * len(seconds) / sum(seconds),
-            "evaluation_seconds": self.progress.evaluation_seconds,
             "checkpoint_seconds": self.progress.checkpoint_seconds,
             "parameters": sum(p.numel() for p in self.objective.parameters() if p.requires_grad),
             "resumed": self.progress.resumed,

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from triptych.core.fields import Positive, Share
 from triptych.core.schema import Section
 
+
 class Adam(Section):
     """Adam, or AdamW with its decoupled weight decay."""
 

@@ -8,34 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from torch import nn
 
 from triptych.core.files import write_json, write_text
 from triptych.core.machine import Machine, machine
 from triptych.core.model_files import save_model, seed_folder
 from triptych.core.objective import Objective
+from triptych.core.runtime import Runtime
 from triptych.core.seeds import fold
 from triptych.data.batches import resident
 from triptych.data.storage import Dataset, load, validate
 from triptych.training.checkpoint import Checkpoints, code_digest, only_writer, run_key
 from triptych.training.loop import Plan, Trained, train
-from triptych.core.runtime import Runtime
 from triptych.training.params import Training
 from triptych.training.workers import end_with_the_stage, run_workers, worker
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What is measured of a network while it trains.
-
-    Attributes:
-        epochs: after which it is measured.
-        start: from the dataset and this process's place to the measurement, which is called with the network and the
-            epoch, and whose numbers join that epoch's row.
-    """
-
-    epochs: tuple[int, ...]
-    start: Callable[[Dataset, Machine], Callable[[nn.Module, int], dict[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +30,7 @@ class Run:
     seed: int
     trained: Trained
     checkpoints: Checkpoints
-    network: dict
+    config: dict
 
 
 @dataclass(frozen=True)
@@ -57,7 +42,8 @@ class Outputs:
         history: CSV of losses, one row an epoch and seed.
         timing: JSON metric of the stage's wall-clock time.
         epoch_timing: CSV of seconds, one row an epoch and seed.
-        snapshots: folder for the weights after each snapshot epoch, where the stage keeps any.
+        snapshots: folder for the weights after each snapshot epoch, where the stage keeps any; those of several seeds
+            lie in folders `seed_0`, `seed_1`, … below it.
     """
 
     model: Path
@@ -68,7 +54,7 @@ class Outputs:
 
 
 def stage_outputs(stage: str, snapshots: bool = False) -> Outputs:
-    """The contract's places for a stage such as `vae` or `ssl/simsiam`; the tables of a study lie in one folder."""
+    """Where a stage's outputs lie, for one such as `vae` or `ssl/simsiam`; the tables of a study lie in one folder."""
     study, _, variant = stage.partition("/")
     table = f"plots/{study}/{variant}_" if variant else f"plots/{study}/"
     return Outputs(
@@ -89,25 +75,22 @@ def run_stage(
     data: Path,
     identity: dict,
     build: Callable[[Dataset], tuple[Objective, dict]],
-    seeds: int = 1,
+    seeds: int | None = None,
     snapshot_epochs: tuple[int, ...] = (),
-    watch: Watch | None = None,
-    finish: Callable[[Trained, Dataset, Machine], None] | None = None,
 ) -> None:
     """Trains one method, with one seed or several, and writes the stage's outputs (on the leading process).
 
     Args:
-        stage: name in the contract, e.g. `vae`, `ssl/simsiam`.
+        stage: its name, e.g. `vae`, `ssl/simsiam`.
         seed: the pipeline's seed; initial weights, order and noise are functions of it.
         runtime: where to run.
         recipe: how to train.
         data: folder of the prepared dataset.
         identity: the params that the run depends on, beside recipe, data and code: a checkpoint must match them.
-        build: from the dataset to the method and the keyword arguments of its network.
-        seeds: how many runs, with the seeds `seed`, `seed` + 1, …, one after another.
-        snapshot_epochs: epochs whose weights are kept (of the first seed).
-        watch: what is measured during training.
-        finish: called on the leading process with the first seed's result before the checkpoints are dropped.
+        build: from the dataset to the method and what its model's config.json says of it: under "network" the keyword
+            arguments of its network.
+        seeds: how many runs, with the seeds `seed`, `seed` + 1, …; None for a stage of one run.
+        snapshot_epochs: epochs whose weights are kept.
 
     Raises:
         InputError: see `train`; also a missing or damaged dataset, or another process that trains this stage.
@@ -117,12 +100,11 @@ def run_stage(
         end_with_the_stage()
     lock = stage if number is None else f"{stage}/worker_{number}"
     with machine(runtime, quiet=number is not None) as place, only_writer(lock, place.leads):
-        at_once = runs_at_once(seeds, place)
+        at_once = runs_at_once(seeds or 1, place)
         place = place.shared(at_once)
         dataset = load(data)
         validate(dataset, recipe.batch_size, str(data))
         split = resident(dataset.train.images, dataset.train.labels, place.device)
-        evaluate = watch.start(dataset, place) if watch else None
         shared = {
             "recipe": recipe.model_dump(),
             "identity": identity,
@@ -134,20 +116,18 @@ def run_stage(
         def run(seed: int) -> Run:
             checkpoints = Checkpoints(stage, run_key(seed=seed, **shared), leads=place.leads)
             torch.manual_seed(fold(seed, "weights"))
-            objective, network = build(dataset)
+            objective, config = build(dataset)
             plan = Plan(
-                stage=stage if seeds == 1 else f"{stage} seed {seed}",
+                stage=stage if seeds in (None, 1) else f"{stage} seed {seed}",
                 seed=seed,
                 checkpoint_seconds=runtime.checkpoint_seconds,
                 compile=runtime.compile,
                 snapshot_epochs=snapshot_epochs,
-                evaluate=evaluate,
-                evaluate_epochs=watch.epochs if watch else (),
                 line=number or 0,
             )
-            return Run(seed, train(objective, split, recipe, plan, place, checkpoints), checkpoints, network)
+            return Run(seed, train(objective, split, recipe, plan, place, checkpoints), checkpoints, config)
 
-        every_seed = range(seed, seed + seeds)
+        every_seed = range(seed, seed + (seeds or 1))
         if number is not None:
             for mine in every_seed[number::at_once]:
                 run(mine)
@@ -157,9 +137,11 @@ def run_stage(
         runs = [run(one) for one in every_seed]
         if not place.leads:
             return
-        _write(stage, runs, dataset, at_once, snapshots=bool(snapshot_epochs))
-        if finish:
-            finish(runs[0].trained, dataset, place)
+        outputs = stage_outputs(stage, snapshots=bool(snapshot_epochs))
+        _write_models(stage, runs, dataset.classes, outputs)
+        _write_tables(stage, runs, at_once, outputs)
+        if outputs.snapshots:
+            _write_snapshots(runs, outputs.snapshots, one_folder=seeds is None)
         for ended in runs:
             ended.checkpoints.discard()
 
@@ -170,25 +152,32 @@ def runs_at_once(seeds: int, place: Machine) -> int:
     return 1 if alone else min(seeds, place.threads)
 
 
-def _write(stage: str, runs: list[Run], dataset: Dataset, at_once: int, snapshots: bool) -> None:
-    outputs = stage_outputs(stage, snapshots)
+def _write_models(stage: str, runs: list[Run], classes: list[str], outputs: Outputs) -> None:
     for run in runs:
         folder = outputs.model if run is runs[0] else seed_folder(outputs.model, run.seed)
-        config = {"stage": stage, "seed": run.seed, "network": run.network, "classes": dataset.classes}
-        save_model(folder, run.trained.network, config)
+        save_model(folder, run.trained.network, {"stage": stage, "seed": run.seed, **run.config, "classes": classes})
+
+
+def _write_tables(stage: str, runs: list[Run], at_once: int, outputs: Outputs) -> None:
     variant = stage.rsplit("/", 1)[-1]
-    history = [pd.DataFrame(run.trained.history).assign(variant=variant, seed=run.seed) for run in runs]
-    write_text(outputs.history, pd.concat(history).to_csv(index=False))
-    seconds = [
-        pd.DataFrame({"epoch": range(1, len(run.trained.epoch_seconds) + 1), "seconds": run.trained.epoch_seconds})
-        for run in runs
-    ]
-    seconds = [table.assign(variant=variant, seed=run.seed) for table, run in zip(seconds, runs, strict=True)]
-    write_text(outputs.epoch_timing, pd.concat(seconds).to_csv(index=False))
+
+    def table(rows: Callable[[Trained], object]) -> str:
+        tables = [pd.DataFrame(rows(run.trained)).assign(variant=variant, seed=run.seed) for run in runs]
+        return pd.concat(tables).to_csv(index=False)
+
+    write_text(outputs.history, table(lambda trained: trained.history))
+    write_text(outputs.epoch_timing, table(_seconds_by_epoch))
     write_json(outputs.timing, combined_timing([run.trained.timing for run in runs], at_once))
-    if outputs.snapshots:
-        shutil.rmtree(outputs.snapshots, ignore_errors=True)
-        shutil.copytree(runs[0].checkpoints.folder / "snapshots", outputs.snapshots)
+
+
+def _seconds_by_epoch(trained: Trained) -> dict:
+    return {"epoch": range(1, len(trained.epoch_seconds) + 1), "seconds": trained.epoch_seconds}
+
+
+def _write_snapshots(runs: list[Run], folder: Path, one_folder: bool) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    for run in runs:
+        shutil.copytree(run.checkpoints.folder / "snapshots", folder if one_folder else seed_folder(folder, run.seed))
 
 
 def combined_timing(timings: list[dict], at_once: int) -> dict:
@@ -197,11 +186,8 @@ def combined_timing(timings: list[dict], at_once: int) -> dict:
     An epoch's seconds are those of one run; the total, and the images a second, are those of all runs by the clock.
     """
     count = len(timings)
-    sums = {
-        key: sum(timing[key] for timing in timings)
-        for key in ("seconds_total", "evaluation_seconds", "checkpoint_seconds", "resumed")
-    }
-    by_the_clock = {key: sums[key] / at_once for key in ("seconds_total", "evaluation_seconds", "checkpoint_seconds")}
+    sums = {key: sum(timing[key] for timing in timings) for key in ("seconds_total", "checkpoint_seconds", "resumed")}
+    by_the_clock = {key: sums[key] / at_once for key in ("seconds_total", "checkpoint_seconds")}
     return timings[0] | {
         "seconds_per_epoch": sum(timing["seconds_per_epoch"] for timing in timings) / count,
         # All runs see equally many images, so the rate over all of them is the harmonic mean.

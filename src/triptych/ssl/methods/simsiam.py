@@ -1,24 +1,35 @@
 """SimSiam (Chen & He 2021, arXiv:2011.10566): two views, one encoder, a predictor and a stop-gradient."""
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import Literal
 
+from torch import Tensor
+
+from triptych.core.fields import Count
 from triptych.core.objective import Batch, Objective
 from triptych.core.randomness import Draw
+from triptych.ssl.shared.cosine import negative_cosine, spread
 from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.views import Views
 
 
-def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
-    """D(p, z) = -(p / |p|) · (z / |z|), the mean over (B, dim) rows (equation 1): -1 where all agree."""
-    return -functional.cosine_similarity(p, z, dim=1).mean()
+class Recipe(SSLRecipe):
+    """What SimSiam and its ablations are made of.
 
+    Attributes:
+        projector_hidden, projector_dim: sizes of the projector, which ends the encoder f.
+        predictor: "mlp" is h; "none" the identity (section 4.2); "fixed_random" h at its random start (section 4.2).
+        predictor_hidden: size of the bottleneck of h.
+        stop_gradient: False detaches nothing (section 4.1).
+        symmetric: False drops the second term of the loss (section 4.6).
+    """
 
-@torch.no_grad()
-def spread(z: Tensor) -> Tensor:
-    """Mean over channels of the deviation of z / |z|, times sqrt(dim) (section 4.1): 1 healthy, 0 collapsed."""
-    return functional.normalize(z, dim=1).std(dim=0, correction=0).mean() * z.shape[1] ** 0.5
+    projector_hidden: list[Count]
+    projector_dim: Count
+    predictor: Literal["mlp", "none", "fixed_random"]
+    predictor_hidden: Count
+    stop_gradient: bool
+    symmetric: bool
 
 
 class SimSiam(Objective):
@@ -62,3 +73,21 @@ class SimSiam(Objective):
         encoder = [p for p in self.parameters() if id(p) not in apart]
         groups = [{"params": encoder, "constant_rate": False}]
         return groups + ([{"params": predictor, "constant_rate": True}] if predictor else [])
+
+
+def build(recipe: Recipe, in_channels: int) -> tuple[SimSiam, dict]:
+    """The objective of a recipe, and the keyword arguments that rebuild its network."""
+    sizes = {
+        "in_channels": in_channels,
+        "backbone": recipe.backbone.model_dump(),
+        "projector": {"hidden": recipe.projector_hidden, "dim": recipe.projector_dim},
+        "predictor": None if recipe.predictor == "none" else {"hidden": recipe.predictor_hidden},
+    }
+    objective = SimSiam(
+        SiameseNetwork(**sizes),
+        Views(recipe.views),
+        stop_gradient=recipe.stop_gradient,
+        symmetric=recipe.symmetric,
+        train_predictor=recipe.predictor == "mlp",
+    )
+    return objective, sizes

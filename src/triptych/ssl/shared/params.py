@@ -1,120 +1,65 @@
-"""The section of params.yaml for the studies that compare views: SimSiam and its ablations."""
+"""The `ssl` section of params.yaml: what all variants share, each method's recipe, and what each variant changes."""
 
-import difflib
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from triptych.core.errors import InputError
+from triptych.backbones.params import BackboneParams
+from triptych.core.fields import Count
 from triptych.core.schema import Section
 from triptych.ssl.shared.view_params import ViewParams
-from triptych.core.fields import Positive
 from triptych.training.params import Training
 
-Count = Annotated[int, Field(ge=1)]
 
-
-class SmallResNetParams(Section):
-    """Sizes of the small encoder."""
-
-    name: Literal["small_resnet"]
-    width: Count
-    blocks: Annotated[list[Count], Field(min_length=1)]
-    stem_stride: Annotated[int, Field(ge=1, le=2)]
-    standardise: bool
-
-
-class ResNet18Params(Section):
-    """torchvision's ResNet-18 with the stem of 32-pixel images."""
-
-    name: Literal["resnet18"]
-
-
-class KNNParams(Section):
-    """Weighted nearest-neighbour classification (Wu et al. 2018) of all test images, during training and at its end."""
-
-    every_epochs: Count
-    neighbours: Count
-    temperature: Positive
-    features: Literal["backbone", "projector"]
-
-
-class CollapseThresholds(Section):
-    """Below which an embedding counts as collapsed."""
-
-    embedding_std: Positive
-    effective_rank: Positive
-
-
-class SSLEvaluation(Section):
-    """How trained encoders are measured, beside the nearest neighbours."""
-
-    probe_penalty: Positive
-    pairs: Annotated[int, Field(ge=2)]
-    collapse: CollapseThresholds
-
-
-class SharedParams(Section):
-    """What all variants have in common."""
+class SharedRecipe(Section):
+    """What all variants have in common, unless their method or they themselves say otherwise."""
 
     seeds: Count
-    backbone: Annotated[SmallResNetParams | ResNet18Params, Field(discriminator="name")]
+    snapshot_every: Count
+    backbone: BackboneParams
     views: ViewParams
-    knn: KNNParams
 
 
-class SimSiamMethod(Section):
-    """The recipe that SimSiam and its ablations share."""
+class SSLTraining(Training):
+    """A training run whose networks hold batch norm, which needs at least two images."""
 
-    projector_hidden: list[Count]
-    predictor_hidden: Count
-    training: Training
+    batch_size: Annotated[int, Field(ge=2)]
 
 
-class Methods(Section):
-    """A recipe for each method."""
+class SSLRecipe(SharedRecipe):
+    """The whole recipe of a variant; each method adds fields of its own."""
 
-    simsiam: SimSiamMethod
+    training: SSLTraining
+
+    @property
+    def snapshot_epochs(self) -> tuple[int, ...]:
+        """Epochs whose weights are kept, to measure the course of the training: the first, every few, the last."""
+        epochs = self.training.epochs
+        return tuple(sorted({1, *range(self.snapshot_every, epochs + 1, self.snapshot_every), epochs}))
 
 
-class SimSiamVariant(Section):
-    """SimSiam, or an ablation of it."""
+class Variant(Section):
+    """The method of a variant. Every other key overrides that of the method's recipe, whose schema checks it."""
 
-    method: Literal["simsiam"]
-    projector_dim: Count
-    predictor: Literal["mlp", "none", "fixed_random"]
-    stop_gradient: bool
-    symmetric: bool
+    model_config = ConfigDict(extra="allow")
+
+    method: str
+
+    @property
+    def overrides(self) -> dict:
+        """What differs from the method's recipe, as it stands in params.yaml."""
+        return dict(self.model_extra)
 
 
 class SSLParams(Section):
-    """Everything of the studies of views."""
+    """The layers of the recipes. `recipes.recipe` makes the recipe of a variant of them."""
 
-    shared: SharedParams
-    evaluation: SSLEvaluation
-    methods: Methods
-    variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], SimSiamVariant]
+    shared: SharedRecipe
+    methods: dict[str, dict]
+    variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Variant]
 
     @model_validator(mode="after")
     def _has_a_baseline(self) -> "SSLParams":
         if "simsiam" not in self.variants:
             raise ValueError("variants must hold simsiam, which the others are compared with")
         return self
-
-    def variant(self, name: str) -> SimSiamVariant:
-        """The variant of a name.
-
-        Raises:
-            InputError: there is none; the message names the nearest.
-        """
-        if name not in self.variants:
-            near = difflib.get_close_matches(name, self.variants, n=1, cutoff=0)[0]
-            raise InputError(
-                f"params.yaml: 'ssl.variants' has no '{name}'; did you mean '{near}'? "
-                f"(allowed: {', '.join(self.variants)})"
-            )
-        return self.variants[name]
-
-    def method(self, name: str) -> SimSiamMethod:
-        """The recipe of the method that the variant of a name belongs to."""
-        return getattr(self.methods, self.variant(name).method)

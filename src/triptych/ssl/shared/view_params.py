@@ -2,15 +2,22 @@
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
+from triptych.core.fields import Positive, Probability
 from triptych.core.schema import Section
-from triptych.core.fields import Positive
 
-Probability = Annotated[float, Field(ge=0, le=1)]
 Strength = Annotated[float, Field(ge=0)]
 AreaShare = Annotated[float, Field(gt=0, le=1)]
-Pair = Field(min_length=2, max_length=2)
+
+
+def _rising(pair: list[float]) -> list[float]:
+    if pair[0] > pair[1]:
+        raise ValueError("must be [low, high] with low <= high")
+    return pair
+
+
+Pair = (Field(min_length=2, max_length=2), AfterValidator(_rising))
 
 
 class ViewParams(Section):
@@ -30,8 +37,8 @@ class ViewParams(Section):
         invert: probability that all values are inverted.
     """
 
-    crop_scale: Annotated[list[AreaShare], Pair]
-    crop_ratio: Annotated[list[Positive], Pair]
+    crop_scale: Annotated[list[AreaShare], *Pair]
+    crop_ratio: Annotated[list[Positive], *Pair]
     flip: Probability
     jitter: Probability
     brightness: Strength
@@ -40,14 +47,6 @@ class ViewParams(Section):
     hue: Annotated[float, Field(ge=0, le=0.5)]
     grey: Probability
     blur: Probability
-    blur_sigma: Annotated[list[Positive], Pair]
+    blur_sigma: Annotated[list[Positive], *Pair]
     solarize: Probability
     invert: Probability
-
-    @model_validator(mode="after")
-    def _ranges_rise(self) -> "ViewParams":
-        for name in ("crop_scale", "crop_ratio", "blur_sigma"):
-            low, high = getattr(self, name)
-            if low > high:
-                raise ValueError(f"{name} [{low}, {high}] must be [low, high] with low <= high")
-        return self

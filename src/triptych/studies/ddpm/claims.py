@@ -1,31 +1,25 @@
 """The report's claims on the DDPM."""
 
-from triptych.statistics.intervals import difference_interval
-from triptych.studies.claim import (
-    Claim,
-    Condition,
-    Ruling,
-    every,
-    finding,
-    limit,
-    percent,
-    percent_limit,
-    plain,
-    points,
-    points_limit,
-    shown,
-    unanimous,
-)
-from triptych.studies.evidence import DDPM, VAE, Estimate, Evidence, Metrics, UnmeasuredError
+from triptych.results.formatting import PERCENT, PLAIN, POINTS, written, written_limit
+from triptych.results.reader import Metrics, UnmeasuredError
+from triptych.statistics.estimate import Estimate
+from triptych.studies.evidence import Evidence
 from triptych.studies.params import ClaimsParams, DDPMClaims
+from triptych.studies.record import Claim
+from triptych.studies.ruling import Condition, Ruling, every, finding, unanimous
+from triptych.studies.vae.claims import METRICS as VAE_METRICS
+
+METRICS = "metrics/ddpm.json"
 
 
 def restores_30(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Comes back: the digit keeps its class, and the image its structure."""
     row, given = _restored_from(evidence, 30), limits.ddpm
     asked = {
-        f"Same class, above {percent_limit(given.same_class)}": row.estimate("same_class").above(given.same_class),
-        f"Same image, SSIM above {limit(given.ssim)}": row.estimate("ssim").above(given.ssim),
+        f"Same class, above {written_limit(given.same_class, PERCENT)}": row.estimate("same_class").above(
+            given.same_class
+        ),
+        f"Same image, SSIM above {written_limit(given.ssim)}": row.estimate("ssim").above(given.ssim),
     }
     return _restoration(row, given, asked, every(*asked.values()))
 
@@ -34,11 +28,14 @@ def fails_120(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Does not come back: neither the class nor the structure. If only one of them does, it is open what counts."""
     row, given = _restored_from(evidence, 120), limits.ddpm
     asked = {
-        f"Another class, below {percent_limit(given.same_class)}": row.estimate("same_class").below(given.same_class),
-        f"Another image, SSIM below {limit(given.ssim)}": row.estimate("ssim").below(given.ssim),
+        f"Another class, below {written_limit(given.same_class, PERCENT)}": row.estimate("same_class").below(
+            given.same_class
+        ),
+        f"Another image, SSIM below {written_limit(given.ssim)}": row.estimate("ssim").below(given.ssim),
     }
     ruling = _restoration(row, given, asked, unanimous(*asked.values()))
-    half, reached = (evidence.ddpm.number(f"half_restored_{key}") for key in ("t", "reached"))
+    numbers = evidence.results.metrics("ddpm")
+    half, reached = numbers.number("half_restored_t"), numbers.number("half_restored_reached")
     lost = f"Half of the digits come back as another from t = {half:.0f}."
     kept = f"Up to t = {half:.0f}, the last measured, more than half of the digits keep their class."
     return Ruling(
@@ -52,10 +49,10 @@ def fails_120(evidence: Evidence, limits: ClaimsParams) -> Ruling:
 
 def _restored_from(evidence: Evidence, t: int) -> Metrics:
     """The row of the restorations from a time."""
-    for row in evidence.ddpm.rows("restoration"):
+    for row in evidence.results.metrics("ddpm").rows("restoration"):
         if row.number("t") == t:
             return row
-    raise UnmeasuredError(f"{DDPM} holds no restoration from t = {t}; add it to ddpm.evaluation.restoration.times")
+    raise UnmeasuredError(f"{METRICS} holds no restoration from t = {t}; add it to sampling.ddpm.restoration.times")
 
 
 def _restoration(row: Metrics, given: DDPMClaims, asked: dict[str, Condition], holds: Condition) -> Ruling:
@@ -65,8 +62,9 @@ def _restoration(row: Metrics, given: DDPMClaims, asked: dict[str, Condition], h
         same,
         given.same_class,
         finding(
-            f"Restored from t = {row.number('t'):.0f}, noise of σ = {plain(row.number('sigma'))}, "
-            f"{shown(same, percent)} of digits keep their class, with an SSIM to the original of {shown(ssim, plain)}.",
+            f"Restored from t = {row.number('t'):.0f}, noise of σ = {written(row.number('sigma'), PLAIN)}, "
+            f"{written(same, PERCENT)} of digits keep their class, with an SSIM to the original of "
+            f"{written(ssim, PLAIN)}.",
             asked,
             holds,
             "More images would decide it where an interval holds its threshold; where the two answers differ, the "
@@ -84,11 +82,11 @@ def _restoration(row: Metrics, given: DDPMClaims, asked: dict[str, Condition], h
 
 def beats_vae(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Better: nearer to real images in the judge's features, and more of them recognised."""
-    given, vae, ddpm = limits.ddpm, evidence.vae, evidence.ddpm
+    given, vae, ddpm = limits.ddpm, evidence.results.metrics("vae"), evidence.results.metrics("ddpm")
     nearer, clearer = (_difference(ddpm, vae, key) for key in ("frechet_distance", "recognisability"))
     asked = {
-        f"Nearer, below {limit(given.frechet_difference)}": nearer.below(given.frechet_difference),
-        f"More recognisable, above {points_limit(given.recognisability_difference)}": clearer.above(
+        f"Nearer, below {written_limit(given.frechet_difference)}": nearer.below(given.frechet_difference),
+        f"More recognisable, above {written_limit(given.recognisability_difference, POINTS)}": clearer.above(
             given.recognisability_difference
         ),
     }
@@ -103,10 +101,11 @@ def beats_vae(evidence: Evidence, limits: ClaimsParams) -> Ruling:
         nearer,
         given.frechet_difference,
         finding(
-            f"The Fréchet distance of the DDPM's samples is {plain(numbers['ddpm_frechet_distance'])} and of the VAE's "
-            f"{plain(numbers['vae_frechet_distance'])}, a difference of {shown(nearer, plain)}; the judge recognises "
-            f"{percent(numbers['ddpm_recognisability'])} against {percent(numbers['vae_recognisability'])}, "
-            f"{shown(clearer, points)}.",
+            "The Fréchet distance of the DDPM's samples is "
+            f"{written(ddpm.number('frechet_distance'), PLAIN)} and of the VAE's "
+            f"{written(vae.number('frechet_distance'), PLAIN)}, a difference of {written(nearer, PLAIN)}; the judge "
+            f"recognises {written(ddpm.number('recognisability'), PERCENT)} against "
+            f"{written(vae.number('recognisability'), PERCENT)}, {written(clearer, POINTS)}.",
             asked,
             holds,
             "More samples of both would decide it.",
@@ -123,8 +122,10 @@ def beats_vae(evidence: Evidence, limits: ClaimsParams) -> Ruling:
 
 def _difference(one: Metrics, other: Metrics, key: str) -> Estimate:
     """One number minus the other, of models whose samples are independent."""
-    a, b = one.estimate(key), other.estimate(key)
-    return Estimate(a.value - b.value, **difference_interval(a.value, a.interval, b.value, b.interval))
+    # Imported here, as it brings scipy: see `studies.evidence`.
+    from triptych.statistics.intervals import difference
+
+    return difference(one.estimate(key), other.estimate(key))
 
 
 CLAIMS = (
@@ -132,27 +133,29 @@ CLAIMS = (
         id="ddpm-restores-30",
         claim="From t = 30 the reverse process brings the original image back.",
         report_says="A test image noised to t = 30 comes back as the original.",
-        figures=(35, 36),
+        figures=("ddpm_noised_30", "ddpm_restored_30"),
         statistic="share of digits that keep their class; and structural similarity (SSIM) to the original, at t = 30",
-        sources=(DDPM,),
+        sources=(METRICS,),
+        format=PERCENT,
         decide=restores_30,
     ),
     Claim(
         id="ddpm-fails-120",
         claim="From t = 120 the reverse process does not bring the original image back.",
         report_says="The same test image noised to t = 120 does not come back as the original.",
-        figures=(37, 38),
+        figures=("ddpm_noised_120", "ddpm_restored_120"),
         statistic="share of digits that keep their class; and structural similarity (SSIM) to the original, at t = 120",
-        sources=(DDPM,),
+        sources=(METRICS,),
+        format=PERCENT,
         decide=fails_120,
     ),
     Claim(
         id="ddpm-beats-vae",
         claim="The DDPM's samples are better than the VAE's.",
         report_says="At the end of training the DDPM's samples are better than the VAE's.",
-        figures=(*range(12, 17), *range(39, 44)),
+        figures=("vae_final_sample_*", "ddpm_final_sample_*"),
         statistic="Fréchet distance of the DDPM's samples minus that of the VAE's; and the same of recognisability",
-        sources=(DDPM, VAE),
+        sources=(METRICS, VAE_METRICS),
         decide=beats_vae,
     ),
 )

@@ -2,31 +2,32 @@
 
 import numpy as np
 
-from triptych.statistics.intervals import relative_spread, spread_interval
-from triptych.studies.claim import Claim, Ruling, every, finding, limit, percent, percent_limit, plain, shown
-from triptych.studies.evidence import VAE, VAE_LATENTS, VAE_SECONDS, Estimate, Evidence, UnmeasuredError
+from triptych.results.formatting import PERCENT, PLAIN, written, written_limit
+from triptych.results.reader import UnmeasuredError
+from triptych.studies.evidence import Evidence
 from triptych.studies.params import ClaimsParams
+from triptych.studies.record import Claim
+from triptych.studies.ruling import Ruling, every, finding
 
-# Of metrics/vae.json's top_latents_share.
-TOP = 3
+TOP = 3  # latents: those that top_latents_share of metrics/vae.json sums over
+METRICS, SECONDS, LATENTS = "metrics/vae.json", "plots/vae/timing.csv", "plots/vae/latents.csv"
 
 
 def wall_clock(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Steady: the seconds of the epochs spread little around their mean."""
-    seconds, resampling = evidence.vae_seconds, evidence.resampling
+    seconds = evidence.results.table(SECONDS, "seconds")["seconds"].to_numpy()
     if len(seconds) < 2:
         raise UnmeasuredError("a single epoch has no spread")
-    interval = spread_interval(seconds, resampling.level, resampling.draws, resampling.stream("seconds"))
-    spread, threshold = Estimate(relative_spread(seconds), **interval), limits.vae.epoch_spread
+    spread, threshold = evidence.resampling.spread(seconds, "seconds"), limits.vae.epoch_spread
     holds = spread.below(threshold)
     return Ruling(
         holds,
         spread,
         threshold,
         finding(
-            f"Over {len(seconds)} epochs the seconds of one spread by {shown(spread, percent)} of their mean, "
-            f"{plain(float(seconds.mean()))} s.",
-            {f"Steady, below {percent_limit(threshold)}": holds},
+            f"Over {len(seconds)} epochs the seconds of one spread by {written(spread, PERCENT)} of their mean, "
+            f"{written(float(seconds.mean()), PLAIN)} s.",
+            {f"Steady, below {written_limit(threshold, PERCENT)}": holds},
             holds,
             "More epochs, on a machine with nothing else to do, would decide it.",
         ),
@@ -41,21 +42,22 @@ def wall_clock(evidence: Evidence, limits: ClaimsParams) -> Ruling:
 
 def blurry(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Both: samples lack the sharpness of real images, and the judge recognises few of them."""
-    sharpness, recognised = (evidence.vae.estimate(key) for key in ("sharpness_ratio", "recognisability"))
+    vae = evidence.results.metrics("vae")
+    sharpness, recognised = vae.estimate("sharpness_ratio"), vae.estimate("recognisability")
     asked = {
-        f"Blurry, below {percent_limit(limits.vae.sharpness)}": sharpness.below(limits.vae.sharpness),
-        f"Mostly unrecognisable, below {percent_limit(limits.vae.recognisability)}": recognised.below(
+        f"Blurry, below {written_limit(limits.vae.sharpness, PERCENT)}": sharpness.below(limits.vae.sharpness),
+        f"Mostly unrecognisable, below {written_limit(limits.vae.recognisability, PERCENT)}": recognised.below(
             limits.vae.recognisability
         ),
     }
-    holds, real = every(*asked.values()), evidence.vae.number("real_recognisability")
+    holds, real = every(*asked.values()), vae.number("real_recognisability")
     return Ruling(
         holds,
         sharpness,
         limits.vae.sharpness,
         finding(
-            f"Samples have {shown(sharpness, percent)} of the sharpness of real images, and the judge recognises "
-            f"{shown(recognised, percent)} of them, against {percent(real)} of real images.",
+            f"Samples have {written(sharpness, PERCENT)} of the sharpness of real images, and the judge recognises "
+            f"{written(recognised, PERCENT)} of them, against {written(real, PERCENT)} of real images.",
             asked,
             holds,
             "More samples would decide it.",
@@ -70,7 +72,7 @@ def blurry(evidence: Evidence, limits: ClaimsParams) -> Ruling:
 
 def latents(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """A few latents: the three strongest of each class hold more of what sets it apart than all others together."""
-    share, threshold = evidence.vae.estimate("top_latents_share"), limits.vae.top_latents_share
+    share, threshold = evidence.results.metrics("vae").estimate("top_latents_share"), limits.vae.top_latents_share
     table = _shares(evidence)
     holds, count = share.above(threshold), table.shape[1]
     by_class = np.sort(table, axis=1)[:, -TOP:].sum(axis=1)
@@ -80,10 +82,10 @@ def latents(evidence: Evidence, limits: ClaimsParams) -> Ruling:
         share,
         threshold,
         finding(
-            f"The {TOP} strongest of {count} latents hold {shown(share, percent)} of what sets a class apart; they "
-            f"would hold {percent(TOP / count)} if all held the same, and {percent(at_random)} if classes lay in "
-            "directions drawn at random.",
-            {f"A few carry each class, above {percent_limit(threshold)}": holds},
+            f"The {TOP} strongest of {count} latents hold {written(share, PERCENT)} of what sets a class apart; they "
+            f"would hold {written(TOP / count, PERCENT)} if all held the same, and {written(at_random, PERCENT)} if "
+            "classes lay in directions drawn at random.",
+            {f"A few carry each class, above {written_limit(threshold, PERCENT)}": holds},
             holds,
             "More test images would decide it.",
         ),
@@ -99,9 +101,9 @@ def latents(evidence: Evidence, limits: ClaimsParams) -> Ruling:
 
 def _shares(evidence: Evidence) -> np.ndarray:
     """(classes, latents) the share of each latent in what sets a class apart."""
-    table = evidence.vae_latents
+    table = evidence.results.table(LATENTS, "class", "latent", "share")
     if table.empty:
-        raise UnmeasuredError(f"{VAE_LATENTS} holds no class, as on images without labels")
+        raise UnmeasuredError(f"{LATENTS} holds no class, as on images without labels")
     return table.pivot(index="class", columns="latent", values="share").to_numpy()
 
 
@@ -113,16 +115,16 @@ def random_direction_share(latents: int, draws: int, rng: np.random.Generator) -
 
 def interpolation(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Smoothly: no step of a path is much longer than the others, as the judge sees it."""
-    step, threshold = evidence.vae.estimate("interpolation_smoothness"), limits.vae.largest_step
+    step, threshold = evidence.results.metrics("vae").estimate("interpolation_smoothness"), limits.vae.largest_step
     holds = step.below(threshold)
     return Ruling(
         holds,
         step,
         threshold,
         finding(
-            f"Along a path between two digits the largest step is {shown(step, plain)} times the mean one in the "
+            f"Along a path between two digits the largest step is {written(step, PLAIN)} times the mean one in the "
             "judge's features; 1 is perfectly even.",
-            {f"Smooth, below {limit(threshold)}": holds},
+            {f"Smooth, below {written_limit(threshold)}": holds},
             holds,
             "More pairs of images would decide it.",
         ),
@@ -134,36 +136,39 @@ CLAIMS = (
         id="vae-wall-clock",
         claim="Training the VAE takes the same time in every epoch.",
         report_says="Wall-clock time per epoch is steady over 30 epochs.",
-        figures=(1,),
+        figures=("vae_wall_clock",),
         statistic="standard deviation of the seconds per epoch over their mean",
-        sources=(VAE_SECONDS,),
+        sources=(SECONDS,),
+        format=PERCENT,
         decide=wall_clock,
     ),
     Claim(
         id="vae-blurry",
         claim="The VAE's samples are blurry and mostly unrecognisable.",
         report_says="Samples stay blurry to the end of training, and most show no digit that can be read.",
-        figures=(*range(2, 7), *range(12, 17)),
+        figures=("vae_samples_*", "vae_final_sample_*"),
         statistic="sharpness of samples over that of real images; and the share of samples that the judge recognises",
-        sources=(VAE,),
+        sources=(METRICS,),
+        format=PERCENT,
         decide=blurry,
     ),
     Claim(
         id="vae-latents",
         claim="A few latent variables carry each class.",
         report_says="In the bar plot of each class a few latents stand out as its top contributors.",
-        figures=tuple(range(17, 27)),
+        figures=("vae_latents_*",),
         statistic=f"share of between-class variance in the top {TOP} latents of each class, mean over classes",
-        sources=(VAE, VAE_LATENTS),
+        sources=(METRICS, LATENTS),
+        format=PERCENT,
         decide=latents,
     ),
     Claim(
         id="vae-interpolation",
         claim="Between two points in latent space digits change smoothly into each other.",
         report_says="Three rows of interpolations change smoothly from one digit to another.",
-        figures=(27,),
+        figures=("vae_interpolations",),
         statistic="largest over mean step along a path, in the judge's features, mean over pairs of images",
-        sources=(VAE,),
+        sources=(METRICS,),
         decide=interpolation,
     ),
 )

@@ -1,169 +1,196 @@
-"""Figures 1 to 27: the VAE study."""
+"""The figures of the VAE: the report's 1 to 27, and traversals of its latents."""
 
-import json
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-import seaborn as sns
-from matplotlib.ticker import MaxNLocator
 
-from triptych.drawing import style
-from triptych.studies.catalogue import figure_path
-from triptych.studies.epochs import stand_in
+from triptych.drawing import bars, sheets
+from triptych.results.reader import Results, UnmeasuredError
+from triptych.studies.epochs import REPORT_TOTAL, after_epoch
+from triptych.studies.generated import figures as generated
+from triptych.studies.record import Figure
+from triptych.studies.sentences import Facts, literal
 
+IMAGES, LATENTS = "samples/vae/images.npz", "plots/vae/latents.csv"
 # The epochs that the report shows, of its 30.
-REPORT_EPOCHS, REPORT_TOTAL = (1, 10, 15, 20, 25), 30
+REPORT_EPOCHS = (1, 10, 15, 20, 25)
+CLASSES = 10  # the report's; a dataset with fewer leaves the last figures of classes out
+TOP = 3  # latents that are named for each class
+PATHS = 3  # interpolations, as in the report
 
 
-def wall_clock(path: Path, seconds: pd.DataFrame, timing: dict, name: str) -> None:
-    """Time per epoch and in total against the epoch; `seconds` has columns epoch, seconds."""
-    figure, (each, total) = plt.subplots(1, 2, figsize=(style.WIDTH, 4.1))
-    sns.lineplot(seconds, x="epoch", y="seconds", marker="o", ax=each, errorbar=None)
-    each.axhline(seconds["seconds"].median(), color=style.MUTED, linestyle="--", linewidth=1)
-    each.set(xlabel="epoch", ylabel="seconds for the epoch", ylim=(0, 1.25 * seconds["seconds"].max()))
-    each.set_title("each epoch (dashed: median)", fontweight="normal", fontsize=10.5)
-    sns.lineplot(x=seconds["epoch"], y=seconds["seconds"].cumsum() / 60, marker="o", ax=total, errorbar=None)
-    total.set(xlabel="epoch", ylabel="minutes since the start", ylim=(0, None))
-    total.set_title("in total", fontweight="normal", fontsize=10.5)
-    for axes in (each, total):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    spread = seconds["seconds"].std() / seconds["seconds"].mean()
-    figure.tight_layout(rect=(0, 0, 1, 0.86))
-    style.headline(
-        figure,
-        f"{name}: wall-clock training time",
-        f"{timing['device']}, {timing['threads']} threads, torch {timing['torch']}: "
-        f"{timing['images_per_second']:,.0f} images/s; epochs spread by {spread:.1%} (std over mean). "
-        "A straight line at the right means steady epochs.",
+def reconstructions(number: int, report_epoch: int) -> Figure:
+    """Test images and what the VAE makes of them after an epoch."""
+
+    def draw(path: Path, results: Results) -> None:
+        arrays = results.arrays(IMAGES)
+        epoch, epochs = generated.kept_epoch(results, "vae", arrays, report_epoch)
+        originals, images = arrays["originals"], arrays[f"reconstructions_{epoch}"]
+        error = np.mean(np.square((originals.astype(float) - images) / 127.5))
+        sheets.pairs(
+            path,
+            originals,
+            images,
+            ("test image", "reconstruction"),
+            f"VAE reconstructions of test images after epoch {epoch} of {epochs}",
+            f"Each reconstruction stands below its original (decoded from the posterior mean). "
+            f"Mean squared error of those shown, on [-1, 1]: {error:.3f}.",
+        )
+
+    return Figure(
+        number=number,
+        slug=f"vae_reconstructions_{report_epoch}",
+        title=f"VAE reconstructions, the report's epoch {report_epoch} of {REPORT_TOTAL}",
+        caption=f"The report shows test images and their reconstructions after epoch {report_epoch}: look for what "
+        "survives the latent code, digit and colour, and what does not, edges and texture.",
+        group="Reconstructions during training",
+        draw=draw,
+        saw=after_epoch(
+            "vae",
+            report_epoch,
+            "After epoch <E> of <N> the reconstruction term is {plots/vae/training:epoch=<E>.nll} nats an image, after "
+            "the last {plots/vae/training:epoch=<N>.nll}; then the error of test images is {vae:reconstruction_mse}, "
+            "and the judge still reads the class of {vae:reconstruction_same_class}.",
+        ),
     )
-    style.save(figure, path)
 
 
-def samples(path: Path, images: np.ndarray, epoch: int, epochs: int, name: str) -> None:
-    """A sheet of 64 samples after an epoch."""
-    style.image_sheet(
+def class_latents(number: int, position: int) -> Figure:
+    """The latents of the class in a position: the mean of each over the class, with its spread."""
+
+    def draw(path: Path, results: Results) -> None:
+        table = results.table(LATENTS, "class", "latent", "mean", "std", "share")
+        classes = list(dict.fromkeys(table["class"]))
+        if position >= len(classes):
+            raise UnmeasuredError(f"the images have {len(classes)} classes")
+        rows = table[table["class"] == classes[position]].sort_values("latent")
+        strongest = rows.nlargest(TOP, "share")
+        named = ", ".join(f"z{row.latent} ({row.share:.0%})" for row in strongest.itertuples())
+        bars.values_with_spread(
+            path,
+            rows["latent"],
+            rows["mean"],
+            rows["std"],
+            set(strongest["latent"]),
+            ("latent variable", "mean of μ (±1 std)"),
+            f"Latent variables of class {classes[position]}",
+            f"Orange: the {TOP} latents that set this class apart most, with their share of the class mean's distance "
+            f"from the overall mean: {named}; together {strongest['share'].sum():.0%}.",
+        )
+
+    def saw(facts: Facts) -> str:
+        rows = facts.content("plots/vae/latents")
+        classes = list(dict.fromkeys(row["class"] for row in rows))
+        if position >= len(classes):
+            raise UnmeasuredError(f"the images have {len(classes)} classes")
+        of_class = [place for place, row in enumerate(rows) if row["class"] == classes[position]]
+        strongest = sorted(of_class, key=lambda place: -rows[place]["share"])[:TOP]
+        told = [f"z{rows[place]['latent']} ({{plots/vae/latents!p:{place}.share}})" for place in strongest]
+        told[0] = told[0].replace("})", "} of its distance)")
+        listed = " and ".join(", ".join(told).rsplit(", ", 1))
+        return (
+            f"Class {literal(classes[position])} is set apart most by {listed}; over all classes the three strongest "
+            "carry {vae:top_latents_share}."
+        )
+
+    return Figure(
+        number=number,
+        slug=f"vae_latents_{position}",
+        title=f"Latent variables of class {position}",
+        caption=f"The report shows the mean of each latent over the images of class {position} and says that a few "
+        "latents carry the class: look for bars that stand out beyond their spread.",
+        group="Latent variables, class by class",
+        draw=draw,
+        saw=saw,
+    )
+
+
+def draw_interpolations(path: Path, results: Results) -> None:
+    """Rows of images decoded along straight lines in latent space."""
+    images = results.arrays(IMAGES)["interpolations"][:PATHS]
+    evenness = results.metrics("vae").number("interpolation_smoothness")
+    sheets.rows(
         path,
         images,
-        16,
-        f"{name} samples after epoch {epoch} of {epochs}",
-        "Every such sheet starts from the same 64 draws of noise: compare one place across epochs.",
-    )
-
-
-def reconstructions(path: Path, originals: np.ndarray, images: np.ndarray, epoch: int, epochs: int) -> None:
-    """Test images above what the VAE makes of them, in bands of 16."""
-    bands = [part for start in range(0, len(images), 16) for part in (originals[start:][:16], images[start:][:16])]
-    names = ["test image", "reconstruction"] * (len(bands) // 2)
-    error = np.mean(np.square((originals.astype(float) - images) / 127.5))
-    style.image_sheet(
-        path,
-        np.concatenate(bands),
-        16,
-        f"VAE reconstructions of test images after epoch {epoch} of {epochs}",
-        f"Each reconstruction stands below its original (decoded from the posterior mean). "
-        f"Mean squared error of those shown, on [-1, 1]: {error:.3f}.",
-        names,
-    )
-
-
-def one_sample(
-    path: Path, image: np.ndarray, probabilities: np.ndarray, classes: list[str], number: int, name: str
-) -> None:
-    """One sample, enlarged, beside what the judge reads in it."""
-    figure, (picture, bars) = plt.subplots(1, 2, figsize=(style.WIDTH, 3.9), width_ratios=(1, 1.15))
-    style.show(picture, np.broadcast_to(image.transpose(1, 2, 0), (*image.shape[1:], 3)))
-    best = int(probabilities.argmax())
-    colours = [style.ACCENT if c == best else "#c9d6df" for c in range(len(classes))]
-    sns.barplot(x=list(classes), y=probabilities, hue=list(classes), palette=colours, legend=False, ax=bars)
-    bars.set(xlabel="class", ylabel="judge's probability", ylim=(0, 1))
-    figure.tight_layout(rect=(0, 0, 1, 0.84))
-    style.headline(
-        figure,
-        f"{name} sample {number} of 5 at the end of training",
-        f"The first five draws, not chosen. The judge reads a {classes[best]} with {probabilities[best]:.0%}.",
-    )
-    style.save(figure, path)
-
-
-def class_latents(path: Path, table: pd.DataFrame, name: str, top: int = 3) -> None:
-    """Bars of the mean of mu per latent over one class, with its spread; the strongest latents are named."""
-    rows = table[table["class"].astype(str) == name].sort_values("latent")
-    strongest = rows.nlargest(top, "share")
-    figure, axes = plt.subplots(figsize=(style.WIDTH, 4.2))
-    colours = [style.ACCENT if latent in set(strongest["latent"]) else "#8fb3cc" for latent in rows["latent"]]
-    axes.bar(rows["latent"], rows["mean"], yerr=rows["std"], color=colours, ecolor="#999999", capsize=2, linewidth=0)
-    axes.axhline(0, color=style.INK, linewidth=0.8)
-    axes.set(xlabel="latent variable", ylabel="mean of μ (±1 std)")
-    axes.set_xticks(rows["latent"][:: max(1, len(rows) // 16)])
-    axes.set_xlim(-0.7, len(rows) - 0.3)
-    figure.tight_layout(rect=(0, 0, 1, 0.85))
-    named = ", ".join(f"z{row.latent} ({row.share:.0%})" for row in strongest.itertuples())
-    style.headline(
-        figure,
-        f"Latent variables of class {name}",
-        f"Orange: the {top} latents that set this class apart most, with their share of the class mean's distance "
-        f"from the overall mean: {named}; together {strongest['share'].sum():.0%}.",
-    )
-    style.save(figure, path)
-
-
-def interpolations(path: Path, images: np.ndarray, evenness: float) -> None:
-    """Rows of images decoded along straight lines in latent space; images: (rows, steps, C, H, W)."""
-    rows, steps = images.shape[:2]
-    style.image_sheet(
-        path,
-        images.reshape(rows * steps, *images.shape[2:]),
-        steps,
         "VAE interpolations between two test images in latent space",
-        f"Each row decodes {steps} equal steps between the posterior means of two digits of different class. Over all "
-        f"measured pairs the largest step in the judge's features is {evenness:.2f} times the mean step (1: even).",
+        f"Each row decodes {images.shape[1]} equal steps between the posterior means of two digits of different class. "
+        f"Over all measured pairs the largest step in the judge's features is {evenness:.2f} times the mean step (1: "
+        "even).",
     )
 
 
-def traversals(path: Path, images: np.ndarray, latents: np.ndarray) -> None:
-    """Rows of images in which one latent moves from -3 to 3; images: (rows, steps, C, H, W)."""
-    rows, steps = images.shape[:2]
-    style.image_sheet(
+def draw_traversals(path: Path, results: Results) -> None:
+    """Rows of images in which one latent moves and the others stay."""
+    arrays = results.arrays(IMAGES)
+    images, latents = arrays["traversals"], arrays["traversed"]
+    sheets.rows(
         path,
-        images.reshape(rows * steps, *images.shape[2:]),
-        steps,
+        images,
         "VAE latent traversals around one test image",
-        f"Each row moves one latent from -3 to 3 and keeps the others: the {rows} latents that vary most.",
+        f"Each row moves one latent from -3 to 3 and keeps the others: the {len(images)} latents that vary most.",
         [f"z{latent}" for latent in latents],
     )
 
 
-def draw_all(folder: Path, images: Path, plots: Path, timing: Path, metrics: Path) -> None:
-    """Figures 1 to 27, and the traversals beyond the report, from the study's files.
+WALL_CLOCK = generated.wall_clock(
+    number=1,
+    study="vae",
+    name="VAE",
+    caption="The report plots 30 epochs and calls their time steady: look for epochs of equal length.",
+)
 
-    Args:
-        folder: where the PNGs go.
-        images: evaluations/vae/images.npz.
-        plots: plots/vae, with timing.csv and latents.csv.
-        timing: metrics/timing/vae.json.
-        metrics: metrics/vae.json.
-    """
-    style.apply()
-    arrays = np.load(images, allow_pickle=False)
-    seconds, latents = pd.read_csv(plots / "timing.csv"), pd.read_csv(plots / "latents.csv", dtype={"class": str})
-    classes = list(dict.fromkeys(latents["class"]))
-    epochs = int(seconds["epoch"].max())
-    kept = sorted(int(name.split("_")[1]) for name in arrays.files if name.startswith("samples_"))
+FINAL_SAMPLES = generated.final_samples(
+    first=12,
+    study="vae",
+    name="VAE",
+    caption="The report shows five samples of the trained VAE and finds them blurry: look for a digit, and for how "
+    "sure the judge is of it.",
+    saw=(
+        "The finished VAE's samples: the judge is sure of a class in {vae:recognisability}, and in "
+        "{vae!v:real_recognisability} of test images.",
+        "The finished VAE's samples are {vae:sharpness_ratio} times as sharp as real images.",
+        "The finished VAE's samples lie at a Fréchet distance of {vae:frechet_distance} from the test images; "
+        "training images lie at {vae!v:frechet_floor}.",
+        "The judge reads the right class in {vae:reconstruction_same_class} of the VAE's reconstructions, and is "
+        "sure of one in {vae!v:recognisability} of its samples.",
+        "The judge is sure of a class in {vae!v:recognisability} of the VAE's samples and in "
+        "{ddpm!v:recognisability} of the DDPM's.",
+    ),
+)
 
-    wall_clock(figure_path(folder, 1), seconds, json.loads(timing.read_text()), "VAE")
-    for position, report_epoch in enumerate(REPORT_EPOCHS):
-        epoch = stand_in(report_epoch, REPORT_TOTAL, kept, epochs)
-        samples(figure_path(folder, 2 + position), arrays[f"samples_{epoch}"], epoch, epochs, "VAE")
-        rebuilt = arrays[f"reconstructions_{epoch}"]
-        reconstructions(figure_path(folder, 7 + position), arrays["originals"], rebuilt, epoch, epochs)
-    for position, image in enumerate(arrays["final_samples"]):
-        probabilities = arrays["final_probabilities"][position]
-        one_sample(figure_path(folder, 12 + position), image, probabilities, classes, position + 1, "VAE")
-    # The report has ten classes; a dataset with fewer leaves the last of these figures out.
-    for position, name in enumerate(classes[:10]):
-        class_latents(figure_path(folder, 17 + position), latents, name)
-    evenness = json.loads(metrics.read_text())["interpolation_smoothness"]
-    interpolations(figure_path(folder, 27), arrays["interpolations"], evenness)
-    traversals(figure_path(folder, 55), arrays["traversals"], arrays["traversed"])
+FIGURES = (
+    WALL_CLOCK,
+    *generated.samples_during_training(
+        first=2,
+        study="vae",
+        name="VAE",
+        epochs=REPORT_EPOCHS,
+        caption="The report shows draws from the prior after epoch <R>: compare one place from sheet to sheet and ask "
+        "whether a digit can be read there.",
+        saw="After epoch <E> of <N> the training loss is {plots/vae/training:epoch=<E>.loss} nats an image; after the "
+        "last it is {plots/vae/training:epoch=<N>.loss}, and the judge recognises {vae:recognisability} of samples.",
+    ),
+    *(reconstructions(number, epoch) for number, epoch in enumerate(REPORT_EPOCHS, start=7)),
+    *FINAL_SAMPLES,
+    *(class_latents(number, position) for position, number in enumerate(range(17, 17 + CLASSES))),
+    Figure(
+        number=27,
+        slug="vae_interpolations",
+        title="VAE interpolations in latent space",
+        caption="The report shows three rows between two latent points and finds the change smooth: look for a jump "
+        "between neighbours.",
+        group="Interpolation",
+        draw=draw_interpolations,
+        saw="Over all measured pairs the largest step in the judge's features is {vae:interpolation_smoothness} times "
+        "the mean step, where 1 is perfectly even.",
+    ),
+    Figure(
+        number=55,
+        slug="vae_latent_traversals",
+        title="Latent traversals",
+        caption="One latent moves at a time and the others stay: look for what each changes in the digit.",
+        group="Beyond the report",
+        draw=draw_traversals,
+        saw="The posterior mean of {vae:active_units} latents varies over the test images.",
+    ),
+)

@@ -1,0 +1,151 @@
+"""Several small plots on one page: runs by several measures, and measures with their bands against a setting."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+from triptych.drawing import style
+from triptych.drawing.curves import Curve, Level, draw_level, plot_seeds, write_ticks
+
+ZONE = "#F7DEDB"  # of values to stay out of
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot of the page.
+
+    Attributes:
+        column: of the curves' histories.
+        title: above it.
+        label: of the vertical axis.
+        curves: the runs that it shows.
+        limits: of the vertical axis; None leaves an end to the data.
+        logarithmic: whether the vertical axis is.
+        zone: (low, high) of values to stay out of.
+        level: a line to compare with.
+        form: of the ticks; see `results.formatting.written`.
+    """
+
+    column: str
+    title: str
+    label: str
+    curves: Sequence[Curve]
+    limits: tuple[float | None, float | None] | None = None
+    logarithmic: bool = False
+    zone: tuple[float, float] | None = None
+    level: Level | None = None
+    form: str = ""
+
+
+def by_measure(
+    path: Path,
+    panels: Sequence[Panel],
+    names: Mapping[str, tuple[str, str]],
+    marks: Mapping[str, float],
+    mark_name: str,
+    zone_name: str,
+    title: str,
+    note: str,
+) -> None:
+    """A plot a measure, at most five, and in the next cell what the lines are.
+
+    Args:
+        path: of the PNG.
+        panels: the plots.
+        names: what the legend calls each curve, by the curve's name, and its colour.
+        marks: the epoch at which a curve has a cross, by the curve's name.
+        mark_name: what the crosses are.
+        zone_name: what the zones are.
+        title: of the figure.
+        note: below the title.
+    """
+    page, cells = plt.subplots(2, 3, figsize=(style.WIDTH, max(5.6, 4.0 + 0.3 * len(names))))
+    for axes, panel in zip(cells.flat, panels, strict=False):
+        _draw(axes, panel, marks)
+    empty = cells.flat[len(panels) :]
+    for axes in empty:
+        axes.set_axis_off()
+    handles = [Line2D([], [], color=colour, linewidth=2.5) for _, colour in names.values()]
+    handles += [Line2D([], [], color=style.MUTED, marker="X", linestyle="", markersize=9), Patch(color=ZONE)]
+    levels = [panel.level for panel in panels if panel.level]
+    handles += [Line2D([], [], color=level.colour, linestyle=level.line) for level in levels]
+    words = [*(name for name, _ in names.values()), mark_name, zone_name, *(level.label for level in levels)]
+    # Left of its cell, so that long names stay on the page.
+    place = {"loc": "upper left", "bbox_to_anchor": (-0.3, 1.08), "frameon": False, "fontsize": style.LABEL}
+    empty[0].legend(handles=handles, labels=words, **place)
+    style.finish(path, page, title, note)
+
+
+def against(
+    path: Path,
+    table: pd.DataFrame,
+    names: Mapping[str, str],
+    shares: Sequence[str],
+    marked: Sequence[int],
+    label: str,
+    title: str,
+    note: str,
+) -> None:
+    """A plot a measure against t, with its band; table: t, metric, value, low, high.
+
+    Args:
+        path: of the PNG.
+        table: the measures.
+        names: what the plot calls each metric.
+        shares: the metrics that lie between 0 and 1.
+        marked: values of t with a vertical line.
+        label: of the horizontal axis.
+        title: of the figure.
+        note: below the title.
+    """
+    figure, panels = plt.subplots(1, len(names), figsize=(style.WIDTH, 3.9))
+    for axes, (metric, name) in zip(panels, names.items(), strict=True):
+        rows = table[table["metric"] == metric].sort_values("t")
+        sns.lineplot(rows, x="t", y="value", marker="o", ax=axes, errorbar=None)
+        axes.fill_between(rows["t"], rows["low"], rows["high"], alpha=0.2)
+        for t in marked:
+            axes.axvline(t, color=style.ACCENT, linestyle="--", linewidth=1.2)
+        axes.set(xlabel=label, ylabel=name, xscale="log")
+        ticks = sorted({int(rows["t"].min()), int(rows["t"].max()), *marked})
+        axes.set_xticks(ticks, [str(t) for t in ticks], fontsize=9)
+        axes.minorticks_off()
+        if metric in shares:
+            axes.set_ylim(0, 1.03)
+    figure.tight_layout(rect=(0, 0, 1, 0.84))
+    style.headline(figure, title, note)
+    style.save(figure, path)
+
+
+def _draw(axes: Axes, panel: Panel, marks: Mapping[str, float]) -> None:
+    plot_seeds(axes, panel.curves, panel.column, markersize=4)
+    axes.set_title(panel.title, fontsize=11, fontweight="normal")
+    axes.set(xlabel="epoch", ylabel=panel.label)
+    for curve in panel.curves:
+        if curve.name in marks:
+            mean = curve.mean(panel.column)
+            height = np.interp(marks[curve.name], mean.index, mean)
+            axes.plot(
+                marks[curve.name], height, "X", color=curve.colour, markeredgecolor="white", markersize=9, zorder=5
+            )
+    if panel.logarithmic:
+        axes.set(yscale="log")
+    if panel.limits:
+        axes.set(ylim=panel.limits)
+    if panel.zone:
+        axes.axhspan(*panel.zone, color=ZONE, linewidth=0, zorder=0)
+    if panel.logarithmic:
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    if panel.level:
+        draw_level(axes, panel.level)
+    if panel.form:
+        write_ticks(axes, panel.form)

@@ -1,0 +1,66 @@
+"""Sheets of images: a grid of them below a headline, and bands of images that belong together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from triptych.drawing import style
+
+COLUMNS = 16  # images side by side
+
+
+def tile(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
+    """(N, C, H, W) uint8 -> one (rows·H, columns·W, 3) uint8 picture with white gaps."""
+    count, channels, height, width = images.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for number, image in enumerate(images):
+        top, left = (number // columns) * (height + gap), (number % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = np.broadcast_to(image.transpose(1, 2, 0), (height, width, 3))
+    return sheet
+
+
+def show(axes: Axes, picture: np.ndarray) -> None:
+    """A picture on its own axes, without ticks; pixels stay square and sharp."""
+    axes.imshow(picture, interpolation="nearest")
+    axes.set_axis_off()
+
+
+def image_sheet(
+    path: Path, images: np.ndarray, columns: int, title: str, note: str, row_names: Sequence[str] = ()
+) -> None:
+    """A grid of images with a headline; `row_names` label the rows at the left."""
+    picture = tile(images, columns)
+    left = 0.11 if row_names else 0.005
+    scale = style.WIDTH * (0.995 - left) / picture.shape[1]
+    height = picture.shape[0] * scale
+    figure = plt.figure(figsize=(style.WIDTH, height + 0.75))
+    axes = figure.add_axes((left, 0.005, 0.995 - left, height / (height + 0.75)))
+    show(axes, picture)
+    for number, name in enumerate(row_names):
+        middle = (number + 0.5) * picture.shape[0] / len(row_names)
+        axes.text(-4, middle, name, ha="right", va="center", fontsize=9.5, color=style.INK)
+    style.headline(figure, title, note)
+    style.save(figure, path)
+
+
+def rows(path: Path, images: np.ndarray, title: str, note: str, names: Sequence[str] = ()) -> None:
+    """A sheet of rows that belong together; images: (rows, images in a row, C, H, W)."""
+    count, columns = images.shape[:2]
+    image_sheet(path, images.reshape(count * columns, *images.shape[2:]), columns, title, note, names)
+
+
+def bands(path: Path, images: dict[str, np.ndarray], title: str, note: str) -> None:
+    """A named row for each entry; images: (N, C, H, W), the same N for all."""
+    first = next(iter(images.values()))
+    image_sheet(path, np.concatenate(list(images.values())), len(first), title, note, list(images))
+
+
+def pairs(path: Path, above: np.ndarray, below: np.ndarray, names: tuple[str, str], title: str, note: str) -> None:
+    """Images, each above its counterpart, COLUMNS in a row; both (N, C, H, W)."""
+    starts = range(0, len(below), COLUMNS)
+    parts = [part for start in starts for part in (above[start:][:COLUMNS], below[start:][:COLUMNS])]
+    image_sheet(path, np.concatenate(parts), COLUMNS, title, note, list(names) * len(starts))

@@ -1,0 +1,68 @@
+"""The course of a training: how the representation changed over the epochs whose weights were kept."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from triptych.core.model_files import load_weights
+from triptych.data.storage import Dataset
+from triptych.measures.collapse import effective_rank, embedding_std, first_collapse
+from triptych.measures.params import CollapseThresholds, KNNParams
+from triptych.measures.representation import encode, knn_correct
+from triptych.ssl.shared.network import SiameseNetwork
+
+
+def course(
+    network: SiameseNetwork,
+    snapshots: Mapping[int, Path],
+    dataset: Dataset,
+    knn: KNNParams,
+    device: torch.device,
+    batch_size: int,
+) -> list[dict[str, float]]:
+    """One row for each epoch: epoch, knn_accuracy, and test_embedding_std and effective_rank of the embeddings.
+
+    Of all test images; `knn_accuracy` is left out where the dataset has no labels.
+
+    Args:
+        network: takes the weights of each epoch in turn, and keeps those of the last.
+        snapshots: the weights of each epoch.
+        dataset: the images.
+        knn: how neighbours vote.
+        device: where to compute.
+        batch_size: images at once.
+    """
+    rows = []
+    for epoch, weights in snapshots.items():
+        load_weights(weights, network)
+        row: dict[str, float] = {"epoch": epoch}
+        test = encode(network, dataset.test.images, device, batch_size)
+        if dataset.labelled:
+            train = encode(network, dataset.train.images, device, batch_size)
+            row["knn_accuracy"] = float(knn_correct(train, test, dataset, knn).mean())
+        row["test_embedding_std"] = embedding_std(test.projector)
+        row["effective_rank"] = effective_rank(test.projector)
+        rows.append(row)
+    return rows
+
+
+def collapsed_since(table: pd.DataFrame, thresholds: CollapseThresholds) -> int | None:
+    """The kept epoch from which the last of the seeds to collapse stayed collapsed, by std or rank.
+
+    Args:
+        table: rows of `course` of every seed, with a column `seed`.
+        thresholds: of a collapse.
+
+    Returns:
+        None where a seed was not collapsed at its last kept epoch.
+    """
+    firsts = []
+    for _, rows in table.groupby("seed"):
+        # Below 1 where either number is below its threshold.
+        spread = rows["test_embedding_std"] / thresholds.embedding_std
+        health = np.minimum(spread, rows["effective_rank"] / thresholds.effective_rank)
+        firsts.append(first_collapse(rows["epoch"].tolist(), health.tolist(), 1.0))
+    return None if None in firsts else max(firsts)

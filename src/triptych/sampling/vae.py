@@ -1,0 +1,141 @@
+"""What is drawn from a trained VAE: samples, reconstructions, and paths through its latent space.
+
+The decoder computes in float32, whatever the training did: its images differ by grey levels in lower precision.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triptych.core.machine import Machine
+from triptych.core.model_files import load_model, load_weights
+from triptych.core.parts import merged
+from triptych.core.randomness import generator
+from triptych.core.snapshots import snapshot_files
+from triptych.data.batches import to_float, to_uint8
+from triptych.data.storage import Dataset
+from triptych.sampling.params import SamplingParams, VAESampling
+from triptych.vae.network import VAE
+
+SHOWN = 64  # images of a sample sheet
+RECONSTRUCTED = 32  # test images of a reconstruction sheet
+TRAVERSED = 8  # latents of the figure of traversals
+
+
+def batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
+    """uint8 images (N, C, H, W) as float in [-1, 1] on the device, `size` at a time."""
+    for start in range(0, len(images), size):
+        yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A VAE's two directions on many images, which stay on the CPU as uint8 (N, C, H, W) and visit it in batches."""
+
+    network: VAE
+    device: torch.device
+    batch_size: int
+
+    @torch.inference_mode()
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Posterior means (N, latents), float32."""
+        means = [self.network.encode(batch)[0].cpu() for batch in batches(images, self.batch_size, self.device)]
+        return torch.cat(means).numpy()
+
+    @torch.inference_mode()
+    def decode(self, z: np.ndarray | Tensor) -> np.ndarray:
+        """Means of p(x|z) from z (N, latents)."""
+        parts = torch.as_tensor(z).to(self.device).split(self.batch_size)
+        return torch.cat([to_uint8(self.network.decode(part)).cpu() for part in parts]).numpy()
+
+
+def prior_draws(count: int, latents: int, seed: int) -> Tensor:
+    """z ~ N(0, I), (count, latents): the first draws of one stream, so that every sheet shows the same z."""
+    return torch.randn(count, latents, generator=generator("cpu", seed, "samples"))
+
+
+def interpolation_paths(mu: np.ndarray, labels: np.ndarray, pairs: int, steps: int) -> np.ndarray:
+    """(pairs, steps, latents) straight lines between posterior means of images of different class.
+
+    The images of the first half are paired with those of the second; the first pairs of different class are taken.
+    """
+    half = len(mu) // 2
+    differ = np.flatnonzero(labels[:half] != labels[half : 2 * half])[:pairs]
+    share = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
+    return mu[differ, None] * (1 - share) + mu[half + differ, None] * share
+
+
+def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Paths (TRAVERSED, steps, latents) along the latents that carry most, around the first image; and those latents.
+
+    Under a standard normal prior, a latent whose mean varies most over the data holds most information.
+    """
+    strongest = np.argsort(-mu.var(axis=0))[:TRAVERSED]
+    values = np.linspace(-3, 3, steps, dtype=np.float32)
+    paths = np.repeat(np.repeat(mu[:1, None], len(strongest), axis=0), len(values), axis=1)
+    for row, latent in enumerate(strongest):
+        paths[row, :, latent] = values
+    return paths, strongest
+
+
+def draw(
+    model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, place: Machine
+) -> tuple[dict[str, np.ndarray], list[dict]]:
+    """Everything that is drawn from a trained VAE.
+
+    Args:
+        model: folder of the trained network.
+        snapshots: folder of the weights after each snapshot epoch.
+        dataset: what it was trained on; its test images are encoded.
+        params: how much to draw.
+        seed: of the draws.
+        place: where to compute.
+
+    Returns:
+        The arrays, images in uint8 (N, C, H, W): `originals`, the test images that are reconstructed; `samples`;
+        `samples_<epoch>` and `reconstructions_<epoch>` after each snapshot epoch; `posterior_means` of all test images,
+        (N, latents) float32; `interpolations` (pairs, steps, C, H, W); `traversals` (latents, steps, C, H, W) and the
+        latents `traversed`. And one row of timing: sampler, steps, seconds_per_image.
+
+    Raises:
+        InputError: a file is missing, damaged, or of another architecture.
+    """
+    network, _ = load_model(model, VAE, place.device)
+    codec, how = Codec(network, place.device, params.batch_size), params.vae
+    clock = time.perf_counter()
+    samples = codec.decode(prior_draws(how.samples, network.mu.out_features, seed))
+    row = {"sampler": "decoder", "steps": 1, "seconds_per_image": (time.perf_counter() - clock) / how.samples}
+    originals = np.array(dataset.test.images[:RECONSTRUCTED])
+    parts = {"paths": partial(_paths, codec, dataset, how)} | {
+        f"epoch {epoch}": partial(_after_epoch, codec, epoch, weights, originals, seed)
+        for epoch, weights in snapshot_files(snapshots).items()
+    }
+    return {"originals": originals, "samples": samples, **merged("sample@vae", parts)}, [row]
+
+
+def _paths(codec: Codec, dataset: Dataset, how: VAESampling) -> dict[str, np.ndarray]:
+    """Posterior means of the test images, and images along paths between and around them."""
+    mu, labels = codec.encode(dataset.test.images), np.asarray(dataset.test.labels)
+    between = interpolation_paths(mu, labels, how.interpolation_pairs, how.interpolation_steps)
+    around, traversed = traversal_paths(mu, how.interpolation_steps)
+    return {
+        "posterior_means": mu,
+        "interpolations": np.stack([codec.decode(path) for path in between]),
+        "traversals": np.stack([codec.decode(path) for path in around]),
+        "traversed": traversed,
+    }
+
+
+def _after_epoch(codec: Codec, epoch: int, weights: Path, originals: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Samples and reconstructions by the weights of an epoch, which replace those before."""
+    load_weights(weights, codec.network)
+    return {
+        f"samples_{epoch}": codec.decode(prior_draws(SHOWN, codec.network.mu.out_features, seed)),
+        f"reconstructions_{epoch}": codec.decode(codec.encode(originals)),
+    }

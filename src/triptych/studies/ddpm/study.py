@@ -1,0 +1,38 @@
+"""The record of the DDPM's study."""
+
+from triptych.studies.ddpm.claims import CLAIMS
+from triptych.studies.ddpm.metrics import METRICS
+from triptych.studies.record import Figure, Part, Study
+
+
+def load_figures() -> tuple[Figure, ...]:
+    """The figures; imported here, for what draws takes seconds to import."""
+    from triptych.studies.ddpm.figures import FIGURES
+
+    return FIGURES
+
+
+STUDY = Study(
+    slug="ddpm",
+    short="DDPM",
+    title="Denoising diffusion",
+    question="A network learns to undo noise, one small step at a time: do its samples beat the VAE's, and from how "
+    "much noise does an image come back?",
+    parts=lambda params: [Part("ddpm", "DDPM", "ddpm", "evaluate_ddpm")],
+    metrics=METRICS,
+    claims=CLAIMS,
+    load_figures=load_figures,
+    tables={
+        "plots/ddpm/training.csv": "ddpm",
+        "plots/ddpm/sampling.csv": "evaluate_ddpm",
+        "metrics/timing/sample/ddpm.json": "sample@ddpm",
+    },
+    settings={
+        "ddpm.network.name": "DDPM: network",
+        "ddpm.process.parameterisation": "DDPM: what the network predicts",
+        "ddpm.process.schedule.name": "DDPM: noise schedule",
+        "ddpm.training.epochs": "DDPM: epochs",
+        "ddpm.training.batch_size": "DDPM: batch size",
+        "ddpm.training.optimiser.learning_rate": "DDPM: learning rate",
+    },
+)

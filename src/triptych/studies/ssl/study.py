@@ -1,0 +1,53 @@
+"""The record of the third study."""
+
+from collections.abc import Mapping
+
+from triptych.studies.record import Figure, Part, Study
+from triptych.studies.ssl.claims import CLAIMS
+from triptych.studies.ssl.metrics import METRICS
+from triptych.studies.ssl.variants import remark, title, variants
+
+
+def load_figures() -> tuple[Figure, ...]:
+    """The figures; imported here, for what draws takes seconds to import."""
+    from triptych.studies.ssl.figures import FIGURES
+
+    return FIGURES
+
+
+def parts(params: Mapping) -> list[Part]:
+    """One a variant."""
+    return [
+        Part(f"ssl/{name}", title(name), f"ssl@{name}", f"evaluate_ssl@{name}", settings.described)
+        for name, settings in variants(params).items()
+    ]
+
+
+STUDY = Study(
+    slug="simsiam",
+    short="SimSiam",
+    title="SimSiam, its ablations and rivals",
+    question="Two views of one image should be told alike, without negatives: what keeps every image from being told "
+    "alike?",
+    parts=parts,
+    metrics=METRICS,
+    claims=CLAIMS,
+    load_figures=load_figures,
+    settings={
+        "ssl.shared.backbone.name": "SimSiam: encoder",
+        "ssl.methods.simsiam.training.epochs": "SimSiam: epochs",
+        "ssl.methods.simsiam.training.batch_size": "SimSiam: batch size",
+        "ssl.methods.simsiam.training.optimiser.learning_rate": "SimSiam: learning rate",
+        "ssl.shared.seeds": "SimSiam: seeds of each variant",
+        "evaluation.ssl.knn.neighbours": "kNN: k",
+        "evaluation.ssl.knn.temperature": "kNN: temperature",
+        "evaluation.ssl.collapse.embedding_std": "collapsed below an embedding std of",
+    },
+    corrections=(
+        "The loss is a negative cosine, so its floor is −1, not 1.",
+        "Stop-gradient acts on the target branch: the branch with the predictor is the one that learns.",
+        "SimSiam does not reconstruct its input; it only makes the embeddings of two views agree.",
+        "BYOL is not contrastive: it uses no negatives.",
+    ),
+    remark=remark,
+)

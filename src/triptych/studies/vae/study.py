@@ -1,0 +1,34 @@
+"""The record of the VAE's study."""
+
+from triptych.studies.record import Figure, Part, Study
+from triptych.studies.vae.claims import CLAIMS
+from triptych.studies.vae.metrics import METRICS
+
+
+def load_figures() -> tuple[Figure, ...]:
+    """The figures; imported here, for what draws takes seconds to import."""
+    from triptych.studies.vae.figures import FIGURES
+
+    return FIGURES
+
+
+STUDY = Study(
+    slug="vae",
+    short="VAE",
+    title="Variational autoencoder",
+    question="A network squeezes each image into a few Gaussian latents and rebuilds it from them: what do the latents "
+    "keep, and what do images drawn from the prior look like?",
+    parts=lambda params: [Part("vae", "VAE", "vae", "evaluate_vae")],
+    metrics=METRICS,
+    claims=CLAIMS,
+    load_figures=load_figures,
+    tables={"plots/vae/training.csv": "vae", "plots/vae/timing.csv": "vae", "plots/vae/latents.csv": "evaluate_vae"},
+    settings={
+        "vae.network.latents": "VAE: latents",
+        "vae.likelihood_sigma": "VAE: σ of p(x|z)",
+        "vae.training.epochs": "VAE: epochs",
+        "vae.training.batch_size": "VAE: batch size",
+        "vae.training.optimiser.learning_rate": "VAE: learning rate",
+        "evaluation.vae.importance_samples": "VAE: importance samples K",
+    },
+)

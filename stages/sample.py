@@ -1,0 +1,37 @@
+"""Stage `sample@<study>`: images drawn from the trained weights of a generative study, as arrays, and their seconds."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from triptych.core.arrays import write_arrays
+from triptych.core.errors import one_line_errors
+from triptych.core.files import write_json
+from triptych.core.machine import machine
+from triptych.core.runtime import Runtime
+from triptych.core.schema import read
+from triptych.data.storage import load
+from triptych.sampling.params import SamplingParams
+
+
+def main(study: str) -> None:
+    """Reads params and weights, draws, writes the outputs of the stage."""
+    params = read(seed=int, runtime=Runtime, sampling=SamplingParams)
+    # By its name: drawing from one study depends on no code of another.
+    sampling = import_module(f"triptych.sampling.{study}")
+    with machine(params.runtime) as place:
+        arrays, timing = sampling.draw(
+            model=Path("models") / study,
+            snapshots=Path("snapshots") / study,
+            dataset=load("data/generative"),
+            params=params.sampling,
+            seed=params.seed,
+            place=place,
+        )
+        write_arrays(Path("samples") / study / "images.npz", arrays)
+        write_json(Path("metrics/timing/sample") / f"{study}.json", {"sampling": timing, **place.describe()})
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main(sys.argv[1])

@@ -1,0 +1,131 @@
+"""`triptych report`: the results so far on the terminal, and as JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import ROOT, refused, triptych
+
+
+def ran(root: Path) -> None:
+    """Files as a run of the VAE study leaves them."""
+    interval = {"low": 0.1, "high": 0.123}
+    files = {
+        "metrics/vae.json": {"recognisability": 0.112, "odd[key]": 2, "intervals": {"recognisability": interval}},
+        "metrics/timing/vae.json": {"seconds_per_epoch": 13.6, "seconds_total": 204.0, "images_per_second": 812.3},
+    }
+    for path, content in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(json.dumps(content))
+
+
+def test_report_before_anything_has_run_is_one_line(project: Path):
+    assert "nothing has run here yet" in refused("report")
+    assert "nothing has run here yet" in refused("report", "--json")
+
+
+def test_report_shows_numbers_intervals_seconds_and_where_the_page_is(project: Path):
+    ran(project)
+    Path("plots").mkdir()
+    Path("plots/report.html").write_text("")
+    done = triptych("report")
+    text = " ".join(done.stdout.split())
+    assert done.returncode == 0
+    assert "recognisability 11.2 % 10.0 to 12.3 %" in text
+    assert "odd[key] 2" in text
+    assert "vae 3 min 24 s" in text
+    assert done.stdout.splitlines()[-1] == "the report: plots/report.html"
+    assert "Verdicts" not in text
+
+
+def claim(id: str, verdict: str, **rest: object) -> dict:
+    record = {"id": id, "claim": f"The claim of {id}.", "report_says": "blurry", "figures": [2], "statistic": "it"}
+    numbers = {"measured": 0.31, "interval": {"low": 0.3, "high": 0.32}, "threshold": 0.5}
+    return record | numbers | {"verdict": verdict, "finding": "Seen first. Asked? Yes.", "evidence": {}} | rest
+
+
+def test_report_shows_the_verdicts_once_there_are_some(project: Path):
+    ran(project)
+    unmeasured = {"measured": None, "interval": None, "threshold": None}
+    claims = [
+        claim("vae-blurry", "reproduced"),
+        claim("other", "not reproduced"),
+        claim("c", "inconclusive", **unmeasured),
+    ]
+    Path("metrics/claims.json").write_text(json.dumps(claims))
+    text = " ".join(triptych("report").stdout.split())
+    assert "1 reproduced, 1 not reproduced, 1 inconclusive" in text
+    assert "● reproduced The claim of vae-blurry. 31.0 % Seen first. 30.0 to 32.0 % threshold 50.0 %" in text
+    assert "◆ not reproduced The claim of other. 0.310 Seen first. 0.300 to 0.320 threshold 0.500" in text
+    assert "○ inconclusive The claim of c. – Seen first." in text
+
+
+def test_report_compares_the_methods_of_the_third_study_in_one_table(project: Path):
+    write_methods()
+    text = " ".join(triptych("report").stdout.split())
+    assert "SimSiam 43.0 % 42.0 to 44.0 % 15.0 % – 0.930 61.2 no" in text
+    assert "without predictor 14.0 % 13.0 to 15.0 % 15.0 % – 0.020 61.2 complete from epoch 2" in text
+
+
+def write_methods() -> None:
+    """The third study's numbers, as far as it has variants in params.yaml."""
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["ssl"] = {"variants": {"simsiam": {}, "no_predictor": {}}}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    Path("metrics/ssl").mkdir(parents=True)
+    for name, accuracy, std in (("simsiam", 0.43, 0.93), ("no_predictor", 0.14, 0.02)):
+        metrics = {
+            "knn_accuracy": accuracy,
+            "random_init_knn_accuracy": 0.15,
+            "embedding_std": std,
+            "effective_rank": 61.2,
+            "collapsed": std < 0.5,
+            "collapse_kind": "complete" if std < 0.5 else "none",
+            "collapse_reason": "Seen.",
+            "collapsed_since_epoch": 2 if std < 0.5 else None,
+            "seeds": [{"seed": 0, "knn_accuracy": accuracy}],
+            "intervals": {"knn_accuracy": {"low": accuracy - 0.01, "high": accuracy + 0.01}},
+        }
+        Path(f"metrics/ssl/{name}.json").write_text(json.dumps(metrics))
+
+
+@pytest.mark.parametrize("columns", ["100", None])
+def test_report_fits_a_hundred_columns_on_a_terminal_and_in_a_pipe(project: Path, columns: str | None):
+    ran(project)
+    write_methods()
+    finding = "Every word of a long finding wraps within its own column. " * 4
+    claims = [claim("vae-blurry", "not reproduced", finding=finding.strip())]
+    Path("metrics/claims.json").write_text(json.dumps(claims))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    environment |= {"PYTHONPATH": str(ROOT / "src")} | ({"COLUMNS": columns} if columns else {})
+    command = [sys.executable, "-m", "triptych", "report"]
+    lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert 90 < max(map(len, lines)) <= 100
+    assert "…" not in "".join(lines)
+
+
+def test_report_adds_up_the_time_of_all_stages(project: Path):
+    ran(project)
+    Path("metrics/timing/ddpm.json").write_text(json.dumps({"seconds_total": 36.0}))
+    text = " ".join(triptych("report").stdout.split())
+    assert "all 4 min 00 s" in text
+
+
+def test_report_as_json_holds_the_files(project: Path):
+    ran(project)
+    document = json.loads(triptych("report", "--json").stdout)
+    assert document["metrics"] == {"metrics/vae.json": json.loads(Path("metrics/vae.json").read_text())}
+    assert document["timing"]["metrics/timing/vae.json"]["seconds_total"] == 204.0
+    assert document["claims"] is None
+    assert document["page"] is None
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_metrics_file_is_named(project: Path, content: str):
+    ran(project)
+    Path("metrics/vae.json").write_text(content)
+    assert "metrics/vae.json" in refused("report")

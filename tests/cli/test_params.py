@@ -1,0 +1,197 @@
+"""Whatever is wrong with params.yaml is said in one line before anything runs, and params.yaml explains itself."""
+
+import copy
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from triptych import params as schema
+from triptych import profiles
+from triptych.core.errors import InputError
+from triptych.core.schema import read
+from triptych.making.params import DataParams
+from triptych.params import Params
+from triptych.vae.params import VAEParams
+
+ROOT = Path(__file__).parents[2]
+TEXT = profiles.default_text(ROOT)
+DEFAULT = yaml.safe_load(TEXT)
+NO_KEY = object()
+
+
+def changed(key: str, value: object) -> dict:
+    """Default's numbers with one key set, or removed."""
+    tree = copy.deepcopy(DEFAULT)
+    *sections, last = key.split(".")
+    section = tree
+    for name in sections:
+        section = section[name]
+    if value is NO_KEY:
+        del section[last]
+    else:
+        section[last] = value
+    return tree
+
+
+def refusal(tree: object, folder: Path) -> str:
+    """What the check of a params file with this content says."""
+    path = folder / "params.yaml"
+    path.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree))
+    with pytest.raises(InputError) as caught:
+        schema.check(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+# --- The schema ---
+
+
+def test_the_default_profile_is_valid():
+    assert isinstance(schema.validated(DEFAULT, Path("params.yaml")), Params)
+
+
+def test_what_is_wrong_is_said_in_one_line(tmp_path):
+    for key, value, says in [
+        # Unknown keys, with the nearest valid name.
+        ("vae.training.epocs", 3, "unknown key 'vae.training.epocs'; did you mean 'epochs'?"),
+        ("vea", {}, "unknown key 'vea'; did you mean 'vae'?"),
+        ("runtime.thread", 1, "unknown key 'runtime.thread'; did you mean 'threads'?"),
+        ("data.generative.contrats", 1, "unknown key 'data.generative.contrats'; did you mean 'contrast'?"),
+        ("vae.training.optimiser.beta", 1, "unknown key 'vae.training.optimiser.beta'; did you mean 'betas'?"),
+        ("ssl.variants.no_predictor.predictr", 1, "unknown key 'ssl.variants.no_predictor.predictr'; did you mean"),
+        # A key of the union's other member is unknown to this one.
+        ("vae.training.optimiser.momentum", 0.9, "(allowed here: betas, learning_rate, name, weight_decay)"),
+        # Missing keys.
+        ("vae", NO_KEY, "key 'vae' is missing"),
+        ("vae.training.epochs", NO_KEY, "key 'vae.training.epochs' is missing"),
+        ("data.generative.noise", NO_KEY, "key 'data.generative.noise' is missing"),
+        ("data.generative.name", NO_KEY, "key 'data.generative.name' is missing"),
+        ("vae.training.optimiser.name", NO_KEY, "key 'vae.training.optimiser.name' is missing"),
+        # Wrong types.
+        ("vae.training.epochs", 1.5, "'vae.training.epochs' is 1.5: input should be a valid integer"),
+        ("vae.training.epochs", True, "'vae.training.epochs' is True: input should be a valid integer"),
+        ("vae.training.epochs", None, "'vae.training.epochs' is None: input should be a valid integer"),
+        ("vae.training.epochs", "three", "'vae.training.epochs' is 'three': input should be a valid integer"),
+        ("runtime.compile", "yes", "'runtime.compile' is 'yes': input should be a valid boolean"),
+        ("classifier.network.blocks", 3, "'classifier.network.blocks' is 3: input should be a valid list"),
+        ("vae", 3, "'vae' is 3: a section of keys and values belongs here"),
+        ("vae.training.optimiser", "adam", "'vae.training.optimiser' is 'adam': a section of keys and values"),
+        # Out of range.
+        ("seed", -1, "'seed' is -1: input should be greater than or equal to 0"),
+        ("vae.training.epochs", 0, "'vae.training.epochs' is 0: input should be greater than or equal to 1"),
+        ("evaluation.confidence_level", 1.0, "'evaluation.confidence_level' is 1.0: input should be less than 1"),
+        ("evaluation.confidence_level", float("nan"), "'evaluation.confidence_level' is nan"),
+        ("vae.likelihood_sigma", float("inf"), "'vae.likelihood_sigma' is inf: input should be a finite number"),
+        ("classifier.network.blocks", [1, 0], "'classifier.network.blocks.1' is 0: input should be greater"),
+        ("classifier.network.blocks", [], "'classifier.network.blocks' is []: list should have at least 1 item"),
+        ("vae.training.optimiser.betas", [0.9, 1.0], "'vae.training.optimiser.betas.1' is 1.0: input should be less"),
+        # Wrong choices, with the nearest valid one.
+        ("runtime.device", "gpu", "'runtime.device' is 'gpu': allowed are auto, cpu, cuda, mps"),
+        ("vae.training.schedule.name", "cosin", "allowed are constant, cosine; did you mean 'cosine'?"),
+        ("data.generative.name", "svhm", "'data.generative.name' is 'svhm': allowed are streetdigits, svhn, cifar10"),
+        ("data.generative.name", "svhm", "did you mean 'svhn'?"),
+        ("vae.training.optimiser.name", "adamww", "allowed are adam, adamw, sgd; did you mean 'adamw'?"),
+        ("vae.training.optimiser.name", None, "'vae.training.optimiser.name' is 'None': allowed are adam, adamw, sgd"),
+        # Numbers that contradict each other; the message names them and does not recite the section.
+        ("vae.training.snapshot_epochs", [1, 99], "'vae.training': snapshot epoch 99 lies beyond the last epoch"),
+        ("vae.training.snapshot_epochs", [5, 1], "'vae.training': snapshot_epochs must be a rising list of epochs"),
+        ("data.generative.least_resolution", 33, "'data.generative': least_resolution 33 is above size 32"),
+    ]:
+        message = refusal(changed(key, value), tmp_path)
+        assert says in message, f"{key}: {message}"
+
+
+def test_a_number_that_yaml_takes_for_text_is_explained(tmp_path):
+    says = refusal(TEXT.replace("learning_rate: 0.003 ", "learning_rate: 1e-3 "), tmp_path)
+    assert "'classifier.training.optimiser.learning_rate' is '1e-3'" in says and "write 0.001" in says
+
+
+def test_whole_numbers_serve_where_fractions_are_allowed():
+    params = schema.validated(changed("vae.likelihood_sigma", 1), Path("params.yaml"))
+    assert params.vae.likelihood_sigma == 1.0 and isinstance(params.vae.likelihood_sigma, float)
+
+
+def test_a_file_that_is_no_mapping_or_missing_is_refused(tmp_path):
+    for content, says in [
+        ("seed: [0\nvae: 1", "not valid YAML"),
+        ("seed: 0\n  vae: 1", "not valid YAML"),
+        ("seed: !!python/object/apply:os.getcwd []", "not valid YAML"),
+        ("- 1\n- 2", "expected a mapping of sections, found list"),
+        ("", "expected a mapping of sections, found NoneType"),
+    ]:
+        assert says in refusal(content, tmp_path)
+    with pytest.raises(InputError, match=r"elsewhere\.yaml: no such file"):
+        schema.check(tmp_path / "elsewhere.yaml")
+
+
+def test_a_stage_reads_its_own_sections_only(tmp_path):
+    """So that a mistake in another study's section stops that study alone."""
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(changed("vae.training.epochs", 0)))
+    assert read(path, seed=int, data=DataParams).seed == DEFAULT["seed"]
+    with pytest.raises(InputError, match=r"'vae\.training\.epochs' is 0"):
+        read(path, vae=VAEParams)
+    path.write_text("seed: 0")
+    with pytest.raises(InputError, match="section 'vae' is missing"):
+        read(path, vae=VAEParams)
+
+
+def test_params_cannot_be_changed_once_read():
+    params = schema.validated(DEFAULT, Path("params.yaml"))
+    with pytest.raises(ValueError, match="frozen"):
+        params.vae.training.epochs = 3
+
+
+def test_a_stage_with_wrong_params_says_one_line_and_leaves_everything(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    for key, stage, says in [
+        ("vae.training.epocs", ["train_vae.py"], "did you mean 'epochs'?"),
+        ("ssl.variants.no_predictor.predictr", ["train_ssl.py", "no_predictor"], "did you mean 'predictor'?"),
+    ]:
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed(key, 3)))
+        command = [sys.executable, str(ROOT / "stages" / stage[0]), *stage[1:]]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+        assert says in done.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+# --- params.yaml explains itself ---
+
+KEY = re.compile(r"(?P<indent> *)(?P<name>[\w-]+):(?P<value> *[^\s#]\S*)?")
+
+
+def unexplained(text: str) -> list[str]:
+    """Sections at the top, and the first value of each name, that no comment explains.
+
+    A comment stands beside the key or right above it; what its section's comment says counts for the value too.
+    """
+    found, named, sections, above = [], set(), {}, ""
+    for line in text.splitlines():
+        if key := KEY.match(line):
+            depth = len(key["indent"])
+            explained = bool(re.search(r"\s#\s*\S", line)) or above.lstrip().startswith("#")
+            section = max((at for at in sections if at < depth), default=None)
+            if key["value"] is None:
+                sections = {at: said for at, said in sections.items() if at < depth} | {depth: explained}
+            first = key["name"] not in named and key["value"] is not None
+            if not explained and (depth == 0 or (first and not sections.get(section))):
+                found.append(key["name"])
+            named.add(key["name"])
+        above = line
+    return found
+
+
+def test_params_yaml_explains_its_sections_and_numbers_and_nothing_twice(project):
+    assert unexplained("# a\nb: 1\n\nc: 2  # c\nd:\n  e:\n    f: 3\n  g: 4  # g\nh:  # h\n  f: 5\n") == ["d", "f"]
+    for name in profiles.names():
+        profiles.use(name)
+        text = (project / "params.yaml").read_text()
+        assert unexplained(text) == [], name
+        assert not re.search(r"#.*\b(the same$|the same as|as above|see above)", text), name

@@ -1,0 +1,281 @@
+"""Profiles: default is what is committed, the others hold only what differs, and so they cannot drift apart."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import ROOT, refused, triptych
+
+from triptych import params as schema
+from triptych import profiles
+from triptych.core.errors import InputError
+
+DEFAULT = """\
+# profile: default. The purpose of default.
+# Head of the file.
+
+seed: 0                    # of everything
+
+runtime:                   # where stages run
+  launch: python           # what starts a stage
+  threads: 0               # all cores
+
+data:                      # images
+  generative:              # of the judge
+    name: drawn            # the kind
+    size: [32, 48]         # pixels, low and high,
+                           # of a side
+    noise: 0.1             # of the sensor
+
+ssl:                       # encoders
+  variants:                # one stage each
+    first:                 # the baseline
+      method: one
+    last:
+      method: one
+      depth: 3             # levels
+
+# A note above the last section.
+training:                  # how to learn
+  epochs: 15               # passes
+  optimiser:               # the rule
+    name: adam             # or sgd
+    learning_rate: 0.001   # its pace
+"""
+OVERLAY = """\
+# What the overlay
+# is for.
+data:
+  generative:
+    name: folder           # one's own
+    root: images           # where
+training:
+  epochs: 3                # few,
+                           # to be quick
+  optimiser:
+    learning_rate: 0.01
+"""
+ADDED = """\
+ssl:
+  variants:
+    first:
+      depth: 5             # deeper
+    wide:                  # a new one,
+                           # of another kind
+      method: two
+      training:
+        epochs: 4          # short
+    last:
+      training:
+        epochs: 2          # shorter
+      depth: 4             # more
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, commit: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository of profiles whose sections this test has made up, and which no schema checks."""
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "params.yaml").write_text(DEFAULT)
+    (tmp_path / "profiles/small.yaml").write_text(OVERLAY)
+    commit()
+    monkeypatch.setattr(schema, "validated", lambda tree, path: tree)
+    return tmp_path
+
+
+def overlays() -> list[str]:
+    return profiles.names(ROOT)[1:]
+
+
+# --- The profiles of the project ---
+
+
+def test_every_profile_of_the_project_is_valid_says_what_it_is_for_and_comes_and_goes(project: Path):
+    before = Path("params.yaml").read_bytes()
+    assert set(profiles.names()) >= {"default", "smoke", "report", "best"}
+    for name in profiles.names():
+        profiles.use(name)
+        assert profiles.purpose(name), name
+        assert Path("params.yaml").read_text().startswith(f"# profile: {name}. {profiles.purpose(name)}\n")
+        assert yaml.safe_load(Path("params.yaml").read_text()) == profiles.merged(name)
+        assert profiles.active() == name
+        schema.check("params.yaml")
+        profiles.use("default")
+        assert Path("params.yaml").read_bytes() == before, name
+
+
+def test_a_profile_holds_only_what_differs_from_default():
+    default = profiles.merged("default", ROOT)
+    for name in overlays():
+        overlay = yaml.safe_load((ROOT / f"profiles/{name}.yaml").read_text())
+        changed = profiles.differences(default, profiles.merged(name, ROOT))
+        for key in leaves(overlay):
+            replaced = f"{key.rpartition('.')[0]}.name" in changed
+            assert key in changed or replaced, f"{name}: {key} repeats default"
+
+
+def leaves(tree: dict, above: str = "") -> list[str]:
+    return [
+        leaf
+        for key, value in tree.items()
+        for leaf in (leaves(value, f"{above}{key}.") if isinstance(value, dict) else [f"{above}{key}"])
+    ]
+
+
+# --- Numbers ---
+
+
+def test_merging_replaces_values_and_whole_sections_of_another_name(folder: Path):
+    default = yaml.safe_load(DEFAULT)
+    assert profiles.merged("default", folder) == default
+    assert profiles.merged("small", folder) == default | {
+        "data": {"generative": {"name": "folder", "root": "images"}},
+        "training": {"epochs": 3, "optimiser": {"name": "adam", "learning_rate": 0.01}},
+    }
+
+
+def test_an_overlay_with_an_unknown_key_is_refused_by_its_full_name(folder: Path):
+    for text, says in [
+        ("training:\n  optimiser:\n    learning_rat: 1\n", r"'training\.optimiser\.learning_rat'; .*'learning_rate'"),
+        ("ssl:\n  variant:\n    first: {}\n", r"'ssl\.variant'; .*'variants'"),
+    ]:
+        (folder / "profiles/small.yaml").write_text(text)
+        with pytest.raises(InputError, match=rf"small\.yaml: unknown key {says}"):
+            profiles.merged("small", folder)
+
+
+def test_differences_are_the_dotted_keys_whose_values_differ():
+    assert profiles.differences({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": 5}) == ["a.c", "d", "e"]
+
+
+# --- The default profile ---
+
+
+def test_default_is_the_newest_commit_that_says_so(folder: Path, commit: Callable[[], None]):
+    params = folder / "params.yaml"
+    newer = DEFAULT.replace("seed: 0", "seed: 1")
+    params.write_text(newer)
+    assert profiles.default_text(folder) == DEFAULT  # not committed
+    commit()
+    profiles.use("small", folder)
+    commit()
+    assert profiles.default_text(folder) == newer and profiles.active(folder) == "small"
+    profiles.use("default", folder)
+    assert params.read_text() == newer
+
+
+def test_without_such_a_commit_one_line_says_what_is_needed(tmp_path: Path, commit: Callable[[], None]):
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    with pytest.raises(InputError, match="git's history of params.yaml, and git says: .*not a git repository"):
+        profiles.active(tmp_path)
+    commit()
+    with pytest.raises(InputError, match="need a commit whose params.yaml says '# profile: default'"):
+        profiles.active(tmp_path)
+
+
+def test_without_git_one_line_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match="git is not on PATH"):
+        profiles.active(folder)
+
+
+# --- Text ---
+
+
+def test_the_written_file_keeps_the_comments_of_default_and_gives_the_overlays_reasons(folder: Path):
+    profiles.use("small", folder)
+    head, _, rest = DEFAULT.partition("    name: drawn")
+    assert (folder / "params.yaml").read_text() == (
+        head.replace("default. The purpose of default.", "small. What the overlay is for.")
+        + "    name: folder           # one's own\n"
+        + "    root: images           # where\n"
+        + rest[rest.index("\nssl:") :]
+        .replace(
+            "  epochs: 15               # passes\n",
+            "  epochs: 3                # few,\n" + " " * 27 + "# to be quick\n",
+        )
+        .replace("0.001   # its pace", "0.01    # its pace")
+    )
+
+
+def test_an_overlay_may_add_variants_and_overrides(folder: Path):
+    (folder / "profiles/small.yaml").write_text(ADDED)
+    profiles.use("small", folder)
+    before, _, rest = DEFAULT.partition("    first:")
+    assert (folder / "params.yaml").read_text() == (
+        before.replace("default. The purpose of default.", "small")
+        + "    first:                 # the baseline\n"
+        + "      method: one\n"
+        + "      depth: 5             # deeper\n"
+        + "    last:\n"
+        + "      method: one\n"
+        + "      depth: 4             # more\n"
+        + "      training:\n"
+        + "        epochs: 2          # shorter\n"
+        + "    wide:                  # a new one,\n"
+        + "                           # of another kind\n"
+        + "      method: two\n"
+        + "      training:\n"
+        + "        epochs: 4          # short\n"
+        + rest[rest.index("\n# A note") :]
+    )
+
+
+def test_an_overlay_that_cannot_be_merged_line_by_line_is_refused(folder: Path):
+    (folder / "profiles/small.yaml").write_text("training: {epochs: 3}\n")
+    with pytest.raises(InputError, match="one key a line"):
+        profiles.use("small", folder)
+    assert (folder / "params.yaml").read_text() == DEFAULT
+
+
+# --- The commands ---
+
+
+def test_a_wrong_profile_leaves_the_params_as_they_were(project: Path):
+    before = Path("params.yaml").read_bytes()
+    for content, says in [
+        ("vae:\n  training:\n    epocs: 3\n", "did you mean 'epochs'?"),
+        ("vae:\n  training:\n    epochs: -1\n", "'vae.training.epochs' is -1"),
+        ("ssl:\n  variants:\n    simsiam:\n      symetric: false\n", "'ssl.variants.simsiam.symetric'; did you mean"),
+        ("vae: [\n", "not valid YAML"),
+    ]:
+        Path("profiles/wrong.yaml").write_text(content)
+        message = refused("profile", "use", "wrong")
+        assert "profiles/wrong.yaml: " in message and says in message
+        assert Path("params.yaml").read_bytes() == before
+        assert sorted(path.name for path in project.iterdir()) == [".git", "params.yaml", "profiles"]
+
+
+def test_an_unknown_profile_is_told_the_nearest(project: Path):
+    assert "no profile 'smok'; did you mean 'smoke'?" in refused("profile", "use", "smok")
+
+
+def test_profile_use_switches_and_list_marks_the_one_in_use(project: Path):
+    shutil.copy("profiles/smoke.yaml", "profiles/mine.yaml")
+    with Path("profiles/mine.yaml").open("a") as file:
+        file.write("claims:\n  vae:\n    sharpness: 0.4\n")
+    assert "params.yaml now holds profile mine" in triptych("profile", "use", "mine").stdout
+    lines = triptych("profile", "list").stdout.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("*")] == ["mine"]
+    assert len(lines) == len(profiles.names())
+
+
+def test_edits_of_ones_own_are_not_overwritten_without_force(project: Path):
+    edited = Path("params.yaml").read_text().replace("seed: 0", "seed: 1")
+    Path("params.yaml").write_text(edited)
+    assert "--force" in refused("profile", "use", "smoke")
+    assert Path("params.yaml").read_text() == edited
+    assert "numbers of its own" in triptych("profile", "list").stdout
+    assert triptych("profile", "use", "smoke", "--force").returncode == 0
+    assert profiles.active() == "smoke"
+
+
+def test_profile_check_names_the_key_the_value_and_what_is_allowed(project: Path):
+    assert triptych("profile", "check").stdout == "params.yaml: valid\n"
+    assert triptych("profile", "check", "profiles/smoke.yaml").returncode == 0
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("    latents: 32", "    latent: 32\n    latents: 32"))
+    assert "unknown key 'vae.network.latent'; did you mean 'latents'?" in refused("profile", "check")
+    assert "elsewhere.yaml: no such file" in refused("profile", "check", "elsewhere.yaml")

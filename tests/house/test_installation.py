@@ -1,0 +1,120 @@
+"""A fresh machine can install what the project needs, and nothing it ships reaches for one host or for the network."""
+
+import json
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+VERBS = {"repro", "test", "bench", "bench-peers", "report", "clean", "help"}
+
+
+def normalised(requirement: str) -> str:
+    """The distribution's name in a requirement such as `ruamel.yaml>=0.18`, as PEP 503 spells it."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
+
+
+@pytest.fixture(scope="module")
+def lock() -> str:
+    return (ROOT / "requirements.lock").read_text()
+
+
+@pytest.fixture(scope="module")
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_lock_names_no_host_and_no_path(lock: str):
+    assert not re.search(r"://|@ |--(extra-)?index-url|--find-links|^\s*(\.|/)", lock, re.MULTILINE)
+
+
+def test_every_requirement_of_the_lock_is_pinned_by_version_and_hash(lock: str):
+    code = re.sub(r"^\s*#.*\n", "", lock, flags=re.MULTILINE)
+    requirements = re.split(r"\n(?=\S)", code.strip())
+    assert len(requirements) > 50
+    for requirement in requirements:
+        assert re.match(r"[\w.\[\]-]+==\S+( ; [^\\]+)? \\\n", requirement), requirement
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}$", requirement), requirement
+
+
+def test_lock_holds_what_the_project_declares(lock: str, project: dict):
+    locked = {normalised(line) for line in lock.splitlines() if re.match(r"\w", line)}
+    declared = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["dev"],
+        *project["build-system"]["requires"],
+    ]
+    assert {normalised(requirement) for requirement in declared} <= locked
+
+
+def test_lock_tells_how_to_make_it_again(lock: str):
+    assert re.search(r"^#\s+uv pip compile .*--generate-hashes.*requirements\.in", lock, re.MULTILINE)
+
+
+def test_help_is_the_default_and_lists_every_verb():
+    printed = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, env=plain_environment(), capture_output=True, text=True, check=True
+    ).stdout
+    assert set(re.findall(r"^make (\S+)\s+\w", printed, re.MULTILINE)) == VERBS
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    assert set(phony.split()) == VERBS
+
+
+def test_a_python_that_fails_when_called_is_refused_in_one_line(tmp_path: Path):
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    shim = tmp_path / "python3"
+    shim.write_text("#!/bin/sh\necho 'no version set' >&2\nexit 127\n")
+    shim.chmod(0o755)
+    done = subprocess.run(
+        ["make", "--no-print-directory", f"PYTHON={shim}", "report"],
+        cwd=tmp_path,
+        env=plain_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    message, *rest = done.stderr.splitlines()
+    assert "Python 3.11 or newer" in message
+    assert str(shim) in message
+    assert all(line.startswith("make") for line in rest)
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_continuous_integration_runs_make_test():
+    script = ROOT / ".ci/run"
+    assert os.access(script, os.X_OK)
+    assert "set -euo pipefail" in script.read_text()
+    assert re.search(r"^make test\b", script.read_text(), re.MULTILINE)
+
+
+def test_the_page_of_dvc_plots_loads_nothing_from_the_network():
+    page = (ROOT / ".dvc/plots/page.html").read_text()
+    assert "{plot_divs}" in page
+    assert "{scripts}" not in page  # where DVC would put its own, which load from a CDN
+    markup = re.sub(r"(<script\b[^>]*>).*?(</script>)", r"\1\2", page, flags=re.DOTALL)
+    assert not re.search(r"\b(src|href)\s*=|@import|url\(", markup)
+    for script in ("vega", "vega-lite", "vega-embed"):
+        assert re.search(rf"<script>/\* {script} \d+\.\d+\.\d+", page)
+
+
+def test_dvc_uses_that_page_and_phones_nobody():
+    config = (ROOT / ".dvc/config").read_text()
+    for setting in ("analytics = false", "check_update = false", "html_template = plots/page.html"):
+        assert setting in config
+
+
+def test_curves_are_coloured_by_variant_and_dashed_by_revision():
+    template = json.loads((ROOT / ".dvc/plots/curves.json").read_text())
+    assert template["data"]["values"] == "<DVC_METRIC_DATA>"
+    assert template["encoding"]["color"]["field"] == "variant"
+    assert template["layer"][0]["encoding"]["strokeDash"]["field"] == "rev"
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment without what an outer `make` hands down, which would change how an inner one prints."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))}

@@ -1,0 +1,385 @@
+"""Every source gives the common form, and bad input one line that names the file."""
+
+import gzip
+import hashlib
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from test_streetdigits import MIDDLING
+
+from triptych.core.errors import InputError
+from triptych.core.schema import validate
+from triptych.data.storage import load
+from triptych.making.params import Source
+from triptych.making.sources import build
+
+ROOT = Path(__file__).parents[2]
+MNIST = ROOT.parent / "shared" / "data" / "MNIST" / "raw"
+
+
+def source(**params: object):  # any of the sources
+    return validate(Source, params, "data.generative", "params.yaml")
+
+
+def refused(match: str, **params: object) -> None:
+    with pytest.raises(InputError, match=match) as caught:
+        build(source(**params), seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def pixels(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+# --- streetdigits ---
+
+
+def test_streetdigits_follow_the_seed():
+    params = source(**MIDDLING | {"train": 20, "test": 10})
+    once, again, other = build(params, 0), build(params, 0), build(params, 1)
+    assert np.array_equal(once.train.images, again.train.images)
+    assert not np.array_equal(once.train.images, other.train.images)
+    assert (len(once.train.images), len(once.test.images), len(once.classes)) == (20, 10, 10)
+
+
+def test_too_few_digits_for_every_class_are_refused():
+    refused("test: class '.' has no image", **MIDDLING | {"train": 20, "test": 3})
+
+
+# --- torchvision's datasets, from files of their own layouts ---
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    path.write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def mnist(tmp_path: Path) -> Path:
+    for prefix, count in (("train", 40), ("t10k", 20)):
+        write_idx(tmp_path / "MNIST" / "raw" / f"{prefix}-images-idx3-ubyte", pixels(count, 28, 28))
+        write_idx(tmp_path / "MNIST" / "raw" / f"{prefix}-labels-idx1-ubyte", np.arange(count) % 10)
+    return tmp_path
+
+
+def mnist_params(root: Path, **changes: object) -> dict:
+    return {"name": "mnist", "root": str(root), "download": False, "train": None, "test": None} | changes
+
+
+def test_mnist_keeps_its_shape(mnist):
+    dataset = build(source(**mnist_params(mnist)), seed=0)
+    assert dataset.train.images.shape == (40, 1, 28, 28) and dataset.train.images.dtype == np.uint8
+    assert np.array_equal(dataset.train.images[:, 0], pixels(40, 28, 28))
+    assert np.array_equal(dataset.test.labels, np.arange(20) % 10) and dataset.classes == list("0123456789")
+
+
+def test_a_subset_is_part_of_a_larger_one_and_follows_the_seed(mnist):
+    def images(count: int | None, seed: int = 0) -> list[bytes]:
+        dataset = build(source(**mnist_params(mnist, train=count)), seed)
+        return [image.tobytes() for image in dataset.train.images]
+
+    assert images(39)[:38] == images(38) and set(images(38)) < set(images(None))
+    assert images(38) != images(38, seed=1)
+
+
+def test_a_subset_larger_than_the_whole_is_refused(mnist):
+    refused("mnist: train: 41 images asked for; it has 40", **mnist_params(mnist, train=41))
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "not idx"])
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_damaged_mnist_files_are_named(mnist, damage, name):
+    path = mnist / "MNIST" / "raw" / name
+    if damage == "missing":
+        path.unlink()
+    else:
+        whole = path.read_bytes()
+        path.write_bytes({"truncated": whole[:-1], "empty": b"", "not idx": b"PK" + whole}[damage])
+    refused(name, **mnist_params(mnist))
+
+
+def test_mnist_labels_out_of_range_are_refused(mnist):
+    write_idx(mnist / "MNIST" / "raw" / "train-labels-idx1-ubyte", np.arange(40) % 11)
+    refused("mnist.*label 10 of image 10 is out of range", **mnist_params(mnist))
+
+
+def test_a_failed_download_is_one_line(tmp_path, monkeypatch, capfd):
+    from torchvision import datasets
+
+    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    refused("mnist.*could not be downloaded", **mnist_params(tmp_path, download=True))
+    assert len("".join(capfd.readouterr()).splitlines()) == 1  # our own announcement
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason="the MNIST files are not on this machine")
+def test_the_real_mnist(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for archive in MNIST.glob("*.gz"):
+        (raw / archive.stem).write_bytes(gzip.decompress(archive.read_bytes()))
+    dataset = build(source(**mnist_params(tmp_path, train=1000)), seed=0)
+    assert dataset.train.images.shape == (1000, 1, 28, 28) and len(dataset.test.images) == 10_000
+    assert np.bincount(dataset.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+@pytest.fixture
+def svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from scipy.io import savemat
+    from torchvision.datasets import SVHN
+
+    known = {}
+    for split, count in (("train", 40), ("test", 20)):
+        path = tmp_path / f"{split}_32x32.mat"
+        # As published: height, width, channel, image; the digit 0 carries the label 10.
+        savemat(path, {"X": pixels(32, 32, 3, count), "y": np.arange(1, count + 1).reshape(-1, 1) % 10 + 1})
+        known[split] = ["", path.name, hashlib.md5(path.read_bytes()).hexdigest()]
+    monkeypatch.setattr(SVHN, "split_list", known)
+    return tmp_path
+
+
+def svhn_params(root: Path) -> dict:
+    return {"name": "svhn", "root": str(root), "download": False, "train": None, "test": None}
+
+
+def test_svhn_becomes_nchw_with_zero_for_ten(svhn):
+    dataset = build(source(**svhn_params(svhn)), seed=0)
+    assert np.array_equal(dataset.train.images, pixels(32, 32, 3, 40).transpose(3, 2, 0, 1))
+    assert np.array_equal(dataset.train.labels, (np.arange(1, 41) % 10 + 1) % 10)
+
+
+def test_an_altered_svhn_file_is_named(svhn):
+    path = svhn / "test_32x32.mat"
+    path.write_bytes(path.read_bytes()[:-10])
+    refused(r"test_32x32\.mat: wrong checksum", **svhn_params(svhn))
+    path.unlink()
+    refused(r"test_32x32\.mat: no such file", **svhn_params(svhn))
+
+
+def test_cifar10_becomes_nchw_and_an_altered_file_is_never_unpickled(tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    folder = tmp_path / CIFAR10.base_folder
+    folder.mkdir()
+
+    def store(name: str, content: dict) -> str:
+        (folder / name).write_bytes(pickle.dumps(content))
+        return hashlib.md5((folder / name).read_bytes()).hexdigest()
+
+    images = {"train": pixels(30, 3 * 32 * 32, seed=1), "test": pixels(20, 3 * 32 * 32, seed=2)}
+    for split, rows in images.items():
+        md5 = store(split, {"data": rows, "labels": [row % 10 for row in range(len(rows))]})
+        monkeypatch.setattr(CIFAR10, f"{split}_list", [[split, md5]])
+    names = [f"kind {label}" for label in range(10)]
+    md5 = store("batches.meta", {"label_names": names})
+    monkeypatch.setattr(CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5})
+
+    params = {"name": "cifar10", "root": str(tmp_path), "download": False, "train": None, "test": None}
+    dataset = build(source(**params), seed=0)
+    assert np.array_equal(dataset.test.images, images["test"].reshape(-1, 3, 32, 32)) and dataset.classes == names
+
+    class Payload:
+        def __reduce__(self) -> tuple:
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    (folder / "test").write_bytes(pickle.dumps(Payload()))
+    refused("test: wrong checksum", **params)
+    assert not (tmp_path / "executed").exists()
+
+
+# --- a user's own images ---
+
+
+def write_images(folder: Path, count: int, size: tuple[int, int] = (20, 30), seed: int = 0) -> None:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        Image.fromarray(pixels(size[1], size[0], 3, seed=seed + number)).save(folder / f"{number}.png")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for split in ("train", "test"):
+        for label, name in enumerate(("cat", "dog")):
+            write_images(tmp_path / split / name, 3, seed=10 * label)
+    return tmp_path
+
+
+def folder_params(root: Path) -> dict:
+    return {"name": "folder", "root": str(root), "size": 16}
+
+
+def test_class_folders_become_labels(folder):
+    (folder / "train" / "cat" / "notes.txt").write_text("not an image")
+    (folder / "train" / ".cache").mkdir()
+    dataset = build(source(**folder_params(folder)), seed=0)
+    assert dataset.train.images.shape == (6, 3, 16, 16) and dataset.classes == ["cat", "dog"]
+    assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1] and dataset.labelled
+
+
+def test_images_are_resized_by_the_shorter_side_and_keep_their_middle(tmp_path):
+    wide = np.zeros((16, 48, 3), np.uint8)
+    wide[:, 16:32] = pixels(16, 16, 3)
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        Image.fromarray(wide).save(tmp_path / split / "wide.png")
+    dataset = build(source(**folder_params(tmp_path)), seed=0)
+    assert np.array_equal(dataset.train.images[0], pixels(16, 16, 3).transpose(2, 0, 1))
+
+
+def test_any_colour_mode_becomes_rgb_and_photographs_stand_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera lay on its side
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        for mode in ("L", "RGBA", "P", "1", "CMYK"):
+            name = f"{mode}.tif" if mode == "CMYK" else f"{mode}.png"
+            Image.new(mode, (16, 16)).save(tmp_path / split / name)
+        lower_half_white = np.zeros((16, 16, 3), np.uint8)
+        lower_half_white[8:] = 255
+        Image.fromarray(lower_half_white).save(tmp_path / split / "z.jpg", exif=exif)
+    photograph = build(source(**folder_params(tmp_path)), seed=0).train.images[-1]
+    assert photograph[:, :, :6].mean() > 240 and photograph[:, :, 10:].mean() < 15
+
+
+def test_images_without_class_folders_are_unlabelled(tmp_path):
+    write_images(tmp_path / "train", 4)
+    write_images(tmp_path / "test", 2)
+    dataset = build(source(**folder_params(tmp_path)), seed=0)
+    assert not dataset.labelled and dataset.train.labels.tolist() == [-1] * 4
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"hello", "truncated"])
+def test_a_corrupt_image_is_named(folder, content):
+    path = folder / "test" / "dog" / "1.png"
+    path.write_bytes(path.read_bytes()[:200] if content == "truncated" else content)
+    refused(r"test/dog/1\.png: not a readable image", **folder_params(folder))
+
+
+def test_folders_that_make_no_dataset_are_refused(folder):
+    refused("no such folder", **folder_params(folder / "elsewhere"))
+    (folder / "train" / "bird").mkdir()
+    refused("class folder 'bird' is in train only", **folder_params(folder))
+    (folder / "test" / "bird").mkdir()
+    refused("class 'bird' has no image", **folder_params(folder))
+    Image.new("RGB", (4, 4)).save(folder / "test" / "stray.png")
+    refused(r"test: holds both class folders and images \(stray.png\)", **folder_params(folder))
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    write_images(tmp_path / "train", 1)
+    (tmp_path / "test").mkdir()
+    refused("test: no images", **folder_params(tmp_path))
+
+
+# --- a user's own arrays ---
+
+
+def arrays(**changes: np.ndarray | None) -> dict[str, np.ndarray]:
+    whole = {
+        "x_train": pixels(12, 8, 8, 3),
+        "y_train": np.arange(12, dtype=np.uint8) % 3,
+        "x_test": pixels(6, 8, 8, 3, seed=1),
+        "y_test": np.arange(6, dtype=np.int32) % 3,
+    } | changes
+    return {name: array for name, array in whole.items() if array is not None}
+
+
+def npz(folder: Path, **changes: np.ndarray | None) -> dict:
+    np.savez(folder / "own.npz", **arrays(**changes))
+    return {"name": "npz", "path": str(folder / "own.npz")}
+
+
+def test_channels_may_come_last_or_first(tmp_path):
+    last = build(source(**npz(tmp_path)), seed=0)
+    first = build(source(**npz(tmp_path, x_train=arrays()["x_train"].transpose(0, 3, 1, 2))), seed=0)
+    assert np.array_equal(last.train.images, arrays()["x_train"].transpose(0, 3, 1, 2))
+    assert np.array_equal(first.train.images, last.train.images)
+    assert last.train.labels.dtype == np.int64 and last.classes == ["0", "1", "2"]
+
+
+def test_arrays_without_labels_are_unlabelled(tmp_path):
+    assert not build(source(**npz(tmp_path, y_train=None, y_test=None)), seed=0).labelled
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"x_train": None}, "'x_train' is missing"),
+        ({"y_test": None}, "only one of y_train and y_test"),
+        ({"x_train": np.zeros((12, 8, 8, 3))}, "x_train is float64"),
+        ({"x_train": pixels(12, 8, 8)}, r"x_train has shape \(12, 8, 8\)"),
+        ({"x_train": pixels(12, 8, 9, 3)}, r"x_train has shape \(12, 8, 9, 3\)"),
+        ({"x_train": pixels(12, 3, 3, 3)}, r"x_train has shape \(12, 3, 3, 3\)"),
+        ({"x_train": pixels(12, 9, 9, 3)}, "must agree"),
+        ({"y_train": np.zeros(12)}, "y_train is float64"),
+        ({"y_train": np.zeros((12, 1), int)}, r"y_train has shape \(12, 1\)"),
+        ({"y_train": np.zeros(11, int)}, r"y_train has shape \(11,\)"),
+        ({"y_train": np.arange(12) % 3 - 1}, "label -1 of image 0 is out of range"),
+        ({"y_train": np.arange(12) * 10**12}, "out of range"),
+        ({"y_train": np.arange(12) % 3 * 2}, "class '1' has no image"),
+        ({"y_test": np.arange(6) % 4}, "test: label 3 of image 3 is out of range"),
+        ({"x_train": pixels(0, 8, 8, 3), "y_train": np.zeros(0, int)}, "0 images"),
+        ({"y_train": np.array([{}] * 12, dtype=object)}, "plain arrays"),
+    ],
+)
+def test_arrays_that_make_no_dataset_are_refused(tmp_path, changes, says):
+    params = npz(tmp_path, **changes)
+    refused(says, **params)
+    refused("own.npz", **params)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "text", "a single array", "flipped"])
+def test_a_damaged_archive_is_named(tmp_path, damage):
+    params = npz(tmp_path)
+    path = Path(params["path"])
+    whole = bytearray(path.read_bytes())
+    if damage == "missing":
+        path.unlink()
+    elif damage == "a single array":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        flipped = whole[:400] + bytes([whole[400] ^ 255]) + whole[401:]
+        path.write_bytes({"truncated": whole[:-50], "empty": b"", "text": b"hello", "flipped": flipped}[damage])
+    refused(r"own\.npz", **params)
+
+
+# --- the stage ---
+
+
+def prepare(folder: Path, generative: dict, ssl: dict) -> subprocess.CompletedProcess:
+    (folder / "params.yaml").write_text(yaml.safe_dump({"seed": 0, "data": {"generative": generative, "ssl": ssl}}))
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, str(ROOT / "stages" / "prepare.py")]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    names = ("data", "metrics", "plots")
+    return {str(path): path.read_bytes() for name in names for path in (folder / name).rglob("*") if path.is_file()}
+
+
+def test_prepare_writes_everything_or_nothing(tmp_path):
+    small, other = MIDDLING | {"train": 20, "test": 10}, MIDDLING | {"train": 30, "test": 10}
+    done = prepare(tmp_path, small, other)
+    assert done.returncode == 0, done.stderr
+    outputs = contents(tmp_path)
+    names = {str(Path(path).relative_to(tmp_path)) for path in outputs}
+    assert names >= {"metrics/data.json", "plots/data/generative.png", "plots/data/ssl.png", "data/ssl/card.json"}
+    assert len(load(tmp_path / "data" / "generative").train.images) == 20
+    assert len(load(tmp_path / "data" / "ssl").train.images) == 30
+
+    for bad in ({"name": "npz", "path": "missing.npz"}, MIDDLING | {"neighbours": 2.0}):
+        # What is wrong with one dataset leaves the other, too, as it was.
+        for pair in ((bad, other), (other, bad)):
+            refusal = prepare(tmp_path, *pair)
+            assert refusal.returncode == 2 and len(refusal.stderr.splitlines()) == 1, refusal.stderr
+            assert contents(tmp_path) == outputs

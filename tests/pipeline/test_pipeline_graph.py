@@ -1,0 +1,379 @@
+"""The graph of dvc.yaml: each stage depends on what it uses, so a change re-runs what it concerns and nothing else.
+
+Most is read from dvc.yaml as DVC resolves it. Where DVC itself must run, the stages stand in: in a throw-away copy each
+stage's script is replaced by one that writes the stage's outputs at once, new ones on each run.
+"""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.dependency.param import ParamsDependency
+from dvc.repo import Repo
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src"
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+VARIANTS = PARAMS["ssl"]["variants"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as DVC resolved it: `params` are dotted keys of params.yaml, `outs` DVC's output objects by path."""
+
+    name: str
+    script: Path
+    argument: str
+    desc: str | None
+    deps: frozenset[str]
+    params: frozenset[str]
+    outs: dict
+
+    @property
+    def code(self) -> set[str]:
+        """Deps that are source: files, and folders with all that lies below."""
+        return {path for path in self.deps if path.startswith(("src/", "stages/"))}
+
+
+@cache
+def pipeline() -> dict[str, Stage]:
+    """The stages of dvc.yaml by name."""
+    found = {}
+    for stage in Repo(str(ROOT)).index.stages:
+        params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
+        script, argument = re.search(r"(stages/\w+\.py) ?(\w*)", str(stage.cmd)).groups()
+        found[stage.addressing] = Stage(
+            name=stage.addressing,
+            script=ROOT / script,
+            argument=argument,
+            desc=stage.desc,
+            deps=frozenset(dep.def_path for dep in stage.deps if dep not in params),
+            params=frozenset(key for dep in params for key in dep.params),
+            outs={out.def_path: out for out in stage.outs},
+        )
+    return found
+
+
+# --- What each stage lists ---
+
+
+def local_modules(path: Path) -> Iterator[Path]:
+    """The files of triptych's modules that a file imports, anywhere in it. Package files hold a docstring only."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            module = SOURCE / f"{name.replace('.', '/')}.py"
+            if name.startswith("triptych.") and module.exists():
+                yield module
+
+
+def named_modules(stage: Stage) -> list[Path]:
+    """Modules that a script imports by a name that it is given: a study's sampling, a variant's method."""
+    if stage.script.name == "sample.py":
+        return [SOURCE / f"triptych/sampling/{stage.argument}.py"]
+    if stage.argument in VARIANTS:
+        return [SOURCE / f"triptych/ssl/methods/{VARIANTS[stage.argument]['method']}.py"]
+    return []
+
+
+@cache
+def closure(script: Path, *more: Path) -> frozenset[Path]:
+    """Files, every module of triptych that they import, and those that these import; and the files these load."""
+    found, waiting = set(), [script, *more]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += local_modules(path)
+    texts = [path.read_text(encoding="utf-8") for path in found]
+    loaded = {
+        path
+        for path in SOURCE.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc") and any(path.name in text for text in texts)
+    }
+    return frozenset(found | loaded)
+
+
+def code_of(stage: Stage) -> set[str]:
+    return {path.relative_to(ROOT).as_posix() for path in closure(stage.script, *named_modules(stage))}
+
+
+def covers(dep: str, path: str) -> bool:
+    return path == dep or path.startswith(f"{dep}/")
+
+
+def test_each_stage_depends_on_the_code_that_it_imports_and_on_no_folder_that_it_does_not():
+    wrong = {}
+    groups: dict[Path, set[str]] = {}
+    for stage in pipeline().values():
+        groups.setdefault(stage.script, set()).update(code_of(stage))
+    for stage in pipeline().values():
+        used = code_of(stage)
+        missing = {path for path in used if not any(covers(dep, path) for dep in stage.code)}
+        # The stages of one script share their list of folders.
+        idle = {dep for dep in stage.code if not any(covers(dep, path) for path in groups[stage.script])}
+        if missing or idle:
+            wrong[stage.name] = {"imported, but in no dep": missing, "a dep, but not imported": idle}
+    assert wrong == {}
+
+
+def test_each_dependency_is_source_or_made_by_a_stage():
+    made = {path: stage.name for stage in pipeline().values() for path in stage.outs}
+    wrong = [
+        (stage.name, path)
+        for stage in pipeline().values()
+        for path in stage.deps - stage.code - {"params.yaml"}
+        if not any(covers(path, out) or covers(out, path) for out in made)
+    ]
+    assert wrong == []
+
+
+def test_each_stage_lists_the_sections_of_params_that_its_script_reads():
+    wrong = {}
+    for stage in pipeline().values():
+        calls = [node for node in ast.walk(ast.parse(stage.script.read_text())) if isinstance(node, ast.Call)]
+        sections = {word.arg for call in calls if ast.unparse(call.func) == "read" for word in call.keywords}
+        listed = {key.split(".")[0] for key in stage.params}
+        if not sections <= listed:
+            wrong[stage.name] = {"read": sections, "listed": listed}
+    assert wrong == {}
+
+
+def test_every_stage_says_what_it_is_for_and_every_model_is_an_artifact():
+    content = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    assert [stage.name for stage in pipeline().values() if not stage.desc or "\n" in stage.desc.strip()] == []
+    artifacts = content["artifacts"].values()
+    assert all(artifact["type"] == "model" and artifact["desc"] for artifact in artifacts)
+    made = {path for stage in pipeline().values() for path in stage.outs if path.startswith("models/")}
+    assert [path for path in made if not any(covers(artifact["path"], path) for artifact in artifacts)] == []
+
+
+# Outputs of git that are neither `metrics:` nor `plots:` take DVC's run cache from their stage. These stages have none to
+# lose, or run for seconds.
+NO_RUN_CACHE = {"metrics/data.json", "metrics/claims.json", "plots/report.html"}
+
+
+def test_numbers_and_tables_belong_to_git_and_the_rest_to_the_cache():
+    outs = {path: out for stage in pipeline().values() for path, out in stage.outs.items()}
+    asked = subprocess.run(
+        ["git", "check-ignore", "--stdin"], input="\n".join(outs), cwd=ROOT, capture_output=True, text=True
+    )
+    ignored = set(asked.stdout.split())
+    wrong = []
+    for path, out in outs.items():
+        small = path.startswith(("metrics/", "plots/"))
+        declared = bool(out.metric or out.plot) or path in NO_RUN_CACHE
+        if not small == declared == (not out.use_cache) == (path not in ignored):
+            wrong.append(path)
+    assert wrong == []
+
+
+def test_dvc_lays_out_the_headline_numbers_alone():
+    assert [path for stage in pipeline().values() for path, out in stage.outs.items() if out.metric] == [
+        "metrics/headline"
+    ]
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 350
+
+
+# --- What a change re-runs, read from the graph ---
+
+SSL, EVALUATE_SSL = {f"ssl@{name}" for name in VARIANTS}, {f"evaluate_ssl@{name}" for name in VARIANTS}
+TRAINED = {"classifier", "vae", "ddpm"} | SSL
+SAMPLED = {"sample@vae", "sample@ddpm"}
+EVALUATED = {"evaluate_classifier", "evaluate_vae", "evaluate_ddpm"} | EVALUATE_SSL
+PAGES = {"claims", "figures", "report"}
+
+# What may run after a change of a param or of a file, its readers included: every stage that DVC may start, if all that
+# runs writes something new. Nothing that is not named here runs.
+MAY_RUN = {
+    # Training
+    "vae.training.epochs": {"vae", "sample@vae", "evaluate_vae"} | PAGES,
+    "ddpm.process.parameterisation": {"ddpm", "sample@ddpm", "evaluate_ddpm"} | PAGES,
+    "classifier.mixup": {"classifier"} | EVALUATED - EVALUATE_SSL | PAGES,
+    "ssl.shared.backbone.width": SSL | EVALUATE_SSL | PAGES,
+    "ssl.variants.no_predictor.predictor": {"ssl@no_predictor", "evaluate_ssl@no_predictor"} | PAGES,
+    "runtime.checkpoint_seconds": {"report"},
+    "runtime.compile": TRAINED | SAMPLED | EVALUATED | PAGES,
+    "src/triptych/vae/objective.py": {"vae", "sample@vae", "evaluate_vae"} | PAGES,
+    "src/triptych/ssl/methods/simsiam.py": {
+        f"{stage}@{name}"
+        for stage in ("ssl", "evaluate_ssl")
+        for name, variant in VARIANTS.items()
+        if variant["method"] == "simsiam"
+    }
+    | PAGES,
+    # Sampling: nothing is trained
+    "sampling.ddpm.sampler.steps": {"sample@ddpm", "evaluate_ddpm"} | PAGES,
+    "sampling.vae.interpolation_steps": {"sample@vae", "evaluate_vae"} | PAGES,
+    "src/triptych/sampling/samplers.py": SAMPLED | {"evaluate_vae", "evaluate_ddpm"} | PAGES,
+    # Measures: nothing is trained, and nothing sampled
+    "evaluation.ssl.knn.neighbours": EVALUATE_SSL | PAGES,
+    "evaluation.bootstrap": EVALUATED - {"evaluate_classifier"} | PAGES,
+    "evaluation.recognition_threshold": EVALUATED - EVALUATE_SSL | PAGES,
+    "src/triptych/measures/frechet.py": EVALUATED | PAGES,
+    "src/triptych/measures/neighbours.py": EVALUATED | PAGES,
+    "src/triptych/statistics/intervals.py": EVALUATED | PAGES,
+    # Verdicts, figures and the page: nothing is measured
+    "claims.vae.sharpness": {"claims", "report"},
+    "src/triptych/studies/vae/figures.py": PAGES,
+    "src/triptych/drawing/style.py": PAGES,
+    "src/triptych/results/formatting.py": PAGES,
+    "src/triptych/report/page.html.j2": {"report"},
+    "metrics/timing/vae.json": {"figures", "report"},
+    "plots/vae/timing.csv": PAGES,  # one claim is about that very time
+}
+
+
+def touched(change: str) -> set[str]:
+    """The stages that a change of a param, a file or an output concerns at once."""
+    if Path(change).suffix in (".py", ".j2", ".json", ".csv"):
+        return {stage.name for stage in pipeline().values() if any(covers(dep, change) for dep in stage.deps)}
+    params = {stage.name for stage in pipeline().values() if any(covers_key(key, change) for key in stage.params)}
+    return params | {stage.name for stage in pipeline().values() if "params.yaml" in stage.deps}
+
+
+def covers_key(key: str, change: str) -> bool:
+    return change == key or change.startswith(f"{key}.")
+
+
+def with_readers(names: set[str]) -> set[str]:
+    """The stages, those that read what they write, and so on."""
+    found, waiting = set(), set(names)
+    while waiting:
+        found |= waiting
+        outs = {path for name in waiting for path in pipeline()[name].outs}
+        reading = {
+            stage.name
+            for stage in pipeline().values()
+            if any(covers(dep, out) or covers(out, dep) for dep in stage.deps for out in outs)
+        }
+        waiting = reading - found
+    return found
+
+
+def test_a_change_may_run_what_it_concerns_and_nothing_else():
+    missing = [change for change in MAY_RUN if Path(change).suffix in (".py", ".j2") and not (ROOT / change).exists()]
+    assert missing == [], "files of MAY_RUN that are no longer there"
+    found = {change: with_readers(touched(change)) for change in MAY_RUN}
+    assert found == MAY_RUN
+
+
+def leaves(tree: dict, above: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
+
+
+def test_every_param_concerns_some_stage():
+    """Those of `launch` and `checkpoint_seconds` change how a stage is run, not what comes of it."""
+    idle = [key for key in leaves(PARAMS) if not touched(key) - {"report"}]
+    assert set(idle) == {"runtime.launch", "runtime.checkpoint_seconds"}
+
+
+def test_each_training_stage_writes_its_time_apart():
+    for name in TRAINED:
+        assert f"metrics/timing/{name.replace('@', '/')}.json" in pipeline()[name].outs
+    readers = {stage.name for stage in pipeline().values() for path in stage.deps - stage.code if "timing" in path}
+    assert readers <= PAGES
+
+
+# --- What a change re-runs, by DVC itself ---
+
+STAND_IN = """
+import json, os, pathlib, sys, uuid
+for out, kind in json.loads(pathlib.Path("outputs.json").read_text())[sys.argv[1]].items():
+    path = pathlib.Path(out)
+    if kind == "folder":
+        path.mkdir(parents=True, exist_ok=True)
+        path = path / "file.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"number": uuid.uuid4().hex}))
+"""
+
+
+def run(folder: Path, *command: str) -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def repro(folder: Path) -> set[str]:
+    """The stages that `dvc repro` ran."""
+    return set(re.findall(r"Running stage '(.+?)'", run(folder, "dvc", "repro")))
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory) -> Path:
+    """A copy of the project whose stages write new outputs at once."""
+    folder = tmp_path_factory.mktemp("project")
+    listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z")
+    made = [path for stage in pipeline().values() for path in stage.outs]
+    for name in filter(None, listed.split("\0")):
+        source, target = ROOT / name, folder / name
+        if source.is_file() and not any(covers(path, name) for path in made):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    run(folder, "git", "init", "-q")
+    outputs = {
+        stage.name: {path: "file" if Path(path).suffix else "folder" for path in stage.outs}
+        for stage in pipeline().values()
+    }
+    (folder / "outputs.json").write_text(json.dumps(outputs))
+    (folder / "stand_in.py").write_text(STAND_IN)
+    content = yaml.safe_load((folder / "dvc.yaml").read_text())
+    for name, stage in content["stages"].items():
+        body = stage.get("do", stage)
+        variant = "" if "foreach" not in stage else "@${key}" if "${key}" in body["cmd"] else "@${item}"
+        body["cmd"] = re.sub(r"stages/\w+\.py.*", f"stand_in.py {name}{variant}", body["cmd"])
+    (folder / "dvc.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder
+
+
+def test_dvc_runs_every_stage_once_and_then_what_a_change_concerns(stand_ins):
+    assert repro(stand_ins) == set(pipeline())
+    byte_code = stand_ins / "src/triptych/vae/__pycache__"
+    byte_code.mkdir(exist_ok=True)
+    (byte_code / "objective.cpython-311.pyc").write_bytes(b"compiled")
+    assert Repo(str(stand_ins)).status() == {}, "byte code, or a second look, makes a stage stale"
+
+    params = yaml.safe_load((stand_ins / "params.yaml").read_text())
+    params["ssl"]["variants"]["no_predictor"]["predictor"] = "fixed_random"
+    (stand_ins / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    code = stand_ins / "src/triptych/sampling/samplers.py"
+    code.write_text(code.read_text() + "\n")
+    changes = ("ssl.variants.no_predictor.predictor", "src/triptych/sampling/samplers.py")
+    assert repro(stand_ins) == set.union(*(MAY_RUN[change] for change in changes))
+
+
+# --- What is committed ---
+
+
+def test_a_fresh_clone_is_up_to_date(tmp_path):
+    asked = subprocess.run(["git", "cat-file", "-e", "HEAD:dvc.lock"], cwd=ROOT, capture_output=True)
+    if asked.returncode:
+        pytest.skip("no dvc.lock is committed yet")
+    clone = tmp_path / "clone"
+    run(ROOT, "git", "clone", "-q", str(ROOT), str(clone))
+    done = run(clone, "dvc", "repro", "--allow-missing")
+    assert "Running stage" not in done, "dvc.lock is older than params or code: run dvc repro and commit"
+    assert run(clone, "git", "status", "--porcelain") == ""
+    shown = run(clone, "dvc", "metrics", "show")
+    assert "Error" not in shown and max(map(len, shown.splitlines())) <= 200

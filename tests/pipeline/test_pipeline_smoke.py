@@ -1,0 +1,206 @@
+"""The smoke profile, every stage for real, through DVC in a fresh checkout."""
+
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+AS_ON_A_TERMINAL = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+# The report's figures by number, and the sheet of views.
+FIGURES = range(1, 51)
+
+pytestmark = pytest.mark.slow
+
+
+def run(folder: Path, *command: str) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | AS_ON_A_TERMINAL
+    # A fresh machine runs the checkout's own code, wherever the package in this environment was installed from.
+    environment["PYTHONPATH"] = str(folder / "src")
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+    return done.stdout
+
+
+def check_out(folder: Path) -> None:
+    """HEAD by git clone; with uncommitted changes, what git would track now, in a new repository."""
+    if not run(ROOT, "git", "status", "--porcelain"):
+        run(ROOT, "git", "clone", "-q", str(ROOT), str(folder))
+        return
+    for name in filter(None, run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z").split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    run(folder, "git", "init", "-q")
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "as it is")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Path:
+    """A checkout in which the smoke profile has run, and nothing that was made before is left."""
+    folder = tmp_path_factory.mktemp("smoke") / "checkout"
+    folder.mkdir()
+    check_out(folder)
+    for made in ("metrics", "plots"):
+        shutil.rmtree(folder / made, ignore_errors=True)
+    run(folder, sys.executable, "-m", "triptych", "profile", "use", "smoke", "--force")
+    run(folder, "dvc", "repro")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stages(done) -> dict[str, dict]:
+    """The stages as DVC wrote them to its lock file."""
+    return yaml.safe_load((done / "dvc.lock").read_text())["stages"]
+
+
+def outputs(stages: dict[str, dict]) -> list[str]:
+    return [out["path"] for stage in stages.values() for out in stage.get("outs", [])]
+
+
+def test_every_stage_ran_and_made_its_outputs(done, stages):
+    listed = run(done, "dvc", "stage", "list")
+    assert {line.split()[0] for line in listed.splitlines()} == set(stages)
+    for out in outputs(stages):
+        path = done / out
+        assert path.exists(), out
+        assert path.stat().st_size if path.is_file() else any(path.rglob("*")), out
+
+
+def test_nothing_is_left_to_do(done):
+    assert "Running stage" not in run(done, "dvc", "repro")
+    assert not list((done / "checkpoints").rglob("*.safetensors"))
+
+
+def test_git_sees_metrics_plots_and_the_lock_only(done):
+    changed = [line[3:] for line in run(done, "git", "status", "--porcelain", "-uall").splitlines()]
+    assert [name for name in changed if not name.startswith(("metrics/", "plots/", "dvc.lock", "params.yaml"))] == []
+
+
+def numbers(value: object) -> Iterator[float]:
+    if isinstance(value, dict):
+        for part in value.values():
+            yield from numbers(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from numbers(part)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def test_every_metric_is_a_finite_number(done, stages):
+    paths = [done / out for out in outputs(stages) if out.startswith("metrics/")]
+    for path in paths:
+        found = list(numbers(json.loads(path.read_text())))
+        assert found and all(map(math.isfinite, found)), path
+
+
+def test_every_estimate_lies_near_its_interval(done):
+    """An interval of another quantity would miss its estimate by far; rough ones of 20 resamples may miss narrowly."""
+    for path in [*(done / "metrics").glob("*.json"), *(done / "metrics/ssl").glob("*.json")]:
+        if path.stem == "claims":
+            continue  # a list of records: see test_every_claim_has_a_verdict
+        metrics = json.loads(path.read_text())
+        if path.stem in ("classifier", "vae", "simsiam"):
+            assert metrics["intervals"]
+        for key in metrics.get("intervals", {}).keys() & metrics.keys():
+            interval = metrics["intervals"][key]
+            slack = interval["high"] - interval["low"] + 1e-9
+            assert interval["low"] - slack <= metrics[key] <= interval["high"] + slack, f"{path.stem}: {key}"
+
+
+def test_every_claim_has_a_verdict(done):
+    claims = json.loads((done / "metrics/claims.json").read_text())
+    assert len({claim["id"] for claim in claims}) == len(claims) == 15
+    for claim in claims:
+        assert claim["verdict"] in ("reproduced", "not reproduced", "inconclusive") and claim["finding"], claim["id"]
+        assert (claim["measured"] is None) == (claim["interval"] is None), claim["id"]
+        if claim["measured"] is None:
+            assert claim["verdict"] == "inconclusive", claim["id"]
+
+
+def test_the_numbers_that_others_read_are_there(done):
+    generated = {"frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall"}
+    metrics = json.loads((done / "metrics/vae.json").read_text())
+    own = {"elbo_bpd", "iwae_bpd", "reconstruction_mse", "active_units", "interpolation_smoothness"}
+    assert metrics.keys() >= generated | own
+    assert metrics["iwae_bpd"] <= metrics["elbo_bpd"]
+    metrics = json.loads((done / "metrics/ddpm.json").read_text())
+    assert metrics.keys() >= generated | {"vlb_bpd", "restoration"}
+    assert {row["t"] for row in metrics["restoration"]} >= {30, 120}
+    assert 0 <= json.loads((done / "metrics/classifier.json").read_text())["test_accuracy"] <= 1
+    timing = json.loads((done / "metrics/timing/vae.json").read_text())
+    assert timing.keys() >= {"seconds_per_epoch", "seconds_total", "images_per_second", "device", "threads", "torch"}
+
+
+def test_every_figure_is_there_under_its_number_and_shows_something(done):
+    paths = sorted((done / "plots/figures").glob("*.png"))
+    names = [re.fullmatch(r"fig(\d\d)_\w+\.png", path.name) for path in paths if path.name != "overview.png"]
+    assert all(names) and {int(name[1]) for name in names} >= set(FIGURES)
+    assert len(names) == len(paths) - 1, "the picture at the head of the README is missing"
+    assert len({name[1] for name in names}) == len(names)
+    for path in paths:
+        with Image.open(path) as image:
+            assert min(image.size) >= 200, path.name
+            low, high = image.convert("L").getextrema()
+            assert high - low > 100, path.name
+
+
+def test_models_and_snapshots_hold_tensors_and_json_only(done):
+    kinds = {path.name for path in (done / "models").rglob("*") if path.is_file()}
+    assert kinds == {"model.safetensors", "config.json"}
+    assert {path.suffix for path in (done / "snapshots").rglob("*") if path.is_file()} == {".safetensors"}
+
+
+def test_the_course_of_a_training_ends_where_its_evaluation_does(done):
+    """Measured from the snapshots: the last of them holds the weights that were saved as the model."""
+    for path in sorted((done / "metrics/ssl").glob("*.json")):
+        metrics = json.loads(path.read_text())
+        course = pd.read_csv(done / f"plots/ssl/{path.stem}_course.csv")
+        last = course[course["epoch"] == course["epoch"].max()].sort_values("seed")
+        assert last["knn_accuracy"].tolist() == [run["knn_accuracy"] for run in metrics["seeds"]]
+
+
+def test_the_headline_numbers_fit_a_screen_and_are_those_of_the_metrics(done):
+    shown = run(done, "dvc", "metrics", "show")
+    assert max(map(len, shown.splitlines())) <= 200
+    for path in (done / "metrics/headline").rglob("*.json"):
+        whole = json.loads((done / "metrics" / path.relative_to(done / "metrics/headline")).read_text())
+        headline = json.loads(path.read_text())
+        assert headline and all(whole[key] == value for key, value in headline.items() if key != "seconds_total")
+
+
+def test_the_report_is_one_page_that_needs_no_network(done, stages):
+    if "report" not in stages:
+        pytest.skip("the report stage is not in dvc.yaml yet")
+    page = (done / "plots/report.html").read_text()
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?:https?:)?//[^"']+\.(?:js|css|png|woff2?)""", page)
+    assert "data:image/png;base64," in page
+
+
+def test_the_plots_of_dvc_show_offline(done):
+    run(done, "dvc", "plots", "show")
+    page = (done / "dvc_plots/index.html").read_text()
+    assert "<script src=" not in page and "vega" in page
+
+
+def test_a_changed_measure_trains_and_samples_nothing(done):
+    params = (done / "params.yaml").read_text()
+    (done / "params.yaml").write_text(params.replace("manifold_neighbours: 3", "manifold_neighbours: 4"))
+    ran = set(re.findall(r"Running stage '(.+?)'", run(done, "dvc", "repro")))
+    assert {"evaluate_vae", "evaluate_ddpm"} <= ran
+    assert all(stage.startswith(("evaluate_", "claims", "figures", "report")) for stage in ran)
+    (done / "params.yaml").write_text(params)
+    # The run cache knows the earlier results.
+    assert not [line for line in run(done, "dvc", "repro").splitlines() if "Running stage 'evaluate" in line]

@@ -1,0 +1,86 @@
+"""What is drawn from a diffusion model: complete, the same in every run, in the given precision, and never no image."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_generative import EPOCHS, dataset, place, sampling, save_ddpm
+
+from triptych.core.errors import InputError
+from triptych.sampling.ddpm import draw
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def drawn(folder: Path, dtype: torch.dtype = torch.float32, **head: float) -> tuple[dict[str, np.ndarray], list[dict]]:
+    files = save_ddpm(folder, **head)
+    return draw(files.model, files.snapshots, dataset(), sampling(), 0, place(dtype))
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory) -> dict[str, np.ndarray]:
+    return drawn(tmp_path_factory.mktemp("ddpm"))[0]
+
+
+def test_everything_is_drawn_in_the_same_bits(arrays, tmp_path):
+    shapes = {name: array.shape for name, array in arrays.items()}
+    image = (3, 32, 32)
+    assert shapes == {
+        "originals": (16, *image),
+        "samples": (70, *image),
+        "restoration_times": (3,),
+        "restoration_sigmas": (3,),
+        **{f"{what}_{t}": (20, *image) for what in ("noised", "restored") for t in (30, 120, 500)},
+        "strip_original": (1, *image),
+        **{f"strip_forward_{t}": (7, *image) for t in (30, 120)},
+        **{f"strip_backward_{t}": (4, *image) for t in (30, 120)},  # both ends of three steps
+        **{f"samples_{epoch}": (64, *image) for epoch in EPOCHS},
+        "cost_ddim_2": (20, *image),
+        "cost_heun_2": (20, *image),
+    }
+    again, timing = drawn(tmp_path)
+    assert all(np.array_equal(arrays[name], again[name]) for name in arrays)
+    assert [(row["sampler"], row["steps"]) for row in timing] == [("ddim", 2), ("heun", 2)]
+    assert all(row["seconds_per_image"] > 0 for row in timing)
+
+
+def test_equal_weights_make_equal_sheets_whose_places_are_those_of_the_samples(arrays):
+    assert np.array_equal(arrays["samples_1"], arrays["samples_5"])
+    assert np.array_equal(arrays["samples_5"], arrays["samples"][:64])
+
+
+def test_noise_grows_with_t_and_the_strip_shows_the_class_that_params_name(arrays):
+    np.testing.assert_allclose(arrays["restoration_sigmas"][:2], [0.108, 0.378], atol=5e-4)
+    originals = dataset().test.images[:20].astype(float)
+    errors = [np.square(arrays[f"noised_{t}"] - originals).mean() for t in (30, 120, 500)]
+    assert errors == sorted(errors)
+    assert np.array_equal(arrays["strip_original"][0], dataset().test.images[32])  # the first of class 4
+    for t in (30, 120):
+        assert np.array_equal(arrays[f"strip_forward_{t}"][0], arrays["strip_original"][0])
+        assert np.array_equal(arrays[f"strip_forward_{t}"][-1], arrays[f"strip_backward_{t}"][0])
+
+
+def test_images_are_drawn_in_the_given_precision(arrays, tmp_path):
+    half, _ = drawn(tmp_path, torch.bfloat16)
+    for name in ("samples", "samples_1", "restored_120", "strip_backward_120", "cost_ddim_2"):
+        assert not np.array_equal(half[name], arrays[name]), name
+        assert np.abs(half[name].astype(float) - arrays[name]).mean() < 2, name
+    assert np.array_equal(half["noised_120"], arrays["noised_120"])
+
+
+@pytest.mark.parametrize(("bias", "words"), [(float("nan"), "not finite"), (1e4, "clipped"), (0.0, "one colour")])
+def test_samples_that_are_no_images_are_refused(bias, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        drawn(tmp_path, head_std=0.0, head_bias=bias)
+
+
+def test_a_model_that_does_not_say_what_it_learned_is_refused_in_one_line(tmp_path):
+    files = save_ddpm(tmp_path)
+    path = files.model / "config.json"
+    config = json.loads(path.read_text())
+    for broken in ({"network": config["network"]}, config | {"process": config["process"] | {"times": "never"}}):
+        path.write_text(json.dumps(broken))
+        with pytest.raises(InputError, match="process"):
+            draw(files.model, files.snapshots, dataset(), sampling(), 0, place())

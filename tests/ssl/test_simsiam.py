@@ -1,0 +1,161 @@
+"""SimSiam computes the paper's loss, and gradients flow where it says."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from test_views import NOTHING
+from torch import Tensor, nn
+from torch.nn import functional
+
+from triptych.core.objective import Batch
+from triptych.core.randomness import Draw
+from triptych.core.schema import read_yaml
+from triptych.ssl.methods.simsiam import Recipe, SimSiam, build
+from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.views import Views
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+PARAMS = read_yaml(Path(__file__).parents[2] / "params.yaml")["ssl"]
+SMALL = {"name": "small_resnet", "width": 4, "blocks": [1, 1], "stem_stride": 2}
+
+
+class TwoViews:
+    """Stands for the augmentation: the first call gives the images, the second their negative."""
+
+    def __init__(self) -> None:
+        self.sign = -1
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        self.sign = -self.sign
+        return self.sign * images
+
+
+def network(predictor: bool = True, dim: int = 16) -> SiameseNetwork:
+    torch.manual_seed(0)
+    return SiameseNetwork(3, SMALL, {"hidden": [16], "dim": dim}, {"hidden": 8} if predictor else None)
+
+
+def batch(count: int = 8) -> Batch:
+    images = torch.rand((count, 3, 16, 16), generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return Batch(images, torch.full((count,), -1))
+
+
+def draw() -> Draw:
+    return Draw("cpu", (0, "step", 0))
+
+
+def method(net: SiameseNetwork, **changes: bool) -> SimSiam:
+    options = {"stop_gradient": True, "symmetric": True, "train_predictor": True} | changes
+    return SimSiam(net, TwoViews(), **options).train()
+
+
+def cosine(p: Tensor, z: Tensor) -> Tensor:
+    return -(functional.normalize(p, dim=1) * functional.normalize(z, dim=1)).sum(dim=1).mean()
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_loss_is_the_papers(symmetric):
+    net, data = network().train(), batch()
+    (z1, p1), (z2, p2) = net(data.images), net(-data.images)
+    expected = (cosine(p1, z2) + cosine(p2, z1)) / 2 if symmetric else cosine(p1, z2)
+    loss, _ = method(network(), symmetric=symmetric)(data, draw())
+    torch.testing.assert_close(loss, expected)
+
+
+def target_gradient(stop_gradient: bool) -> Tensor:
+    """The gradient that reaches z through the target branch alone: the predictor's branch is cut."""
+    net = network()
+    held = []
+
+    def cut(module, inputs, outputs):
+        z, p = outputs
+        z.retain_grad()
+        held.append(z)
+        return z, p.detach().requires_grad_()
+
+    net.register_forward_hook(cut)
+    loss, _ = method(net, stop_gradient=stop_gradient)(batch(), draw())
+    loss.backward()
+    return held[1].grad
+
+
+def test_no_gradient_passes_the_target_branch():
+    assert target_gradient(stop_gradient=True) is None
+    assert target_gradient(stop_gradient=False).abs().max() > 0
+
+
+def test_a_fixed_random_predictor_stays_as_it_was():
+    fixed = method(network(), train_predictor=False)
+    loss, _ = fixed(batch(), draw())
+    loss.backward()
+    assert all(p.grad is None for p in fixed.network.predictor.parameters())
+    assert any(p.grad is not None for p in fixed.network.backbone.parameters())
+    assert len(fixed.parameter_groups()) == 1
+
+
+def test_the_predictor_alone_keeps_a_constant_rate():
+    groups = method(network()).parameter_groups()
+    constant = {id(p) for group in groups if group["constant_rate"] for p in group["params"]}
+    net = method(network())
+    assert len(groups) == 2 and len(constant) == len(list(net.network.predictor.parameters()))
+    assert sum(len(group["params"]) for group in groups) == len(list(net.parameters()))
+
+
+def test_without_a_predictor_the_prediction_is_the_projection():
+    z, p = network(predictor=False)(batch().images)
+    assert torch.equal(z, p)
+    assert len(method(network(predictor=False)).parameter_groups()) == 1
+
+
+def test_batch_norm_takes_its_statistics_per_view():
+    """The projections of each view have mean 0 and variance 1 over that view; one joint pass would not."""
+    net = network().train()
+    z, _ = net(batch(64).images)
+    torch.testing.assert_close(z.mean(dim=0), torch.zeros(16), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.var(dim=0, correction=0), torch.ones(16), atol=1e-2, rtol=0)
+    simsiam, seen = method(network()), []
+    simsiam.network.register_forward_hook(lambda module, inputs, outputs: seen.append(len(inputs[0])))
+    simsiam(batch(6), draw())
+    assert seen == [6, 6]
+
+
+def test_it_runs_on_real_views():
+    net = network()
+    simsiam = SimSiam(net, Views(ViewParams(**NOTHING | {"flip": 0.5})), True, True, True).train()
+    loss, terms = simsiam(batch(), draw())
+    assert -1 <= float(loss.detach()) <= 1 and 0 < float(terms["embedding_std"]) < 1.5
+
+
+# --- From a recipe ---
+
+
+def recipe(**changes: object) -> Recipe:
+    sizes = {
+        "projector_hidden": [16],
+        "projector_dim": 16,
+        "predictor_hidden": 8,
+        "backbone": SMALL | {"standardise": True},
+    }
+    return Recipe.model_validate(PARAMS["shared"] | PARAMS["methods"]["simsiam"] | sizes | changes)
+
+
+def test_a_recipe_says_what_the_objective_does():
+    assert all(p.requires_grad for p in build(recipe(predictor="mlp"), 3)[0].parameters())
+    fixed = build(recipe(predictor="fixed_random"), 3)[0].network
+    assert not any(p.requires_grad for p in fixed.predictor.parameters()) and len(fixed.predictor) == 4
+    assert isinstance(build(recipe(predictor="none"), 3)[0].network.predictor, nn.Identity)
+    one_sided = build(recipe(stop_gradient=False, symmetric=False), 3)[0]
+    assert not one_sided.stop_gradient and not one_sided.symmetric
+    assert build(recipe(), 3)[0].views.params == recipe().views
+
+
+@pytest.mark.parametrize("predictor", ["mlp", "none", "fixed_random"])
+def test_the_network_is_rebuilt_from_what_a_recipe_built_it_with(predictor):
+    objective, sizes = build(recipe(predictor=predictor), 3)
+    rebuilt = SiameseNetwork(**sizes)
+    rebuilt.load_state_dict(objective.network.state_dict())
+    images = batch().images
+    assert all(map(torch.equal, rebuilt(images), objective.network(images)))

@@ -1,0 +1,160 @@
+"""The stage that trains a variant, over two seeds: what it writes, and that a kill changes nothing."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from tiny_ssl import BATCH, EPOCHS, TRAIN, project, stage, tiny_params
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A project in which SimSiam was trained by its stage."""
+    folder = project(tmp_path_factory.mktemp("whole"))
+    done = stage(folder, "train_ssl.py", "simsiam")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
+
+
+def test_the_stage_trains_each_seed_and_writes_one_table(trained):
+    models = weights(trained / "models/ssl/simsiam")
+    assert list(models) == ["model.safetensors", "seed_1/model.safetensors"]
+    assert models["model.safetensors"] != models["seed_1/model.safetensors"]
+    table = pd.read_csv(trained / "plots/ssl/simsiam_training.csv")
+    assert table.groupby("seed")["epoch"].apply(list).to_dict() == {0: [1, 2], 1: [1, 2]}
+    assert list(table) == ["epoch", "images", "loss", "embedding_std", "learning_rate", "variant", "seed"]
+    assert table["loss"].between(-1, 1).all()
+    assert len(pd.read_csv(trained / "plots/ssl/simsiam_timing.csv")) == 2 * EPOCHS
+    timing = json.loads((trained / "metrics/timing/ssl/simsiam.json").read_text())
+    assert timing["runs"] == 2 and timing["seconds_total"] == pytest.approx(2 * EPOCHS * timing["seconds_per_epoch"])
+    assert not list((trained / "checkpoints").rglob("*.safetensors"))
+
+
+def test_the_weights_of_each_kept_epoch_of_each_seed_are_there_and_the_last_are_the_model_s(trained):
+    kept = weights(trained / "snapshots/ssl/simsiam")
+    assert list(kept) == [f"seed_{seed}/epoch_{epoch:04d}.safetensors" for seed in (0, 1) for epoch in (1, 2)]
+    models = weights(trained / "models/ssl/simsiam")
+    assert kept["seed_0/epoch_0002.safetensors"] == models["model.safetensors"]
+    assert kept["seed_1/epoch_0002.safetensors"] == models["seed_1/model.safetensors"]
+
+
+KILL_DURING_SEED_1 = """
+import os, signal
+from triptych.training.loop import Trainer
+whole = Trainer._end_epoch
+def end_epoch(self, epoch):
+    if self.plan.seed == 1 and epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    whole(self, epoch)
+Trainer._end_epoch = end_epoch
+"""
+
+
+def test_a_stage_killed_in_its_second_seed_keeps_the_first_and_ends_bit_identical(trained, tmp_path):
+    folder = project(tmp_path / "killed")
+    assert stage(folder, "train_ssl.py", "simsiam", before=KILL_DURING_SEED_1).returncode == -signal.SIGKILL
+    done = stage(folder, "train_ssl.py", "simsiam")
+    assert done.returncode == 0, done.stderr
+    steps = EPOCHS * (TRAIN // BATCH)
+    # The first seed had ended: it is neither trained again nor resumed.
+    assert "seed 0" not in done.stderr
+    assert f"ssl/simsiam seed 1: resuming at step {steps // 2} of {steps}" in done.stderr
+    assert json.loads((folder / "metrics/timing/ssl/simsiam.json").read_text())["resumed"] == 1
+    same_results(folder, trained)
+
+
+def same_results(folder: Path, other: Path) -> None:
+    for part in ("models", "snapshots"):
+        assert weights(folder / part) == weights(other / part)
+    table = "plots/ssl/simsiam_training.csv"
+    assert (folder / table).read_text() == (other / table).read_text()
+
+
+# --- Seeds side by side ---
+
+
+def test_two_seeds_side_by_side_train_what_they_train_one_after_another(trained, tmp_path):
+    folder = project(tmp_path, threads=2)
+    done = stage(folder, "train_ssl.py", "simsiam")
+    assert done.returncode == 0, done.stderr
+    same_results(folder, trained)
+    timing = json.loads((folder / "metrics/timing/ssl/simsiam.json").read_text())
+    assert (timing["runs"], timing["runs_at_once"], timing["threads"], timing["resumed"]) == (2, 2, 1, 0)
+    assert timing["seconds_total"] == pytest.approx(EPOCHS * timing["seconds_per_epoch"])
+    assert not list((folder / "checkpoints").rglob("*.safetensors"))
+
+
+KILL_THE_STAGE_AFTER_AN_EPOCH = """
+import os, signal, threading, time
+from pathlib import Path
+def wait():
+    while len(list(Path("checkpoints").rglob("latest.safetensors"))) < 2:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=wait, daemon=True).start()
+"""
+
+
+def workers(folder: Path) -> list[int]:
+    """Processes that run a stage in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").resolve() == folder.resolve() and b"train_ssl" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
+def test_workers_end_with_their_stage_and_are_taken_up_again(trained, tmp_path):
+    folder = project(tmp_path, threads=2)
+    done = stage(folder, "train_ssl.py", "simsiam", before=KILL_THE_STAGE_AFTER_AN_EPOCH)
+    assert done.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while workers(folder):
+        assert time.monotonic() < deadline, "a worker goes on without its stage"
+    done = stage(folder, "train_ssl.py", "simsiam")
+    assert done.returncode == 0, done.stderr
+    same_results(folder, trained)
+
+
+def test_what_stops_a_worker_stops_the_stage_in_one_line(tmp_path):
+    folder = project(tmp_path, threads=2)
+    tree = tiny_params(threads=2)
+    tree["ssl"]["methods"]["simsiam"]["training"]["optimiser"]["learning_rate"] = 1e30
+    (folder / "params.yaml").write_text(yaml.safe_dump(tree))
+    done = stage(folder, "train_ssl.py", "simsiam")
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert errors and all("not finite at step" in line or "weights are not finite" in line for line in errors)
+    assert not (folder / "models").exists()
+
+
+def test_another_variant_or_a_changed_one_starts_afresh(tmp_path):
+    folder = project(tmp_path / "changed")
+    assert stage(folder, "train_ssl.py", "simsiam", before=KILL_DURING_SEED_1).returncode == -signal.SIGKILL
+    tree = tiny_params()
+    tree["ssl"]["variants"]["simsiam"]["symmetric"] = False
+    (folder / "params.yaml").write_text(yaml.safe_dump(tree))
+    done = stage(folder, "train_ssl.py", "simsiam")
+    assert done.returncode == 0 and "resuming" not in done.stderr
+
+
+def test_an_unknown_variant_is_refused_in_one_line(tmp_path):
+    folder = project(tmp_path)
+    for script in ("train_ssl.py", "evaluate_ssl.py"):
+        done = stage(folder, script, "simsian")
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith(
+            "error: params.yaml: 'ssl.variants' has no 'simsian'; did you mean"
+        )

@@ -1,0 +1,213 @@
+"""Two processes under torchrun compute what one process computes with the same global batch.
+
+As a script this file is what each process runs: `torchrun test_processes.py FOLDER`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_run
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from triptych.core.machine import Machine, machine
+from triptych.core.model_files import save_weights
+from triptych.core.runtime import Runtime
+from triptych.ssl.methods.simsiam import SimSiam
+from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.views import Views
+from triptych.training.batch_norm import GlobalBatchNorm1d, GlobalBatchNorm2d, globalise
+from triptych.training.params import Training
+from triptych.vae.network import VAE
+from triptych.vae.objective import VAEObjective
+
+HERE = Path(__file__).parent
+PROCESSES = 2
+# Not of width 4: there torch 2.15 writes past its memory in a 1x1 convolution of stride 2 on CPUs without AVX-512.
+SMALL = {"name": "small_resnet", "width": 8, "blocks": [1, 1], "stem_stride": 1}
+VIEWS = {
+    **{"crop_scale": [0.3, 1.0], "crop_ratio": [1.0, 1.0], "jitter": 0.8, "brightness": 0.4, "grey": 0.2},
+    **dict.fromkeys(("flip", "contrast", "saturation", "hue", "blur", "solarize", "invert"), 0.0),
+    "blur_sigma": [0.1, 2.0],
+}
+RUNTIME = Runtime(launch="python", device="cpu", precision="float32", threads=1, compile=False, checkpoint_seconds=60.0)
+
+
+# What each process does -----------------------------------------------------------------------------------------------
+
+
+def train_vae(folder: Path, place: Machine) -> None:
+    """A small VAE over nine steps, gradient clipping, averaged weights and all."""
+    trained = tiny_run.run(
+        folder,
+        training=training(),
+        objective=lambda: VAEObjective(VAE((3, 8, 8), [4, 8], 3), sigma=0.5),
+        data=tiny_run.images(50),
+        place=place,
+        snapshot_epochs=(1, 3),
+    )
+    if place.leads:
+        save_weights(folder / "weights.safetensors", trained.network)
+        (folder / "result.json").write_text(json.dumps({"history": trained.history, "timing": trained.timing}))
+    if place.world > 1:
+        # Every process ends with the same weights, not only the one that writes them.
+        mine = torch.cat([p.detach().flatten() for p in trained.network.parameters()])
+        other = mine.clone()
+        dist.broadcast(other, src=0)
+        assert torch.equal(mine, other)
+
+
+def train_simsiam(folder: Path, place: Machine) -> None:
+    """A small SimSiam over nine steps: views, batch norm of features in one and in two dimensions."""
+    folder = folder / "simsiam"
+    trained = tiny_run.run(
+        folder,
+        training=training(),
+        objective=lambda: SimSiam(
+            SiameseNetwork(3, SMALL, {"hidden": [8], "dim": 8}, {"hidden": 4}),
+            Views(ViewParams(**VIEWS)),
+            stop_gradient=True,
+            symmetric=True,
+            train_predictor=True,
+        ),
+        data=tiny_run.images(50),
+        place=place,
+    )
+    if place.leads:
+        save_weights(folder / "weights.safetensors", trained.network)
+        (folder / "result.json").write_text(json.dumps({"history": trained.history}))
+
+
+def training() -> Training:
+    """Plain momentum: Adam would divide by gradients near zero, and turn their rounding into steps of full size."""
+    return tiny_run.recipe(optimiser=tiny_run.SGD | {"learning_rate": 0.001}, gradient_clip=50.0, batch_size=16)
+
+
+def norm_half_a_batch(folder: Path, place: Machine) -> None:
+    """This process's half of the batch through a convolution and two global batch norms, forwards and backwards."""
+    network, (x, target) = globalise(norm_network()), norm_data()
+    share = len(x) // place.world
+    rows = slice(place.rank * share, (place.rank + 1) * share)
+    mine = x[rows].clone().requires_grad_()
+    output = network(mine)
+    (output - target[rows]).square().mean().backward()
+    for parameter in network.parameters():
+        dist.all_reduce(parameter.grad)
+        parameter.grad /= place.world
+    # The loss is a mean over the rows of all processes, of which each knows its own.
+    results = {"output": output.detach(), "x.grad": mine.grad / place.world}
+    results |= {f"{name}.grad": p.grad for name, p in network.named_parameters()}
+    results |= dict(network.state_dict())
+    save_file({name: t.contiguous() for name, t in results.items()}, folder / f"rank_{place.rank}.safetensors")
+
+
+def norm_network() -> nn.Sequential:
+    """Norms of (B, C, H, W) and of (B, C), with and without an affine map."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4, affine=False)),
+        *(nn.Flatten(), nn.BatchNorm1d(64), nn.BatchNorm1d(64, affine=False)),
+    )
+    nn.init.uniform_(network[1].weight, 0.5, 1.5)
+    nn.init.uniform_(network[1].bias, -1, 1)
+    return network
+
+
+def norm_data() -> tuple[Tensor, Tensor]:
+    stream = torch.Generator().manual_seed(1)
+    # The halves differ in mean and spread: norms of their own would give other numbers.
+    spread = torch.linspace(0.5, 2.0, 12).view(12, 1, 1, 1)
+    x = spread * torch.randn(12, 3, 6, 6, generator=stream) + spread
+    return x, torch.randn(12, 64, generator=stream)
+
+
+# What must hold -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> Path:
+    """The folder in which two processes have done all of the above."""
+    folder = tmp_path_factory.mktemp("together")
+    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1] / "src"), "OMP_NUM_THREADS": "1"}
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={PROCESSES}"]
+    done = subprocess.run(
+        [*launcher, __file__, str(folder)], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def assert_same_weights(found: Path, expected: Path) -> None:
+    """The weights saved in two folders agree within float tolerance."""
+    weights = load_file(found / "weights.safetensors")
+    for name, tensor in load_file(expected / "weights.safetensors").items():
+        torch.testing.assert_close(
+            weights[name], tensor, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_two_processes_train_what_one_trains(together, tmp_path, one_thread):
+    with machine(RUNTIME) as place:
+        train_vae(tmp_path, place)
+    assert_same_weights(together, tmp_path)
+    results = [json.loads((folder / "result.json").read_text()) for folder in (tmp_path, together)]
+    for alone, shared in zip(*(result["history"] for result in results), strict=True):
+        assert shared == pytest.approx(alone, rel=1e-4)
+    assert [result["timing"]["processes"] for result in results] == [1, PROCESSES]
+    # The leading process alone writes: a stage's snapshots exist once.
+    kept = sorted(path.name for path in (together / "tiny/key/snapshots").iterdir())
+    assert kept == ["epoch_0001.safetensors", "epoch_0003.safetensors"]
+
+
+def test_two_processes_train_the_simsiam_that_one_trains(together, tmp_path, one_thread):
+    with machine(RUNTIME) as place:
+        train_simsiam(tmp_path, place)
+    assert_same_weights(together / "simsiam", tmp_path / "simsiam")
+    histories = [json.loads((folder / "simsiam/result.json").read_text())["history"] for folder in (tmp_path, together)]
+    for alone, shared in zip(*histories, strict=True):
+        # The spread is each process's own and then averaged: over half the rows it is a little less.
+        assert shared.pop("embedding_std") == pytest.approx(alone.pop("embedding_std"), abs=0.1)
+        assert shared == pytest.approx(alone, rel=1e-4)
+
+
+def test_a_global_batch_norm_is_the_batch_norm_of_the_whole_batch(together):
+    network, (x, target) = norm_network(), norm_data()
+    x.requires_grad_()
+    output = network(x)
+    (output - target).square().mean().backward()
+    halves = [load_file(together / f"rank_{rank}.safetensors") for rank in range(PROCESSES)]
+    for name, whole in {"output": output, "x.grad": x.grad}.items():
+        torch.testing.assert_close(torch.cat([half[name] for half in halves]), whole.detach(), rtol=1e-4, atol=1e-5)
+    for half in halves:
+        for name, parameter in network.named_parameters():
+            torch.testing.assert_close(half[f"{name}.grad"], parameter.grad, rtol=1e-4, atol=1e-5)
+        for name, tensor in network.state_dict().items():
+            torch.testing.assert_close(half[name], tensor, rtol=1e-5, atol=1e-5)
+
+
+def test_norms_are_replaced_in_place_and_keep_their_state():
+    network = norm_network()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    assert globalise(network) is network
+    kinds = [type(layer) for layer in network]
+    assert kinds[:4] == [nn.Conv2d, GlobalBatchNorm2d, nn.ReLU, GlobalBatchNorm2d]
+    assert kinds[4:] == [nn.Flatten, GlobalBatchNorm1d, GlobalBatchNorm1d]
+    after = network.state_dict()
+    assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
+    # In eval mode there is nothing to share.
+    x = norm_data()[0]
+    torch.testing.assert_close(network.eval()(x), norm_network().eval()(x))
+
+
+if __name__ == "__main__":
+    with machine(RUNTIME) as here:
+        train_vae(Path(sys.argv[1]), here)
+        train_simsiam(Path(sys.argv[1]), here)
+        norm_half_a_batch(Path(sys.argv[1]), here)
