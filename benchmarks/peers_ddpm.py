@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from triptych.core.machine import Machine, machine
+from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.batches import Resident, to_float
 from triptych.ddpm.method import diffusion_method
@@ -28,7 +29,6 @@ from triptych.ddpm.network import denoising_network
 from triptych.ddpm.params import DDPMParams
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trainer
-from triptych.core.runtime import Runtime
 
 SHAPE = (3, 32, 32)
 ROUNDS = 15

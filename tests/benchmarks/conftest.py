@@ -12,11 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from triptych.core.machine import Machine, machine
 from triptych.core.objective import Objective
+from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.batches import resident
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trainer
-from triptych.core.runtime import Runtime
 from triptych.training.params import Training
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

@@ -111,7 +111,9 @@ def test_dvc_uses_that_page_and_phones_nobody():
 def test_curves_are_coloured_by_variant_and_dashed_by_revision():
     template = json.loads((ROOT / ".dvc/plots/curves.json").read_text())
     assert template["data"]["values"] == "<DVC_METRIC_DATA>"
-    assert template["encoding"]["color"]["field"] == "variant"
+    group = template["encoding"]["color"]["field"]
+    made = next(step for step in template["transform"] if step.get("as") == group)
+    assert made["calculate"].startswith("datum.variant ||")
     assert template["layer"][0]["encoding"]["strokeDash"]["field"] == "rev"
 
 

@@ -162,8 +162,8 @@ def test_every_stage_says_what_it_is_for_and_every_model_is_an_artifact():
     assert [path for path in made if not any(covers(artifact["path"], path) for artifact in artifacts)] == []
 
 
-# Outputs of git that are neither `metrics:` nor `plots:` take DVC's run cache from their stage. These stages have none to
-# lose, or run for seconds.
+# Outputs of git that are neither `metrics:` nor `plots:` take DVC's run cache from their stage. These stages have none
+# to lose, or run for seconds.
 NO_RUN_CACHE = {"metrics/data.json", "metrics/claims.json", "plots/report.html"}
 
 
