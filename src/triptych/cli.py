@@ -104,13 +104,19 @@ def profile_check(
 
 
 @app.command(epilog="Example: triptych report --json | jq .metrics")
-def report(as_json: AsJson = False) -> None:
+def report(
+    as_json: AsJson = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table of results.")] = False,
+) -> None:
     """The results so far: numbers with intervals, verdicts, seconds by stage, and where the page is."""
-    from triptych.report import terminal
+    from triptych.report import markdown, terminal
     from triptych.results.reader import Results
 
-    found = terminal.found(Results())
-    if as_json:
+    results = Results()
+    found = terminal.found(results)
+    if as_markdown:
+        typer.echo(markdown.results_table(results), nl=False)
+    elif as_json:
         typer.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
     else:
         terminal.show(found, terminal.console())

@@ -122,7 +122,7 @@ def test_every_estimate_lies_near_its_interval(done):
 
 def test_every_claim_has_a_verdict(done):
     claims = json.loads((done / "metrics/claims.json").read_text())
-    assert len({claim["id"] for claim in claims}) == len(claims) == 15
+    assert len({claim["id"] for claim in claims}) == len(claims) >= 15
     for claim in claims:
         assert claim["verdict"] in ("reproduced", "not reproduced", "inconclusive") and claim["finding"], claim["id"]
         assert (claim["measured"] is None) == (claim["interval"] is None), claim["id"]

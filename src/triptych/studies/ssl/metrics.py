@@ -51,7 +51,6 @@ METRICS = (
         "effective rank",
         "RankMe: how many directions the embedding uses.",
         ".1f",
-        headline=True,
         short="rank",
     ),
     Metric(
