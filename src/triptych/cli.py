@@ -23,7 +23,7 @@ class OneLineTyper(typer.Typer):
                 code = super().__call__(*args, standalone_mode=False, **kwargs)
             except typer.Abort:
                 raise KeyboardInterrupt from None
-            except typer.BadParameter.__mro__[1] as error:  # the class of every usage error
+            except typer.BadParameter.__mro__[1] as error:  # click's UsageError, which typer does not export
                 raise InputError(f"{' '.join(error.format_message().split())} (see triptych --help)") from None
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -125,9 +125,9 @@ def report(
 @app.command(epilog="Example: triptych doctor --json")
 def doctor(as_json: AsJson = False) -> None:
     """What this machine and checkout have: device, threads, versions, params.yaml and data."""
-    from triptych.doctor import diagnose
+    from triptych.doctor import examine
 
-    found = diagnose()
+    found = examine()
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

@@ -16,7 +16,7 @@ PACKAGES = ("triptych", "torch", "torchvision", "dvc", "numpy", "pandas", "seabo
 TOOLS = ("git", "make", "dvc")
 
 
-def diagnose(params: Path = profiles.PARAMS) -> dict:
+def examine(params: Path = profiles.PARAMS) -> dict:
     """Device, threads, versions, the state of params.yaml, and the data found. Nothing here raises on bad input."""
     return {
         "python": platform.python_version(),

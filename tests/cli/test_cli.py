@@ -17,7 +17,7 @@ def test_doctor_tells_of_the_machine_the_params_and_the_data(project: Path):
     assert "data/generative/card.json: no such file" in found["data"]["generative"]
 
 
-def test_doctor_diagnoses_what_stops_other_commands(project: Path):
+def test_doctor_says_what_would_stop_other_commands(project: Path):
     Path("params.yaml").write_text("seed: zero\n")
     done = triptych("doctor")
     assert done.returncode == 0

@@ -1,6 +1,7 @@
 """Profiles: default is what is committed, the others hold only what differs, and so they cannot drift apart."""
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,6 +152,12 @@ def test_differences_are_the_dotted_keys_whose_values_differ():
 
 
 # --- The default profile ---
+
+
+def test_the_committed_params_are_the_default_profile():
+    """A switched profile is the user's own affair; committed, it would replace the results of default."""
+    committed = subprocess.run(["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, check=True).stdout
+    assert committed.decode() == profiles.default_text(ROOT)
 
 
 def test_default_is_the_newest_commit_that_says_so(folder: Path, commit: Callable[[], None]):

@@ -16,15 +16,12 @@ def test_the_line_is_the_mean_over_seeds_where_measured():
     assert (curve.epochs, curve.seeds) == (3, 2)
 
 
-@pytest.mark.parametrize(
-    ("heights", "placed"),
-    [
+def test_names_keep_apart():
+    for heights, placed in [
         ([0.9, 0.1], [0.9, 0.1]),  # far apart: nobody moves
         ([0.5, 0.5], [0.45, 0.55]),  # both give way alike
         ([0.52, 0.48, 0.9], [0.55, 0.45, 0.9]),
         ([0.0, 0.01], [0.0, 0.1]),  # none leaves the plot
         ([1.0, 0.99, 1.0], [0.9, 0.8, 1.0]),
-    ],
-)
-def test_names_keep_apart(heights: list, placed: list):
-    assert spread_out(heights, 0.1) == pytest.approx(placed)
+    ]:
+        assert spread_out(heights, 0.1) == pytest.approx(placed), heights

@@ -28,12 +28,12 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 2.0])
-def test_the_density_is_that_of_torch_and_of_the_training_loss(sigma):
+def test_the_density_is_that_of_torch_and_of_the_training_loss():
     x, mean = numbers(4, 3, 5, 6), numbers(4, 3, 5, 6, seed=1)
-    density = gaussian_log_density(x, mean, sigma)
-    torch.testing.assert_close(density, distributions.Normal(mean, sigma).log_prob(x))
-    torch.testing.assert_close(-density.flatten(1).sum(dim=1), gaussian_nll(x, mean, sigma))
+    for sigma in (0.1, 0.5, 1.0, 2.0):
+        density = gaussian_log_density(x, mean, sigma)
+        torch.testing.assert_close(density, distributions.Normal(mean, sigma).log_prob(x))
+        torch.testing.assert_close(-density.flatten(1).sum(dim=1), gaussian_nll(x, mean, sigma))
 
 
 # --- Bounds, on a model whose likelihood is known ---

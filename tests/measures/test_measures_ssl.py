@@ -94,6 +94,7 @@ def test_without_labels_what_needs_none_is_measured(tmp_path):
     found = measured(folder)
     assert not [key for key in found if "accuracy" in key] and found["intervals"] == {}
     assert {"embedding_std", "effective_rank", "final_loss", "collapsed"} <= found.keys()
+    assert np.load(folder / "evaluations/ssl/simsiam/results.npz", allow_pickle=False).files == ["views"]
     assert "no labels" in done.stderr
     table = pd.read_csv(folder / "plots/ssl/simsiam_course.csv")
     assert list(table) == ["epoch", "variant", "seed", "test_embedding_std", "effective_rank"]
@@ -146,7 +147,7 @@ def measures(folder: Path) -> SSLMeasures:
     return SSLMeasures("simsiam", load(folder / "data/ssl"), views, params.evaluation, 0, 2, CPU)
 
 
-def test_a_collapsed_network_is_diagnosed_since_its_epoch(trained, tmp_path):
+def test_a_collapsed_network_is_named_since_its_epoch(trained, tmp_path):
     models, kept = tmp_path / "models", tmp_path / "snapshots"
     shutil.copytree(trained / "models/ssl/simsiam", models)
     shutil.copytree(trained / KEPT, kept)

@@ -142,6 +142,22 @@ def test_each_dependency_is_source_or_made_by_a_stage():
     assert wrong == []
 
 
+DATA = re.compile(r"(data|models|snapshots|samples|evaluations|plots|metrics)(/[\w./]*)?")
+
+
+def test_each_stage_depends_on_the_data_that_its_script_names_or_writes_it():
+    """A path that the script completes by its argument counts up to there."""
+    wrong = []
+    for stage in pipeline().values():
+        texts = [node.value for node in ast.walk(ast.parse(stage.script.read_text())) if isinstance(node, ast.Constant)]
+        named = {text.rstrip("/") for text in texts if isinstance(text, str) and DATA.fullmatch(text)}
+        known = stage.deps | stage.outs.keys()
+        wrong += [
+            (stage.name, text) for text in named if not any(covers(path, text) or covers(text, path) for path in known)
+        ]
+    assert wrong == []
+
+
 def test_each_stage_lists_the_sections_of_params_that_its_script_reads():
     wrong = {}
     for stage in pipeline().values():

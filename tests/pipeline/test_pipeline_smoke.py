@@ -10,10 +10,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+
+from triptych.core.schema import read
+from triptych.drawing import style
+from triptych.report import page
+from triptych.results.reader import Results
+from triptych.statistics.intervals import Resampling
+from triptych.studies.decide import decide
+from triptych.studies.every import figures
+from triptych.studies.evidence import Evidence
+from triptych.studies.params import ClaimsParams
 
 ROOT = Path(__file__).parents[2]
 AS_ON_A_TERMINAL = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -181,12 +192,29 @@ def test_the_headline_numbers_fit_a_screen_and_are_those_of_the_metrics(done):
         assert headline and all(whole[key] == value for key, value in headline.items() if key != "seconds_total")
 
 
-def test_the_report_is_one_page_that_needs_no_network(done, stages):
-    if "report" not in stages:
-        pytest.skip("the report stage is not in dvc.yaml yet")
+def test_the_report_is_one_page_that_needs_no_network(done):
     page = (done / "plots/report.html").read_text()
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?:https?:)?//[^"']+\.(?:js|css|png|woff2?)""", page)
     assert "data:image/png;base64," in page
+
+
+def test_claims_figures_and_page_read_only_what_their_stages_list(done, stages, tmp_path, monkeypatch):
+    """A stage that reads a file which it does not list stays as it was when the file changes."""
+    monkeypatch.setattr(style, "save", lambda figure, path: plt.close(figure))
+
+    def draw(results: Results) -> None:
+        for figure in figures():
+            figure.draw(figure.path(tmp_path), results)
+
+    limits = read(done / "params.yaml", claims=ClaimsParams).claims
+    resampling = Resampling(seed=0, level=0.95, draws=10, owner="claims")
+    acts = {"claims": lambda results: decide(Evidence(results, resampling), limits), "figures": draw}
+    for stage, act in (acts | {"report": page.render}).items():
+        results = Results(done)
+        act(results)
+        listed = {dep["path"] for dep in stages[stage]["deps"]} | {"params.yaml"}
+        unlisted = {path for path in results._read if not any(f"{path}/".startswith(f"{dep}/") for dep in listed)}
+        assert unlisted == set(), stage
 
 
 def test_the_plots_of_dvc_show_offline(done):

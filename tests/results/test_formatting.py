@@ -1,14 +1,11 @@
 """The one formatter writes numbers as people read them."""
 
-import pytest
-
 from triptych.results.formatting import PERCENT, PLAIN, POINTS, duration, written, written_interval, written_limit
 from triptych.statistics.estimate import Estimate
 
 
-@pytest.mark.parametrize(
-    ("value", "form", "text"),
-    [
+def test_written():
+    for value, form, text in [
         (None, ".3f", "–"),
         (True, ".3f", "yes"),
         (False, ".3f", "no"),
@@ -23,10 +20,8 @@ from triptych.statistics.estimate import Estimate
         (Estimate(0.382, 0.352, 0.423), PERCENT, "38.2 % (35.2 to 42.3 %)"),
         (Estimate(-0.285, -0.303, -0.267), POINTS, "−28.5 points (−30.3 to −26.7 points)"),
         (Estimate(-12.348, -12.74, -11.98), "#.3g", "−12.3 (−12.7 to −12.0)"),
-    ],
-)
-def test_written(value, form, text):
-    assert written(value, form).replace("\u00a0", " ") == text
+    ]:
+        assert written(value, form).replace("\u00a0", " ") == text, (value, form)
 
 
 def test_no_line_breaks_between_a_number_and_its_percent_sign():

@@ -245,17 +245,14 @@ def test_cost_note_names_each_machine_once(of: dict[str, Run]):
     assert "(CPU, 2 threads / NVIDIA H100, 8 threads)" in notes.cost_note(list(of.values()), timings)
 
 
-@pytest.mark.parametrize(
-    ("collapsed", "since", "words"),
-    [
+def test_a_collapse_is_told_with_its_kind_and_since_when():
+    for collapsed, since, words in [
         (False, None, "not collapsed"),
         (True, 3, "collapsed (dimensional) since epoch 3"),
         (True, None, "collapsed (dimensional)"),
-    ],
-)
-def test_a_collapse_is_told_with_its_kind_and_since_when(collapsed: bool, since: int | None, words: str):
-    metrics = {"collapsed": collapsed, "collapse_kind": "dimensional", "collapsed_since_epoch": since}
-    assert notes.collapse_of(Metrics("", metrics)) == words
+    ]:
+        metrics = {"collapsed": collapsed, "collapse_kind": "dimensional", "collapsed_since_epoch": since}
+        assert notes.collapse_of(Metrics("", metrics)) == words
 
 
 def test_a_scaled_down_projector_goes_by_its_true_width_and_says_what_it_stands_for(of: dict[str, Run]):

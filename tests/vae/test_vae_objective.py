@@ -24,11 +24,11 @@ def test_the_kl_is_that_of_torch():
     assert kl_to_standard_normal(torch.zeros(1, 7), torch.zeros(1, 7)).item() == 0
 
 
-@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 2.0])
-def test_the_nll_is_that_of_torch(sigma):
+def test_the_nll_is_that_of_torch():
     x, mean = numbers(4, 3, 5, 6), numbers(4, 3, 5, 6, seed=1)
-    expected = -distributions.Normal(mean, sigma).log_prob(x).flatten(1).sum(dim=1)
-    torch.testing.assert_close(gaussian_nll(x, mean, sigma), expected)
+    for sigma in (0.1, 0.5, 1.0, 2.0):
+        expected = -distributions.Normal(mean, sigma).log_prob(x).flatten(1).sum(dim=1)
+        torch.testing.assert_close(gaussian_nll(x, mean, sigma), expected)
 
 
 def test_the_loss_is_the_negative_elbo_of_one_sample():

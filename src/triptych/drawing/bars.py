@@ -22,9 +22,7 @@ def image_and_probabilities(
     colours = [style.ACCENT if c == best else PALE for c in range(len(classes))]
     sns.barplot(x=list(classes), y=probabilities, hue=list(classes), palette=colours, legend=False, ax=bars)
     bars.set(xlabel="class", ylabel=label, ylim=(0, 1))
-    figure.tight_layout(rect=(0, 0, 1, 0.84))
-    style.headline(figure, title, note)
-    style.save(figure, path)
+    style.finish_below(path, figure, 0.84, title, note)
 
 
 def values_with_spread(
@@ -45,6 +43,4 @@ def values_with_spread(
     axes.set(xlabel=labels[0], ylabel=labels[1])
     axes.set_xticks(places[:: max(1, len(places) // 16)])
     axes.set_xlim(-0.7, len(places) - 0.3)
-    figure.tight_layout(rect=(0, 0, 1, 0.85))
-    style.headline(figure, title, note)
-    style.save(figure, path)
+    style.finish_below(path, figure, 0.85, title, note)

@@ -56,6 +56,4 @@ def by_group(path: Path, table: pd.DataFrame, floor: Level, labels: tuple[str, s
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.1)
     axes.legend(frameon=False)
-    figure.tight_layout(rect=(0, 0, 1, 0.86))
-    style.headline(figure, title, note)
-    style.save(figure, path)
+    style.finish_below(path, figure, 0.86, title, note)

@@ -170,9 +170,7 @@ def seconds_of_epochs(path: Path, seconds: pd.DataFrame, title: str, note: str) 
     total.set_title("in total", fontweight="normal", fontsize=10.5)
     for axes in (each, total):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.tight_layout(rect=(0, 0, 1, 0.86))
-    style.headline(figure, title, note)
-    style.save(figure, path)
+    style.finish_below(path, figure, 0.86, title, note)
 
 
 # Parts of plots -------------------------------------------------------------------------------------------------------

@@ -120,9 +120,7 @@ def against(
         axes.minorticks_off()
         if metric in shares:
             axes.set_ylim(0, 1.03)
-    figure.tight_layout(rect=(0, 0, 1, 0.84))
-    style.headline(figure, title, note)
-    style.save(figure, path)
+    style.finish_below(path, figure, 0.84, title, note)
 
 
 def _draw(axes: Axes, panel: Panel, marks: Mapping[str, float]) -> None:

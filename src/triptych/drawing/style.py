@@ -56,6 +56,13 @@ def headline(figure: Figure, title: str, note: str) -> None:
     figure.text(0.01, 0.985 - 0.3 / inches, note, ha="left", va="top", fontsize=9.5, color=MUTED, wrap=True)
 
 
+def finish_below(path: Path, figure: Figure, plots: float, title: str, note: str) -> None:
+    """Puts the plots into the lower share of the page, the headline above them, and saves."""
+    figure.tight_layout(rect=(0, 0, 1, plots))
+    headline(figure, title, note)
+    save(figure, path)
+
+
 def finish(path: Path, figure: Figure, title: str, note: str) -> None:
     """Puts the headline above the plots, however long its note, and saves."""
     width, plots = figure.get_size_inches()

@@ -13,12 +13,17 @@ def results_table(results: Results) -> str:
     for study in STUDIES:
         chosen = {metric.key for metric in study.metrics if metric.headline or metric.short}
         for part in study.parts(results.params):
-            path = f"metrics/{part.name}.json"
-            if not results.has(path):
+            if not results.has(part.metrics):
                 continue
             for row in rows(study, results.metrics(part.name)):
                 if row.key in chosen:
                     reference = f" ({row.reference_name}: {row.reference})" if row.reference else ""
-                    cells = (part.title, f"{row.name}{reference}", row.value, row.interval, f"`{path}` `{row.key}`")
+                    cells = (
+                        part.title,
+                        f"{row.name}{reference}",
+                        row.value,
+                        row.interval,
+                        f"`{part.metrics}` `{row.key}`",
+                    )
                     lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

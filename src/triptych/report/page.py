@@ -14,8 +14,8 @@ from triptych.core.files import write_text
 from triptych.report import tables, verdicts
 from triptych.report.tables import Compared, Row
 from triptych.report.verdicts import Verdict
-from triptych.results.formatting import duration, written
-from triptych.results.reader import Metrics, Results
+from triptych.results.formatting import duration, written, written_device
+from triptych.results.reader import CLAIMS, Metrics, Results, value_at
 from triptych.studies.every import METRICS, STUDIES, writers
 from triptych.studies.record import Figure, Metric, Part, Study
 from triptych.studies.sentences import Facts, Sentence, plain, sources
@@ -127,7 +127,7 @@ def render(results: Results) -> str:
     environment.filters |= {"written": written, "duration": duration, "ranges": _ranges, "runs": _runs}
     params = results.params
     facts = Facts(results, METRICS, writers(params))
-    claims = [verdicts.verdict(record) for record in results.claims()] if results.has("metrics/claims.json") else None
+    claims = [verdicts.verdict(record) for record in results.claims()] if results.has(CLAIMS) else None
     panels = [_panel(number, study, claims or [], facts) for number, study in enumerate(STUDIES)]
     timed = [one for panel in panels for one in panel.measured if one.timing]
     return environment.get_template("page.html.j2").render(
@@ -195,9 +195,7 @@ def _settings(params: Mapping) -> list[tuple[str, str, str]]:
         wanted |= study.settings
     found = []
     for key, label in (wanted | LAST).items():
-        value: object = params
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+        value = value_at(params, key)
         if value is not None:
             found.append((label, written(value, ".6g" if isinstance(value, float) else ""), key))
     return found
@@ -214,7 +212,7 @@ def _machines(timings: Sequence[Metrics]) -> list[str]:
     places = []
     for timing in (one.values for one in timings):
         device = str(timing.get("device", "unknown device"))
-        words = [device.upper() if device in ("cpu", "mps") else device]
+        words = [written_device(device)]
         words += [str(timing["precision"])] if "precision" in timing else []
         words += [f"{timing[key]} {key}" for key in ("threads", "processes") if timing.get(key, 1) > 1]
         words += [f"torch {timing['torch']}"] if "torch" in timing else []

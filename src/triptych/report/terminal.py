@@ -14,12 +14,11 @@ from triptych.core.errors import InputError
 from triptych.report import tables
 from triptych.report.verdicts import Verdict, counts, verdict
 from triptych.results.formatting import duration, written
-from triptych.results.reader import Metrics, Results
+from triptych.results.reader import CLAIMS, Metrics, Results
 from triptych.studies.every import STUDIES
 from triptych.studies.record import Part, Study
 
 PAGE = "plots/report.html"
-CLAIMS = "metrics/claims.json"
 # The mark and the colour of each verdict: not by colour alone.
 MARKS = {"reproduced": ("●", "green"), "not reproduced": ("◆", "red"), "inconclusive": ("○", "yellow")}
 WIDTH = 100  # columns, where the output is no terminal

@@ -53,6 +53,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def written_device(name: str) -> str:
+    """`CPU`, `MPS`, or the name of a GPU as it is."""
+    return name.upper() if name in ("cpu", "mps") else name
+
+
 def _number(value: float, style: str) -> str:
     if style == POINTS:
         return f"{100 * value:+.1f} points"

@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # both take long to import, and the terminal needs neither
     import pandas as pd
 
 
+CLAIMS = "metrics/claims.json"
+
+
 class UnmeasuredError(Exception):
     """A number does not exist in this run. The message is a clause that says which, and where it is known, why."""
 
@@ -97,9 +100,7 @@ class Results:
         Raises:
             InputError: there is none.
         """
-        value: object = self.params
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+        value = value_at(self.params, key)
         if value is None:
             raise InputError(f"{self.root / 'params.yaml'}: key '{key}' is missing")
         return value
@@ -131,10 +132,11 @@ class Results:
         Raises:
             InputError: the file is missing, or is not a list of mappings with a verdict.
         """
-        path = "metrics/claims.json"
-        records = self._json(path, list, "a list of claims with their verdicts")
+        records = self._json(CLAIMS, list, "a list of claims with their verdicts")
         if not all(isinstance(record, dict) and "verdict" in record for record in records):
-            raise InputError(f"{self.root / path}: expected a list of claims with their verdicts; run its stage again")
+            raise InputError(
+                f"{self.root / CLAIMS}: expected a list of claims with their verdicts; run its stage again"
+            )
         return records
 
     def table(self, path: str, *columns: str) -> "pd.DataFrame":
@@ -182,6 +184,14 @@ class Results:
             with _one_line(self.root / path):
                 self._read[path] = read(self.root / path)
         return self._read[path]
+
+
+def value_at(tree: Mapping, key: str) -> object:
+    """The value at a dotted key; None where there is none."""
+    value: object = tree
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _leaves(values: Mapping, above: str = "") -> Iterator[tuple[str, object]]:

@@ -4,9 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from triptych.core.fields import InsideUnit
 from triptych.core.schema import Section
-
-Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class VAEClaims(Section):
@@ -20,10 +19,10 @@ class VAEClaims(Section):
         largest_step: digits change smoothly when the largest step of a path is below this many mean steps.
     """
 
-    epoch_spread: Share
-    sharpness: Share
-    recognisability: Share
-    top_latents_share: Share
+    epoch_spread: InsideUnit
+    sharpness: InsideUnit
+    recognisability: InsideUnit
+    top_latents_share: InsideUnit
     largest_step: Annotated[float, Field(gt=1)]
 
 
@@ -37,8 +36,8 @@ class DDPMClaims(Section):
         recognisability_difference: the DDPM's recognisability minus the VAE's must be above this.
     """
 
-    same_class: Share
-    ssim: Share
+    same_class: InsideUnit
+    ssim: InsideUnit
     frechet_difference: Annotated[float, Field(le=0)]
     recognisability_difference: Annotated[float, Field(ge=0, lt=1)]
 
@@ -52,9 +51,9 @@ class SSLClaims(Section):
         no_difference: a difference in accuracy wholly within this, either way, is none worth speaking of.
     """
 
-    knn_drop: Share
+    knn_drop: InsideUnit
     loss_floor: Annotated[float, Field(gt=-1, lt=0)]
-    no_difference: Share
+    no_difference: InsideUnit
 
 
 class ClaimsParams(Section):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from string import Formatter
 
 from triptych.results.formatting import duration, written
-from triptych.results.reader import Results, UnmeasuredError
+from triptych.results.reader import Results, UnmeasuredError, value_at
 from triptych.statistics.estimate import Estimate, joined
 from triptych.studies.record import Figure, Metric
 
@@ -108,9 +108,7 @@ class Facts:
         Raises:
             UnmeasuredError: there is none.
         """
-        value: object = self.results.params
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+        value = value_at(self.results.params, key)
         if value is None:
             raise UnmeasuredError(f"params.yaml holds no {key}")
         return value

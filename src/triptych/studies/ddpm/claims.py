@@ -1,8 +1,9 @@
 """The report's claims on the DDPM."""
 
 from triptych.results.formatting import PERCENT, PLAIN, POINTS, written, written_limit
-from triptych.results.reader import Metrics, UnmeasuredError
+from triptych.results.reader import Metrics
 from triptych.statistics.estimate import Estimate
+from triptych.studies.ddpm.restoration import restored_from
 from triptych.studies.evidence import Evidence
 from triptych.studies.params import ClaimsParams, DDPMClaims
 from triptych.studies.record import Claim
@@ -14,7 +15,7 @@ METRICS = "metrics/ddpm.json"
 
 def restores_30(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Comes back: the digit keeps its class, and the image its structure."""
-    row, given = _restored_from(evidence, 30), limits.ddpm
+    row, given = restored_from(evidence.results, 30), limits.ddpm
     asked = {
         f"Same class, above {written_limit(given.same_class, PERCENT)}": row.estimate("same_class").above(
             given.same_class
@@ -26,7 +27,7 @@ def restores_30(evidence: Evidence, limits: ClaimsParams) -> Ruling:
 
 def fails_120(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Does not come back: neither the class nor the structure. If only one of them does, it is open what counts."""
-    row, given = _restored_from(evidence, 120), limits.ddpm
+    row, given = restored_from(evidence.results, 120), limits.ddpm
     asked = {
         f"Another class, below {written_limit(given.same_class, PERCENT)}": row.estimate("same_class").below(
             given.same_class
@@ -45,14 +46,6 @@ def fails_120(evidence: Evidence, limits: ClaimsParams) -> Ruling:
         f"{ruling.finding} {lost if reached else kept}",
         ruling.evidence | {"half_restored_t": half},
     )
-
-
-def _restored_from(evidence: Evidence, t: int) -> Metrics:
-    """The row of the restorations from a time."""
-    for row in evidence.results.metrics("ddpm").rows("restoration"):
-        if row.number("t") == t:
-            return row
-    raise UnmeasuredError(f"{METRICS} holds no restoration from t = {t}; add it to sampling.ddpm.restoration.times")
 
 
 def _restoration(row: Metrics, given: DDPMClaims, asked: dict[str, Condition], holds: Condition) -> Ruling:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from triptych.drawing import cost, panels, sheets, style
 from triptych.drawing.curves import Level
-from triptych.results.reader import Metrics, Results, UnmeasuredError
+from triptych.results.reader import Results, UnmeasuredError
+from triptych.studies.ddpm.restoration import restored_from
 from triptych.studies.generated import figures as generated
 from triptych.studies.record import Figure
 from triptych.studies.sentences import Facts
@@ -24,13 +25,14 @@ BEYOND = "Beyond the report"
 
 def noised(number: int, t: int) -> Figure:
     """One test image on its way to time t."""
+    title = f"A test image noised to t = {t}"
 
     def draw(path: Path, results: Results) -> None:
-        sigma = _restored_from(results, t).number("sigma")
+        sigma = restored_from(results, t).number("sigma")
         sheets.rows(
             path,
             results.arrays(IMAGES)[f"strip_forward_{t}"][None],
-            f"A test image noised to t = {t}",
+            title,
             f"From the original at the left to t = {t} at the right, in even steps of the report's linear schedule "
             f"(T = 1000, t counted from 1). There the noise has standard deviation {sigma:.3f} on [-1, 1].",
         )
@@ -39,7 +41,7 @@ def noised(number: int, t: int) -> Figure:
     return Figure(
         number=number,
         slug=f"ddpm_noised_{t}",
-        title=f"A test image noised to t = {t}",
+        title=title,
         caption=f"The report noises one test image forward to t = {t}: look at how much of the digit is left.",
         group="Noised and restored",
         draw=draw,
@@ -50,15 +52,16 @@ def noised(number: int, t: int) -> Figure:
 
 def restored(number: int, t: int) -> Figure:
     """The same image on its way back from time t, then the original."""
+    title = f"The same image restored from t = {t}"
 
     def draw(path: Path, results: Results) -> None:
-        row, arrays, judged = _restored_from(results, t), results.arrays(IMAGES), results.arrays(JUDGED)
+        row, arrays, judged = restored_from(results, t), results.arrays(IMAGES), results.arrays(JUDGED)
         probabilities, classes = judged[f"strip_probabilities_{t}"][0], [str(name) for name in judged["classes"]]
         best = int(probabilities.argmax())
         sheets.rows(
             path,
             np.concatenate([arrays[f"strip_backward_{t}"], arrays["strip_original"]])[None],
-            f"The same image restored from t = {t}",
+            title,
             "From the noised image at the left through the reverse process; the last is the original. The judge reads "
             f"a {classes[best]} in the restored image ({probabilities[best]:.0%}). Over the test images: "
             f"{row.number('same_class'):.1%} keep their class, SSIM {row.number('ssim'):.2f}, PSNR "
@@ -69,7 +72,7 @@ def restored(number: int, t: int) -> Figure:
     return Figure(
         number=number,
         slug=f"ddpm_restored_{t}",
-        title=f"The same image restored from t = {t}",
+        title=title,
         caption=f"The report runs the reverse process from t = {t} and finds that the original {REPORT_TIMES[t]}: "
         "compare the digit and its details with the original.",
         group="Noised and restored",
@@ -146,14 +149,6 @@ def draw_sampling_cost(path: Path, results: Results) -> None:
         f"The same weights under other samplers, {counts} samples each (fewer samples measure a larger distance). "
         "Numbers are steps: look for the one beyond which nothing is gained.",
     )
-
-
-def _restored_from(results: Results, t: int) -> Metrics:
-    """The row of the restorations from a time."""
-    for row in results.metrics("ddpm").rows("restoration"):
-        if row.number("t") == t:
-            return row
-    raise UnmeasuredError(f"sampling.ddpm.restoration.times in params.yaml has no {t}")
 
 
 FIGURES = (

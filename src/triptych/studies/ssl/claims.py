@@ -12,7 +12,15 @@ from triptych.studies.evidence import Evidence
 from triptych.studies.params import ClaimsParams
 from triptych.studies.record import Claim
 from triptych.studies.ruling import Condition, Ruling, every, finding, unanimous
-from triptych.studies.ssl.variants import BASELINE, NO_PREDICTOR, NO_STOP_GRADIENT, REPORT_DIMS, WIDE, variants
+from triptych.studies.ssl.variants import (
+    BASELINE,
+    NO_PREDICTOR,
+    NO_STOP_GRADIENT,
+    REPORT_DIMS,
+    WIDE,
+    results_path,
+    variants,
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ def trained(evidence: Evidence, name: str) -> Variant:
     Raises:
         InputError: a file is missing or damaged.
     """
-    results = f"evaluations/ssl/{name}/results.npz"
+    results = results_path(name)
     return Variant(
         dim=variants(evidence.results.params)[name].dim,
         metrics=evidence.results.metrics(f"ssl/{name}"),
@@ -205,8 +213,8 @@ ABLATIONS = (
         report_says="Without stop-gradient kNN accuracy collapses, and the training loss reaches its floor, which the "
         "report gives as 1 (it is −1).",
         figures=("simsiam_stop_gradient_*",),
-        statistic="kNN accuracy without stop-gradient minus SimSiam's, paired over test images and seeds; the "
-        "diagnosis of its embeddings by std and effective rank; and its final loss",
+        statistic="kNN accuracy without stop-gradient minus SimSiam's, paired over test images and seeds; "
+        "whether its embeddings collapsed, by std and effective rank; and its final loss",
         variants=(BASELINE, NO_STOP_GRADIENT),
         format=POINTS,
         decide=stop_gradient,

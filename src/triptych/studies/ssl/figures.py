@@ -22,6 +22,8 @@ from triptych.studies.ssl.variants import (
     NO_STOP_GRADIENT,
     REPORT_DIMS,
     WIDE,
+    metrics_path,
+    results_path,
     widths,
 )
 from triptych.studies.ssl.variants import title as variant_title
@@ -35,6 +37,7 @@ KINDS = {
 READ_KNN = "Look for a curve that stays at or below the dashed line: its encoder knows no more than random weights."
 READ_LOSS = "The loss is a negative cosine: −1 (dotted) is its floor, and a success only where embeddings still differ."
 BEYOND = "Beyond the report"
+VIEWS_TITLE, METHODS_TITLE = "The views that SimSiam saw", "All methods compared"
 
 
 # A baseline and an ablation -------------------------------------------------------------------------------------------
@@ -172,7 +175,7 @@ def _wider(template: str) -> Callable[[Facts], str]:
 def draw_views(path: Path, results: Results) -> None:
     """Training images, each before its views."""
     load(results, [BASELINE])
-    images = results.arrays(f"evaluations/ssl/{BASELINE}/results.npz")["views"]  # (rows, 1 + views, C, H, W)
+    images = results.arrays(results_path(BASELINE))["views"]  # (rows, 1 + views, C, H, W)
     rows, columns = images.shape[:2]
     sheets.rows(
         path,
@@ -182,9 +185,6 @@ def draw_views(path: Path, results: Results) -> None:
         "embedding: ask what stays the same along a row, for that is all an encoder can keep.",
         [f"image {number + 1}" for number in range(rows)],
     )
-
-
-VIEWS_TITLE = "The views that SimSiam saw"
 
 
 def draw_collapse(path: Path, results: Results) -> None:
@@ -276,7 +276,7 @@ def draw_comparison(path: Path, results: Results) -> None:
         comparison.Row(UNTRAINED, style.INK, untrained, floors[0]),
         label="accuracy, test images",
         forms=(PERCENT, ".0%"),
-        title="All methods compared",
+        title=METHODS_TITLE,
         note=notes.comparison_note(ranked),
     )
 
@@ -323,7 +323,7 @@ def _each(opening: str, template: str) -> Callable[[Facts], str]:
     """A sentence that lists every variant that was measured, in the order of params.yaml; <V> stands for its files."""
 
     def fill(facts: Facts) -> str:
-        names = [name for name in facts.param("ssl.variants") if facts.results.has(f"metrics/ssl/{name}.json")]
+        names = [name for name in facts.param("ssl.variants") if facts.results.has(metrics_path(name))]
         if not names:
             raise UnmeasuredError("no variant was measured")
         told = [f"{variant_title(name)} {template.replace('<V>', f'ssl/{name}')}" for name in names]
@@ -432,7 +432,7 @@ FIGURES = (
     Figure(
         number=53,
         slug="simsiam_methods",
-        title="All methods compared",
+        title=METHODS_TITLE,
         caption="Every method at its last epoch beside an untrained encoder: look for intervals that do not overlap, "
         "and for what lies below the untrained one.",
         group=BEYOND,

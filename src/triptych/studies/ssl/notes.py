@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from triptych.results.formatting import PERCENT, written
+from triptych.results.formatting import PERCENT, written, written_device
 from triptych.results.reader import Metrics
 from triptych.studies.ssl.runs import Run
 from triptych.studies.ssl.variants import REPORT_DIMS
@@ -101,7 +101,7 @@ def comparison_note(runs: Sequence[Run]) -> str:
 def cost_note(runs: Sequence[Run], timings: Sequence[Metrics]) -> str:
     """Where the times come from and how to read the curves."""
     places = dict.fromkeys(
-        f"{_device(timing.values['device'])}, {timing.values['threads']} threads" for timing in timings
+        f"{written_device(timing.values['device'])}, {timing.values['threads']} threads" for timing in timings
     )
     return sentences(
         f"kNN accuracy against the training time of one encoder, without evaluations ({' / '.join(places)}). Look for "
@@ -113,10 +113,6 @@ def cost_note(runs: Sequence[Run], timings: Sequence[Metrics]) -> str:
 
 def _number(run: Run, key: str, form: str) -> str:
     return written(run.metrics.number(key), form)
-
-
-def _device(name: str) -> str:
-    return name.upper() if name in ("cpu", "mps") else name
 
 
 def _capital(words: str) -> str:

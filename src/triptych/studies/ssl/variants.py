@@ -82,6 +82,11 @@ def metrics_path(variant: str) -> str:
     return f"metrics/ssl/{variant}.json"
 
 
+def results_path(variant: str) -> str:
+    """The arrays of a variant: which test images were classified correctly, and some views."""
+    return f"evaluations/ssl/{variant}/results.npz"
+
+
 def widths(params: Mapping) -> list[tuple[int, int]]:
     """(output of the projector in this run, the report's width that it stands for), where both are known."""
     trained = variants(params)

@@ -10,12 +10,12 @@ from triptych.studies.epochs import REPORT_TOTAL, after_epoch
 from triptych.studies.generated import figures as generated
 from triptych.studies.record import Figure
 from triptych.studies.sentences import Facts, literal
+from triptych.studies.vae.claims import LATENTS, TOP
 
-IMAGES, LATENTS = "samples/vae/images.npz", "plots/vae/latents.csv"
+IMAGES = "samples/vae/images.npz"
 # The epochs that the report shows, of its 30.
 REPORT_EPOCHS = (1, 10, 15, 20, 25)
 CLASSES = 10  # the report's; a dataset with fewer leaves the last figures of classes out
-TOP = 3  # latents that are named for each class
 PATHS = 3  # interpolations, as in the report
 
 
@@ -79,7 +79,7 @@ def class_latents(number: int, position: int) -> Figure:
         )
 
     def saw(facts: Facts) -> str:
-        rows = facts.content("plots/vae/latents")
+        rows = facts.content(LATENTS.removesuffix(".csv"))
         classes = list(dict.fromkeys(row["class"] for row in rows))
         if position >= len(classes):
             raise UnmeasuredError(f"the images have {len(classes)} classes")

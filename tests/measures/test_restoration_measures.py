@@ -11,19 +11,16 @@ from triptych.measures.restoration import half_time, restoration_at, restoration
 from triptych.statistics.intervals import Resampling
 
 
-@pytest.mark.parametrize(
-    ("shares", "time", "reached"),
-    [
+def test_half_time_is_where_half_of_the_digits_have_changed():
+    for shares, time, reached in [
         ([1.0, 0.9, 0.3], 100, True),  # two thirds of the way from 60 to 120
         ([0.9, 0.5, 0.2], 60, True),
         ([0.2, 0.1, 0.1], 18.75, True),  # before the first time, from all at 0
         ([1.0, 0.9, 0.6], 120, False),
         ([0.9, 0.45, 0.6], 56.667, True),  # the first time that it is reached
-    ],
-)
-def test_half_time_is_where_half_of_the_digits_have_changed(shares, time, reached):
-    found, whether = half_time([30, 60, 120], shares)
-    assert found == pytest.approx(time, abs=1e-3) and whether is reached
+    ]:
+        found, whether = half_time([30, 60, 120], shares)
+        assert found == pytest.approx(time, abs=1e-3) and whether is reached, shares
 
 
 def test_images_that_come_back_whole_keep_their_class_and_those_that_do_not_are_less_alike(one_thread):
