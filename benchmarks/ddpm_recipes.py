@@ -25,7 +25,7 @@ from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.network import denoising_network
 from triptych.ddpm.params import DDPMParams
 from triptych.measures.frechet import FrechetReference, estimated_distance
-from triptych.measures.judge import Judge, Verdicts
+from triptych.measures.judge import Judge, Judged
 from triptych.measures.params import EvaluationParams
 from triptych.sampling.params import SamplingParams
 from triptych.sampling.samplers import draw_images
@@ -65,7 +65,7 @@ def trained(study: DDPMParams, seed: int, place: Machine) -> tuple[torch.nn.Modu
     return method.eval(), result
 
 
-def measured(samples: Verdicts, real: FrechetReference, settings: EvaluationParams, resampling: Resampling) -> str:
+def measured(samples: Judged, real: FrechetReference, settings: EvaluationParams, resampling: Resampling) -> str:
     """The Fréchet distance and the share recognised, each with its interval, as cells of the table."""
     distance = estimated_distance(samples.features, real, resampling, "frechet")
     share = resampling.proportion(samples.recognised(settings.recognition_threshold))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from triptych.measures.collapse import (
     alignment,
-    diagnose,
+    collapse_of,
     effective_rank,
     embedding_std,
     first_collapse,
@@ -85,7 +85,7 @@ def test_uniformity_is_that_of_all_pairs_in_blocks_of_any_size(block):
 
 
 def diagnosis_of(z: Tensor):
-    return diagnose(embedding_std(z), effective_rank(z), std_threshold=0.2, rank_threshold=4.0)
+    return collapse_of(embedding_std(z), effective_rank(z), std_threshold=0.2, rank_threshold=4.0)
 
 
 def test_a_healthy_representation_has_not_collapsed():
@@ -107,12 +107,12 @@ def test_a_line_through_the_origin_is_a_dimensional_collapse():
 
 
 def test_the_thresholds_decide_and_numbers_that_are_none_are_refused():
-    assert not diagnose(0.5, 10.0, std_threshold=0.5, rank_threshold=10.0).collapsed
-    assert diagnose(0.49, 10.0, std_threshold=0.5, rank_threshold=10.0).kind == "complete"
-    assert diagnose(0.5, 9.9, std_threshold=0.5, rank_threshold=10.0).kind == "dimensional"
+    assert not collapse_of(0.5, 10.0, std_threshold=0.5, rank_threshold=10.0).collapsed
+    assert collapse_of(0.49, 10.0, std_threshold=0.5, rank_threshold=10.0).kind == "complete"
+    assert collapse_of(0.5, 9.9, std_threshold=0.5, rank_threshold=10.0).kind == "dimensional"
     for std, rank in [(float("nan"), 10.0), (0.5, float("nan")), (float("inf"), 10.0)]:
         with pytest.raises(ValueError, match="finite"):
-            diagnose(std, rank, std_threshold=0.5, rank_threshold=10.0)
+            collapse_of(std, rank, std_threshold=0.5, rank_threshold=10.0)
 
 
 def test_a_collapse_begins_where_the_std_stays_low():

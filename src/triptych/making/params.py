@@ -4,11 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from triptych.core.fields import Count, Probability
 from triptych.core.schema import Section
 
-Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
-Unit = Annotated[float, Field(ge=0, le=1)]
 Resolution = Annotated[int, Field(ge=16, le=256)]
 
 
@@ -18,7 +17,7 @@ def _rising(bounds: list[float]) -> list[float]:
     return bounds
 
 
-UnitRange = Annotated[list[Unit], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+UnitRange = Annotated[list[Probability], Field(min_length=2, max_length=2), AfterValidator(_rising)]
 
 
 class StreetDigits(Section):
@@ -35,13 +34,13 @@ class StreetDigits(Section):
     rotation: Annotated[float, Field(ge=0, le=45)]
     shear: Annotated[float, Field(ge=0, le=1)]
     perspective: Annotated[float, Field(ge=0, le=0.5)]
-    neighbours: Unit
+    neighbours: Probability
     luminance: UnitRange
     contrast: UnitRange
-    channel_spread: Unit
-    gradient: Unit
-    texture: Unit
-    shadow: Unit
+    channel_spread: Probability
+    gradient: Probability
+    texture: Probability
+    shadow: Probability
     least_resolution: Annotated[int, Field(ge=4)]
     noise: Annotated[float, Field(ge=0, le=0.5)]
 

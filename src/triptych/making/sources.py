@@ -1,4 +1,4 @@
-"""Where images come from: each source of SPEC's table, turned into the one form of `triptych.data.storage`."""
+"""Where images come from: each source that params.yaml can name, in the one form of `triptych.data.storage`."""
 
 import contextlib
 import hashlib
@@ -66,7 +66,7 @@ def _drawn(params: StreetDigits, seed: int) -> Dataset:
     )
 
 
-# --- the real ones, through torchvision ---
+# --- public datasets, through torchvision ---
 
 
 def _torchvision(params: Torchvision, seed: int) -> Dataset:
@@ -233,7 +233,7 @@ def _list_images(folder: Path) -> tuple[list[tuple[Path, int]], list[str]]:
     if images:
         return [(path, UNLABELLED) for path in images], []
     found = ImageFolder(folder, allow_empty=True)
-    # ImageFolder takes hidden folders for classes; an editor's droppings are none.
+    # ImageFolder takes hidden folders, such as .ipynb_checkpoints, for classes.
     classes = [entry.name for entry in folders]
     samples = [(Path(path), found.classes[label]) for path, label in found.samples]
     return [(path, classes.index(name)) for path, name in samples if name in classes], classes

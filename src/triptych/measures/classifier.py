@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from triptych.measures.judge import Verdicts
+from triptych.measures.judge import Judged
 from triptych.statistics.estimate import Estimate
 from triptych.statistics.intervals import proportion
 
 
-def judge_quality(judged: Verdicts, labels: np.ndarray, threshold: float, level: float) -> dict[str, Estimate]:
+def judge_quality(judged: Judged, labels: np.ndarray, threshold: float, level: float) -> dict[str, Estimate]:
     """The shares of test images that the judge classifies rightly, and that it recognises at all.
 
     Args:

@@ -104,7 +104,7 @@ def uniformity(z: Tensor, block: int = BLOCK) -> float:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Collapse:
     """What became of a representation.
 
     Attributes:
@@ -118,7 +118,7 @@ class Diagnosis:
     reason: str
 
 
-def diagnose(std: float, rank: float, *, std_threshold: float, rank_threshold: float) -> Diagnosis:
+def collapse_of(std: float, rank: float, *, std_threshold: float, rank_threshold: float) -> Collapse:
     """Names a collapse by the spread of the embeddings and their rank.
 
     Args:
@@ -133,20 +133,20 @@ def diagnose(std: float, rank: float, *, std_threshold: float, rank_threshold: f
     if not (math.isfinite(std) and math.isfinite(rank)):
         raise ValueError(f"std {std} and effective rank {rank} must be finite")
     if std < std_threshold:
-        return Diagnosis(
+        return Collapse(
             True,
             "complete",
             f"All embeddings are almost one point: the std of their directions is {std:.3g} of an even spread's, "
             f"below {std_threshold:g} (effective rank {rank:.1f}).",
         )
     if rank < rank_threshold:
-        return Diagnosis(
+        return Collapse(
             True,
             "dimensional",
             f"The embeddings lie along few directions: their effective rank is {rank:.1f}, below {rank_threshold:g}, "
             f"though the std of their directions is {std:.3g} of an even spread's.",
         )
-    return Diagnosis(
+    return Collapse(
         False,
         "none",
         f"The embeddings spread: the std of their directions is {std:.3g} of an even spread's, not below "

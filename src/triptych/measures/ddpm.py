@@ -15,7 +15,7 @@ from triptych.ddpm.denoising import DenoisingObjective
 from triptych.measures.bound import PARTS, variational_bound
 from triptych.measures.frechet import estimated_distance
 from triptych.measures.generated import Numbers, RealImages, measure_generated
-from triptych.measures.judge import Judge, Verdicts
+from triptych.measures.judge import Judge, Judged
 from triptych.measures.params import EvaluationParams
 from triptych.measures.restoration import half_time, restoration_at, restoration_table
 from triptych.sampling.samplers import evaluations
@@ -133,7 +133,7 @@ class DDPMMeasures:
         }
 
     @cached_property
-    def _judged(self) -> Verdicts:
+    def _judged(self) -> Judged:
         return self.judge(self.drawn["samples"])
 
     @cached_property

@@ -5,7 +5,7 @@ import torch
 
 from triptych.data.storage import Dataset
 from triptych.measures.frechet import FrechetReference, estimated_distance
-from triptych.measures.judge import Judge, Verdicts
+from triptych.measures.judge import Judge, Judged
 from triptych.measures.manifolds import precision_recall
 from triptych.measures.params import EvaluationParams
 from triptych.measures.sharpness import sharpness
@@ -38,7 +38,7 @@ class RealImages:
 
 
 def measure_generated(
-    images: np.ndarray, judged: Verdicts, real: RealImages, settings: EvaluationParams, resampling: Resampling
+    images: np.ndarray, judged: Judged, real: RealImages, settings: EvaluationParams, resampling: Resampling
 ) -> Numbers:
     """All numbers of a set of generated images, with the values of real images beside them.
 
@@ -58,7 +58,7 @@ def measure_generated(
     }
 
 
-def distribution(judged: Verdicts, real: RealImages, resampling: Resampling) -> Numbers:
+def distribution(judged: Judged, real: RealImages, resampling: Resampling) -> Numbers:
     """The Fréchet distance to the test images, and that of training images."""
     return {
         "frechet_distance": estimated_distance(judged.features, real.reference, resampling, "frechet"),
@@ -66,7 +66,7 @@ def distribution(judged: Verdicts, real: RealImages, resampling: Resampling) -> 
     }
 
 
-def recognition(judged: Verdicts, real: RealImages, threshold: float, resampling: Resampling) -> Numbers:
+def recognition(judged: Judged, real: RealImages, threshold: float, resampling: Resampling) -> Numbers:
     """The share of images in which the judge recognises some class, and that of test images."""
     return {
         "recognisability": resampling.proportion(judged.recognised(threshold)),
@@ -74,7 +74,7 @@ def recognition(judged: Verdicts, real: RealImages, threshold: float, resampling
     }
 
 
-def coverage(judged: Verdicts, real: RealImages, neighbours: int, resampling: Resampling) -> Numbers:
+def coverage(judged: Judged, real: RealImages, neighbours: int, resampling: Resampling) -> Numbers:
     """Precision and recall against the test images, and those of training images: the most that could be."""
     precision, recall = precision_recall(judged.features, real.test.features, neighbours)
     best_precision, best_recall = precision_recall(real.train.features, real.test.features, neighbours)

@@ -12,7 +12,7 @@ from triptych.judge.network import Classifier
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class Judged:
     """What the judge says of N images. features: (N, d) float32; probabilities: (N, classes) float32."""
 
     features: np.ndarray
@@ -39,7 +39,7 @@ class Judge:
         return cls(load_model(folder, Classifier, device)[0], device, batch_size)
 
     @torch.inference_mode()
-    def __call__(self, images: np.ndarray) -> Verdicts:
+    def __call__(self, images: np.ndarray) -> Judged:
         """Features and probabilities of (N, C, H, W) uint8 images, batch by batch."""
         features, probabilities = [], []
         for start in range(0, len(images), self.batch_size):
@@ -47,4 +47,4 @@ class Judge:
             hidden = self.network.backbone(to_float(block))
             features.append(hidden.float().cpu())
             probabilities.append(self.network.head(hidden).float().softmax(dim=1).cpu())
-        return Verdicts(torch.cat(features).numpy(), torch.cat(probabilities).numpy())
+        return Judged(torch.cat(features).numpy(), torch.cat(probabilities).numpy())

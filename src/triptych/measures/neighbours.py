@@ -47,7 +47,7 @@ def knn_classes(
     if not len(bank):
         raise ValueError("no image of the bank is labelled, so none can vote")
     if not (bool(torch.isfinite(bank).all()) and bool(torch.isfinite(queries).all())):
-        raise ValueError("features hold values that are not finite, which are near to nothing")
+        raise ValueError("features hold values that are not finite, so they have no neighbours")
 
     directions = functional.normalize(bank.float(), dim=1)
     k, classes = min(k, len(bank)), int(labels.max()) + 1

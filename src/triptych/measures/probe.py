@@ -121,6 +121,6 @@ def fit_probe(
     return LinearProbe(mean, scale, theta, float(gradient.abs().max()), solver.state[theta]["n_iter"])
 
 
-def linear_classes(features: Tensor, labels: Tensor, queries: Tensor, penalty: float, iterations: int = 1000) -> Tensor:
+def linear_classes(features: Tensor, labels: Tensor, queries: Tensor, penalty: float) -> Tensor:
     """(N,) classes of queries (N, d) by the linear classifier of features (M, d) and labels (M,); see `fit_probe`."""
-    return fit_probe(features, labels, penalty, iterations).classes(queries)
+    return fit_probe(features, labels, penalty).classes(queries)

@@ -17,7 +17,7 @@ from triptych.core.seeds import fold
 from triptych.core.snapshots import snapshot_files
 from triptych.data.batches import to_float, to_uint8
 from triptych.data.storage import Dataset
-from triptych.measures.collapse import alignment, diagnose, effective_rank, embedding_std, uniformity
+from triptych.measures.collapse import alignment, collapse_of, effective_rank, embedding_std, uniformity
 from triptych.measures.course import collapsed_since, course
 from triptych.measures.params import EvaluationParams
 from triptych.measures.probe import linear_classes
@@ -142,12 +142,12 @@ class SSLMeasures:
     # All seeds --------------------------------------------------------------------------------------------------------
 
     def summary(self, runs: Sequence[SeedMeasured]) -> dict:
-        """Means over the seeds, intervals over test images and seeds, the diagnosis, and each seed's own numbers."""
+        """Means over the seeds, intervals over test images and seeds, whether they collapsed, and each seed's own numbers."""
         thresholds = self.settings.ssl.collapse
         limits = {"std_threshold": thresholds.embedding_std, "rank_threshold": thresholds.effective_rank}
         means = {key: float(np.mean([run.numbers[key] for run in runs])) for key in runs[0].numbers}
-        overall = diagnose(means["embedding_std"], means["effective_rank"], **limits)
-        found = [diagnose(run.numbers["embedding_std"], run.numbers["effective_rank"], **limits) for run in runs]
+        overall = collapse_of(means["embedding_std"], means["effective_rank"], **limits)
+        found = [collapse_of(run.numbers["embedding_std"], run.numbers["effective_rank"], **limits) for run in runs]
         estimates = {_accuracy(key): self._estimate(key, means[_accuracy(key)], runs) for key in runs[0].hits}
         return {
             **means,

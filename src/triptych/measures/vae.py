@@ -14,7 +14,7 @@ from triptych.data.batches import to_uint8
 from triptych.data.storage import Dataset
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.generated import Numbers, RealImages, measure_generated
-from triptych.measures.judge import Judge, Verdicts
+from triptych.measures.judge import Judge, Judged
 from triptych.measures.latents import active_units, class_table, step_evenness, top_share
 from triptych.measures.likelihood import calibrated_sigma, gaussian_log_density, importance_weights, iwae_bound
 from triptych.measures.params import EvaluationParams
@@ -150,7 +150,7 @@ class VAEMeasures:
         return np.asarray(self.dataset.test.labels)
 
     @cached_property
-    def _judged(self) -> Verdicts:
+    def _judged(self) -> Judged:
         return self.judge(self.drawn["samples"])
 
     @cached_property
