@@ -142,7 +142,7 @@ class SSLMeasures:
     # All seeds --------------------------------------------------------------------------------------------------------
 
     def summary(self, runs: Sequence[SeedMeasured]) -> dict:
-        """Means over seeds, intervals over test images and seeds, whether they collapsed, and each seed's own numbers."""
+        """Means over seeds, intervals over images and seeds, whether they collapsed, and each seed's own numbers."""
         thresholds = self.settings.ssl.collapse
         limits = {"std_threshold": thresholds.embedding_std, "rank_threshold": thresholds.effective_rank}
         means = {key: float(np.mean([run.numbers[key] for run in runs])) for key in runs[0].numbers}
