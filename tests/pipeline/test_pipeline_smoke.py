@@ -111,8 +111,8 @@ def numbers(value: object) -> Iterator[float]:
 
 
 def test_every_metric_is_a_finite_number(done, stages):
-    paths = [done / out for out in outputs(stages) if out.startswith("metrics/")]
-    for path in paths:
+    written = [done / out for out in outputs(stages) if out.startswith("metrics/")]
+    for path in (file for out in written for file in (out.rglob("*.json") if out.is_dir() else [out])):
         found = list(numbers(json.loads(path.read_text())))
         assert found and all(map(math.isfinite, found)), path
 
