@@ -15,7 +15,7 @@ repro: $(INSTALLED)  ## run the whole pipeline on params.yaml; ends with the ver
 test: $(INSTALLED)  ## linters, unit tests and the smoke profile through DVC in a fresh clone
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
-	@$(RUN) pytest -n auto --dist loadfile $(ARGS)
+	@$(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(INSTALLED)  ## time the train steps and the data generator on this machine, in images/s
 	@$(RUN) pytest tests/benchmarks --benchmark-enable --benchmark-sort=name \

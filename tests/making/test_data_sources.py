@@ -373,9 +373,8 @@ def test_prepare_writes_everything_or_nothing(tmp_path):
     assert len(load(tmp_path / "data" / "generative").train.images) == 20
     assert len(load(tmp_path / "data" / "ssl").train.images) == 30
 
-    for bad in ({"name": "npz", "path": "missing.npz"}, MIDDLING | {"neighbours": 2.0}):
-        # What is wrong with one dataset leaves the other, too, as it was.
-        for pair in ((bad, other), (other, bad)):
-            refusal = prepare(tmp_path, *pair)
-            assert refusal.returncode == 2 and len(refusal.stderr.splitlines()) == 1, refusal.stderr
-            assert contents(tmp_path) == outputs
+    # What is wrong with one dataset, whichever it is, leaves the other, too, as it was.
+    for pair in (({"name": "npz", "path": "missing.npz"}, other), (other, MIDDLING | {"neighbours": 2.0})):
+        refusal = prepare(tmp_path, *pair)
+        assert refusal.returncode == 2 and len(refusal.stderr.splitlines()) == 1, refusal.stderr
+        assert contents(tmp_path) == outputs

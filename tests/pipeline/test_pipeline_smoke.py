@@ -224,11 +224,11 @@ def test_the_plots_of_dvc_show_offline(done):
 
 
 def test_a_changed_measure_trains_and_samples_nothing(done):
+    evaluations = ("evaluate_vae", "evaluate_ddpm")
     params = (done / "params.yaml").read_text()
     (done / "params.yaml").write_text(params.replace("manifold_neighbours: 3", "manifold_neighbours: 4"))
-    ran = set(re.findall(r"Running stage '(.+?)'", run(done, "dvc", "repro")))
-    assert {"evaluate_vae", "evaluate_ddpm"} <= ran
-    assert all(stage.startswith(("evaluate_", "claims", "figures", "report")) for stage in ran)
+    ran = set(re.findall(r"Running stage '(.+?)'", run(done, "dvc", "repro", *evaluations)))
+    assert ran == set(evaluations)
     (done / "params.yaml").write_text(params)
     # The run cache knows the earlier results.
-    assert not [line for line in run(done, "dvc", "repro").splitlines() if "Running stage 'evaluate" in line]
+    assert "Running stage" not in run(done, "dvc", "repro", *evaluations)
