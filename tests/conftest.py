@@ -2,8 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -12,6 +15,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # OpenMP's threads wait busily at barriers, and slow each other many times over on a shared machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # The processes that tests start run this checkout, whichever is installed.
+    os.environ["PYTHONPATH"] = str(SOURCE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,14 +1,13 @@
 """A project in which the stages of the third study run in seconds."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import yaml
 from safetensors.torch import load_file
+from scripts import run_script
 
 from triptych.data.storage import Dataset, Split, save
 from triptych.ssl.shared.network import SiameseNetwork
@@ -58,12 +57,9 @@ def project(folder: Path, labelled: bool = True, threads: int = 1) -> Path:
     return folder
 
 
-def stage(folder: Path, script: str, *arguments: str, before: str = "") -> subprocess.CompletedProcess:
+def stage(folder: Path, script: str, *arguments: str, before: str = "") -> CompletedProcess[str]:
     """Runs a stage script, after `before` in the same process."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    code = f"import runpy, sys\n{before}\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
-    command = [sys.executable, "-c", code, str(ROOT / "stages" / script), *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return run_script(ROOT / "stages" / script, *arguments, folder=folder, before=before)
 
 
 def trained_project(folder: Path) -> Path:

@@ -1,12 +1,11 @@
 """The command line: errors of one line and exit code 2, help with an example, no waiting for what is not needed."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from command_line import ROOT, refused, triptych
+from command_line import refused, triptych
 
 
 def test_doctor_tells_of_the_machine_the_params_and_the_data(project: Path):
@@ -44,8 +43,7 @@ def test_a_bare_command_shows_its_help(project: Path):
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
 
 
 def test_the_command_is_also_a_module(project: Path):

@@ -1,14 +1,12 @@
 """Whatever is wrong with params.yaml is said in one line before anything runs, and params.yaml explains itself."""
 
 import copy
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from scripts import run_script
 
 from triptych import params as schema
 from triptych import profiles
@@ -149,14 +147,12 @@ def test_params_cannot_be_changed_once_read():
 
 
 def test_a_stage_with_wrong_params_says_one_line_and_leaves_everything(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     for key, stage, says in [
         ("vae.training.epocs", ["train_vae.py"], "did you mean 'epochs'?"),
         ("ssl.variants.no_predictor.predictr", ["train_ssl.py", "no_predictor"], "did you mean 'predictor'?"),
     ]:
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed(key, 3)))
-        command = [sys.executable, str(ROOT / "stages" / stage[0]), *stage[1:]]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        done = run_script(ROOT / "stages" / stage[0], *stage[1:], folder=tmp_path)
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
         assert says in done.stderr
         assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]

@@ -5,14 +5,14 @@ import hashlib
 import os
 import pickle
 import struct
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from scripts import run_script
 from test_streetdigits import MIDDLING
 
 from triptych.core.errors import InputError
@@ -351,11 +351,9 @@ def test_a_damaged_archive_is_named(tmp_path):
 # --- the stage ---
 
 
-def prepare(folder: Path, generative: dict, ssl: dict) -> subprocess.CompletedProcess:
+def prepare(folder: Path, generative: dict, ssl: dict) -> CompletedProcess[str]:
     (folder / "params.yaml").write_text(yaml.safe_dump({"seed": 0, "data": {"generative": generative, "ssl": ssl}}))
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    command = [sys.executable, str(ROOT / "stages" / "prepare.py")]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return run_script(ROOT / "stages" / "prepare.py", folder=folder)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import tiny_run
 import torch
+from scripts import run_script
 from test_training_loop import digest
 from tiny_run import STEPS, STEPS_PER_EPOCH, TinyObjective, recipe, run
 
@@ -28,9 +29,7 @@ def finish(root: Path, **changes: object) -> Trained:
 
 
 def run_and_kill(root: Path, kill: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1] / "src"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(HERE / "tiny_run.py"), json.dumps({"root": str(root), "kill": kill})]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = run_script(HERE / "tiny_run.py", json.dumps({"root": str(root), "kill": kill}), folder=HERE)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
@@ -155,7 +154,7 @@ with only_writer("vae", root=Path({str(tmp_path)!r})):
     print("held", flush=True)
     input()
 """
-    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1] / "src"), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:

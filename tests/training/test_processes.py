@@ -135,7 +135,7 @@ def norm_data() -> tuple[Tensor, Tensor]:
 def together(tmp_path_factory) -> Path:
     """The folder in which two processes have done all of the above."""
     folder = tmp_path_factory.mktemp("together")
-    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1] / "src"), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={PROCESSES}"]
     done = subprocess.run(
         [*launcher, __file__, str(folder)], env=environment, capture_output=True, text=True, timeout=300

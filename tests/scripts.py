@@ -1,0 +1,37 @@
+"""Scripts in processes of their own, which start in moments.
+
+A new Python takes seconds to import torch. So one process imports it once, and each script runs in a copy of that one.
+"""
+
+import multiprocessing
+import os
+import runpy
+import sys
+import tempfile
+from pathlib import Path
+from subprocess import CompletedProcess
+
+SERVER = multiprocessing.get_context("forkserver")
+# Libraries alone, for a checkpoint belongs to the code that its process has loaded; the first optimiser of a process
+# imports torch._dynamo.
+SERVER.set_forkserver_preload(["torch._dynamo", "pandas", "pydantic", "safetensors.torch", "scipy.stats", "yaml"])
+
+
+def _run(script: Path, arguments: tuple[str, ...], folder: Path, out: Path, err: Path, before: str) -> None:
+    os.chdir(folder)
+    for path, descriptor in ((out, 1), (err, 2)):
+        with path.open("wb") as file:
+            os.dup2(file.fileno(), descriptor)
+    sys.argv = [str(script), *arguments]
+    exec(before, {})
+    runpy.run_path(str(script), run_name="__main__")
+
+
+def run_script(script: Path, *arguments: str, folder: Path, before: str = "") -> CompletedProcess[str]:
+    """Runs a script to its end in a folder, after the statements `before` in the same process."""
+    with tempfile.TemporaryDirectory() as written:
+        out, err = Path(written) / "out", Path(written) / "err"
+        process = SERVER.Process(target=_run, args=(script, arguments, folder, out, err, before))
+        process.start()
+        process.join()
+        return CompletedProcess([str(script), *arguments], process.exitcode, out.read_text(), err.read_text())
