@@ -1,4 +1,4 @@
-"""How many views a second are made, with the numbers of SimSiam. A measurement: nothing here asserts a time."""
+"""How many views a second are made: SimSiam's, the same rotated, and heavy. A measurement: no time is asserted."""
 
 import pytest
 import torch
@@ -13,13 +13,19 @@ BATCH, SHAPE = 256, (3, 32, 32)
 SIMSIAM = {
     "crop_scale": [0.2, 1.0], "crop_ratio": [0.75, 1.3333], "flip": 0.5, "jitter": 0.8, "brightness": 0.4,
     "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "grey": 0.2, "blur": 0.5, "blur_sigma": [0.1, 2.0],
-    "solarize": 0.0, "invert": 0.0,
+    "solarize": 0.0, "invert": 0.0, "rotation": 0.0, "heavy": {"operations": 0, "magnitude": 9.0},
 }  # fmt: skip
+CHANGES = {
+    "simsiam": {},
+    "rotated": {"rotation": 20.0},
+    "heavy": {"heavy": {"operations": 2, "magnitude": 9.0}},
+}
 
 
 @pytest.mark.benchmark(group="views")
-def test_making_views(benchmark, place):
-    views = Views(validate(ViewParams, SIMSIAM, "views", "params.yaml"))
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES.keys())
+def test_making_views(benchmark, place, changes):
+    views = Views(validate(ViewParams, SIMSIAM | changes, "views", "params.yaml"))
     images = torch.rand(BATCH, *SHAPE, device=place.device).mul_(2).sub_(1)
     images = images.contiguous(memory_format=torch.channels_last)
     draw = Draw(place.device, (0, "speed"))

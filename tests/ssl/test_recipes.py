@@ -16,7 +16,7 @@ PATH = Path("params.yaml")
 VIEWS = {
     "crop_scale": [0.2, 1.0], "crop_ratio": [0.75, 1.3333], "flip": 0.0, "jitter": 0.8, "brightness": 0.4,
     "contrast": 0.4, "saturation": 0.4, "hue": 0.5, "grey": 0.5, "blur": 0.0, "blur_sigma": [0.1, 2.0],
-    "solarize": 0.0, "invert": 0.5,
+    "solarize": 0.0, "invert": 0.5, "rotation": 0.0, "heavy": {"operations": 0, "magnitude": 9.0},
 }  # fmt: skip
 BACKBONE = {"name": "small_resnet", "width": 8, "blocks": [1, 1], "stem_stride": 2, "standardise": True}
 TRAINING = {
@@ -37,6 +37,7 @@ STUDY = {
             "predictor_hidden": 16,
             "stop_gradient": True,
             "symmetric": True,
+            "momentum": 0.0,
             "training": TRAINING,
         }
     },

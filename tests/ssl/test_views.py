@@ -17,22 +17,23 @@ from triptych.core.randomness import Draw
 from triptych.core.schema import validate
 from triptych.data.batches import to_float
 from triptych.ssl.shared import views as made
-from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.view_params import ViewChanges, ViewParams
 from triptych.ssl.shared.views import Boxes, Views
 
 NOTHING = {
     "crop_scale": [1.0, 1.0], "crop_ratio": [1.0, 1.0], "flip": 0.0, "jitter": 0.0, "brightness": 0.0,
     "contrast": 0.0, "saturation": 0.0, "hue": 0.0, "grey": 0.0, "blur": 0.0, "blur_sigma": [1.0, 1.0],
-    "solarize": 0.0, "invert": 0.0,
+    "solarize": 0.0, "invert": 0.0, "rotation": 0.0, "heavy": {"operations": 0, "magnitude": 9.0},
 }  # fmt: skip
 EVERYTHING = {
     "crop_scale": [0.2, 1.0], "crop_ratio": [0.75, 1.3333], "flip": 0.5, "jitter": 0.8, "brightness": 0.4,
     "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "grey": 0.3, "blur": 0.5, "blur_sigma": [0.1, 2.0],
-    "solarize": 0.3, "invert": 0.3,
+    "solarize": 0.3, "invert": 0.3, "rotation": 20.0, "heavy": {"operations": 2, "magnitude": 9.0},
 }  # fmt: skip
 # Each operation alone, sure to change the images.
 ALONE = {
     "flip": {"flip": 1.0},
+    "rotation": {"rotation": 90.0},
     "brightness": {"jitter": 1.0, "brightness": 0.4},
     "contrast": {"jitter": 1.0, "contrast": 0.4},
     "saturation": {"jitter": 1.0, "saturation": 0.4},
@@ -41,6 +42,7 @@ ALONE = {
     "blur": {"blur": 1.0},
     "solarize": {"solarize": 1.0},
     "invert": {"invert": 1.0},
+    "heavy": {"heavy": {"operations": 1, "magnitude": 9.0}},
 }
 COLOURS = ("saturation", "hue", "grey")
 MANY = 4000
@@ -88,8 +90,10 @@ def assert_same(views: Tensor, expected: list[Tensor]) -> None:
 # --- Each operation is torchvision's ---
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (20, 28)])
-def test_crops_are_cut_then_resized_then_mirrored(height, width):
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(32, 32, (32, 32)), (20, 28, (20, 28)), (20, 28, (11, 11)), (20, 28, (40, 32))]
+)
+def test_crops_are_cut_then_resized_then_mirrored(height, width, size):
     images = batch(6, height=height, width=width)
     boxes = [
         (0, 0, height, width),
@@ -100,12 +104,56 @@ def test_crops_are_cut_then_resized_then_mirrored(height, width):
         (1, 0, 8, 8),
     ]
     flipped = torch.tensor([False, True, True, False, True, True])
-    views = made.resized_crop(images, Boxes(*torch.tensor(boxes).float().unbind(1)), flipped)
+    views = made.resized_crop(images, Boxes(*torch.tensor(boxes).float().unbind(1)), flipped, size)
     resized = [
-        reference.resized_crop(image, *box, [height, width], antialias=False)
+        reference.resized_crop(image, *box, list(size), antialias=False)
         for image, box in zip(unit(images), boxes, strict=True)
     ]
     assert_same(views, [image.flip(-1) if flip else image for image, flip in zip(resized, flipped, strict=True)])
+
+
+@pytest.mark.parametrize(("channels", "height", "width"), [(3, 32, 32), (1, 20, 28), (3, 31, 17)])
+def test_images_are_rotated_as_by_torchvision_where_the_source_lies_inside(channels, height, width):
+    images, angles = batch(channels=channels, height=height, width=width), spread(-180.0, 180.0)
+    views = made.rotate(images, angles)
+    inside = torch.stack([source_inside(angle.item(), height, width) for angle in angles])[:, None]
+    expected = torch.stack(
+        [
+            reference.rotate(image, angle.item(), v2.InterpolationMode.BILINEAR)
+            for image, angle in zip(unit(images), angles, strict=True)
+        ]
+    )
+    assert_rotated(torch.where(inside, unit(views), 0.0), torch.where(inside, expected, 0.0))
+    assert inside.float().mean() > 0.6
+
+
+def source_inside(angle: float, height: int, width: int) -> Tensor:
+    """(H, W) whether a pixel's source lies between the centres of four pixels of the image."""
+    y, x = np.mgrid[:height, :width] - np.array([height - 1, width - 1])[:, None, None] / 2
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    across, down = cos * x - sin * y, sin * x + cos * y
+    return torch.from_numpy((abs(across) < (width - 1) / 2 - 1e-4) & (abs(down) < (height - 1) / 2 - 1e-4))
+
+
+def assert_rotated(views: Tensor, expected: Tensor) -> None:
+    """Sources of two float32 computations differ by some 1e-6 pixels, across which values change by up to 2e-6."""
+    torch.testing.assert_close(views, expected, rtol=0, atol=1e-5)
+
+
+def rotated(image: Tensor, angle: float) -> Tensor:
+    """torchvision's rotation of the image amid its reflections."""
+    height, width = image.shape[-2:]
+    wider = reference.pad(image, [width, height], padding_mode="symmetric")
+    turned = reference.rotate(wider, angle, v2.InterpolationMode.BILINEAR)
+    return turned[:, height : 2 * height, width : 2 * width]
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (20, 28)])
+def test_what_a_rotation_brings_in_is_the_image_reflected_at_its_border(height, width):
+    images, angles = batch(height=height, width=width), spread(-180.0, 175.0)
+    views = made.rotate(images, angles)
+    expected = [rotated(image, angle.item()) for image, angle in zip(unit(images), angles, strict=True)]
+    assert_rotated(unit(views), torch.stack(expected))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -155,10 +203,11 @@ def test_images_are_blurred_as_by_torchvision(channels, height, width):
 
 def test_views_are_all_operations_in_their_order():
     """The same numbers, drawn again, given to torchvision one image at a time."""
-    recipe, images, again = params(**EVERYTHING), batch(64), drawing()
+    recipe, images, again = params(**EVERYTHING | {"heavy": NOTHING["heavy"]}), batch(64), drawing()
     views = Views(recipe)(images, drawing())
     boxes = made.random_boxes(recipe.crop_scale, recipe.crop_ratio, (32, 32), 64, again)
     flipped = made.happens(recipe.flip, 64, again)
+    angles = made.random_angles(recipe.rotation, 64, again)
     jitter = made.random_jitter(recipe, 64, again)
     grey, blurred = (made.happens(chance, 64, again) for chance in (recipe.grey, recipe.blur))
     sigma = 0.1 + 1.9 * again.uniform((64,))
@@ -168,6 +217,7 @@ def test_views_are_all_operations_in_their_order():
         box = [int(side[n]) for side in boxes]
         image = reference.resized_crop(image, *box, [32, 32], antialias=False)
         image = image.flip(-1) if flipped[n] else image
+        image = rotated(image, angles[n].item())
         image = reference.adjust_brightness(image, jitter.brightness[n].item())
         image = reference.adjust_contrast(image, jitter.contrast[n].item())
         image = reference.adjust_saturation(image, jitter.saturation[n].item())
@@ -177,8 +227,8 @@ def test_views_are_all_operations_in_their_order():
         image = reference.solarize(image, 0.5) if solarized[n] else image
         expected.append(reference.invert(image) if inverted[n] else image)
     # Solarizing breaks at the middle: a value within rounding of it may fall on either side.
-    solid = torch.stack(expected).sub(0.5).abs() > 1e-5
-    assert_same(torch.where(solid, views, 0.0), list(torch.where(solid, torch.stack(expected), 0.5)))
+    solid = torch.stack(expected).sub(0.5).abs() > 1e-4
+    assert_rotated(torch.where(solid, unit(views), 0.5), torch.where(solid, torch.stack(expected), 0.5))
     assert solid.float().mean() > 0.99
 
 
@@ -230,6 +280,14 @@ def test_boxes_that_never_fit_fall_back_to_the_centre(ratio, box):
     scale = [1.0, 1.0] if ratio != [0.5, 2.0] else [1e-6, 1e-6]
     boxes = torch.stack(made.random_boxes(scale, ratio, (32, 32), 50, drawing())).T
     assert (boxes == torch.tensor(box)).all()
+
+
+def test_angles_are_spread_as_torchvision_s():
+    transform = v2.RandomRotation(20.0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs = [transform.make_params([])["angle"] for _ in range(MANY)]
+    assert ks_2samp(made.random_angles(20.0, MANY, drawing()).numpy(), theirs).pvalue > 0.01
 
 
 def test_jitter_is_spread_as_torchvision_s():
@@ -311,6 +369,13 @@ def test_what_is_drawn_does_not_depend_on_the_images():
     assert torch.equal(one.uniform((4,)), two.uniform((4,)))
 
 
+def test_operations_that_are_off_draw_nothing():
+    views, again = drawing(), drawing()
+    Views(params())(batch(), views)
+    made.random_boxes([1.0, 1.0], [1.0, 1.0], (32, 32), 12, again)
+    assert torch.equal(views.uniform((4,)), again.uniform((4,)))
+
+
 def test_views_need_no_value_on_the_host_and_stay_on_the_device():
     """Tensors without values: whatever asked one for its value, or mixed devices, would fail."""
     with FakeTensorMode():
@@ -331,6 +396,16 @@ def test_views_have_the_form_and_range_of_images(channels, height, width):
     assert views.shape == images.shape and views.dtype == torch.float32
     assert views.is_contiguous(memory_format=torch.channels_last)
     assert views.min() >= -1 and views.max() <= 1 and torch.equal(images, before)
+
+
+def test_views_can_be_smaller_than_the_images():
+    images, everything = batch(200, height=20, width=28), params(**EVERYTHING)
+    views = Views(everything, size=12)(images, drawing())
+    assert views.shape == (200, 3, 12, 12) and views.is_contiguous(memory_format=torch.channels_last)
+    assert views.min() >= -1 and views.max() <= 1
+    whole = Views(params(), size=14)(images, drawing())
+    expected = reference.resized_crop(unit(images), 0, 4, 20, 20, [14, 14], antialias=False)
+    assert_same(whole, list(expected))
 
 
 def test_strong_jitter_stays_within_the_range():
@@ -360,6 +435,8 @@ def test_images_that_an_operation_spares_keep_their_bits():
     images = torch.rand(400, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for name, alone in ALONE.items():
         chance = {key: 0.5 for key in alone if alone[key] == 1.0}
+        if not chance:
+            continue
         views = Views(params(**alone | chance))(images, drawing())
         spared = (views == images).flatten(1).all(dim=1).double().mean().item()
         assert abs(spared - 0.5) < 4 * math.sqrt(0.25 / 400), name
@@ -393,6 +470,9 @@ def test_impossible_params_are_refused_in_one_line():
         ({"blur_sigma": [0.0, 1.0]}, "'views.blur_sigma.*greater than 0"),
         ({"blur_sigma": [2.0, 1.0]}, "'views.blur_sigma.*low <= high"),
         ({"flip": 1.5}, "'views.flip' is 1.5"),
+        ({"rotation": 181.0}, "'views.rotation' is 181.0"),
+        ({"heavy": {"operations": -1, "magnitude": 9.0}}, "'views.heavy.operations' is -1"),
+        ({"heavy": {"operations": 1, "magnitude": 10.5}}, "'views.heavy.magnitude' is 10.5"),
         ({"brightness": -0.1}, "'views.brightness' is -0.1"),
         ({"hue": 0.6}, "'views.hue' is 0.6"),
         ({"grey": float("nan")}, "views.grey"),
@@ -400,4 +480,34 @@ def test_impossible_params_are_refused_in_one_line():
     ]:
         with pytest.raises(InputError, match=says) as caught:
             params(**change)
+        assert "\n" not in str(caught.value)
+
+
+# --- Changes of an augmentation ---
+
+
+def changes(**values: object) -> ViewChanges:
+    return validate(ViewChanges, values, "source", "params.yaml")
+
+
+def test_changes_replace_what_they_name_at_any_depth_and_leave_the_rest():
+    views = params(**EVERYTHING)
+    assert changes().applied(views) == views
+    changed = changes(rotation=5, crop_scale=[0.1, 0.3], flip=0.0, heavy={"operations": 0}).applied(views)
+    heavy = {"operations": 0, "magnitude": 9.0}
+    assert changed == params(**EVERYTHING | {"rotation": 5.0, "crop_scale": [0.1, 0.3], "flip": 0.0, "heavy": heavy})
+    assert views == params(**EVERYTHING)
+
+
+def test_any_key_of_an_augmentation_can_change_and_no_other():
+    assert changes(**EVERYTHING).applied(params()) == params(**EVERYTHING)
+    assert changes(**NOTHING).applied(params(**EVERYTHING)) == params()
+    for change, says in [
+        ({"rotatoin": 5.0}, "unknown key 'source.rotatoin'; did you mean 'rotation'"),
+        ({"heavy": {"operation": 1}}, "unknown key 'source.heavy.operation'; did you mean 'operations'"),
+        ({"crop_scale": [0.8, 0.2]}, "'source.crop_scale.*low <= high"),
+        ({"flip": 1.5}, "'source.flip' is 1.5"),
+    ]:
+        with pytest.raises(InputError, match=says) as caught:
+            changes(**change)
         assert "\n" not in str(caught.value)

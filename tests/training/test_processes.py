@@ -34,7 +34,8 @@ PROCESSES = 2
 SMALL = {"name": "small_resnet", "width": 8, "blocks": [1, 1], "stem_stride": 1}
 VIEWS = {
     **{"crop_scale": [0.3, 1.0], "crop_ratio": [1.0, 1.0], "jitter": 0.8, "brightness": 0.4, "grey": 0.2},
-    **dict.fromkeys(("flip", "contrast", "saturation", "hue", "blur", "solarize", "invert"), 0.0),
+    **dict.fromkeys(("flip", "contrast", "saturation", "hue", "blur", "solarize", "invert", "rotation"), 0.0),
+    "heavy": {"operations": 0, "magnitude": 9.0},
     "blur_sigma": [0.1, 2.0],
 }
 RUNTIME = Runtime(launch="python", device="cpu", precision="float32", threads=1, compile=False, checkpoint_seconds=60.0)

@@ -2,14 +2,17 @@
 
 from typing import Literal
 
+from pydantic import model_validator
 from torch import Tensor
 
-from triptych.core.fields import Count
+from triptych.core.fields import Count, Share
 from triptych.core.objective import Batch, Objective
 from triptych.core.randomness import Draw
 from triptych.ssl.shared.cosine import negative_cosine, spread
+from triptych.ssl.shared.momentum import MomentumEncoder
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.params import SSLRecipe
+from triptych.ssl.shared.predictor_rate import constant_for_predictor
 from triptych.ssl.shared.views import Views
 
 
@@ -22,6 +25,8 @@ class Recipe(SSLRecipe):
         predictor_hidden: size of the bottleneck of h.
         stop_gradient: False detaches nothing (section 4.1).
         symmetric: False drops the second term of the loss (section 4.6).
+        momentum: 0 takes the encoder itself for the target branch, as the paper; above 0 a moving average of it, as
+            BYOL, with this constant τ.
     """
 
     projector_hidden: list[Count]
@@ -30,6 +35,13 @@ class Recipe(SSLRecipe):
     predictor_hidden: Count
     stop_gradient: bool
     symmetric: bool
+    momentum: Share
+
+    @model_validator(mode="after")
+    def _average_without_gradient(self) -> "Recipe":
+        if self.momentum and not self.stop_gradient:
+            raise ValueError("a momentum encoder has no gradients: stop_gradient: false needs momentum: 0.0")
+        return self
 
 
 class SimSiam(Objective):
@@ -44,35 +56,54 @@ class SimSiam(Objective):
         stop_gradient: False detaches nothing (section 4.1).
         symmetric: False drops the second term (section 4.6).
         train_predictor: False leaves the predictor at its random start (section 4.2).
+        momentum: above 0, z of the target branch comes from a momentum encoder.
     """
 
     def __init__(
-        self, network: SiameseNetwork, views: Views, stop_gradient: bool, symmetric: bool, train_predictor: bool
+        self,
+        network: SiameseNetwork,
+        views: Views,
+        stop_gradient: bool,
+        symmetric: bool,
+        train_predictor: bool,
+        momentum: float = 0.0,
     ) -> None:
         super().__init__()
         self.network, self.views = network, views
-        self.stop_gradient, self.symmetric = stop_gradient, symmetric
-        network.predictor.requires_grad_(train_predictor)
+        self.stop_gradient, self.symmetric, self.train_predictor = stop_gradient, symmetric, train_predictor
+        self.momentum = momentum
+        self.momentum_encoder = MomentumEncoder(network) if momentum else None
+        self._freeze()
+
+    def _freeze(self) -> None:
+        self.network.predictor.requires_grad_(self.train_predictor)
+        if self.momentum_encoder:
+            self.momentum_encoder.requires_grad_(False)
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, in [-1, 1]; term `embedding_std`, 1 where the projections fill their space and 0 in collapse."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         (z1, p1), (z2, p2) = self.network(x1), self.network(x2)
-        loss = negative_cosine(p1.float(), self._target(z2).float())
+        loss = negative_cosine(p1.float(), self._target(x2, z2).float())
         if self.symmetric:
-            loss = loss / 2 + negative_cosine(p2.float(), self._target(z1).float()) / 2
+            loss = loss / 2 + negative_cosine(p2.float(), self._target(x1, z1).float()) / 2
         return loss, {"embedding_std": spread(z1.float())}
 
-    def _target(self, z: Tensor) -> Tensor:
+    def _target(self, x: Tensor, z: Tensor) -> Tensor:
+        if self.momentum_encoder:
+            return self.momentum_encoder(x)
         return z.detach() if self.stop_gradient else z
 
     def parameter_groups(self) -> list[dict]:
         """The predictor keeps a constant learning rate: it should adapt to the latest projections (section 4.2)."""
-        predictor = [p for p in self.network.predictor.parameters() if p.requires_grad]
-        apart = {id(p) for p in self.network.predictor.parameters()}
-        encoder = [p for p in self.parameters() if id(p) not in apart]
-        groups = [{"params": encoder, "constant_rate": False}]
-        return groups + ([{"params": predictor, "constant_rate": True}] if predictor else [])
+        # The loop makes batch norms anew for several processes, and new ones require gradients.
+        self._freeze()
+        return constant_for_predictor(self)
+
+    def after_step(self, progress: float) -> None:
+        """Moves the momentum encoder, where there is one, towards the encoder."""
+        if self.momentum_encoder:
+            self.momentum_encoder.update(self.network, self.momentum)
 
 
 def build(recipe: Recipe, in_channels: int) -> tuple[SimSiam, dict]:
@@ -89,5 +120,6 @@ def build(recipe: Recipe, in_channels: int) -> tuple[SimSiam, dict]:
         stop_gradient=recipe.stop_gradient,
         symmetric=recipe.symmetric,
         train_predictor=recipe.predictor == "mlp",
+        momentum=recipe.momentum,
     )
     return objective, sizes

@@ -6,22 +6,27 @@ from triptych.backbones.build import build_backbone
 
 
 class Projector(nn.Sequential):
-    """Linear layers, each with batch norm; ReLU between them, and no affine map in the last norm.
+    """Linear layers; batch norm and ReLU after each but the last, which ends in one of two ways.
 
-    The projection MLP of SimSiam (Chen & He 2021, section 3 and Appendix D).
+    With a batch norm without affine map: the projection MLP of SimSiam (Chen & He 2021, section 3 and Appendix D).
+    Plain, with a bias and no norm: those of SimCLR, BYOL, Barlow Twins and VICReg.
 
     Args:
         before: size of the features.
         hidden: sizes of the hidden layers.
         dim: size of the output.
+        last_norm: whether the output is normalised.
     """
 
-    def __init__(self, before: int, hidden: list[int], dim: int) -> None:
+    def __init__(self, before: int, hidden: list[int], dim: int, last_norm: bool = True) -> None:
         layers: list[nn.Module] = []
         for size in hidden:
             layers += [nn.Linear(before, size, bias=False), nn.BatchNorm1d(size), nn.ReLU()]
             before = size
-        super().__init__(*layers, nn.Linear(before, dim, bias=False), nn.BatchNorm1d(dim, affine=False))
+        layers.append(nn.Linear(before, dim, bias=not last_norm))
+        if last_norm:
+            layers.append(nn.BatchNorm1d(dim, affine=False))
+        super().__init__(*layers)
 
 
 class Predictor(nn.Sequential):
@@ -37,7 +42,7 @@ class SiameseNetwork(nn.Module):
     Args:
         in_channels: channels of the images.
         backbone: name and sizes of the encoder, see `build_backbone`.
-        projector: `hidden` and `dim`, see Projector.
+        projector: `hidden`, `dim` and, where it is false, `last_norm`, see Projector.
         predictor: `hidden`, see Predictor; None for the identity.
     """
 

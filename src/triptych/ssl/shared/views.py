@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from triptych.core.randomness import Draw
+from triptych.ssl.shared import affine
+from triptych.ssl.shared.heavy import RandAugment
 from triptych.ssl.shared.view_params import ViewParams
 
 CROP_TRIALS = 10
@@ -36,11 +38,16 @@ class Views:
     """Makes one random view of each image of a batch.
 
     What is drawn depends on the params and the size of the batch alone, never on the images, so that a view is a
-    function of the draw's seed and step. An operation whose probability is 0 draws nothing.
+    function of the draw's seed and step. An operation whose probability is 0 draws nothing, nor does a rotation by 0.
+
+    Args:
+        params: the augmentation.
+        size: pixels a side of the views, 0 as the images.
     """
 
-    def __init__(self, params: ViewParams) -> None:
-        self.params = params
+    def __init__(self, params: ViewParams, size: int = 0) -> None:
+        self.params, self.size = params, size
+        self.heavy = RandAugment(params.heavy)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
@@ -51,11 +58,13 @@ class Views:
             draw: where all randomness comes from, on the images' device.
 
         Returns:
-            Images of the same shape and range, channels last.
+            Images of the same channels and range, of the views' size, channels last.
         """
         # Under autocast the matrix products would round the images to bfloat16.
         with torch.autocast(images.device.type, enabled=False):
             views = self._crop(images, draw)
+            if self.params.rotation:
+                views = rotate(views, random_angles(self.params.rotation, len(views), draw))
             if self.params.jitter:
                 views = self._jitter(views, draw)
             if self.params.grey:
@@ -67,14 +76,15 @@ class Views:
             if self.params.invert:
                 views = invert(views, happens(self.params.invert, len(views), draw))
             # Weights that sum to one only up to rounding can leave the range by an ulp.
-            return views.clamp_(-1, 1).contiguous(memory_format=torch.channels_last)
+            return self.heavy(views.clamp_(-1, 1).contiguous(memory_format=torch.channels_last), draw)
 
     def _crop(self, images: Tensor, draw: Draw) -> Tensor:
         count, _, height, width = images.shape
         boxes = random_boxes(self.params.crop_scale, self.params.crop_ratio, (height, width), count, draw)
+        flipped = torch.zeros_like(boxes.left, dtype=torch.bool)
         if self.params.flip:
-            return resized_crop(images, boxes, happens(self.params.flip, count, draw))
-        return resized_crop(images, boxes, torch.zeros_like(boxes.left, dtype=torch.bool))
+            flipped = happens(self.params.flip, count, draw)
+        return resized_crop(images, boxes, flipped, (self.size or height, self.size or width))
 
     def _jitter(self, images: Tensor, draw: Draw) -> Tensor:
         """Colour jitter in one fixed order.
@@ -148,6 +158,11 @@ def central_box(ratio: list[float], size: tuple[int, int]) -> tuple[int, int]:
     return high, wide
 
 
+def random_angles(most: float, count: int, draw: Draw) -> Tensor:
+    """(count,) degrees, uniform in [-most, most]."""
+    return most * (2 * draw.uniform((count,)) - 1)
+
+
 class Jitter(NamedTuple):
     """Factors of ColorJitter; each (B,). 1, or a hue of 0, changes nothing."""
 
@@ -173,44 +188,60 @@ def random_jitter(params: ViewParams, count: int, draw: Draw) -> Jitter:
 # --- What is done. Images in and out: (B, C, H, W) in [-1, 1] ---
 
 
-def resized_crop(images: Tensor, boxes: Boxes, flipped: Tensor) -> Tensor:
-    """Each image's box, resized bilinearly to the image's size, and mirrored left to right where `flipped`.
+def resized_crop(images: Tensor, boxes: Boxes, flipped: Tensor, size: tuple[int, int]) -> Tensor:
+    """Each image's box, resized bilinearly to a size, and mirrored left to right where `flipped`.
 
-    As crop, then resize, then flip: the pixels around a box have no part in it.
+    As crop, then resize, then flip: the pixels around a box have no part in it. Where a box shrinks, pixels between
+    the places that are sampled have none either (torchvision's antialias=False).
 
     Args:
         images: (B, C, H, W); fastest if channels last.
         boxes: whole pixels within the images.
         flipped: (B,) bool.
+        size: height and width of the result.
     """
     height, width = images.shape[-2:]
-    rows = interpolation(boxes.top, boxes.height, torch.zeros_like(flipped), height)
-    columns = interpolation(boxes.left, boxes.width, flipped, width)
+    rows = interpolation(boxes.top, boxes.height, torch.zeros_like(flipped), height, size[0])
+    columns = interpolation(boxes.left, boxes.width, flipped, width, size[1])
     return along_columns(columns, along_rows(rows, images))
 
 
-def interpolation(start: Tensor, length: Tensor, mirrored: Tensor, size: int) -> Tensor:
-    """(B, size, size) weights [output, input] that stretch `length` pixels from `start` on over `size` pixels."""
-    pixel = torch.arange(size, device=start.device, dtype=start.dtype)
-    output = torch.where(mirrored[:, None], pixel.flip(0), pixel)
+def interpolation(start: Tensor, length: Tensor, mirrored: Tensor, inputs: int, outputs: int) -> Tensor:
+    """(B, outputs, inputs) weights that stretch `length` of the input's pixels from `start` on over the output."""
+    pixel = torch.arange(inputs, device=start.device, dtype=start.dtype)
+    output = torch.arange(outputs, device=start.device, dtype=start.dtype)
+    output = torch.where(mirrored[:, None], output.flip(0), output)
     length = length[:, None]
     # Pixel centres lie at halves. Beyond the outermost centre of the box its outermost pixel goes on.
-    place = ((output + 0.5) * (length / size) - 0.5).clamp(min=0).minimum(length - 1) + start[:, None]
+    place = ((output + 0.5) * (length / outputs) - 0.5).clamp(min=0).minimum(length - 1) + start[:, None]
     return (place[:, :, None] - pixel).abs_().neg_().add_(1).clamp_(min=0)
 
 
 def along_rows(weights: Tensor, images: Tensor) -> Tensor:
-    """Mixes the rows of each image: (B, H, H) weights [output, input]; channels last."""
+    """Mixes the rows of each image: (B, rows of the result, H) weights; channels last."""
     count, channels, height, width = images.shape
     mixed = weights @ images.permute(0, 2, 3, 1).reshape(count, height, width * channels)
-    return mixed.view(count, height, width, channels).permute(0, 3, 1, 2)
+    return mixed.view(count, weights.shape[1], width, channels).permute(0, 3, 1, 2)
 
 
 def along_columns(weights: Tensor, images: Tensor) -> Tensor:
-    """Mixes the columns of each image: (B, W, W) weights [output, input]; contiguous, one channel after another."""
+    """Mixes the columns of each image: (B, columns of the result, W) weights; contiguous, channel after channel."""
     count, channels, height, width = images.shape
     mixed = images.reshape(count, channels * height, width) @ weights.mT
-    return mixed.view(count, channels, height, width)
+    return mixed.view(count, channels, height, weights.shape[1])
+
+
+def rotate(images: Tensor, angle: Tensor) -> Tensor:
+    """Turns each image counter-clockwise about its centre, as torchvision's rotate with bilinear interpolation.
+
+    What comes from outside is the image reflected at its border. torchvision leaves it black: corners that are in no
+    image would mark every view, and their shape would tell its angle.
+
+    Args:
+        images: (B, C, H, W).
+        angle: (B,) degrees.
+    """
+    return affine.sample(images, affine.rotation(angle), "reflection")
 
 
 def per_image(parameter: Tensor) -> Tensor:
