@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from triptych.core.arrays import write_arrays
+from triptych.core.arrays import read_arrays, write_arrays
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json, write_text
 from triptych.core.machine import machine
 from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import load
+from triptych.measures.baselines import measure_baselines
 from triptych.measures.params import EvaluationParams
 from triptych.measures.ssl import SSLMeasures
 from triptych.ssl.shared.params import SSLParams
@@ -26,10 +27,16 @@ def main(name: str) -> None:
     variant, dataset = recipe(params.ssl, name), load("data/ssl")
     if not dataset.labelled:
         print(f"evaluate_ssl@{name}: the images have no labels, so no accuracy is measured", file=sys.stderr)
+    seeds = range(params.seed, params.seed + variant.seeds)
+    shared = params.ssl.shared
     history = pd.read_csv(Path("plots/ssl") / f"{name}_training.csv")
     with machine(params.runtime) as place:
+        if variant.backbone == shared.backbone and variant.seeds <= shared.seeds:
+            baselines = read_arrays("evaluations/ssl_baselines/results.npz")
+        else:
+            baselines = measure_baselines(variant.backbone, seeds, dataset, params.evaluation, place.device)
         measures = SSLMeasures(
-            name, dataset, Views(variant.views), params.evaluation, params.seed, variant.seeds, place.device
+            name, dataset, Views(variant.views), params.evaluation, params.seed, variant.seeds, baselines, place.device
         )
         runs = measures.measure(Path("models/ssl") / name, Path("snapshots/ssl") / name, history)
         write_json(Path("metrics/ssl") / f"{name}.json", split(measures.summary(runs)))

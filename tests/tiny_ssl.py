@@ -64,10 +64,22 @@ def stage(folder: Path, script: str, *arguments: str, before: str = "") -> Compl
 
 def trained_project(folder: Path) -> Path:
     """The project after SimSiam was trained and measured by its stages."""
-    for script in ("train_ssl.py", "evaluate_ssl.py"):
-        done = stage(project(folder), script, "simsiam")
-        assert done.returncode == 0, done.stderr
+    train_and_measure(project(folder))
     return folder
+
+
+def train_and_measure(folder: Path) -> str:
+    """Runs the stages of SimSiam; what they said."""
+    said = ""
+    for script, *variant in (
+        ("train_ssl.py", "simsiam"),
+        ("evaluate_ssl_baselines.py",),
+        ("evaluate_ssl.py", "simsiam"),
+    ):
+        done = stage(folder, script, *variant)
+        assert done.returncode == 0, done.stderr
+        said += done.stderr
+    return said
 
 
 def network(folder: Path) -> SiameseNetwork:

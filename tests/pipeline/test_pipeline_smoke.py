@@ -80,17 +80,22 @@ def outputs(stages: dict[str, dict]) -> list[str]:
     return [out["path"] for stage in stages.values() for out in stage.get("outs", [])]
 
 
-def test_every_stage_ran_and_made_its_outputs(done, stages):
-    listed = run(done, "dvc", "stage", "list")
-    assert {line.split()[0] for line in listed.splitlines()} == set(stages)
+@pytest.fixture(scope="module")
+def again(done) -> str:
+    """What DVC says when it is asked to run everything a second time."""
+    return run(done, "dvc", "repro")
+
+
+def test_every_stage_ran_and_made_its_outputs(done, stages, again):
+    assert set(re.findall(r"Stage '(.+?)' didn't change", again)) == set(stages)
     for out in outputs(stages):
         path = done / out
         assert path.exists(), out
         assert path.stat().st_size if path.is_file() else any(path.rglob("*")), out
 
 
-def test_nothing_is_left_to_do(done):
-    assert "Running stage" not in run(done, "dvc", "repro")
+def test_nothing_is_left_to_do(done, again):
+    assert "Running stage" not in again
     assert not list((done / "checkpoints").rglob("*.safetensors"))
 
 
@@ -224,11 +229,9 @@ def test_the_plots_of_dvc_show_offline(done):
 
 
 def test_a_changed_measure_trains_and_samples_nothing(done):
-    evaluations = ("evaluate_vae", "evaluate_ddpm")
     params = (done / "params.yaml").read_text()
     (done / "params.yaml").write_text(params.replace("manifold_neighbours: 3", "manifold_neighbours: 4"))
-    ran = set(re.findall(r"Running stage '(.+?)'", run(done, "dvc", "repro", *evaluations)))
-    assert ran == set(evaluations)
+    assert re.findall(r"Running stage '(.+?)'", run(done, "dvc", "repro", "evaluate_ddpm")) == ["evaluate_ddpm"]
     (done / "params.yaml").write_text(params)
     # The run cache knows the earlier results.
-    assert "Running stage" not in run(done, "dvc", "repro", *evaluations)
+    assert "Running stage" not in run(done, "dvc", "repro", "evaluate_ddpm")

@@ -11,7 +11,7 @@ from triptych.core.model_files import load_weights
 from triptych.data.storage import Dataset
 from triptych.measures.collapse import effective_rank, embedding_std, first_collapse
 from triptych.measures.params import CollapseThresholds, KNNParams
-from triptych.measures.representation import encode, knn_correct
+from triptych.measures.representation import Encoded, encode, knn_correct
 from triptych.ssl.shared.network import SiameseNetwork
 
 
@@ -22,10 +22,11 @@ def course(
     knn: KNNParams,
     device: torch.device,
     batch_size: int,
-) -> list[dict[str, float]]:
+) -> tuple[list[dict[str, float]], Encoded | None, Encoded]:
     """One row for each epoch: epoch, knn_accuracy, and test_embedding_std and effective_rank of the embeddings.
 
-    Of all test images; `knn_accuracy` is left out where the dataset has no labels.
+    Of all test images; `knn_accuracy` is left out where the dataset has no labels. Also what the weights of the last
+    epoch make of training and test images; of training images only where there are labels.
 
     Args:
         network: takes the weights of each epoch in turn, and keeps those of the last.
@@ -35,18 +36,19 @@ def course(
         device: where to compute.
         batch_size: images at once.
     """
-    rows = []
+    rows, train = [], None
     for epoch, weights in snapshots.items():
         load_weights(weights, network)
         row: dict[str, float] = {"epoch": epoch}
         test = encode(network, dataset.test.images, device, batch_size)
         if dataset.labelled:
             train = encode(network, dataset.train.images, device, batch_size)
-            row["knn_accuracy"] = float(knn_correct(train, test, dataset, knn).mean())
+            hits = knn_correct(train.features(knn.features), test.features(knn.features), dataset, knn)
+            row["knn_accuracy"] = float(hits.mean())
         row["test_embedding_std"] = embedding_std(test.projector)
         row["effective_rank"] = effective_rank(test.projector)
         rows.append(row)
-    return rows
+    return rows, train, test
 
 
 def collapsed_since(table: pd.DataFrame, thresholds: CollapseThresholds) -> int | None:

@@ -9,7 +9,9 @@ same at any scale, and in that each train image is one fixed feature, where SGD 
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn import functional
 
@@ -100,25 +102,17 @@ def fit_probe(
 
     mean, scale = x.mean(dim=0), feature_scale(x)
     x = with_bias((x - mean) / scale)
-    theta = x.new_zeros(x.shape[1], int(labels.max()) + 1)
-    solver = torch.optim.LBFGS(
-        [theta],
-        max_iter=iterations,
-        max_eval=2 * iterations,
-        tolerance_grad=tolerance,
-        tolerance_change=0,
-        history_size=20,
-        line_search_fn="strong_wolfe",
-    )
+    shape = (x.shape[1], int(labels.max()) + 1)
 
-    def closure() -> Tensor:
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         # By hand rather than by autograd: features are made in inference mode, which autograd refuses.
-        loss, theta.grad = logistic_loss(theta, x, labels, penalty)
-        return loss
+        loss, gradient = logistic_loss(torch.from_numpy(flat).to(x.device).view(shape), x, labels, penalty)
+        return float(loss), gradient.flatten().cpu().numpy()
 
-    solver.step(closure)
-    gradient = logistic_loss(theta, x, labels, penalty)[1]
-    return LinearProbe(mean, scale, theta, float(gradient.abs().max()), solver.state[theta]["n_iter"])
+    limits = {"maxiter": iterations, "maxfun": 2 * iterations, "gtol": tolerance, "ftol": 0.0, "maxcor": 20}
+    found = minimize(objective, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=limits)
+    theta = torch.from_numpy(found.x).to(x.device).view(shape)
+    return LinearProbe(mean, scale, theta, float(np.abs(found.jac).max()), found.nit)
 
 
 def linear_classes(features: Tensor, labels: Tensor, queries: Tensor, penalty: float) -> Tensor:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from triptych.data.batches import to_float
 from triptych.data.storage import Dataset
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import KNNParams
+from triptych.measures.probe import linear_classes
 from triptych.ssl.shared.network import SiameseNetwork
 
 
@@ -29,19 +30,28 @@ class Encoded:
 def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, batch_size: int) -> Encoded:
     """Features and embeddings of uint8 images (N, C, H, W), in eval mode, `batch_size` images at once."""
     network.eval()
-    backbone, projector = [], []
-    for start in range(0, len(images), batch_size):
-        part = torch.as_tensor(np.array(images[start : start + batch_size])).to(device)
-        features = network.backbone(to_float(part))
-        backbone.append(features.float())
-        projector.append(network.projector(features).float())
-    return Encoded(torch.cat(backbone), torch.cat(projector))
+    backbone = backbone_features(network.backbone, images, device, batch_size)
+    projector = [network.projector(part).float() for part in backbone.split(batch_size)]
+    return Encoded(backbone, torch.cat(projector))
 
 
-def knn_correct(train: Encoded, test: Encoded, dataset: Dataset, knn: KNNParams) -> np.ndarray:
-    """(N,) whether each test image gets its label by the votes of its nearest training images."""
+@torch.inference_mode()
+def backbone_features(backbone: nn.Module, images: np.ndarray, device: torch.device, batch_size: int) -> Tensor:
+    """(N, d) float32 features of uint8 images (N, C, H, W), in eval mode, `batch_size` images at once."""
+    backbone.eval()
+    starts = range(0, len(images), batch_size)
+    parts = (torch.as_tensor(np.array(images[start : start + batch_size])).to(device) for start in starts)
+    return torch.cat([backbone(to_float(part)).float() for part in parts])
+
+
+def knn_correct(train: Tensor, test: Tensor, dataset: Dataset, knn: KNNParams) -> np.ndarray:
+    """(N,) whether each test image gets its label by the votes of its nearest training images; of features (…, d)."""
     labels = torch.from_numpy(np.array(dataset.train.labels))
-    found = knn_classes(
-        test.features(knn.features), train.features(knn.features), labels, knn.neighbours, knn.temperature
-    )
+    found = knn_classes(test, train, labels, knn.neighbours, knn.temperature)
+    return found.cpu().numpy() == np.asarray(dataset.test.labels)
+
+
+def linear_correct(train: Tensor, test: Tensor, dataset: Dataset, penalty: float) -> np.ndarray:
+    """(N,) whether each test image gets its label by the linear probe of features (…, d); see `fit_probe`."""
+    found = linear_classes(train, torch.from_numpy(np.array(dataset.train.labels)), test, penalty)
     return found.cpu().numpy() == np.asarray(dataset.test.labels)

@@ -1,7 +1,7 @@
 """The numbers of one variant of the third study, over its seeds, from its encoders' weights and the dataset."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -13,18 +13,16 @@ from torch import Tensor
 from triptych.core.model_files import load_model, seed_folder
 from triptych.core.parts import run_parts
 from triptych.core.randomness import Draw
-from triptych.core.seeds import fold
 from triptych.core.snapshots import snapshot_files
 from triptych.data.batches import to_float, to_uint8
 from triptych.data.storage import Dataset
+from triptych.measures.accuracy import accuracies, accuracy_key
 from triptych.measures.collapse import alignment, collapse_of, effective_rank, embedding_std, uniformity
 from triptych.measures.course import collapsed_since, course
 from triptych.measures.params import EvaluationParams
-from triptych.measures.probe import linear_classes
-from triptych.measures.representation import Encoded, encode, knn_correct
+from triptych.measures.representation import Encoded, knn_correct, linear_correct
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.views import Views
-from triptych.statistics.estimate import Estimate
 from triptych.statistics.intervals import Resampling
 
 SHOWN, VIEWS = 4, 11  # training images of the sheet of views, and views of each
@@ -58,6 +56,7 @@ class SSLMeasures:
         settings: how to measure.
         seed: the pipeline's; the first of the variant's seeds.
         seeds: how many there are.
+        baselines: see `measure_baselines`, of its encoder.
         device: where to compute.
     """
 
@@ -67,6 +66,7 @@ class SSLMeasures:
     settings: EvaluationParams
     seed: int
     seeds: int
+    baselines: Mapping[str, np.ndarray]
     device: torch.device
 
     def measure(self, models: Path, snapshots: Path, history: pd.DataFrame) -> list[SeedMeasured]:
@@ -95,8 +95,10 @@ class SSLMeasures:
     # One seed ---------------------------------------------------------------------------------------------------------
 
     def _one_seed(self, seed: int, model: Path, snapshots: Path, losses: pd.Series) -> SeedMeasured:
-        network, config = load_model(model, SiameseNetwork, self.device)
-        train, test = self._encode(network)
+        network, _ = load_model(model, SiameseNetwork, self.device)
+        kept, how = snapshot_files(snapshots), self.settings
+        # The last of the kept epochs is the model itself.
+        rows, train, test = course(network, kept, self.dataset, how.ssl.knn, self.device, how.batch_size)
         first, second = (self._embed_views(network, seed, number) for number in (1, 2))
         numbers = {
             "embedding_std": embedding_std(test.projector),
@@ -104,32 +106,22 @@ class SSLMeasures:
             "alignment": alignment(first, second),
             "uniformity": uniformity(test.projector[: self.settings.ssl.pairs]),
         }
-        hits = self._hits(train, test) | self._untrained_hits(config["network"], seed) if self.dataset.labelled else {}
-        numbers |= {_accuracy(key): float(correct.mean()) for key, correct in hits.items()}
+        hits = self._hits(train, test) | self._baselines(seed) if train else {}
+        numbers |= {accuracy_key(key): float(correct.mean()) for key, correct in hits.items()}
         numbers["final_loss"] = float(losses.iloc[-1])
-        kept, how = snapshot_files(snapshots), self.settings
-        rows = course(network, kept, self.dataset, how.ssl.knn, self.device, how.batch_size)
         return SeedMeasured(seed, numbers, hits, rows)
 
-    def _encode(self, network: SiameseNetwork) -> tuple[Encoded, Encoded]:
-        """The training images and the test images."""
-        splits, size = (self.dataset.train, self.dataset.test), self.settings.batch_size
-        return tuple(encode(network, split.images, self.device, size) for split in splits)
+    def _baselines(self, seed: int) -> dict[str, np.ndarray]:
+        return {key: rows[0 if len(rows) == 1 else seed - self.seed] for key, rows in self.baselines.items()}
 
     def _hits(self, train: Encoded, test: Encoded) -> dict[str, np.ndarray]:
         """Which test images get their label, by nearest neighbours and by the linear probe of backbone features."""
-        labels, how = torch.from_numpy(np.array(self.dataset.train.labels)), self.settings.ssl
-        linear = linear_classes(train.backbone, labels, test.backbone, how.probe_penalty)
+        how = self.settings.ssl
+        by = how.knn.features
         return {
-            "knn_correct": knn_correct(train, test, self.dataset, how.knn),
-            "linear_correct": linear.cpu().numpy() == np.asarray(self.dataset.test.labels),
+            "knn_correct": knn_correct(train.features(by), test.features(by), self.dataset, how.knn),
+            "linear_correct": linear_correct(train.backbone, test.backbone, self.dataset, how.probe_penalty),
         }
-
-    def _untrained_hits(self, sizes: dict, seed: int) -> dict[str, np.ndarray]:
-        """The same of the very weights from which this seed's training started."""
-        torch.manual_seed(fold(seed, "weights"))
-        start = SiameseNetwork(**sizes).to(self.device, memory_format=torch.channels_last)
-        return {f"random_init_{key}": correct for key, correct in self._hits(*self._encode(start)).items()}
 
     @torch.inference_mode()
     def _embed_views(self, network: SiameseNetwork, seed: int, number: int) -> Tensor:
@@ -148,10 +140,9 @@ class SSLMeasures:
         means = {key: float(np.mean([run.numbers[key] for run in runs])) for key in runs[0].numbers}
         overall = collapse_of(means["embedding_std"], means["effective_rank"], **limits)
         found = [collapse_of(run.numbers["embedding_std"], run.numbers["effective_rank"], **limits) for run in runs]
-        estimates = {_accuracy(key): self._estimate(key, means[_accuracy(key)], runs) for key in runs[0].hits}
         return {
             **means,
-            **estimates,
+            **accuracies(self._all_hits(runs), self._resampling),
             "collapsed": overall.collapsed,
             "collapsed_since_epoch": collapsed_since(self.course(runs), thresholds) if overall.collapsed else None,
             "collapse_kind": overall.kind,
@@ -172,14 +163,11 @@ class SSLMeasures:
 
     def results(self, runs: Sequence[SeedMeasured]) -> dict[str, np.ndarray]:
         """The sheet of views; and by name, (seeds, N) whether each test image was classified correctly."""
-        hits = {key: np.stack([run.hits[key] for run in runs]) for key in runs[0].hits}
-        return {"views": self._shown_views(), **hits}
+        return {"views": self._shown_views(), **self._all_hits(runs)}
 
-    def _estimate(self, key: str, mean: float, runs: Sequence[SeedMeasured]) -> Estimate:
-        found = self._resampling.seeded(np.stack([run.hits[key] for run in runs]), key)
-        # Few seeds that differ make it wide; no accuracy lies beyond 0 or 1.
-        low, high = (min(1.0, max(0.0, bound)) for bound in (found.low, found.high))
-        return replace(found, value=mean, low=low, high=high)
+    @staticmethod
+    def _all_hits(runs: Sequence[SeedMeasured]) -> dict[str, np.ndarray]:
+        return {key: np.stack([run.hits[key] for run in runs]) for key in runs[0].hits}
 
     @cached_property
     def _resampling(self) -> Resampling:
@@ -191,8 +179,3 @@ class SSLMeasures:
         draw = Draw(self.device, (self.seed, "shown views"))
         made = [to_uint8(self.views(to_float(images), draw)) for _ in range(VIEWS)]
         return torch.stack([images, *made], dim=1).cpu().numpy()
-
-
-def _accuracy(hits: str) -> str:
-    """The number that the mean of hits is: `knn_correct` makes `knn_accuracy`."""
-    return hits.replace("_correct", "_accuracy")
