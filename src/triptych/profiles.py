@@ -25,7 +25,7 @@ PARAMS = Path("params.yaml")
 HERE = Path()
 # `# profile: smoke. What it is for.`: the line of params.yaml that says which profile it holds.
 LABEL = re.compile(r"^# profile: ([\w-]+)(?:\. (.*))?$", re.MULTILINE)
-# Sections whose keys are the user's own, so that an overlay may add some.
+# Sections whose keys are the user's own, so that an overlay may add some; `null` leaves one of default's out.
 OPEN = ("ssl.variants",)
 
 
@@ -172,7 +172,21 @@ def _over(default: dict, name: str, root: Path) -> dict:
     path = _file(name, root)
     overlay = read_yaml(path)
     _refuse_unknown(default, overlay, path)
-    return overlaid(default, overlay)
+    return _without_left_out(overlaid(default, overlay), default, overlay)
+
+
+def _leaves_out(old: object, new: object) -> bool:
+    """Whether an overlay's value leaves a section of default out, such as a variant: `null` in its place."""
+    return new is None and isinstance(old, dict)
+
+
+def _without_left_out(merged: dict, default: dict, overlay: dict) -> dict:
+    """The merged numbers without what the overlay leaves out."""
+    kept = {key: value for key, value in merged.items() if not _leaves_out(default.get(key), overlay.get(key, ...))}
+    for key, new in overlay.items():
+        if not replaces(default.get(key), new):
+            kept[key] = _without_left_out(kept[key], default[key], new)
+    return kept
 
 
 def _refuse_unknown(base: dict, overlay: dict, path: Path, above: str = "") -> None:
@@ -247,7 +261,10 @@ def _edits(base: _Text, old: CommentedMap, new: _Text, overlay: CommentedMap) ->
     for key in overlay:
         if key not in old:
             continue
-        if replaces(old[key], overlay[key]):
+        if _leaves_out(old[key], overlay[key]):
+            start, column = base.start(old, key)
+            edits.append((start, base.end(start, column), []))
+        elif replaces(old[key], overlay[key]):
             edits.append(_replacement(base, old, new, overlay, key))
         else:
             edits += _edits(base, old[key], new, overlay[key])

@@ -230,6 +230,20 @@ def test_an_overlay_may_add_variants_and_overrides(folder: Path):
     )
 
 
+def test_an_overlay_may_leave_out_variants_but_no_value(folder: Path):
+    (folder / "profiles/small.yaml").write_text("ssl:\n  variants:\n    last: null           # takes long\n")
+    profiles.use("small", folder)
+    assert "last" not in profiles.merged("small", folder)["ssl"]["variants"]
+    text = DEFAULT.replace("default. The purpose of default.", "small")
+    left = "    last:\n      method: one\n      depth: 3             # levels\n"
+    assert (folder / "params.yaml").read_text() == text.replace(left, "")
+    profiles.use("default", folder)
+    assert (folder / "params.yaml").read_text() == DEFAULT
+    # A value may be null, which is for the schema to judge.
+    (folder / "profiles/small.yaml").write_text("training:\n  epochs: null\n")
+    assert profiles.merged("small", folder)["training"]["epochs"] is None
+
+
 def test_an_overlay_that_cannot_be_merged_line_by_line_is_refused(folder: Path):
     (folder / "profiles/small.yaml").write_text("training: {epochs: 3}\n")
     with pytest.raises(InputError, match="one key a line"):
