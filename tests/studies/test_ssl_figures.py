@@ -1,7 +1,8 @@
-"""Figures 44 to 51, 53 and 57 say what the files of the study say, and are left out exactly where these cannot."""
+"""Figures 44 to 51, 53 and 57 to 62 say what the files of the study say, and are left out only where these cannot."""
 
 import json
 import runpy
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,41 +16,75 @@ from PIL import Image
 from triptych.core.errors import InputError
 from triptych.drawing import style
 from triptych.results.reader import Metrics, Results, UnmeasuredError
-from triptych.studies.ssl import figures, notes, runs, variants
+from triptych.studies.ssl import baselines, figures, levels, notes, runs, variants
 from triptych.studies.ssl.runs import Run
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, WATCHED, SEEDS, CLASSES = 12, (1, 3, 6, 9, 12), (0, 1, 2), 10
 THRESHOLDS = {"embedding_std": 0.5, "effective_rank": 8.0}
+BASELINES = {
+    "random_init_knn_accuracy": 0.1503,
+    "random_init_linear_accuracy": 0.5814,
+    "pixel_knn_accuracy": 0.5521,
+    "pixel_linear_accuracy": 0.7512,
+    "raw_pixel_knn_accuracy": 0.3512,
+    "raw_pixel_linear_accuracy": 0.6002,
+}
 
 
 def variant(dim: int = 512, method: str = "simsiam", **changes: object) -> dict:
-    return {"method": method, "projector_dim": dim} | changes
+    return {"method": method, "projector_dim": dim, "training": {"batch_size": 128}} | changes
 
 
 # Each variant's settings, then what becomes of it: loss, std, rank and kNN at the end, and the epoch of its collapse.
 STUDY = {
-    "simsiam": (variant(), -0.874, 0.936, 88.3, 0.4262, None),
+    "simsiam": (variant(), -0.874, 0.936, 88.3, 0.6962, None),
     "no_stop_gradient": (variant(stop_gradient=False), -0.9991, 0.021, 2.4, 0.1423, 3),
     "no_predictor": (variant(predictor="none"), -0.9874, 0.112, 5.6, 0.1402, 6),
-    "projector_4096": (variant(1024), -0.861, 0.911, 97.1, 0.4391, None),
+    "projector_4096": (variant(1024), -0.861, 0.911, 97.1, 0.7091, None),
 }
+BATCH_OF_64 = {"training": {"batch_size": 64}}
+STRONG, WEAK = {"crop_scale": [0.2, 1.0], "jitter": 0.9}, {"crop_scale": [0.5, 1.0], "jitter": 0.3}
 RIVALS = {
-    "barlow_twins": (variant(1024, "barlow_twins"), 14.2, 0.97, 210.0, 0.5312, None),
-    "vicreg": (variant(1024, "vicreg"), 21.4, 0.99, 240.0, 0.6587, None),
-    "byol": (variant(256, "byol"), -0.93, 0.88, 61.0, 0.4811, None),
-    "dssl": (variant(512, "dssl"), -0.82, 0.92, 75.0, 0.4477, None),
-    "asymsiam": (variant(512, "asymsiam"), -0.85, 0.94, 90.0, 0.4391, None),
-    "simclr": (variant(128, "simclr"), 4.1, 0.99, 100.0, 0.6601, None),
-    "heavy_views": (variant(512), -0.97, 0.31, 4.1, 0.1310, 9),
-    "no_covariance": (variant(512, "vicreg"), 8.3, 0.71, 6.2, 0.2210, 12),
+    "barlow_twins": (variant(256, "barlow_twins"), 14.2, 0.97, 110.0, 0.7312, None),
+    "barlow_batch_64": (variant(256, "barlow_twins", **BATCH_OF_64), 15.2, 0.96, 105.0, 0.7212, None),
+    "barlow_batch_256": (
+        variant(256, "barlow_twins", training={"batch_size": 256}),
+        *(13.9, 0.97, 108.0, 0.7001, None),
+    ),
+    "barlow_dim_64": (variant(64, "barlow_twins"), 7.1, 0.97, 51.0, 0.6602, None),
+    "barlow_dim_1024": (variant(1024, "barlow_twins"), 40.0, 0.97, 210.0, 0.7502, None),
+    "simsiam_heavy": (variant(views={"heavy": {"operations": 2}}), -0.91, 0.85, 41.0, 0.5602, None),
+    "byol": (variant(256, "byol"), 0.93, 0.88, 61.0, 0.7811, None),
+    "byol_heavy": (variant(256, "byol", views={"heavy": {"operations": 2}}), 1.1, 0.81, 51.0, 0.7021, None),
+    "dssl": (variant(512, "dssl"), -0.82, 0.92, 75.0, 0.7177, None),
+    "vicreg": (variant(256, "vicreg"), 21.4, 0.99, 140.0, 0.7387, None),
+    "vicreg_no_variance": (variant(256, "vicreg", variance_weight=0), 0.01, 0.03, 1.9, 0.1411, 1),
+    "vicreg_no_covariance": (variant(256, "vicreg", covariance_weight=0), 8.3, 0.91, 12.2, 0.6210, None),
+    "asymsiam": (variant(512, "asymsiam", source=STRONG, target=WEAK), -0.85, 0.94, 90.0, 0.7091, None),
+    "asymsiam_reverse": (variant(512, "asymsiam", source=WEAK, target=STRONG), -0.88, 0.9, 70.0, 0.6571, None),
+    "asymsiam_symmetric": (variant(512, "asymsiam", source={}, target={}), -0.86, 0.93, 85.0, 0.6891, None),
+    "simclr": (variant(128, "simclr"), 4.1, 0.99, 60.0, 0.7601, None),
 }
 
 
-# The figures whose subject each ablation is.
-OF_ABLATION = {"no_stop_gradient": {44, 45}, "no_predictor": {46, 47}, "projector_4096": {48, 49}}
-EVERY = {44, 45, 46, 47, 48, 49, 50, 51, 53, 57}
+# The figures whose subject each variant is.
+OF_VARIANT = {
+    "no_stop_gradient": {44, 45},
+    "no_predictor": {46, 47},
+    "projector_4096": {48, 49},
+    "barlow_batch_64": {58},
+    "barlow_dim_1024": {58},
+    "byol": {59, 61},
+    "dssl": {59},
+    "vicreg_no_variance": {60},
+    "asymsiam_symmetric": {62},
+}
+REPORTS = {44, 45, 46, 47, 48, 49, 50, 51, 53, 57}
+OF_RIVALS = (58, 59, 60, 61, 62)
+EVERY = REPORTS | {*OF_RIVALS}
 COURSE = ("knn_accuracy", "test_embedding_std", "effective_rank")
+FEWER_SEEDS = ("barlow_batch_256", "asymsiam_reverse")
 
 
 def write_study(root: Path, study: dict, labelled: bool = True) -> Results:
@@ -60,19 +95,20 @@ def write_study(root: Path, study: dict, labelled: bool = True) -> Results:
     for number, (name, (settings, loss, std, rank, knn, since)) in enumerate(study.items()):
         rng = np.random.default_rng(number)
         end = {"loss": loss, "std": std, "rank": rank, "knn": knn}
-        rows = [row for seed in SEEDS for row in _history(rng, end, settings["method"], seed, since, labelled)]
+        seeds = SEEDS[:2] if name in FEWER_SEEDS else SEEDS
+        rows = [row for seed in seeds for row in _history(rng, end, settings["method"], seed, since, labelled)]
         rows = pd.DataFrame(rows).assign(variant=name)
         _csv(root / f"plots/ssl/{name}_training.csv", rows.drop(columns=[*COURSE]))
         course = rows[rows["epoch"].isin(WATCHED)][["epoch", "variant", "seed", *COURSE]]
         _csv(root / f"plots/ssl/{name}_course.csv", course if labelled else course.drop(columns=["knn_accuracy"]))
-        pace = 6.5 + 0.8 * number
+        pace = 6.5 + 0.3 * number
         times = [
             {"epoch": epoch, "seconds": pace + 0.3 * rng.random(), "variant": name, "seed": seed}
-            for seed in SEEDS
+            for seed in seeds
             for epoch in range(1, EPOCHS + 1)
         ]
         _csv(root / f"plots/ssl/{name}_timing.csv", pd.DataFrame(times))
-        _json(root / f"metrics/ssl/{name}.json", _metrics(end, since, labelled))
+        _json(root / f"metrics/ssl/{name}.json", _metrics(end, since, labelled, seeds))
         timing = {"seconds_per_epoch": pace, "device": "cpu", "threads": 2, "torch": "2.15.0"}
         _json(root / f"metrics/timing/ssl/{name}.json", timing)
     views = np.random.default_rng(0).integers(0, 256, (4, 12, 3, 32, 32), dtype=np.uint8)
@@ -105,12 +141,11 @@ def _history(rng, end: dict, method: str, seed: int, since: int | None, labelled
     return rows
 
 
-def _metrics(end: dict, since: int | None, labelled: bool) -> dict:
+def _metrics(end: dict, since: int | None, labelled: bool, seeds: tuple[int, ...]) -> dict:
     accuracies = {
         "knn_accuracy": end["knn"],
-        "linear_accuracy": 1.2 * end["knn"],
-        "random_init_knn_accuracy": 0.1503,
-        "random_init_linear_accuracy": 0.2214,
+        "linear_accuracy": 0.4 + 0.7 * end["knn"],
+        **BASELINES,
     }
     complete = end["std"] < THRESHOLDS["embedding_std"]
     numbers = {
@@ -122,7 +157,8 @@ def _metrics(end: dict, since: int | None, labelled: bool) -> dict:
         "collapse_kind": "none" if since is None else "complete" if complete else "dimensional",
     }
     intervals = {key: {"low": value - 0.0211, "high": value + 0.0213} for key, value in accuracies.items()}
-    return numbers | (accuracies | {"intervals": intervals} if labelled else {"intervals": {}})
+    rows = [{"seed": seed, **({"knn_accuracy": end["knn"] + 0.02 * (seed - 1)} if labelled else {})} for seed in seeds]
+    return numbers | {"seeds": rows} | (accuracies | {"intervals": intervals} if labelled else {"intervals": {}})
 
 
 def _csv(path: Path, table: pd.DataFrame) -> None:
@@ -173,43 +209,76 @@ def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_figure_is_drawn_at_the_house_width_and_the_same_files_give_the_same_bytes(tmp_path: Path):
-    assert draw(tmp_path / "first", STUDY) == EVERY
-    assert draw(tmp_path / "second", STUDY, only={44, 45, 50, 51, 53, 57}) < EVERY
+    assert draw(tmp_path / "first", STUDY | RIVALS) == EVERY
+    assert draw(tmp_path / "second", STUDY | RIVALS, only={44, 45, 50, 51, 53, 57, 58, 60}) < EVERY
     for path in (tmp_path / "first/figures").iterdir():
         with Image.open(path) as picture:
-            assert 900 < picture.width < 1100 and 300 < picture.height < 1000, path
+            assert 900 < picture.width < 1100 and 300 < picture.height < 1100, path
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 50, path
     for path in (tmp_path / "second/figures").iterdir():
         assert path.read_bytes() == (tmp_path / "first/figures" / path.name).read_bytes(), path.name
 
 
 def test_images_without_labels_leave_out_the_figures_of_accuracy_and_no_others(tmp_path: Path, unsaved):
-    assert draw(tmp_path, STUDY, labelled=False) == {45, 47, 49, 50, 51}
+    assert draw(tmp_path, STUDY | RIVALS, labelled=False) == {45, 47, 49, 50, 51, 60}
 
 
-@pytest.mark.parametrize("gone", OF_ABLATION)
+def test_what_was_not_measured_leaves_its_line_out_and_no_figure(tmp_path: Path, unsaved, monkeypatch):
+    """An older run has no pixels."""
+    untrained = {key: value for key, value in BASELINES.items() if key.startswith("random_init")}
+    monkeypatch.setattr(sys.modules[__name__], "BASELINES", untrained)
+    assert draw(tmp_path, STUDY | RIVALS) == EVERY
+    metrics = Results(tmp_path).metrics("ssl/simsiam")
+    assert [level.label for level in levels.baseline_levels(metrics, "knn_accuracy")] == [
+        "untrained encoder\n15.0\u00a0%"
+    ]
+
+
+@pytest.mark.parametrize(("key", "values"), [("knn_accuracy", (0.1503, 0.5521)), ("linear_accuracy", (0.5814, 0.7512))])
+def test_pixels_and_the_untrained_encoder_are_lines_of_their_own(of: dict[str, Run], key: str, values: tuple):
+    found = levels.baseline_levels(of["simsiam"].metrics, key)
+    assert tuple(level.value for level in found) == values
+    assert len({str(level.line) for level in found}) == 2
+    assert len(levels.baseline_levels(of["simsiam"].metrics, key, baselines.BASELINES)) == 3
+
+
+@pytest.mark.parametrize("gone", OF_VARIANT)
 def test_a_removed_variant_leaves_out_its_own_figures_and_no_others(tmp_path: Path, unsaved, gone: str):
-    kept = {name: entry for name, entry in STUDY.items() if name != gone}
-    assert draw(tmp_path, kept) == EVERY - OF_ABLATION[gone]
+    kept = {name: entry for name, entry in (STUDY | RIVALS).items() if name != gone}
+    assert draw(tmp_path, kept) == EVERY - OF_VARIANT[gone]
 
 
-def test_rivals_join_the_figures_of_all_variants(tmp_path: Path):
-    assert draw(tmp_path, STUDY | RIVALS, only={51, 53, 57}) == {51, 53, 57}
+def test_without_rivals_the_reports_figures_are_drawn_and_those_of_all_variants(tmp_path: Path, unsaved):
+    assert draw(tmp_path, STUDY) == REPORTS
 
 
-def test_a_variant_keeps_its_colour_whichever_others_there_are():
-    alone, all_of_them = variants.colours(["simsiam", "projector_4096"]), variants.colours([*RIVALS, *STUDY])
-    assert alone["simsiam"] == all_of_them["simsiam"] == "#0072B2"
-    assert alone["projector_4096"] == all_of_them["projector_4096"]
-    assert len(set(all_of_them.values())) == len(STUDY | RIVALS)
-    many = variants.colours([*STUDY, *map(str, range(30))])
-    assert list(many.values()).count("#0072B2") == 1
+def settings(study: dict) -> dict[str, variants.Settings]:
+    entries = {name: entry for name, (entry, *_) in study.items()}
+    return variants.variants({"ssl": {"methods": {}, "variants": entries}})
+
+
+def test_a_variant_keeps_its_colour_whichever_others_there_are_and_shares_it_with_its_method():
+    some = variants.colours(settings({name: STUDY[name] for name in ("simsiam", "projector_4096")}))
+    trained = settings(RIVALS | STUDY)
+    found = variants.colours(trained)
+    assert some["simsiam"] == found["simsiam"] == found["simsiam_heavy"] == "#0072B2"
+    assert some["projector_4096"] == found["projector_4096"] != found["simsiam"]
+    assert found["vicreg"] == found["vicreg_no_variance"] != found["byol"]
+    lines = variants.dashes(trained)
+    assert len({(found[name], str(lines[name])) for name in trained}) == len(trained)
+    assert lines["vicreg"] == lines["no_predictor"] == "-" != lines["byol_heavy"]
+
+
+def test_methods_without_a_colour_of_their_own_get_one_that_no_other_has():
+    found = variants.colours(settings({name: (variant(method=name),) for name in ("moco", "swav", "byol")}))
+    assert len({found[name] for name in ("moco", "swav", "byol")}) == 3
 
 
 def test_knn_note_holds_the_accuracies_their_intervals_and_who_collapsed(of: dict[str, Run]):
     note = plain(notes.knn_note([of["simsiam"], of["no_stop_gradient"]], "Look."))
-    assert note.startswith("Look. After epoch 12, SimSiam: 42.6 % (40.5 to 44.8 %);")
+    assert note.startswith("Look. After epoch 12, SimSiam: 69.6 % (67.5 to 71.8 %);")
     assert "without stop-gradient: 14.2 % (12.1 to 16.4 %); untrained encoder: 15.0 % (12.9 to 17.2 %)" in note
+    assert "; pixels: 55.2 % (53.1 to 57.3 %) (intervals" in note
     assert "SimSiam: not collapsed; without stop-gradient: collapsed (complete) since epoch 3." in note
     assert note.endswith("Lines: mean of 3 seeds; bands: from lowest to highest.")
 
@@ -232,11 +301,20 @@ def test_collapse_note_names_who_collapsed_when_and_by_which_numbers(of: dict[st
     assert "Without predictor: collapsed (complete) since epoch 6 (std 0.11, rank 5.6, loss −0.99)." in note
 
 
-def test_comparison_note_names_those_below_the_untrained_encoder(of: dict[str, Run]):
+def test_comparison_note_names_those_below_what_has_learned_nothing(of: dict[str, Run]):
     note = notes.comparison_note(list(of.values()))
-    assert "At or below it by kNN: without stop-gradient, without predictor." in note
+    assert "At or below the best of them by kNN: without stop-gradient, without predictor." in note
     assert "Collapsed (hollow): without stop-gradient, without predictor." in note
-    assert "At or below it by kNN: none. Collapsed (hollow): none." in notes.comparison_note([of["simsiam"]])
+    assert "At or below the best of them by kNN: none. Collapsed (hollow): none." in notes.comparison_note(
+        [of["simsiam"]]
+    )
+
+
+def test_notes_tell_the_seeds_of_those_that_have_others(tmp_path: Path):
+    loaded = runs.load(write_study(tmp_path, STUDY | RIVALS))
+    assert notes.seeds_of(loaded) == "Seeds: 2 of Barlow Twins (larger batch), AsymSiam (exchanged); 3 of the others."
+    assert notes.seeds_of(loaded[:2]) == "3 seeds each."
+    assert "The other 17 did not collapse" in notes.collapse_note(loaded)
 
 
 def test_cost_note_names_each_machine_once(of: dict[str, Run]):
@@ -303,6 +381,8 @@ def test_a_variant_is_described_by_what_it_changes_and_a_recipe_by_its_settings(
         "simsiam": {"method": "simsiam"},
         "no_stop_gradient": {"method": "simsiam", "stop_gradient": False},
         "large_batch": {"method": "simsiam", "training": {"batch_size": 1024}},
+        "heavy": {"method": "simsiam", "views": {"heavy": {"operations": 2}}},
+        "asymmetric": {"method": "simsiam", "source": {"crop_scale": [0.2, 1.0]}, "target": {"jitter": 0.1}},
         "other": {"method": "simclr"},
     }
     found = variants.variants({"ssl": {"methods": {"simsiam": recipe, "simclr": {}}, "variants": given}})
@@ -310,6 +390,8 @@ def test_a_variant_is_described_by_what_it_changes_and_a_recipe_by_its_settings(
         "simsiam": "projector output 512, stop-gradient",
         "no_stop_gradient": "no stop-gradient",
         "large_batch": "batch size 1024",
+        "heavy": "heavy operations 2",
+        "asymmetric": "source crop scale 0.2 to 1, target jitter 0.1",
         "other": "",
     }
     assert (found["large_batch"].dim, found["other"].dim) == (512, None)
@@ -334,7 +416,7 @@ def test_the_stage_says_what_it_leaves_out_and_joins_the_curves_of_all_variants(
     monkeypatch.setattr(stage["overview"], "draw", lambda path, results: None)
     stage["main"]()
     said = capsys.readouterr().out.splitlines()
-    assert [line.split(" is left out: ")[0] for line in said] == [f"figure {n}" for n in (44, 45, 48, 49)]
+    assert [line.split(" is left out: ")[0] for line in said] == [f"figure {n}" for n in (44, 45, 48, 49, *OF_RIVALS)]
     assert "no no_stop_gradient" in said[0]
     curves = pd.read_csv("plots/curves/ssl.csv")
     assert list(dict.fromkeys(curves["variant"])) == ["no_predictor", "simsiam"]

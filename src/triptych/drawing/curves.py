@@ -1,6 +1,6 @@
 """Curves over epochs or time: one a run in a band over its seeds, named at its end, over levels to compare with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from matplotlib.ticker import MaxNLocator
 
 from triptych.drawing import style
 from triptych.results.formatting import written
-from triptych.statistics.estimate import Estimate
 
 MARKED = 40  # epochs up to which each has its dot
 LINE = 0.205  # inches, of a line of a name
@@ -29,12 +28,14 @@ class Curve:
         label: what the figure calls it.
         colour: its own.
         history: columns epoch, seed and what was measured; gaps where it was not.
+        dash: how its line is drawn, as matplotlib has it.
     """
 
     name: str
     label: str
     colour: str
     history: pd.DataFrame = field(repr=False)
+    dash: object = "-"
 
     @property
     def epochs(self) -> int:
@@ -59,14 +60,14 @@ class Level:
         value: its height.
         label: what it is.
         colour: its own.
-        line: its style.
+        line: its style, as matplotlib has it.
         width: in points.
     """
 
     value: float
     label: str
     colour: str = style.INK
-    line: str = "--"
+    line: object = "--"
     width: float = 1.3
 
 
@@ -110,54 +111,6 @@ def over_epochs(
     style.finish(path, page, title, note)
 
 
-def over_time(
-    path: Path,
-    curves: Sequence[Curve],
-    column: str,
-    spent: Mapping[str, pd.Series],
-    ends: Sequence[tuple[str, Estimate]],
-    level: Level,
-    label: str,
-    form: str,
-    title: str,
-    note: str,
-) -> None:
-    """One plot of a share against the time of training so far.
-
-    Args:
-        path: of the PNG.
-        curves: the runs.
-        column: of their histories.
-        spent: by the curve's name, seconds since the start of training after each epoch.
-        ends: what is written at the end of each curve, and its value there.
-        level: a line to compare with.
-        label: of the vertical axis.
-        form: of its ticks; see `results.formatting.written`.
-        title: of the figure.
-        note: below the title.
-    """
-    page, axes = plt.subplots(figsize=(style.WIDTH, max(style.HEIGHT, 1 + 2 * LINE * (len(curves) + 1))))
-    longest = max(float(times.iloc[-1]) for times in spent.values())
-    unit, length = next(((unit, length) for unit, length in UNITS if longest >= 3 * length), UNITS[-1])
-    named = []
-    for curve, (text, estimate) in zip(curves, ends, strict=True):
-        times = spent[curve.name]
-        rows = curve.history.dropna(subset=[column])
-        rows = rows.assign(spent=rows["epoch"].map(times) / length)
-        sns.lineplot(rows, x="spent", y=column, color=curve.colour, marker="o", errorbar=("pi", 100), ax=axes)
-        end = times.iloc[-1] / length
-        axes.plot([end, end], [estimate.low, estimate.high], color=curve.colour, linewidth=2.2)
-        named.append((end, estimate.value, text, curve.colour))
-    draw_level(axes, level)
-    highest = zip(curves, ends, strict=True)
-    top = max(max(estimate.high, curve.history[column].max()) for curve, (_, estimate) in highest)
-    axes.set(xlabel=f"{unit} of training", ylabel=label, ylim=(0, min(1.02, 1.08 * top)))
-    axes.set_xlim(0, 1.03 * longest / length)
-    write_ticks(axes, form)
-    name_ends(axes, [*named, (longest / length, level.value, level.label, level.colour)])
-    style.finish(path, page, title, note)
-
-
 def seconds_of_epochs(path: Path, seconds: pd.DataFrame, title: str, note: str) -> None:
     """Time per epoch and in total against the epoch; seconds: columns epoch, seconds."""
     figure, (each, total) = plt.subplots(1, 2, figsize=(style.WIDTH, 4.1))
@@ -176,24 +129,46 @@ def seconds_of_epochs(path: Path, seconds: pd.DataFrame, title: str, note: str) 
 # Parts of plots -------------------------------------------------------------------------------------------------------
 
 
-def plot_seeds(axes: Axes, curves: Sequence[Curve], column: str, markersize: float = 7) -> None:
-    """A line for each curve, the mean over seeds, in a band from the lowest to the highest seed."""
-    rows = pd.concat([curve.history.assign(run=curve.name) for curve in curves], ignore_index=True)
-    rows = rows.dropna(subset=[column])
-    sns.lineplot(
-        rows,
-        x="epoch",
-        y=column,
-        hue="run",
-        palette={curve.name: curve.colour for curve in curves},
-        marker="o" if rows["epoch"].nunique() <= MARKED else None,
-        markersize=markersize,
-        errorbar=("pi", 100),
-        legend=False,
-        ax=axes,
-    )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlim(0, 1.02 * rows["epoch"].max())
+def plot_seeds(
+    axes: Axes,
+    curves: Sequence[Curve],
+    column: str,
+    x: str = "epoch",
+    markersize: float = 7,
+    pale: Collection[str] = (),
+) -> None:
+    """A line for each curve, the mean over seeds, in a band from the lowest to the highest seed.
+
+    Args:
+        axes: where.
+        curves: the runs.
+        column: what is shown.
+        x: against what; each epoch stands at the mean over seeds.
+        markersize: in points.
+        pale: names of curves that are drawn thin and without a band, behind the others.
+    """
+    drawn = {curve.name: curve.history.dropna(subset=[column]).groupby("epoch") for curve in curves}
+    marker = "o" if max(len(epochs) for epochs in drawn.values()) <= MARKED else None
+    for curve in sorted(curves, key=lambda curve: curve.name not in pale):
+        epochs, behind = drawn[curve.name], curve.name in pale
+        places, seeds = epochs[x].mean(), epochs[column]
+        axes.plot(
+            places,
+            seeds.mean(),
+            color=curve.colour,
+            linestyle=curve.dash,
+            marker=None if behind else marker,
+            markersize=markersize,
+            markeredgecolor="white",
+            linewidth=1.0 if behind else 1.8,
+            alpha=0.55 if behind else 1.0,
+            zorder=2.0 if behind else 2.5,
+        )
+        if not behind:
+            axes.fill_between(places, seeds.min(), seeds.max(), color=curve.colour, alpha=0.2, linewidth=0)
+    axes.set_xlim(0, 1.02 * max(float(epochs[x].mean().max()) for epochs in drawn.values()))
+    if x == "epoch":
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def draw_level(axes: Axes, level: Level) -> None:
@@ -206,24 +181,42 @@ def write_ticks(axes: Axes, form: str) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: written(value, form))
 
 
-def name_ends(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Names curves beside the right edge, each tied to its end; ends: (x, y, name, colour).
+def name_ends(
+    axes: Axes, ends: Sequence[tuple[float, float, str, str]], size: float = style.LABEL, reach: float = 0.025
+) -> list[float]:
+    """Names curves beside the right edge, each tied to its end.
 
     Call it when the limits are set.
+
+    Args:
+        axes: where.
+        ends: (x, y, name, colour).
+        size: of the names, in points.
+        reach: how far the ties go beyond the edge, as a share of the width.
+
+    Returns:
+        Where each name stands, as a share of the height.
     """
     low, high = axes.get_ylim()
     right = axes.get_xlim()[1]
     lines = max(name.count("\n") + 1 for _, _, name, _ in ends)
     inches = axes.figure.get_size_inches()[1] - 0.75  # less the axis below
-    heights = spread_out([(y - low) / (high - low) for _, y, _, _ in ends], LINE * lines / inches)
+    gap = LINE * size / style.LABEL * lines / inches
+    heights = spread_out([(y - low) / (high - low) for _, y, _, _ in ends], gap)
     across = axes.get_yaxis_transform()  # x as a share of the width, y as data
     for (x, y, name, colour), height in zip(ends, heights, strict=True):
         level = low + height * (high - low)
         axes.plot([x, right], [y, y], color=colour, linewidth=0.8, alpha=0.45, zorder=1)
-        axes.plot([1, 1.025], [y, level], color=colour, linewidth=0.8, transform=across, clip_on=False)
+        axes.plot([1, 1 + reach], [y, level], color=colour, linewidth=0.8, transform=across, clip_on=False)
         axes.text(
-            1.032, level, name, color=colour, fontsize=style.LABEL, va="center", transform=across, linespacing=1.1
+            1.007 + reach, level, name, color=colour, fontsize=size, va="center", transform=across, linespacing=1.1
         )
+    return heights
+
+
+def unit_of_time(seconds: float) -> tuple[str, int]:
+    """The unit in which so long a time is written on an axis, and its seconds."""
+    return next(((unit, length) for unit, length in UNITS if seconds >= 3 * length), UNITS[-1])
 
 
 def spread_out(heights: Sequence[float], gap: float) -> list[float]:

@@ -1,6 +1,6 @@
 """Several small plots on one page: runs by several measures, and measures with their bands against a setting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from triptych.drawing import style
-from triptych.drawing.curves import Curve, Level, draw_level, plot_seeds, write_ticks
+from triptych.drawing.curves import Curve, Level, draw_level, name_ends, plot_seeds, write_ticks
 
 ZONE = "#F7DEDB"  # of values to stay out of
 
@@ -31,8 +31,11 @@ class Panel:
         limits: of the vertical axis; None leaves an end to the data.
         logarithmic: whether the vertical axis is.
         zone: (low, high) of values to stay out of.
-        level: a line to compare with.
+        levels: lines to compare with.
         form: of the ticks; see `results.formatting.written`.
+        x: what the horizontal axis shows: a column of the histories.
+        x_label: of the horizontal axis.
+        ends: what is written at the end of each curve; empty where a legend names them.
     """
 
     column: str
@@ -42,14 +45,18 @@ class Panel:
     limits: tuple[float | None, float | None] | None = None
     logarithmic: bool = False
     zone: tuple[float, float] | None = None
-    level: Level | None = None
+    levels: Sequence[Level] = ()
     form: str = ""
+    x: str = "epoch"
+    x_label: str = "epoch"
+    ends: Sequence[str] = ()
 
 
 def by_measure(
     path: Path,
     panels: Sequence[Panel],
-    names: Mapping[str, tuple[str, str]],
+    names: Mapping[str, str],
+    pale: Mapping[str, str],
     marks: Mapping[str, float],
     mark_name: str,
     zone_name: str,
@@ -61,27 +68,52 @@ def by_measure(
     Args:
         path: of the PNG.
         panels: the plots.
-        names: what the legend calls each curve, by the curve's name, and its colour.
+        names: what the legend calls the curves that stand out, by the curve's name.
+        pale: what it calls the others, which are drawn thin; those without a name are left out of it.
         marks: the epoch at which a curve has a cross, by the curve's name.
         mark_name: what the crosses are.
         zone_name: what the zones are.
         title: of the figure.
         note: below the title.
     """
-    page, cells = plt.subplots(2, 3, figsize=(style.WIDTH, max(5.6, 4.0 + 0.3 * len(names))))
+    curves = {curve.name: curve for panel in panels for curve in panel.curves}
+    behind = [name for name in curves if name not in names]
+    entries = [
+        (Line2D([], [], color=curves[name].colour, linestyle=curves[name].dash, linewidth=2.2), words)
+        for name, words in names.items()
+    ]
+    entries += [
+        (Line2D([], [], color=curves[name].colour, linestyle=curves[name].dash, linewidth=1.0, alpha=0.7), words)
+        for name, words in pale.items()
+        if words
+    ]
+    entries.append((Line2D([], [], color=style.MUTED, marker="X", linestyle="", markersize=9), mark_name))
+    entries.append((Patch(color=ZONE), zone_name))
+    levels = {level.label: level for panel in panels for level in panel.levels}
+    entries += [(Line2D([], [], color=level.colour, linestyle=level.line), name) for name, level in levels.items()]
+    page, cells = plt.subplots(2, 3, figsize=(style.WIDTH, max(5.6, 1.2 + 0.42 * len(entries))))
     for axes, panel in zip(cells.flat, panels, strict=False):
-        _draw(axes, panel, marks)
+        _draw(axes, panel, marks, behind)
     empty = cells.flat[len(panels) :]
     for axes in empty:
         axes.set_axis_off()
-    handles = [Line2D([], [], color=colour, linewidth=2.5) for _, colour in names.values()]
-    handles += [Line2D([], [], color=style.MUTED, marker="X", linestyle="", markersize=9), Patch(color=ZONE)]
-    levels = [panel.level for panel in panels if panel.level]
-    handles += [Line2D([], [], color=level.colour, linestyle=level.line) for level in levels]
-    words = [*(name for name, _ in names.values()), mark_name, zone_name, *(level.label for level in levels)]
     # Left of its cell, so that long names stay on the page.
-    place = {"loc": "upper left", "bbox_to_anchor": (-0.3, 1.08), "frameon": False, "fontsize": style.LABEL}
-    empty[0].legend(handles=handles, labels=words, **place)
+    place = {"loc": "upper left", "bbox_to_anchor": (-0.3, 1.08), "frameon": False, "fontsize": style.LABEL - 0.5}
+    empty[0].legend(handles=[handle for handle, _ in entries], labels=[words for _, words in entries], **place)
+    style.finish(path, page, title, note)
+
+
+def in_a_row(path: Path, panels: Sequence[Panel], height: float, title: str, note: str) -> None:
+    """Plots side by side, as high as given in inches, each naming its curves at their ends where it has names."""
+    page, cells = plt.subplots(1, len(panels), figsize=(style.WIDTH, height), squeeze=False)
+    for axes, panel in zip(cells.flat, panels, strict=True):
+        _draw(axes, panel, {}, ())
+        if panel.ends:
+            ends = [
+                (*_end(curve, panel), name, curve.colour) for curve, name in zip(panel.curves, panel.ends, strict=True)
+            ]
+            last = max(x for x, *_ in ends)
+            name_ends(axes, ends + [(last, level.value, level.label, level.colour) for level in panel.levels], 9.5)
     style.finish(path, page, title, note)
 
 
@@ -123,10 +155,17 @@ def against(
     style.finish_below(path, figure, 0.84, title, note)
 
 
-def _draw(axes: Axes, panel: Panel, marks: Mapping[str, float]) -> None:
-    plot_seeds(axes, panel.curves, panel.column, markersize=4)
+def _end(curve: Curve, panel: Panel) -> tuple[float, float]:
+    """Where a curve ends in a plot."""
+    rows = curve.history.dropna(subset=[panel.column])
+    last = rows[rows["epoch"] == rows["epoch"].max()]
+    return float(last[panel.x].mean()), float(last[panel.column].mean())
+
+
+def _draw(axes: Axes, panel: Panel, marks: Mapping[str, float], behind: Collection[str]) -> None:
+    plot_seeds(axes, panel.curves, panel.column, panel.x, markersize=4, pale=behind)
     axes.set_title(panel.title, fontsize=11, fontweight="normal")
-    axes.set(xlabel="epoch", ylabel=panel.label)
+    axes.set(xlabel=panel.x_label, ylabel=panel.label)
     for curve in panel.curves:
         if curve.name in marks:
             mean = curve.mean(panel.column)
@@ -143,7 +182,7 @@ def _draw(axes: Axes, panel: Panel, marks: Mapping[str, float]) -> None:
     if panel.logarithmic:
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    if panel.level:
-        draw_level(axes, panel.level)
+    for level in panel.levels:
+        draw_level(axes, level)
     if panel.form:
         write_ticks(axes, panel.form)

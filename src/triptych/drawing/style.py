@@ -16,7 +16,7 @@ INK, MUTED, ACCENT = "#222222", "#6b6b6b", "#D55E00"
 DPI = 110
 WIDTH = 9.0  # inches, of every figure
 HEIGHT = 3.9  # inches, of a single plot
-NOTE_COLUMNS = 124  # characters of a note in one line
+NOTE_COLUMNS = 117  # characters of a note in one line
 LABEL = 10.5  # points, of what is written beside curves
 
 

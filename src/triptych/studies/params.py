@@ -43,10 +43,12 @@ class DDPMClaims(Section):
 
 
 class SSLClaims(Section):
-    """What "collapses", "significantly worse", "its floor" and "helps" mean.
+    """What "clearly", "its floor" and "helps" mean.
 
     Attributes:
-        knn_drop: an ablation is clearly worse when it loses more than this share of test images to SimSiam.
+        knn_drop: what loses more than this share of test images to another is clearly worse: an ablation than SimSiam,
+            a small batch than a large one; and an encoder has learned something when pixels and the untrained encoder
+            lose more than this to it.
         loss_floor: the loss has reached its floor of -1 when it is below this.
         no_difference: a difference in accuracy wholly within this, either way, is none worth speaking of.
     """

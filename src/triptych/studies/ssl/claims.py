@@ -1,203 +1,133 @@
-"""The report's claims on SimSiam, its ablations and its rivals."""
+"""The report's claims on SimSiam and its ablations; those on its rivals come from `rivals`."""
 
-from dataclasses import dataclass
-
-import numpy as np
-
-from triptych.core.errors import InputError
 from triptych.results.formatting import PERCENT, PLAIN, POINTS, written, written_limit
-from triptych.results.reader import Metrics, UnmeasuredError
 from triptych.statistics.estimate import Estimate
 from triptych.studies.evidence import Evidence
 from triptych.studies.params import ClaimsParams
 from triptych.studies.record import Claim
-from triptych.studies.ruling import Condition, Ruling, every, finding, unanimous
-from triptych.studies.ssl.variants import (
-    BASELINE,
-    NO_PREDICTOR,
-    NO_STOP_GRADIENT,
-    REPORT_DIMS,
-    WIDE,
-    results_path,
-    variants,
+from triptych.studies.ruling import Ruling, every, finding
+from triptych.studies.ssl.compared import (
+    Difference,
+    Question,
+    Variant,
+    collapsed,
+    common_seeds,
+    embeddings,
+    is_below,
+    knn_difference,
+    numbers_of,
+    seeds_as_evidence,
+    seeds_in_words,
+    seeds_needed,
+    told,
+    trained,
 )
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One entry of ssl.variants after training.
-
-    Attributes:
-        dim: size of the projector's output.
-        metrics: what was measured.
-        results: the path of its results by image.
-        correct: (seeds, test images) whether the nearest neighbours name the class; None without labels.
-    """
-
-    dim: int
-    metrics: Metrics
-    results: str
-    correct: np.ndarray | None
-
-
-def trained(evidence: Evidence, name: str) -> Variant:
-    """A variant with what its files hold.
-
-    Raises:
-        InputError: a file is missing or damaged.
-    """
-    results = results_path(name)
-    return Variant(
-        dim=variants(evidence.results.params)[name].dim,
-        metrics=evidence.results.metrics(f"ssl/{name}"),
-        results=results,
-        correct=evidence.results.arrays(results).get("knn_correct"),
-    )
-
-
-def knn_difference(evidence: Evidence, one: str, other: str) -> Estimate:
-    """kNN accuracy of one variant minus that of another, on the same test images and seeds.
-
-    Raises:
-        UnmeasuredError: there are no labels to be right about.
-        InputError: the two were not measured on the same images and seeds.
-    """
-    a, b = trained(evidence, one), trained(evidence, other)
-    for variant in (a, b):
-        if variant.correct is None:
-            raise UnmeasuredError(f"{variant.results} holds no knn_correct, as on images without labels")
-    if a.correct.shape != b.correct.shape:
-        raise InputError(
-            f"{a.results}: its (seeds, images) {a.correct.shape} differ from the {b.correct.shape} of {b.results}; run "
-            "evaluate_ssl again"
-        )
-    return evidence.resampling.seeded(a.correct.astype(np.float64) - b.correct, f"{one} {other}")
+from triptych.studies.ssl.rivals import RIVALS
+from triptych.studies.ssl.variants import BASELINE, NO_PREDICTOR, NO_STOP_GRADIENT, REPORT_DIMS, WIDE
 
 
 def stop_gradient(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Accuracy falls, embeddings collapse by their own measure, and the loss of every seed is near its floor."""
     given, ablation = limits.ssl, trained(evidence, NO_STOP_GRADIENT)
-    difference = knn_difference(evidence, NO_STOP_GRADIENT, BASELINE)
-    loss = _over_seeds(ablation, "final_loss")
-    asked = {
-        f"Accuracy falls by more than {written_limit(given.knn_drop, POINTS)}": difference.below(-given.knn_drop),
-        "Embeddings collapsed": _collapsed(ablation),
-        f"Loss at its floor of −1, below {written_limit(given.loss_floor)}": loss.below(given.loss_floor),
-    }
-    holds = every(*asked.values())
-    seen = f"{_fall(evidence, NO_STOP_GRADIENT, 'without stop-gradient', difference)} {_embeddings(ablation)}"
+    fall, losses = knn_difference(evidence, NO_STOP_GRADIENT, BASELINE), ablation.each_seed("final_loss")
+    loss = Estimate(ablation.metrics.number("final_loss"), min(losses), max(losses))
+    asked = [
+        is_below(f"Accuracy falls by more than {written_limit(given.knn_drop, POINTS)}", fall, -given.knn_drop),
+        collapsed(ablation, "Embeddings collapsed"),
+        Question(f"Loss at its floor of −1, below {written_limit(given.loss_floor)}", loss.below(given.loss_floor)),
+    ]
+    holds = every(*(question.answer for question in asked))
+    seen = f"{_fall(evidence, NO_STOP_GRADIENT, 'without stop-gradient', fall)} {embeddings(ablation)}"
     return Ruling(
         holds,
-        difference,
+        fall.estimate,
         -given.knn_drop,
-        finding(
+        told(
             f"{seen} The final loss is {written(loss.value, PLAIN)}, SimSiam's "
             f"{written(trained(evidence, BASELINE).metrics.number('final_loss'), PLAIN)}.",
             asked,
             holds,
-            "More seeds would decide it.",
         ),
         _numbers(evidence, NO_STOP_GRADIENT)
-        | {"loss_threshold": given.loss_floor, "lowest_final_loss": loss.low, "highest_final_loss": loss.high},
+        | {"loss_threshold": given.loss_floor, "lowest_final_loss": loss.low, "highest_final_loss": loss.high}
+        | seeds_as_evidence(holds, seeds_needed(asked)),
     )
 
 
 def predictor(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Significantly worse: accuracy alone decides. Whether embeddings collapse is told besides."""
-    difference, threshold = knn_difference(evidence, NO_PREDICTOR, BASELINE), -limits.ssl.knn_drop
-    holds, ablation = difference.below(threshold), trained(evidence, NO_PREDICTOR)
+    fall, drop = knn_difference(evidence, NO_PREDICTOR, BASELINE), limits.ssl.knn_drop
+    ablation = trained(evidence, NO_PREDICTOR)
+    worse = is_below(f"Worse by more than {written_limit(drop, POINTS)}", fall, -drop)
+    besides = collapsed(ablation, "Embeddings collapsed, which this claim does not ask")
     return Ruling(
-        holds,
-        difference,
-        threshold,
+        worse.answer,
+        fall.estimate,
+        -drop,
         finding(
-            f"{_fall(evidence, NO_PREDICTOR, 'without the predictor', difference)} {_embeddings(ablation)}",
-            {
-                f"Worse by more than {written_limit(limits.ssl.knn_drop, POINTS)}": holds,
-                "Embeddings collapsed, which this claim does not ask": _collapsed(ablation),
-            },
-            holds,
-            "More seeds would decide it.",
+            f"{_fall(evidence, NO_PREDICTOR, 'without the predictor', fall)} {embeddings(ablation)}",
+            {question.words: question.answer for question in (worse, besides)},
+            worse.answer,
+            seeds_in_words(worse.needed),
         ),
-        _numbers(evidence, NO_PREDICTOR),
+        _numbers(evidence, NO_PREDICTOR) | seeds_as_evidence(worse.answer, worse.needed),
     )
 
 
 def wider_projector(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Helps: the difference is above zero. Not so if it is below, or too small either way to speak of."""
-    difference, margin = knn_difference(evidence, WIDE, BASELINE), limits.ssl.no_difference
-    better, negligible = difference.above(0.0), difference.within(margin)
+    gain, margin = knn_difference(evidence, WIDE, BASELINE), limits.ssl.no_difference
+    better, negligible = gain.estimate.above(0.0), gain.estimate.within(margin)
     holds = True if better else False if better is False or negligible else None
+    needed = _seeds_for_either(gain, margin) if holds is None else None
     wide, narrow = trained(evidence, WIDE), trained(evidence, BASELINE)
     return Ruling(
         holds,
-        difference,
+        gain.estimate,
         0.0,
         finding(
-            f"With a projector output of {_dim(wide, REPORT_DIMS[WIDE])} kNN accuracy is {_accuracy(wide)}, and with "
-            f"{_dim(narrow, REPORT_DIMS[BASELINE])} {_accuracy(narrow)}: {written(difference, POINTS)}.",
+            f"With a projector output of {_dim(wide, REPORT_DIMS[WIDE])} kNN accuracy is {wide.accuracy}, and with "
+            f"{_dim(narrow, REPORT_DIMS[BASELINE])} {narrow.accuracy}: {gain}.{common_seeds([wide, narrow])}",
             {"Better": better, f"Within {written_limit(margin, POINTS)} of no difference": negligible},
             holds,
-            "More seeds would decide it.",
+            seeds_in_words(needed),
         ),
         _numbers(evidence, WIDE)
         | {
             "no_difference": margin,
             f"{WIDE}_projector_dim": wide.dim,
             f"{BASELINE}_projector_dim": narrow.dim,
-        },
+        }
+        | seeds_as_evidence(holds, needed),
     )
+
+
+def _seeds_for_either(gain: Difference, margin: float) -> int | None:
+    """With how many seeds a difference would be told from none, or be known to lie within the margin."""
+    ways = [gain.seeds_to_exclude(0.0)]
+    if abs(gain.estimate.value) < margin:
+        ways.append(gain.seeds_to_exclude(-margin, margin))
+    return min((way for way in ways if way is not None), default=None)
 
 
 def _numbers(evidence: Evidence, variant: str) -> dict[str, float]:
     """What an ablation is compared by, under names that say whose it is."""
-    metrics = trained(evidence, variant).metrics
     keys = ("knn_accuracy", "final_loss", "embedding_std", "effective_rank", "collapsed")
+    ablation = trained(evidence, variant)
     return {
-        **{f"{variant}_{key}": metrics.number(key) for key in keys},
-        **{f"{BASELINE}_{key}": trained(evidence, BASELINE).metrics.number(key) for key in keys},
-        "random_init_knn_accuracy": metrics.number("random_init_knn_accuracy"),
-        "seeds": len(trained(evidence, variant).correct),
+        **numbers_of(ablation, *keys),
+        **numbers_of(trained(evidence, BASELINE), *keys),
+        "random_init_knn_accuracy": ablation.metrics.number("random_init_knn_accuracy"),
     }
 
 
-def _fall(evidence: Evidence, variant: str, name: str, difference: Estimate) -> str:
-    floor = trained(evidence, variant).metrics.number("random_init_knn_accuracy")
+def _fall(evidence: Evidence, variant: str, name: str, difference: Difference) -> str:
+    ablation, baseline = trained(evidence, variant), trained(evidence, BASELINE)
     return (
-        f"SimSiam's kNN accuracy is {_accuracy(trained(evidence, BASELINE))} and {name} "
-        f"{_accuracy(trained(evidence, variant))}, {written(difference, POINTS)}; an untrained encoder has "
-        f"{written(floor, PERCENT)}."
+        f"SimSiam's kNN accuracy is {baseline.accuracy} and {name} {ablation.accuracy}, {difference}; an untrained "
+        f"encoder has {written(ablation.metrics.number('random_init_knn_accuracy'), PERCENT)}."
+        f"{common_seeds([ablation, baseline])}"
     )
-
-
-def _embeddings(variant: Variant) -> str:
-    numbers = variant.metrics
-    return (
-        f"The std of its embeddings is {written(numbers.number('embedding_std'), PLAIN)} of an even spread's, and "
-        f"their effective rank {written(numbers.number('effective_rank'), PLAIN)}."
-    )
-
-
-def _collapsed(variant: Variant) -> Condition:
-    """Whether they collapsed by std and rank, not by accuracy; open if seeds differ."""
-    return unanimous(*(bool(found) for found in _each_seed(variant, "collapsed")))
-
-
-def _over_seeds(variant: Variant, key: str) -> Estimate:
-    """A number's mean over seeds and its range: a threshold inside it is met by some seeds only."""
-    values = _each_seed(variant, key)
-    return Estimate(variant.metrics.number(key), min(values), max(values))
-
-
-def _each_seed(variant: Variant, key: str) -> list[float]:
-    values = [row.number(key) for row in variant.metrics.rows("seeds")]
-    if not values:
-        raise UnmeasuredError(f"{variant.metrics.path} holds no {key} of each seed")
-    return values
-
-
-def _accuracy(variant: Variant) -> str:
-    return written(variant.metrics.number("knn_accuracy"), PERCENT)
 
 
 def _dim(variant: Variant, of_report: int) -> str:
@@ -238,51 +168,6 @@ ABLATIONS = (
         variants=(BASELINE, WIDE),
         format=POINTS,
         decide=wider_projector,
-    ),
-)
-
-# What decides them comes with their methods.
-RIVALS = (
-    Claim(
-        id="barlow-no-tricks",
-        claim="Barlow Twins needs no predictor, stop-gradient, momentum encoder or large batch, and gains from a high "
-        "dimension.",
-        report_says="Barlow Twins does without the tricks of the others, at any batch size, and is better the wider "
-        "its output.",
-        statistic="kNN accuracy of Barlow Twins at three batch sizes and three dimensions",
-        variants=("barlow_twins",),
-        format=POINTS,
-    ),
-    Claim(
-        id="heavy-augmentation",
-        claim="Heavy augmentation misleads SimSiam; a momentum encoder eases it, and DSSL solves it.",
-        report_says="Heavy augmentation misleads SimSiam, a momentum encoder eases this, and DSSL solves it.",
-        statistic="kNN accuracy of SimSiam, BYOL and DSSL with heavy views minus that without",
-        variants=(BASELINE, "byol", "dssl"),
-        format=POINTS,
-    ),
-    Claim(
-        id="vicreg-terms",
-        claim="VICReg's variance term prevents collapse and its covariance term decorrelates.",
-        report_says="The variance term prevents collapse, and the covariance term decorrelates the dimensions.",
-        statistic="embedding std, effective rank and kNN accuracy of VICReg without each term",
-        variants=("vicreg",),
-    ),
-    Claim(
-        id="byol-vs-simsiam",
-        claim="BYOL learns from a momentum teacher, and SimSiam does without one.",
-        report_says="BYOL has a momentum teacher, and SimSiam has none.",
-        statistic="kNN accuracy of BYOL minus SimSiam's",
-        variants=(BASELINE, "byol"),
-        format=POINTS,
-    ),
-    Claim(
-        id="asymmetry",
-        claim="Asymmetric views of source and target help.",
-        report_says="Asymmetric augmentation of source and target is better than the same for both.",
-        statistic="kNN accuracy of AsymSiam minus that of the symmetric baseline",
-        variants=(BASELINE, "asymsiam"),
-        format=POINTS,
     ),
 )
 

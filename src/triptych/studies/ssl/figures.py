@@ -1,4 +1,4 @@
-"""The figures of the third study: the report's 44 to 50, and beyond it collapse, a comparison, and cost."""
+"""The figures of the third study: the report's 44 to 50; beyond it collapse, a comparison, cost, and the rivals."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,12 +9,14 @@ import pandas as pd
 from triptych.drawing import comparison, curves, panels, sheets, style
 from triptych.drawing.curves import Level
 from triptych.drawing.panels import Panel
-from triptych.results.formatting import PERCENT, duration, written
+from triptych.results.formatting import PERCENT, written
 from triptych.results.reader import Results, UnmeasuredError
 from triptych.studies.record import Figure
 from triptych.studies.sentences import Facts
 from triptych.studies.ssl import notes
-from triptych.studies.ssl.notes import UNTRAINED
+from triptych.studies.ssl.baselines import BASELINES, measured
+from triptych.studies.ssl.levels import baseline_levels, chance
+from triptych.studies.ssl.rival_figures import RIVALS
 from triptych.studies.ssl.runs import Run, load
 from triptych.studies.ssl.variants import (
     BASELINE,
@@ -29,11 +31,8 @@ from triptych.studies.ssl.variants import (
 from triptych.studies.ssl.variants import title as variant_title
 
 FLOOR = -1.0  # of a negative cosine
-# Each accuracy that methods are compared by, with its dot, the line of the untrained encoder, and its place in a row.
-KINDS = {
-    "knn_accuracy": comparison.Kind("kNN", "o", "--", -0.17),
-    "linear_accuracy": comparison.Kind("linear", "D", ":", 0.17),
-}
+# The accuracies that methods are compared by.
+MEASURES = {"knn_accuracy": "kNN accuracy, test images", "linear_accuracy": "linear accuracy, test images"}
 READ_KNN = "Look for a curve that stays at or below the dashed line: its encoder knows no more than random weights."
 READ_LOSS = "The loss is a negative cosine: −1 (dotted) is its floor, and a success only where embeddings still differ."
 BEYOND = "Beyond the report"
@@ -58,12 +57,8 @@ def knn_figure(
     def draw(path: Path, results: Results) -> None:
         runs, heading, opening = _pair(results, ablation, title, look)
         reached = [run.metrics.number("knn_accuracy") for run in runs]
-        floor = runs[0].metrics.number("random_init_knn_accuracy")
-        levels = [Level(floor, f"{UNTRAINED}\n{written(floor, PERCENT)}")]
-        classes = len(results.metrics("data").values["ssl"]["classes"])
-        if classes:
-            levels.append(Level(1 / classes, f"chance\n{written(1 / classes, PERCENT)}", style.MUTED, ":", 1.5))
-        top = max(floor, *(run.curve.history["knn_accuracy"].max() for run in runs))
+        levels = baseline_levels(runs[0].metrics, "knn_accuracy") + chance(results)
+        top = max([level.value for level in levels] + [run.curve.history["knn_accuracy"].max() for run in runs])
         curves.over_epochs(
             path,
             [run.curve for run in runs],
@@ -188,23 +183,27 @@ def draw_views(path: Path, results: Results) -> None:
 
 
 def draw_collapse(path: Path, results: Results) -> None:
-    """Loss, spread of the embeddings, their rank and kNN accuracy over epochs, and since when all seeds collapsed."""
+    """Loss, spread of the embeddings, their rank and kNN accuracy over epochs, and since when all seeds collapsed.
+
+    The variants that collapsed stand out; of the others the legend names the first of each colour.
+    """
     runs, thresholds = load(results), results.param("evaluation.ssl.collapse")
     least_std, least_rank = thresholds["embedding_std"], thresholds["effective_rank"]
+    # The methods whose loss is a negative cosine of unit weight.
     of_simsiam = [run for run in runs if run.settings.method == BASELINE]
     if not of_simsiam:
         raise UnmeasuredError("ssl.variants in params.yaml has no variant of SimSiam")
     everyone = [run.curve for run in runs]
     note = notes.collapse_note(runs)
     if len(of_simsiam) < len(runs):
-        note += " *Losses of other methods have scales of their own and are left out."
+        note += " *Of SimSiam and its ablations; losses of other methods have scales of their own."
     by_measure = [
         Panel(
             "loss",
             "Training loss: −1 is best" + ("" if len(of_simsiam) == len(runs) else "*"),
             "training loss",
             [run.curve for run in of_simsiam],
-            level=Level(FLOOR, "floor of the loss", line=":", width=1.5),
+            levels=[Level(FLOOR, "floor of the loss", style.MUTED, ":", 2.0)],
             form=".1f",
         ),
         *(
@@ -237,15 +236,18 @@ def draw_collapse(path: Path, results: Results) -> None:
                 "kNN accuracy",
                 [run.curve for run in labelled],
                 limits=(0, None),
-                level=Level(labelled[0].metrics.number("random_init_knn_accuracy"), UNTRAINED),
+                levels=baseline_levels(labelled[0].metrics, "knn_accuracy", between=", "),
                 form=".0%",
             )
         )
-    since = {run.name: run.metrics.value("collapsed_since_epoch") for run in runs if run.collapsed}
+    fallen, well = [run for run in runs if run.collapsed], [run for run in runs if not run.collapsed]
+    since = {run.name: run.metrics.value("collapsed_since_epoch") for run in fallen}
+    of_colour = {run.curve.colour: run for run in reversed(well)}
     panels.by_measure(
         path,
         by_measure,
-        names={run.name: (run.label + (" (collapsed)" if run.collapsed else ""), run.curve.colour) for run in runs},
+        names={run.name: f"{run.label} (collapsed)" for run in fallen},
+        pale={run.name: run.label for run in well if of_colour[run.curve.colour] is run},
         marks={name: epoch for name, epoch in since.items() if epoch is not None},
         mark_name="from here on all seeds collapsed",
         zone_name=f"zone of collapse: std below\n{least_std:g}, rank below {least_rank:g}",
@@ -255,50 +257,47 @@ def draw_collapse(path: Path, results: Results) -> None:
 
 
 def draw_comparison(path: Path, results: Results) -> None:
-    """kNN and linear accuracy of each method with intervals, the best at the top, the untrained encoder below."""
+    """kNN and linear accuracy of each variant with intervals, the best on top, and below what has learned nothing."""
     ranked = sorted(_labelled(results), key=lambda run: -run.metrics.number("knn_accuracy"))
-    floors = [[run.metrics.number(f"random_init_{key}") for key in KINDS] for run in ranked]
     rows = [
         comparison.Row(
-            label=run.label + ("\ncollapsed" if run.collapsed else ""),
-            colour=run.curve.colour,
-            values=[run.metrics.estimate(key) for key in KINDS],
-            floors=floor,
+            run.label + (" (collapsed)" if run.collapsed else ""),
+            run.curve.colour,
+            [run.metrics.estimate(key) for key in MEASURES],
             hollow=run.collapsed,
         )
-        for run, floor in zip(ranked, floors, strict=True)
+        for run in ranked
     ]
-    untrained = [ranked[0].metrics.estimate(f"random_init_{key}") for key in KINDS]
     comparison.intervals(
         path,
-        list(KINDS.values()),
+        list(MEASURES.values()),
         rows,
-        comparison.Row(UNTRAINED, style.INK, untrained, floors[0]),
-        label="accuracy, test images",
-        forms=(PERCENT, ".0%"),
+        _baseline_rows(ranked),
+        form=".0%",
         title=METHODS_TITLE,
         note=notes.comparison_note(ranked),
     )
 
 
 def draw_cost(path: Path, results: Results) -> None:
-    """kNN accuracy against the time that training one encoder has taken so far."""
+    """kNN and linear accuracy against the time that training one encoder took."""
     runs = _labelled(results)
-    spent = {run.name: elapsed(results.table(f"plots/ssl/{run.name}_timing.csv", "seconds", "seed")) for run in runs}
-    reached = [run.metrics.estimate("knn_accuracy") for run in runs]
-    ends = [
-        (f"{run.label}\n{written(value.value, PERCENT)} in {duration(spent[run.name].iloc[-1])}", value)
-        for run, value in zip(runs, reached, strict=True)
+    rows = [
+        comparison.Row(
+            run.label,
+            run.curve.colour,
+            [run.metrics.estimate(key) for key in MEASURES],
+            hollow=run.collapsed,
+            cost=elapsed(results.table(f"plots/ssl/{run.name}_timing.csv", "seconds", "seed")).iloc[-1],
+        )
+        for run in runs
     ]
-    floor = runs[0].metrics.number("random_init_knn_accuracy")
-    curves.over_time(
+    comparison.against_cost(
         path,
-        [run.curve for run in runs],
-        "knn_accuracy",
-        spent,
-        ends,
-        Level(floor, f"{UNTRAINED}\n{written(floor, PERCENT)}"),
-        label="kNN accuracy, test images",
+        tuple(MEASURES.values()),
+        rows,
+        _baseline_rows(runs),
+        label="of training",
         form=".0%",
         title="What training costs, and what it buys",
         note=notes.cost_note(runs, [results.timing(f"ssl/{run.name}") for run in runs]),
@@ -309,6 +308,16 @@ def elapsed(seconds: pd.DataFrame) -> pd.Series:
     """Seconds since the start of training after each epoch, the mean over seeds; seconds: epoch, seconds, seed."""
     ordered = seconds.sort_values(["seed", "epoch"])
     return ordered.assign(spent=ordered.groupby("seed")["seconds"].cumsum()).groupby("epoch")["spent"].mean()
+
+
+def _baseline_rows(runs: Sequence[Run]) -> list[tuple[comparison.Row, object]]:
+    """A row for each baseline that was measured and the dash of its line, of the run with the most seeds."""
+    metrics = max(runs, key=lambda run: run.curve.seeds).metrics
+    there = [
+        baseline for baseline in BASELINES if all(baseline in measured(metrics, key, [baseline]) for key in MEASURES)
+    ]
+    values = {baseline: [metrics.estimate(f"{baseline.key}_{key}") for key in MEASURES] for baseline in there}
+    return [(comparison.Row(entry.name, style.INK, values[entry], hollow=True), entry.dash) for entry in there]
 
 
 def _labelled(results: Results) -> list[Run]:
@@ -433,8 +442,8 @@ FIGURES = (
         number=53,
         slug="simsiam_methods",
         title=METHODS_TITLE,
-        caption="Every method at its last epoch beside an untrained encoder: look for intervals that do not overlap, "
-        "and for what lies below the untrained one.",
+        caption="Every method at its last epoch above pixels and an untrained encoder, which have learned nothing: "
+        "look for intervals that do not overlap, and for what lies left of the dashed and dotted lines.",
         group=BEYOND,
         draw=draw_comparison,
         saw=_each("kNN accuracy at the end:", "{<V>:knn_accuracy}"),
@@ -444,9 +453,10 @@ FIGURES = (
         slug="simsiam_cost",
         title="Cost against quality of the methods",
         caption="The report counts epochs, which do not cost the same in every method: look for the accuracy that a "
-        "given time buys.",
+        "given time buys, and whether it is more than pixels give for nothing.",
         group=BEYOND,
         draw=draw_cost,
         saw=_each("kNN accuracy and time of training:", "{<V>!v:knn_accuracy} in {timing/<V>!d:seconds_total}"),
     ),
+    *RIVALS,
 )

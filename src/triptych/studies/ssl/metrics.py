@@ -27,7 +27,19 @@ METRICS = (
     Metric(
         "random_init_knn_accuracy",
         "kNN accuracy, untrained",
-        "The floor: the same encoder before training.",
+        "The floor: the same encoder with random weights, and with statistics of training images in its batch norms.",
+        ".1%",
+    ),
+    Metric(
+        "pixel_knn_accuracy",
+        "kNN accuracy of pixels",
+        "Without any encoder: nearest neighbours among the pixels as the encoder receives them, standardised.",
+        ".1%",
+    ),
+    Metric(
+        "raw_pixel_knn_accuracy",
+        "kNN accuracy of raw pixels",
+        "The same among the pixels of the dataset, as they are.",
         ".1%",
     ),
     Metric(
@@ -39,6 +51,18 @@ METRICS = (
         "untrained",
         headline=True,
         short="linear",
+    ),
+    Metric(
+        "pixel_linear_accuracy",
+        "linear accuracy of pixels",
+        "Without any encoder: a linear classifier on the pixels as the encoder receives them, standardised.",
+        ".1%",
+    ),
+    Metric(
+        "raw_pixel_linear_accuracy",
+        "linear accuracy of raw pixels",
+        "The same on the pixels of the dataset, as they are.",
+        ".1%",
     ),
     Metric(
         "embedding_std",

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from triptych.results.formatting import PERCENT, written, written_device
 from triptych.results.reader import Metrics
+from triptych.studies.ssl.baselines import PIXELS, UNTRAINED, measured
 from triptych.studies.ssl.runs import Run
 from triptych.studies.ssl.variants import REPORT_DIMS
 
-UNTRAINED = "untrained encoder"
+NAMED = 6  # runs up to which a note names each
 
 
 def accuracy(metrics: Metrics, key: str) -> str:
@@ -38,13 +39,16 @@ def stands_for(runs: Sequence[Run]) -> str:
 
 
 def knn_note(runs: Sequence[Run], look: str) -> str:
-    """The last epoch's kNN accuracies and who collapsed."""
-    floor = accuracy(runs[0].metrics, "random_init_knn_accuracy")
-    reached = "; ".join(f"{run.label}: {accuracy(run.metrics, 'knn_accuracy')}" for run in runs)
+    """The last epoch's kNN accuracies, those of what has learned nothing, and who collapsed."""
+    reached = [f"{run.label}: {accuracy(run.metrics, 'knn_accuracy')}" for run in runs]
+    nothing = [
+        f"{baseline.name}: {accuracy(runs[0].metrics, f'{baseline.key}_knn_accuracy')}"
+        for baseline in measured(runs[0].metrics, "knn_accuracy", (UNTRAINED, PIXELS))
+    ]
     found = "; ".join(f"{run.label}: {collapse_of(run.metrics)}" for run in runs)
     return sentences(
         look,
-        f"After epoch {runs[0].curve.epochs}, {reached}; {UNTRAINED}: {floor} (intervals over test images and seeds).",
+        f"After epoch {runs[0].curve.epochs}, {'; '.join(reached + nothing)} (intervals over test images and seeds).",
         f"By the embeddings, {found}.",
         spread_of_seeds(runs),
     )
@@ -77,37 +81,59 @@ def collapse_note(runs: Sequence[Run]) -> str:
             f"rank {_number(run, 'effective_rank', '.1f')}, loss {_number(run, 'final_loss', '.2f')})."
             for run in fallen
         ),
-        f"Not collapsed: {', '.join(run.label for run in well)}." if well else "",
+        _not_collapsed(well),
         spread_of_seeds(runs),
     )
+
+
+def _not_collapsed(well: Sequence[Run]) -> str:
+    """Their names, where there is room for them."""
+    if len(well) > NAMED:
+        return f"The other {len(well)} did not collapse (thin; dashed: variants of a method of the same colour)."
+    return f"Not collapsed: {', '.join(run.label for run in well)}." if well else ""
 
 
 def comparison_note(runs: Sequence[Run]) -> str:
-    """Which methods do not beat the untrained encoder, and which collapsed."""
+    """Which methods do not beat what has learned nothing, and which collapsed."""
     below = [
         run.label
         for run in runs
-        if run.metrics.number("knn_accuracy") <= run.metrics.number("random_init_knn_accuracy")
+        if run.metrics.number("knn_accuracy") <= max(measured(run.metrics, "knn_accuracy").values(), default=0)
     ]
     fallen = [run.label for run in runs if run.collapsed]
     return sentences(
-        "Test images classified correctly from frozen features; bars: intervals over test images and seeds. Dashed and "
-        "dotted: the untrained encoder's kNN and linear accuracy, which a method must beat to have learned anything.",
-        f"At or below it by kNN: {', '.join(below) or 'none'}.",
+        "Test images classified correctly from frozen features, by their nearest training images and by a linear "
+        "classifier; bars: intervals over test images and seeds. Lines: what has learned nothing, pixels and an "
+        "encoder of random weights, which a method must beat to have learned anything.",
+        f"At or below the best of them by kNN: {', '.join(below) or 'none'}.",
         f"Collapsed (hollow): {', '.join(fallen) or 'none'}.",
+        seeds_of(runs),
     )
+
+
+def seeds_of(runs: Sequence[Run]) -> str:
+    """How many seeds each run has."""
+    counts = sorted({run.curve.seeds for run in runs}, reverse=True)
+    if len(counts) == 1:
+        return f"{counts[0]} seed{'' if counts == [1] else 's'} each."
+    groups = {count: [run.label for run in runs if run.curve.seeds == count] for count in counts}
+    common = max(counts, key=lambda count: len(groups[count]))
+    told = [f"{count} of {', '.join(labels)}" for count, labels in groups.items() if count != common]
+    return f"Seeds: {'; '.join(told)}; {common} of the others."
 
 
 def cost_note(runs: Sequence[Run], timings: Sequence[Metrics]) -> str:
-    """Where the times come from and how to read the curves."""
+    """Where the times come from and how to read the dots."""
     places = dict.fromkeys(
-        f"{written_device(timing.values['device'])}, {timing.values['threads']} threads" for timing in timings
+        f"{written_device(timing.values['device'])}, {timing.values['threads']} thread"
+        + ("" if timing.values["threads"] == 1 else "s")
+        for timing in timings
     )
     return sentences(
-        f"kNN accuracy against the training time of one encoder, without evaluations ({' / '.join(places)}). Look for "
-        "the curve that lies highest above a given time; its end is what the whole training costs and buys.",
-        spread_of_seeds(runs),
-        "Bar at the end: interval over test images and seeds.",
+        f"Accuracy against the training time of one encoder, without evaluations ({' / '.join(places)}). Look for what "
+        "stands high and far left; what is below the lines of pixels and of the untrained encoder has bought nothing. "
+        "Bars: intervals over test images and seeds. Hollow: collapsed.",
+        seeds_of(runs),
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from triptych.drawing.curves import Curve
 from triptych.results.reader import Metrics, Results, UnmeasuredError
-from triptych.studies.ssl.variants import REPORT_DIMS, WIDE, Settings, colours, title, variants
+from triptych.studies.ssl.variants import REPORT_DIMS, WIDE, Settings, colours, dashes, title, variants
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,10 @@ class Run:
         """The same under another label."""
         return replace(self, curve=replace(self.curve, label=label))
 
+    def painted(self, colour: str) -> "Run":
+        """The same in a colour of its own, its line solid."""
+        return replace(self, curve=replace(self.curve, colour=colour, dash="-"))
+
     @property
     def collapsed(self) -> bool:
         """Whether its embeddings collapsed."""
@@ -48,7 +52,7 @@ def load(results: Results, names: Iterable[str] = ()) -> list[Run]:
         UnmeasuredError: params.yaml has no such variant.
     """
     trained = variants(results.params)
-    palette = colours(trained)
+    palette, lines = colours(trained), dashes(trained)
     missing = [name for name in names if name not in trained]
     if missing:
         raise UnmeasuredError(f"ssl.variants in params.yaml has no {missing[0]}")
@@ -57,7 +61,7 @@ def load(results: Results, names: Iterable[str] = ()) -> list[Run]:
             name,
             trained[name],
             results.metrics(f"ssl/{name}"),
-            Curve(name, label(name, trained[name].dim), palette[name], history(results, name)),
+            Curve(name, label(name, trained[name].dim), palette[name], history(results, name), lines[name]),
         )
         for name in names or trained
     ]
