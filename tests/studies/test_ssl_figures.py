@@ -242,7 +242,7 @@ def test_pixels_and_the_untrained_encoder_are_lines_of_their_own(of: dict[str, R
     assert len(levels.baseline_levels(of["simsiam"].metrics, key, baselines.BASELINES)) == 3
 
 
-@pytest.mark.parametrize("gone", OF_VARIANT)
+@pytest.mark.parametrize("gone", ["no_predictor", "barlow_dim_1024", "byol", "dssl"])
 def test_a_removed_variant_leaves_out_its_own_figures_and_no_others(tmp_path: Path, unsaved, gone: str):
     kept = {name: entry for name, entry in (STUDY | RIVALS).items() if name != gone}
     assert draw(tmp_path, kept) == EVERY - OF_VARIANT[gone]
