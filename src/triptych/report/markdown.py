@@ -1,29 +1,57 @@
-"""The headline numbers as a table of Markdown: the README's table of results."""
+"""The headline numbers as tables of Markdown: the README's results."""
 
-from triptych.report.tables import rows
+from triptych.report.tables import Row, comparison, rows
 from triptych.results.reader import Results
 from triptych.studies.every import STUDIES
+from triptych.studies.record import Study
 
 HEADING = "| model | measure | value | interval | file and key |\n|---|---|---|---|---|"
 
 
 def results_table(results: Results) -> str:
-    """A row for each headline number that has been measured: words, value and interval, and where it lies."""
-    lines = [HEADING]
-    for study in STUDIES:
-        chosen = {metric.key for metric in study.metrics if metric.headline or metric.short}
-        for part in study.parts(results.params):
-            if not results.has(part.metrics):
-                continue
-            for row in rows(study, results.metrics(part.name)):
-                if row.key in chosen:
-                    reference = f" ({row.reference_name}: {row.reference})" if row.reference else ""
-                    cells = (
-                        part.title,
-                        f"{row.name}{reference}",
-                        row.value,
-                        row.interval,
-                        f"`{part.metrics}` `{row.key}`",
-                    )
-                    lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    """A row for each headline number that has been measured: words, value and interval, and where it lies.
+
+    A study that compares its models has a table of its own, with a row for each of them.
+    """
+    alone = [line for study in STUDIES if not study.compares for line in _one_by_one(study, results)]
+    beside = ["\n".join(_side_by_side(study, results)) for study in STUDIES if study.compares]
+    return "\n\n".join(["\n".join([HEADING, *alone]), *filter(None, beside)]) + "\n"
+
+
+def _one_by_one(study: Study, results: Results) -> list[str]:
+    lines = []
+    for part in study.parts(results.params):
+        shown = rows(study, results.metrics(part.name)) if results.has(part.metrics) else []
+        for row in shown:
+            if any(metric.key == row.key and metric.headline for metric in study.metrics):
+                where = f"`{part.metrics}` `{row.key}`"
+                lines.append(_line(part.title, f"{row.name}{_reference(row)}", row.value, row.interval, where))
+    return lines
+
+
+def _side_by_side(study: Study, results: Results) -> list[str]:
+    measured = [(part, results.metrics(part.name)) for part in study.parts(results.params) if results.has(part.metrics)]
+    if not measured:
+        return []
+    columns, compared = comparison(study, measured)
+    chosen = [number for number, column in enumerate(columns) if column.short]
+    names = [columns[number].short for number in chosen]
+    lines = [_line("model", *names, "file"), f"|{'---|' * (len(names) + 2)}"]
+    for one in compared:
+        cells = [_value(one.cells[number]) for number in chosen]
+        lines.append(_line(one.part.title, *cells, f"`{one.part.metrics}`"))
+    return lines
+
+
+def _value(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return f"{row.value} ({row.interval})" if row.interval else row.value
+
+
+def _reference(row: Row) -> str:
+    return f" ({row.reference_name}: {row.reference})" if row.reference else ""
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

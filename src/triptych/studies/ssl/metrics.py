@@ -35,6 +35,7 @@ METRICS = (
         "kNN accuracy of pixels",
         "Without any encoder: nearest neighbours among the pixels as the encoder receives them, standardised.",
         ".1%",
+        short="pixels",
     ),
     Metric(
         "raw_pixel_knn_accuracy",
