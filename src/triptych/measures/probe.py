@@ -18,6 +18,9 @@ from torch.nn import functional
 from triptych.measures.collapse import in_float64
 
 
+PROBE_ITERATIONS = 1000  # at most; features of an encoder reach their optimum in far fewer
+
+
 def with_bias(x: Tensor) -> Tensor:
     """(N, d + 1): features and a column of ones, whose weights are the bias."""
     return torch.cat([x, x.new_ones(len(x), 1)], dim=1)
@@ -75,7 +78,7 @@ def feature_scale(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def fit_probe(
-    features: Tensor, labels: Tensor, penalty: float, iterations: int = 1000, tolerance: float = 1e-6
+    features: Tensor, labels: Tensor, penalty: float, iterations: int = PROBE_ITERATIONS, tolerance: float = 1e-6
 ) -> LinearProbe:
     """The linear classifier of features (N, d) at the optimum of the penalised cross-entropy, by LBFGS in float64.
 
@@ -115,6 +118,8 @@ def fit_probe(
     return LinearProbe(mean, scale, theta, float(np.abs(found.jac).max()), found.nit)
 
 
-def linear_classes(features: Tensor, labels: Tensor, queries: Tensor, penalty: float) -> Tensor:
+def linear_classes(
+    features: Tensor, labels: Tensor, queries: Tensor, penalty: float, iterations: int = PROBE_ITERATIONS
+) -> Tensor:
     """(N,) classes of queries (N, d) by the linear classifier of features (M, d) and labels (M,); see `fit_probe`."""
-    return fit_probe(features, labels, penalty).classes(queries)
+    return fit_probe(features, labels, penalty, iterations).classes(queries)

@@ -10,7 +10,7 @@ from triptych.data.batches import to_float
 from triptych.data.storage import Dataset
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import KNNParams
-from triptych.measures.probe import linear_classes
+from triptych.measures.probe import PROBE_ITERATIONS, linear_classes
 from triptych.ssl.shared.network import SiameseNetwork
 
 
@@ -51,7 +51,9 @@ def knn_correct(train: Tensor, test: Tensor, dataset: Dataset, knn: KNNParams) -
     return found.cpu().numpy() == np.asarray(dataset.test.labels)
 
 
-def linear_correct(train: Tensor, test: Tensor, dataset: Dataset, penalty: float) -> np.ndarray:
+def linear_correct(
+    train: Tensor, test: Tensor, dataset: Dataset, penalty: float, iterations: int = PROBE_ITERATIONS
+) -> np.ndarray:
     """(N,) whether each test image gets its label by the linear probe of features (…, d); see `fit_probe`."""
-    found = linear_classes(train, torch.from_numpy(np.array(dataset.train.labels)), test, penalty)
+    found = linear_classes(train, torch.from_numpy(np.array(dataset.train.labels)), test, penalty, iterations)
     return found.cpu().numpy() == np.asarray(dataset.test.labels)
