@@ -20,7 +20,7 @@ from triptych.measures.params import EvaluationParams
 from triptych.measures.probe import PROBE_ITERATIONS
 from triptych.measures.representation import backbone_features, knn_correct, linear_correct
 
-# Of LBFGS on the thousands of pixels, where the optimum is minutes away. Stopping early does not belittle pixels: on the
+# Of LBFGS on thousands of pixels, where the optimum is minutes away. Stopping early does not belittle pixels: on the
 # default's images their accuracy falls on the way, from 13.6 % after 20 iterations to 12.0 % after 100.
 PIXEL_ITERATIONS = 50
 NORM_IMAGES = 2000  # training images, or all if there are fewer, of which batch norm takes its statistics

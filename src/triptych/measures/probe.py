@@ -17,7 +17,6 @@ from torch.nn import functional
 
 from triptych.measures.collapse import in_float64
 
-
 PROBE_ITERATIONS = 1000  # at most; features of an encoder reach their optimum in far fewer
 
 
