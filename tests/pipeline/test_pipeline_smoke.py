@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,7 +20,7 @@ from PIL import Image
 from triptych.core.schema import read
 from triptych.drawing import style
 from triptych.report import page
-from triptych.results.reader import Results
+from triptych.results.reader import Results, UnmeasuredError
 from triptych.statistics.intervals import Resampling
 from triptych.studies.decide import decide
 from triptych.studies.every import figures
@@ -209,7 +210,9 @@ def test_claims_figures_and_page_read_only_what_their_stages_list(done, stages, 
 
     def draw(results: Results) -> None:
         for figure in figures():
-            figure.draw(figure.path(tmp_path), results)
+            # The profile leaves out variants, and with them some figures beyond the report's.
+            with nullcontext() if figure.of_report else suppress(UnmeasuredError):
+                figure.draw(figure.path(tmp_path), results)
 
     limits = read(done / "params.yaml", claims=ClaimsParams).claims
     resampling = Resampling(seed=0, level=0.95, draws=10, owner="claims")
