@@ -17,21 +17,22 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["torch._dynamo", "pandas", "pydantic", "safetensors.torch", "scipy.stats", "yaml"])
 
 
-def _run(script: Path, arguments: tuple[str, ...], folder: Path, out: Path, err: Path, before: str) -> None:
+def _run(script: Path, arguments: tuple[str, ...], folder: Path, out: Path, err: Path, before: Path) -> None:
     os.chdir(folder)
     for path, descriptor in ((out, 1), (err, 2)):
         with path.open("wb") as file:
             os.dup2(file.fileno(), descriptor)
     sys.argv = [str(script), *arguments]
-    exec(before, {})
+    runpy.run_path(str(before))
     runpy.run_path(str(script), run_name="__main__")
 
 
 def run_script(script: Path, *arguments: str, folder: Path, before: str = "") -> CompletedProcess[str]:
     """Runs a script to its end in a folder, after the statements `before` in the same process."""
     with tempfile.TemporaryDirectory() as written:
-        out, err = Path(written) / "out", Path(written) / "err"
-        process = SERVER.Process(target=_run, args=(script, arguments, folder, out, err, before))
+        out, err, first = (Path(written) / name for name in ("out", "err", "before.py"))
+        first.write_text(before)
+        process = SERVER.Process(target=_run, args=(script, arguments, folder, out, err, first))
         process.start()
         process.join()
         return CompletedProcess([str(script), *arguments], process.exitcode, out.read_text(), err.read_text())
