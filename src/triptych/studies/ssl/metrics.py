@@ -35,7 +35,6 @@ METRICS = (
         "kNN accuracy of pixels",
         "Without any encoder: nearest neighbours among the pixels as the encoder receives them, standardised.",
         ".1%",
-        short="pixels",
     ),
     Metric(
         "raw_pixel_knn_accuracy",
