@@ -283,6 +283,14 @@ def test_knn_note_holds_the_accuracies_their_intervals_and_who_collapsed(of: dic
     assert note.endswith("Lines: mean of 3 seeds; bands: from lowest to highest.")
 
 
+def test_a_note_on_runs_of_different_numbers_of_seeds_says_both(of: dict[str, Run]):
+    simsiam = of["simsiam"]
+    history = simsiam.curve.history
+    fewer = replace(simsiam, curve=replace(simsiam.curve, history=history[history["seed"] < 2]))
+    told = notes.spread_of_seeds([simsiam, fewer])
+    assert told == "Lines: mean of 2 or 3 seeds; bands: from lowest to highest."
+
+
 def test_loss_note_holds_the_losses_and_the_spread_that_tells_collapse_from_success(of: dict[str, Run]):
     note = notes.loss_note([of["simsiam"], of["no_predictor"]], "Look.")
     assert "SimSiam: loss −0.874, std 0.94, not collapsed" in note

@@ -26,8 +26,11 @@ def collapse_of(metrics: Metrics) -> str:
 
 def spread_of_seeds(runs: Sequence[Run]) -> str:
     """What lines and bands are."""
-    seeds = max(run.curve.seeds for run in runs)
-    return "One seed, so no bands." if seeds == 1 else f"Lines: mean of {seeds} seeds; bands: from lowest to highest."
+    counts = sorted({run.curve.seeds for run in runs})
+    if counts == [1]:
+        return "One seed, so no bands."
+    told = " or ".join(map(str, counts))
+    return f"Lines: mean of {told} seeds; bands: from lowest to highest."
 
 
 def stands_for(runs: Sequence[Run]) -> str:
