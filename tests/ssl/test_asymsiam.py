@@ -25,6 +25,7 @@ SIZES = {"projector_hidden": [16], "projector_dim": 16, "predictor_hidden": 8}
 SYMMETRIC = {
     "source": {},
     "target": {},
+    "source_views": 1,
     "scale_mix": False,
     "mean_encodings": 1,
     "small_crops": 0,
@@ -55,21 +56,23 @@ def cosine(p: Tensor, z: Tensor) -> float:
 # --- The loss ---
 
 
-@pytest.mark.parametrize(("small_crops", "mean_encodings"), [(0, 1), (0, 2), (3, 1), (2, 3)])
-def test_the_loss_is_the_mean_over_source_views_against_the_mean_encoding(small_crops, mean_encodings):
-    source_views = [Power(1.0), *(Power(1.5 + k, size=8) for k in range(small_crops))]
+@pytest.mark.parametrize(
+    ("full_views", "small_crops", "mean_encodings"), [(1, 0, 1), (1, 0, 2), (1, 3, 1), (1, 2, 3), (2, 0, 1), (3, 2, 2)]
+)
+def test_the_loss_is_the_mean_over_source_views_against_the_mean_encoding(full_views, small_crops, mean_encodings):
+    full, small = [Power(1.0 + k / 4) for k in range(full_views)], [Power(1.5 + k, size=8) for k in range(small_crops)]
     target_views = [Power(1 / (2 + k)) for k in range(mean_encodings)]
     net, data = network().train(), batch()
     encodings = [net(view(data.images, None))[0] for view in target_views]
     rows = zip(*(encoding.double().tolist() for encoding in encodings), strict=True)
     target = [[sum(numbers) / mean_encodings for numbers in zip(*same, strict=True)] for same in rows]
-    each = [cosine(net(view(data.images, None))[1], torch.tensor(target)) for view in source_views]
-    loss, terms = AsymSiam(network(), source_views, target_views).train()(data, draw())
+    each = [cosine(net(view(data.images, None))[1], torch.tensor(target)) for view in (*full, *small)]
+    loss, terms = AsymSiam(network(), full, target_views, small).train()(data, draw())
     assert float(loss.detach()) == pytest.approx(sum(each) / len(each), rel=1e-4)
-    assert float(terms["full_view"]) == pytest.approx(each[0], rel=1e-4)
+    assert float(terms["full_views"]) == pytest.approx(sum(each[:full_views]) / full_views, rel=1e-4)
     assert ("small_crops" in terms) == bool(small_crops)
     if small_crops:
-        assert float(terms["small_crops"]) == pytest.approx(sum(each[1:]) / small_crops, rel=1e-4)
+        assert float(terms["small_crops"]) == pytest.approx(sum(each[full_views:]) / small_crops, rel=1e-4)
     assert not any(term.requires_grad for term in terms.values())
 
 
@@ -216,9 +219,17 @@ def test_small_crops_are_as_many_and_as_small_as_the_recipe_says():
     )
     loss, terms = objective.train()(batch(), draw())
     assert sizes == [(16, 16, True), *[(12, 12, True)] * 3, (16, 16, False)]
-    assert -1 <= float(loss.detach()) <= 1 and set(terms) == {"full_view", "small_crops", "embedding_std"}
+    assert -1 <= float(loss.detach()) <= 1 and set(terms) == {"full_views", "small_crops", "embedding_std"}
     changed = {"grey": 0.0, "crop_scale": [0.1, 0.3]}
-    assert objective.sources[1].params == recipe().views.model_copy(update=changed)
+    assert objective.small[0].params == recipe().views.model_copy(update=changed)
+
+
+def test_every_full_view_of_the_source_learns():
+    objective, _ = build(recipe(source_views=2), 3)
+    learns = []
+    objective.network.register_forward_hook(lambda module, inputs, outputs: learns.append(outputs[1].requires_grad))
+    _, terms = objective.train()(batch(), draw())
+    assert learns == [True, True, False] and set(terms) == {"full_views", "embedding_std"}
 
 
 def test_a_mixed_source_and_a_mean_target():

@@ -156,10 +156,10 @@ TRAINED = {
     "no_predictor": variant(**COLLAPSED),
     "projector_4096": variant((0.66, 0.67), dim=1024),
     "barlow_twins": variant((0.60, 0.61), dim=256),
-    "barlow_batch_64": variant((0.59, 0.60), dim=256, batch_size=64),
-    "barlow_batch_256": variant((0.60, 0.61), dim=256, batch_size=256),
-    "barlow_dim_64": variant((0.50, 0.51), dim=64),
-    "barlow_dim_1024": variant((0.66, 0.67), dim=1024),
+    "barlow_small_batch": variant((0.59, 0.60), dim=256, batch_size=64),
+    "barlow_large_batch": variant((0.60, 0.61), dim=256, batch_size=256),
+    "barlow_narrow": variant((0.50, 0.51), dim=64),
+    "barlow_wide": variant((0.66, 0.67), dim=1024),
     "simsiam_heavy": variant((0.45, 0.46)),
     "byol": variant((0.64, 0.65), pace=12.5),
     "byol_heavy": variant((0.60, 0.61)),
@@ -303,14 +303,14 @@ CASES = {
     ],
     "barlow-no-tricks": [
         (YES, {}),
-        (YES, {"barlow_batch_64": variant((0.9, 0.9), batch_size=64)}),
-        (NO, {"barlow_dim_1024": variant((0.45, 0.46), dim=1024)}),
-        (NO, {"barlow_batch_64": variant((0.50, 0.51), batch_size=64)}),
+        (YES, {"barlow_small_batch": variant((0.9, 0.9), batch_size=64)}),
+        (NO, {"barlow_wide": variant((0.45, 0.46), dim=1024)}),
+        (NO, {"barlow_small_batch": variant((0.50, 0.51), batch_size=64)}),
         (NO, {"barlow_twins": variant(baselines=BASELINES | {"pixel_knn": 0.58})}),
         (NO, {"barlow_twins": variant(baselines=BASELINES | {"raw_pixel_knn": 0.58})}),
         (NO, {"barlow_twins": variant(stds=(0.2, 0.2))}),
-        (OPEN, {"barlow_dim_1024": variant((0.49, 0.55), dim=1024)}),
-        (OPEN, {"barlow_batch_64": variant((0.50, 0.62), batch_size=64)}),
+        (OPEN, {"barlow_wide": variant((0.49, 0.55), dim=1024)}),
+        (OPEN, {"barlow_small_batch": variant((0.50, 0.62), batch_size=64)}),
         (OPEN, {"barlow_twins": variant(stds=(0.2, 0.9))}),
         (OPEN, {"barlow_twins": variant(baselines=BASELINES | {"pixel_knn": (0.555, 0.554)})}),
     ],
@@ -425,7 +425,7 @@ def undecided(claim: dict, *reasons: str) -> bool:
         ("no_stop_gradient", ["stop-gradient"]),
         ("no_predictor", ["predictor"]),
         ("projector_4096", ["dim-4096"]),
-        ("barlow_dim_64", ["barlow-no-tricks"]),
+        ("barlow_narrow", ["barlow-no-tricks"]),
         ("byol", ["heavy-augmentation", "byol-vs-simsiam"]),
         ("dssl", ["heavy-augmentation"]),
         ("vicreg_no_variance", ["vicreg-terms"]),
@@ -548,7 +548,7 @@ def test_one_seed_cannot_tell_how_many_it_takes(evidence):
 
 
 def test_barlow_twins_is_told_by_the_sizes_of_its_recipes_and_not_by_names(evidence):
-    finding = record(evidence(barlow_dim_1024=variant((0.66, 0.67), dim=777)), "barlow-no-tricks")["finding"]
+    finding = record(evidence(barlow_wide=variant((0.66, 0.67), dim=777)), "barlow-no-tricks")["finding"]
     assert "output of 777 dimensions" in finding and "1024" not in finding
     assert "against batches of 128" in finding and "against batches of 256" in finding
 

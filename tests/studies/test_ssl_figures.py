@@ -47,13 +47,13 @@ BATCH_OF_64 = {"training": {"batch_size": 64}}
 STRONG, WEAK = {"crop_scale": [0.2, 1.0], "jitter": 0.9}, {"crop_scale": [0.5, 1.0], "jitter": 0.3}
 RIVALS = {
     "barlow_twins": (variant(256, "barlow_twins"), 14.2, 0.97, 110.0, 0.7312, None),
-    "barlow_batch_64": (variant(256, "barlow_twins", **BATCH_OF_64), 15.2, 0.96, 105.0, 0.7212, None),
-    "barlow_batch_256": (
+    "barlow_small_batch": (variant(256, "barlow_twins", **BATCH_OF_64), 15.2, 0.96, 105.0, 0.7212, None),
+    "barlow_large_batch": (
         variant(256, "barlow_twins", training={"batch_size": 256}),
         *(13.9, 0.97, 108.0, 0.7001, None),
     ),
-    "barlow_dim_64": (variant(64, "barlow_twins"), 7.1, 0.97, 51.0, 0.6602, None),
-    "barlow_dim_1024": (variant(1024, "barlow_twins"), 40.0, 0.97, 210.0, 0.7502, None),
+    "barlow_narrow": (variant(64, "barlow_twins"), 7.1, 0.97, 51.0, 0.6602, None),
+    "barlow_wide": (variant(1024, "barlow_twins"), 40.0, 0.97, 210.0, 0.7502, None),
     "simsiam_heavy": (variant(views={"heavy": {"operations": 2}}), -0.91, 0.85, 41.0, 0.5602, None),
     "byol": (variant(256, "byol"), 0.93, 0.88, 61.0, 0.7811, None),
     "byol_heavy": (variant(256, "byol", views={"heavy": {"operations": 2}}), 1.1, 0.81, 51.0, 0.7021, None),
@@ -73,8 +73,8 @@ OF_VARIANT = {
     "no_stop_gradient": {44, 45},
     "no_predictor": {46, 47},
     "projector_4096": {48, 49},
-    "barlow_batch_64": {58},
-    "barlow_dim_1024": {58},
+    "barlow_small_batch": {58},
+    "barlow_wide": {58},
     "byol": {59, 61},
     "dssl": {59},
     "vicreg_no_variance": {60},
@@ -84,7 +84,7 @@ REPORTS = {44, 45, 46, 47, 48, 49, 50, 51, 53, 57}
 OF_RIVALS = (58, 59, 60, 61, 62)
 EVERY = REPORTS | {*OF_RIVALS}
 COURSE = ("knn_accuracy", "test_embedding_std", "effective_rank")
-FEWER_SEEDS = ("barlow_batch_256", "asymsiam_reverse")
+FEWER_SEEDS = ("barlow_large_batch", "asymsiam_reverse")
 
 
 def write_study(root: Path, study: dict, labelled: bool = True) -> Results:
@@ -242,7 +242,7 @@ def test_pixels_and_the_untrained_encoder_are_lines_of_their_own(of: dict[str, R
     assert len(levels.baseline_levels(of["simsiam"].metrics, key, baselines.BASELINES)) == 3
 
 
-@pytest.mark.parametrize("gone", ["no_predictor", "barlow_dim_1024", "byol", "dssl"])
+@pytest.mark.parametrize("gone", ["no_predictor", "barlow_wide", "byol", "dssl"])
 def test_a_removed_variant_leaves_out_its_own_figures_and_no_others(tmp_path: Path, unsaved, gone: str):
     kept = {name: entry for name, entry in (STUDY | RIVALS).items() if name != gone}
     assert draw(tmp_path, kept) == EVERY - OF_VARIANT[gone]

@@ -32,6 +32,8 @@ class Recipe(SSLRecipe):
         projector_hidden, projector_dim: sizes of the projector, SimSiam's.
         predictor_hidden: size of the bottleneck of the predictor, SimSiam's.
         source, target: what the views of a branch differ by from `views`; empty for the same ("AsymAug").
+        source_views: full views that the source has of an image, each with its own term of the loss. Two give as many
+            gradients for an image as SimSiam's symmetric loss; the paper's loss has one.
         scale_mix: whether the source view is mixed of two ("ScaleMix").
         mean_encodings: views whose encodings the target averages ("MeanEnc"); 1 for one view.
         small_crops: small views that the source has besides ("MultiCrop"); 0 for none.
@@ -44,6 +46,7 @@ class Recipe(SSLRecipe):
     predictor_hidden: Count
     source: ViewChanges
     target: ViewChanges
+    source_views: Count
     scale_mix: bool
     mean_encodings: Count
     small_crops: Annotated[int, Field(ge=0)]
@@ -61,30 +64,34 @@ class AsymSiam(Objective):
 
     Args:
         network: SimSiam's.
-        sources: makes the views of the source, the full one first.
+        sources: makes the full views of the source.
         targets: makes the views of the target.
+        small: makes the small views of the source.
     """
 
     def __init__(
-        self, network: SiameseNetwork, sources: Sequence[Augmentation], targets: Sequence[Augmentation]
+        self,
+        network: SiameseNetwork,
+        sources: Sequence[Augmentation],
+        targets: Sequence[Augmentation],
+        small: Sequence[Augmentation] = (),
     ) -> None:
         super().__init__()
-        self.network, self.sources, self.targets = network, sources, targets
+        self.network, self.sources, self.targets, self.small = network, sources, targets, small
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, in [-1, 1].
 
-        Terms: `full_view`, the loss of the full source view; `small_crops`, the mean of the small ones' where there
-        are any; `embedding_std` as SimSiam's, of the full source view.
+        Terms: `full_views`, the mean loss of the full source views; `small_crops`, that of the small ones where there
+        are any; `embedding_std` as SimSiam's, of the first source view.
         """
-        source_views = [augmentation(batch.images, draw) for augmentation in self.sources]
+        source_views = [augmentation(batch.images, draw) for augmentation in (*self.sources, *self.small)]
         target_views = [augmentation(batch.images, draw) for augmentation in self.targets]
         encoded = [self.network(view) for view in source_views]
         z = self._target(target_views)
         losses = torch.stack([negative_cosine(p.float(), z) for _, p in encoded])
-        terms = {"full_view": losses[0].detach()}
-        if len(losses) > 1:
-            terms["small_crops"] = losses[1:].detach().mean()
+        full, small = losses.detach().tensor_split([len(self.sources)])
+        terms = {"full_views": full.mean()} | ({"small_crops": small.mean()} if self.small else {})
         return losses.mean(), terms | {"embedding_std": spread(encoded[0][0].float())}
 
     @torch.no_grad()
@@ -145,16 +152,20 @@ def build(recipe: Recipe, in_channels: int) -> tuple[AsymSiam, dict]:
         "projector": {"hidden": recipe.projector_hidden, "dim": recipe.projector_dim},
         "predictor": {"hidden": recipe.predictor_hidden},
     }
-    objective = AsymSiam(SiameseNetwork(**sizes), sources(recipe), targets(recipe))
+    objective = AsymSiam(SiameseNetwork(**sizes), sources(recipe), targets(recipe), small_crops(recipe))
     return objective, sizes
 
 
 def sources(recipe: Recipe) -> list[Augmentation]:
-    """What makes the source's views: the full one, mixed or not, then the small ones."""
-    params = recipe.source.applied(recipe.views)
-    full = ScaleMix(Views(params)) if recipe.scale_mix else Views(params)
-    small = Views(params.model_copy(update={"crop_scale": recipe.small_crop_scale}), size=recipe.small_crop_size)
-    return [full, *[small] * recipe.small_crops]
+    """What makes the source's full views, mixed or not."""
+    full = Views(recipe.source.applied(recipe.views))
+    return [ScaleMix(full) if recipe.scale_mix else full] * recipe.source_views
+
+
+def small_crops(recipe: Recipe) -> list[Augmentation]:
+    """What makes the source's small views."""
+    params = recipe.source.applied(recipe.views).model_copy(update={"crop_scale": recipe.small_crop_scale})
+    return [Views(params, size=recipe.small_crop_size)] * recipe.small_crops
 
 
 def targets(recipe: Recipe) -> list[Augmentation]:

@@ -255,9 +255,9 @@ RIVALS = (
         "line at the left and a rising one at the right.",
         group=GROUP,
         draw=draw_barlow_twins,
-        saw="kNN accuracy is {ssl/barlow_batch_64:knn_accuracy} with the smallest batch and "
-        "{ssl/barlow_batch_256:knn_accuracy} with the largest, {ssl/barlow_dim_64:knn_accuracy} with the narrowest "
-        "output and {ssl/barlow_dim_1024:knn_accuracy} with the widest.",
+        saw="kNN accuracy is {ssl/barlow_small_batch:knn_accuracy} with the smallest batch and "
+        "{ssl/barlow_large_batch:knn_accuracy} with the largest, {ssl/barlow_narrow:knn_accuracy} with the narrowest "
+        "output and {ssl/barlow_wide:knn_accuracy} with the widest.",
     ),
     Figure(
         number=59,

@@ -11,8 +11,8 @@ BASELINE, WIDE = "simsiam", "projector_4096"
 NO_STOP_GRADIENT, NO_PREDICTOR = "no_stop_gradient", "no_predictor"
 # What the rivals' claims and figures compare.
 BARLOW, BYOL, DSSL, VICREG, ASYMSIAM = "barlow_twins", "byol", "dssl", "vicreg", "asymsiam"
-BATCH_SIZES = ("barlow_batch_64", BARLOW, "barlow_batch_256")
-DIMS = ("barlow_dim_64", BARLOW, "barlow_dim_1024")
+BATCH_SIZES = ("barlow_small_batch", BARLOW, "barlow_large_batch")
+DIMS = ("barlow_narrow", BARLOW, "barlow_wide")
 HEAVY = {BASELINE: "simsiam_heavy", BYOL: "byol_heavy"}
 NO_VARIANCE, NO_COVARIANCE = "vicreg_no_variance", "vicreg_no_covariance"
 REVERSE, SYMMETRIC = "asymsiam_reverse", "asymsiam_symmetric"
@@ -28,10 +28,10 @@ TITLES = {
     WIDE: "wider projector",
     HEAVY[BASELINE]: "SimSiam (heavy views)",
     BARLOW: "Barlow Twins",
-    "barlow_batch_64": "Barlow Twins (smaller batch)",
-    "barlow_batch_256": "Barlow Twins (larger batch)",
-    "barlow_dim_64": "Barlow Twins (narrower)",
-    "barlow_dim_1024": "Barlow Twins (wider)",
+    "barlow_small_batch": "Barlow Twins (smaller batch)",
+    "barlow_large_batch": "Barlow Twins (larger batch)",
+    "barlow_narrow": "Barlow Twins (narrower)",
+    "barlow_wide": "Barlow Twins (wider)",
     BYOL: "BYOL",
     HEAVY[BYOL]: "BYOL (heavy views)",
     DSSL: "DSSL",
