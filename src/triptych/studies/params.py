@@ -13,6 +13,8 @@ class VAEClaims(Section):
 
     Attributes:
         epoch_spread: seconds per epoch are steady when their standard deviation is below this share of their mean.
+        epoch_autocorrelation: the interval of the spread holds for epochs whose seconds correlate this much with the
+            next one's, or less.
         sharpness: samples are blurry below this share of the sharpness of real images.
         recognisability: samples are mostly unrecognisable when the judge recognises less than this share of them.
         top_latents_share: a few latents carry the classes when the strongest three hold more than this share.
@@ -20,6 +22,7 @@ class VAEClaims(Section):
     """
 
     epoch_spread: InsideUnit
+    epoch_autocorrelation: Annotated[float, Field(ge=0, lt=1)]
     sharpness: InsideUnit
     recognisability: InsideUnit
     top_latents_share: InsideUnit
