@@ -1,13 +1,11 @@
-"""Intervals cover what they should as often as they say, and equal independent references."""
-
-from collections.abc import Callable
+"""Intervals equal independent references; how often they hold the truth is simulated in test_coverage.py."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from triptych.statistics.estimate import Estimate
-from triptych.statistics.intervals import Resampling, difference, proportion, relative_spread
+from triptych.statistics.intervals import Resampling, difference, mean, proportion
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:
@@ -18,59 +16,55 @@ def resampling(seed: int = 0, level: float = 0.95, draws: int = 200) -> Resampli
     return Resampling(seed, level, draws, "test")
 
 
-def coverage(estimate: Callable[[np.random.Generator, int], Estimate], truth: float, trials: int = 200) -> float:
-    """Share of trials whose interval holds the truth; each trial draws data, and resamples, of its own."""
-    found = [estimate(np.random.default_rng(trial), trial) for trial in range(trials)]
-    return float(np.mean([one.low <= truth <= one.high for one in found]))
-
-
 def bounds(estimate: Estimate) -> tuple[float, float]:
     return estimate.low, estimate.high
 
 
-@pytest.mark.parametrize("level", [0.8, 0.95])
-def test_intervals_of_a_mean_cover_it_as_often_as_they_say(level):
-    def estimate(rng: np.random.Generator, trial: int) -> Estimate:
-        return resampling(trial, level).mean(rng.exponential(2.0, 80), "mean")
-
-    assert coverage(estimate, truth=2.0) == pytest.approx(level, abs=0.07)
-
-
-def test_intervals_of_a_ratio_cover_it():
-    def estimate(rng: np.random.Generator, trial: int) -> Estimate:
-        return resampling(trial, 0.9).ratio(rng.normal(3, 1, 60), rng.normal(2, 0.5, 90), "ratio")
-
-    assert coverage(estimate, truth=1.5) == pytest.approx(0.9, abs=0.07)
+def test_the_interval_of_a_mean_is_that_of_a_t_test():
+    values = np.random.default_rng(1).gamma(2.0, size=40)
+    known = stats.ttest_1samp(values, 0.0).confidence_interval(0.9)
+    for found in (mean(values, 0.9), resampling(level=0.9).mean(values)):
+        assert (found.value, *bounds(found)) == pytest.approx((values.mean(), known.low, known.high))
 
 
-def test_an_interval_is_that_of_resampling_one_by_one():
-    values, rng = np.random.default_rng(1).gamma(2.0, size=40), np.random.default_rng(2)
-    means = [rng.choice(values, len(values)).mean() for _ in range(4000)]
-    found = resampling(level=0.9, draws=4000).mean(values, "mean")
-    assert found.value == pytest.approx(values.mean())
-    assert bounds(found) == pytest.approx(np.percentile(means, [5, 95]), rel=0.02)
+def test_the_mean_of_equal_values_and_of_a_single_one_has_no_width():
+    assert mean(np.full(5, 0.5), 0.95) == Estimate(0.5, 0.5, 0.5)
+    assert mean(np.array([0.3]), 0.95) == Estimate(0.3, 0.3, 0.3)
+
+
+def test_the_interval_of_a_mean_keeps_its_digits_in_short_floats():
+    values = 1000 + np.random.default_rng(1).normal(size=2000)
+    short, wide = (mean(values.astype(kind), 0.95) for kind in (np.float32, np.float64))
+    assert short.high - short.low == pytest.approx(wide.high - wide.low, rel=1e-3)
+    assert short.value == pytest.approx(wide.value, abs=1e-5)
+
+
+def test_an_interval_of_a_ratio_is_that_of_resampling_one_by_one():
+    rng = np.random.default_rng(1)
+    above, below, draw = rng.gamma(2.0, size=40), rng.gamma(4.0, size=30), np.random.default_rng(2)
+    ratios = [draw.choice(above, 40).mean() / draw.choice(below, 30).mean() for _ in range(4000)]
+    found = resampling(level=0.9, draws=4000).ratio(above, below, "ratio")
+    assert found.value == pytest.approx(above.mean() / below.mean())
+    assert bounds(found) == pytest.approx(np.percentile(ratios, [5, 95]), rel=0.02)
 
 
 def test_yes_and_no_answers_have_intervals_within_zero_and_one():
-    found = resampling(draws=500).mean(np.arange(50) < 45, "mean")
-    assert 0.7 < found.low < 0.9 < found.high <= 1
-    assert bounds(resampling().mean(np.ones(50, dtype=bool), "mean")) == (1.0, 1.0)
     none, all_of_them = (proportion(np.full(50, answer), 0.95) for answer in (False, True))
     assert bounds(none) == pytest.approx((0, 0.0713), abs=1e-4)  # Wilson's: z² / (n + z²)
     assert bounds(all_of_them) == pytest.approx((0.9287, 1), abs=1e-4)
 
 
 def test_resamples_follow_the_seed_the_owner_and_the_purpose_and_nothing_else():
-    values = numbers(30)
-    one = resampling().mean(values, "a")
+    values, ones = numbers(30), np.ones(30)
+    one = resampling().ratio(values, ones, "a")
     others = [
-        resampling(seed=1).mean(values, "a"),
-        resampling().mean(values, "b"),
-        Resampling(0, 0.95, 200, "other").mean(values, "a"),
+        resampling(seed=1).ratio(values, ones, "a"),
+        resampling().ratio(values, ones, "b"),
+        Resampling(0, 0.95, 200, "other").ratio(values, ones, "a"),
     ]
     again = resampling()
-    again.mean(values, "b")
-    assert again.mean(values, "a") == one
+    again.ratio(values, ones, "b")
+    assert again.ratio(values, ones, "a") == one
     assert one not in others
 
 
@@ -86,18 +80,6 @@ def test_an_interval_of_a_biased_statistic_lies_around_it_and_not_below_zero():
     assert near_zero.low == 0
 
 
-def test_intervals_of_a_relative_spread_cover_it_and_do_not_follow_the_unit():
-    def estimate(rng: np.random.Generator, trial: int) -> Estimate:
-        return resampling(trial, 0.9).spread(rng.normal(10, 1, 60), "spread")
-
-    assert coverage(estimate, truth=0.1) == pytest.approx(0.9, abs=0.08)
-    values = np.random.default_rng(1).normal(10, 1, 30)
-    assert relative_spread(values) == pytest.approx(values.std(ddof=1) / values.mean())
-    seconds, hours = (resampling().spread(x, "spread") for x in (values, values / 3600))
-    assert bounds(seconds) == pytest.approx(bounds(hours))
-    assert bounds(resampling().spread(np.full(5, 9.1), "spread")) == pytest.approx((0, 0))
-
-
 def test_an_estimate_of_draws_has_their_central_share_as_interval():
     found = resampling(level=0.9).percentile(3.0, np.arange(101.0))
     assert (found.value, *bounds(found)) == pytest.approx((3.0, 5.0, 95.0))
@@ -110,15 +92,6 @@ def accuracies(rng: np.random.Generator, seeds: int, seed_std: float, images: in
     """(seeds, images) values around 0.6: images differ in difficulty, and seeds in what they learned."""
     difficulty = rng.normal(0, 0.3, images)
     return 0.6 + rng.normal(0, seed_std, (seeds, 1)) + difficulty + rng.normal(0, 0.1, (seeds, images))
-
-
-@pytest.mark.parametrize(("seeds", "seed_std"), [(1, 0.0), (2, 0.03), (3, 0.03), (5, 0.1)])
-def test_intervals_over_seeds_and_images_cover_the_mean_of_other_seeds_and_images(seeds, seed_std):
-    def estimate(rng: np.random.Generator, trial: int) -> Estimate:
-        return resampling(trial, 0.9, 100).seeded(accuracies(rng, seeds, seed_std), "seeds")
-
-    # With few seeds Welch's approximation is off by a point or two.
-    assert 0.86 <= coverage(estimate, truth=0.6, trials=1000) <= 0.97
 
 
 def test_with_one_seed_the_interval_is_the_images_own():

@@ -37,8 +37,8 @@ def restoration_at(
         "t": t,
         "sigma": sigma,
         "same_class": resampling.proportion(judge(restored).classes() == classes),
-        "psnr": resampling.mean(psnr(originals, restored), f"psnr {t}"),
-        "ssim": resampling.mean(ssim(originals, restored), f"ssim {t}"),
+        "psnr": resampling.mean(psnr(originals, restored)),
+        "ssim": resampling.mean(ssim(originals, restored)),
         "noised_psnr": float(psnr(originals, noised).mean()),
     }
 

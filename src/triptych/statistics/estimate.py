@@ -47,7 +47,8 @@ class Estimate:
 def split(numbers: Mapping[str, object]) -> dict[str, object]:
     """Numbers as a metrics file holds them: the value of each estimate under its key, the bounds under `intervals`.
 
-    Rows of numbers that hold estimates, in a list under a key, are split likewise, each with its own `intervals`.
+    A mapping of numbers under a key, and rows of a list under a key, are split likewise where they hold estimates, each
+    with its own `intervals`.
     """
     intervals = {key: entry.interval for key, entry in numbers.items() if isinstance(entry, Estimate)}
     return {key: _as_in_files(entry) for key, entry in numbers.items()} | {"intervals": intervals}
@@ -57,12 +58,12 @@ def _as_in_files(entry: object) -> object:
     if isinstance(entry, Estimate):
         return entry.value
     if isinstance(entry, list):
-        return [split(row) if _holds_estimates(row) else row for row in entry]
-    return entry
+        return [_as_in_files(row) for row in entry]
+    return split(entry) if _holds_estimates(entry) else entry
 
 
-def _holds_estimates(row: object) -> bool:
-    return isinstance(row, Mapping) and any(isinstance(entry, Estimate) for entry in row.values())
+def _holds_estimates(entry: object) -> bool:
+    return isinstance(entry, Mapping) and any(isinstance(number, Estimate) for number in entry.values())
 
 
 def joined(metrics: Mapping[str, object], key: str) -> Estimate | None:

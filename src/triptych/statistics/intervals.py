@@ -1,4 +1,8 @@
-"""Estimates from samples: every number that a claim leans on carries an interval, mostly by bootstrap (Efron 1979)."""
+"""Estimates from samples: every number that a claim leans on carries an interval.
+
+Means, proportions and their differences have intervals in closed form; what has none is resampled (Efron 1979). How
+often each kind holds the truth is simulated in tests/statistics/test_coverage.py and told in docs/claims.md.
+"""
 
 import math
 from collections.abc import Callable
@@ -16,7 +20,8 @@ def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) ->
     """Means of `draws` resamples of (N, ...) values along the first axis, (draws, ...)."""
     flat = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
     # How often each value is drawn decides a resample's mean; counts make it a matrix product.
-    counts = np.stack([np.bincount(rng.integers(0, len(flat), len(flat)), minlength=len(flat)) for _ in range(draws)])
+    drawn = rng.integers(0, len(flat), (draws, len(flat))) + len(flat) * np.arange(draws)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
     return (counts @ flat / len(flat)).reshape(draws, *np.shape(values)[1:])
 
 
@@ -25,6 +30,16 @@ def percentile_bounds(draws: np.ndarray, level: float) -> tuple[float, float]:
     tail = 50 * (1 - level)
     low, high = np.percentile(draws, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def mean(values: np.ndarray, level: float) -> Estimate:
+    """The mean of independent values (N,) with Student's interval; of a single one, which has no spread, a point."""
+    wide = np.asarray(values, dtype=np.float64)
+    value, count = float(wide.mean()), len(wide)
+    if count < 2:
+        return Estimate(value, value, value)
+    half = float(student.ppf((1 + level) / 2, count - 1) * wide.std(ddof=1)) / math.sqrt(count)
+    return Estimate(value, value - half, value + half)
 
 
 def proportion(successes: np.ndarray, level: float) -> Estimate:
@@ -45,19 +60,14 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
     return Estimate(value, value - below, value + above)
 
 
-def relative_spread(values: np.ndarray) -> float:
-    """Standard deviation over mean of positive values (N,), N at least 2."""
-    return float(np.std(values, ddof=1) / np.mean(values))
-
-
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals by bootstrap are made.
+    """How intervals are made.
 
     Attributes:
         seed: the pipeline's.
         level: share of repetitions whose interval should hold the truth.
-        draws: resamples behind each interval.
+        draws: resamples behind each interval by bootstrap.
         owner: whose numbers these are, e.g. `vae`: with a statistic's purpose it names the stream of resamples, so an
             interval does not depend on which others are computed.
     """
@@ -79,9 +89,9 @@ class Resampling:
         """An estimate with the central interval of its bootstrap draws."""
         return Estimate(value, *percentile_bounds(draws, self.level))
 
-    def mean(self, values: np.ndarray, purpose: str) -> Estimate:
-        """The mean of independent values (N,) with its percentile interval."""
-        return self.percentile(float(np.mean(values)), resampled_means(values, self.draws, self.stream(purpose)))
+    def mean(self, values: np.ndarray) -> Estimate:
+        """See `mean`."""
+        return mean(values, self.level)
 
     def ratio(self, above: np.ndarray, below: np.ndarray, purpose: str) -> Estimate:
         """mean(above) / mean(below) of two independent samples with its percentile interval."""
@@ -106,22 +116,14 @@ class Resampling:
         low, high = percentile_bounds(draws - draws.mean() + value, self.level)
         return Estimate(value, max(0.0, low), high)
 
-    def spread(self, values: np.ndarray, purpose: str) -> Estimate:
-        """`relative_spread` of independent positive values (N,) with its percentile interval."""
-        # Of values around 1 the difference of moments keeps its digits.
-        scaled = np.asarray(values, dtype=np.float64) / np.mean(values)
-        moments = np.stack([scaled - 1, np.square(scaled - 1)], axis=1)
-        first, second = resampled_means(moments, self.draws, self.stream(purpose)).T
-        variance = (second - np.square(first)).clip(min=0) * len(scaled) / (len(scaled) - 1)
-        return self.percentile(relative_spread(values), np.sqrt(variance) / (1 + first))
-
     def seeded(self, values: np.ndarray, purpose: str) -> Estimate:
         """A mean over training seeds and test images, uncertain in both.
 
         The variance of the mean is that of its bootstrap over test images, plus, where there are two seeds or more,
         that of the seeds' means over their number. Student's t has the degrees of freedom of Satterthwaite (1946,
         Biometrics Bulletin 2, 110-114) and Welch (1947, Biometrika 34, 28-35): few seeds that differ make it wide.
-        With one seed it says nothing of other seeds.
+        With one seed it says nothing of other seeds. An interval of 95 % covers 94 to 95 % with four seeds, and as
+        little as 87 % with two, whose variance is too uncertain for the degrees of freedom.
 
         Args:
             values: (seeds, images), e.g. whether each image was classified rightly; or, for the difference between two
