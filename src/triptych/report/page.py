@@ -1,7 +1,5 @@
 """plots/report.html: the whole report in one self-contained file."""
 
-import base64
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -9,9 +7,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from triptych.core.errors import InputError
 from triptych.core.files import write_text
 from triptych.report import tables, verdicts
+from triptych.report.pictures import Picture, embedded
 from triptych.report.tables import Compared, Row
 from triptych.report.verdicts import Verdict
 from triptych.results.formatting import duration, written, written_device
@@ -33,18 +31,9 @@ SMALL_PIXELS = 900
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """A PNG inside the page."""
-
-    uri: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class _Shown:
     figure: Figure
-    picture: _Picture
+    picture: Picture
     saw: Sentence
     claims: list[Verdict]
 
@@ -165,27 +154,18 @@ def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts) -
         path = figure.path(results.root / FIGURES)
         if path.exists():
             about = [verdict for verdict in claims if figure.number in verdict.figures]
-            shown.append(_Shown(figure, _picture(path), facts.sentence(figure), about))
+            shown.append(_Shown(figure, embedded(path), facts.sentence(figure), about))
         elif figure.of_report:
             panel.missing.append(figure.number)
     panel.groups = [(group, list(members)) for group, members in groupby(shown, lambda one: one.figure.group)]
     return panel
 
 
-def _picture(path: Path) -> _Picture:
-    """A PNG as a data URI, with its size, so that the page does not jump as it loads."""
-    content = path.read_bytes()
-    if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 24:
-        raise InputError(f"{path}: not a PNG; run the figures stage again")
-    width, height = struct.unpack(">II", content[16:24])
-    return _Picture(f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height)
-
-
-def _cards(results: Results) -> list[tuple[str, dict, _Picture | None]]:
+def _cards(results: Results) -> list[tuple[str, dict, Picture | None]]:
     """(dataset, data card, picture of it) of each dataset."""
     cards = results.metrics("data").values if results.has("metrics/data.json") else {}
     grids = {name: results.root / "plots/data" / f"{name}.png" for name in cards}
-    return [(name, card, _picture(grids[name]) if grids[name].exists() else None) for name, card in cards.items()]
+    return [(name, card, embedded(grids[name]) if grids[name].exists() else None) for name, card in cards.items()]
 
 
 def _settings(params: Mapping) -> list[tuple[str, str, str]]:

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from triptych.results.formatting import written, written_interval
+from triptych.results.formatting import POINTS, written, written_interval
 from triptych.statistics.estimate import Estimate
-from triptych.studies.every import CLAIMS, STUDIES
+from triptych.studies.every import CLAIMS, METRICS
 
 FORMATS = {claim.id: claim.format for claim in CLAIMS}
 OTHER = "#.3g"  # of a claim that has no record
-# How a number is written whose name holds that of a metric, as `ddpm_frechet_distance` does.
-METRIC_FORMATS = {metric.key.replace(".", "_"): metric.format for study in STUDIES for metric in study.metrics}
+# The words of a number whose name holds that of a metric, as `ddpm_frechet_distance` does.
+WITHIN = {key.replace(".", "_"): metric for key, metric in METRICS.items()}
+# In the name of a number that is a difference between two of a metric's.
+DIFFERENCES = ("difference", "minus", "above", "eased", "at_equal")
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,18 @@ def _evidence(numbers: Mapping[str, float]) -> list[tuple[str, str]]:
             continue
         if {f"{key}_low", f"{key}_high"} <= numbers.keys():
             value = Estimate(value, numbers[f"{key}_low"], numbers[f"{key}_high"])
-        texts.append((key.replace("_", " "), written(value, _format_within(key))))
+        texts.append(_named(key, value))
     return texts
 
 
-def _format_within(key: str) -> str:
-    """The format of the longest metric in a key."""
-    known = [name for name in METRIC_FORMATS if f"_{name}_" in f"_{key}_"]
-    return METRIC_FORMATS[max(known, key=len)] if known else ".4g"
+def _named(key: str, value: float | Estimate) -> tuple[str, str]:
+    """A number and its name: `ddpm_frechet_distance` is `ddpm Fréchet distance`, in the format of that metric."""
+    within = max((name for name in WITHIN if f"_{name}_" in f"_{key}_"), key=len, default="")
+    if not within:
+        return key.replace("_", " "), written(value)
+    metric = WITHIN[within]
+    name = key.replace(within, metric.name).replace("_", " ")
+    if metric.words:  # of what the file holds as true or false
+        return name, written(bool(value))
+    is_difference = any(f"_{word}_" in f"_{key}_" for word in DIFFERENCES)
+    return name, written(value, POINTS if is_difference and metric.format.endswith("%") else metric.format)

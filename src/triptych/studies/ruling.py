@@ -10,7 +10,7 @@ from triptych.statistics.estimate import Estimate
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
 VERDICTS = {True: REPRODUCED, False: NOT_REPRODUCED, None: INCONCLUSIVE}
-ANSWERS = {True: "Yes", False: "No", None: "Open"}
+ANSWERS = {True: "met", False: "not met", None: "undecided"}
 
 Condition = bool | None
 
@@ -21,14 +21,14 @@ class Ruling:
 
     Attributes:
         holds: whether the claim does; None where this run cannot say.
-        measured: the deciding statistic with its interval; None where nothing could be measured.
+        measured: the deciding statistic, an estimate where it has an interval; None where nothing could be measured.
         threshold: the number that it was held against.
         finding: what was seen and why this verdict, in plain sentences.
         evidence: the other numbers leaned on.
     """
 
     holds: Condition
-    measured: Estimate | None
+    measured: Estimate | float | None
     threshold: float | None
     finding: str
     evidence: dict[str, float] = field(default_factory=dict)
@@ -47,6 +47,6 @@ def unanimous(*conditions: Condition) -> Condition:
 
 
 def finding(seen: str, asked: Mapping[str, Condition], holds: Condition, would_decide: str) -> str:
-    """What was seen, the answer to each question, and where they leave the claim open what would decide it."""
-    answers = [f"{question}? {ANSWERS[answer]}." for question, answer in asked.items()]
+    """What was seen, whether each condition is met, and where they leave the claim open what would decide it."""
+    answers = [f"{condition}: {ANSWERS[answer]}." for condition, answer in asked.items()]
     return " ".join([seen, *answers, *([would_decide] if holds is None else [])])
