@@ -32,6 +32,7 @@ def main() -> None:
         write_json("metrics/ddpm.json", split(measures.numbers()))
         write_text("plots/ddpm/restoration.csv", measures.restoration().to_csv(index=False))
         write_text("plots/ddpm/sampling.csv", measures.sampling().to_csv(index=False))
+        write_text("plots/ddpm/guidance.csv", measures.guidance().to_csv(index=False))
         write_arrays("evaluations/ddpm/judged.npz", measures.probabilities())
 
 

@@ -13,6 +13,7 @@ from triptych.data.storage import load
 from triptych.measures.judge import Judge
 from triptych.measures.params import EvaluationParams
 from triptych.measures.vae import VAEMeasures
+from triptych.sampling.prior import load_mixture
 from triptych.statistics.estimate import split
 from triptych.vae.network import VAE
 
@@ -26,6 +27,7 @@ def main() -> None:
             judge=Judge.load(Path("models/classifier"), place.device, params.evaluation.batch_size),
             dataset=load("data/generative"),
             drawn=read_arrays("samples/vae/images.npz"),
+            prior=load_mixture(Path("samples/vae/prior.safetensors")),
             settings=params.evaluation,
             seed=params.seed,
             device=place.device,

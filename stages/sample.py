@@ -4,6 +4,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from safetensors.numpy import save_file
+
 from triptych.core.arrays import write_arrays
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
@@ -20,7 +22,7 @@ def main(study: str) -> None:
     # By its name: drawing from one study depends on no code of another.
     sampling = import_module(f"triptych.sampling.{study}")
     with machine(params.runtime) as place:
-        arrays, timing = sampling.draw(
+        drawn = sampling.draw(
             model=Path("models") / study,
             snapshots=Path("snapshots") / study,
             dataset=load("data/generative"),
@@ -28,8 +30,11 @@ def main(study: str) -> None:
             seed=params.seed,
             place=place,
         )
-        write_arrays(Path("samples") / study / "images.npz", arrays)
-        write_json(Path("metrics/timing/sample") / f"{study}.json", {"sampling": timing, **place.describe()})
+        folder = Path("samples") / study
+        write_arrays(folder / "images.npz", drawn.arrays)
+        for name, tensors in drawn.tensors.items():
+            save_file(tensors, folder / f"{name}.safetensors")
+        write_json(Path("metrics/timing/sample") / f"{study}.json", {"sampling": drawn.timing, **place.describe()})
 
 
 if __name__ == "__main__":

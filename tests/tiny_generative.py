@@ -25,10 +25,16 @@ EPOCHS = (1, 5)
 
 SAMPLING = {
     "batch_size": 16,
-    "vae": {"samples": 70, "interpolation_pairs": 5, "interpolation_steps": 4},
+    "vae": {
+        "samples": 70,
+        "fitted_prior": {"components": 3, "covariance": "full", "draws": 2, "iterations": 20},
+        "interpolation_pairs": 5,
+        "interpolation_steps": 4,
+    },
     "ddpm": {
         "samples": 70,
         "sampler": {"name": "dpm_solver", "steps": 3},
+        "guidance": {"weight": 2.0, "epoch": 1, "compared": {"epochs": [1, 5], "weights": [1.5, 2.0], "samples": 20}},
         "restoration": {
             "schedule": {"name": "linear", "steps": 1000, "first_beta": 0.0001, "last_beta": 0.02},
             "times": [30, 120, 500],

@@ -60,6 +60,15 @@ def test_restoration_is_bit_identical_in_every_run() -> None:
     assert np.array_equal(first.noised, second.noised)
 
 
+@pytest.mark.parametrize("batch_size", [3, 64])
+def test_an_images_noise_and_restoration_do_not_depend_on_the_batch(batch_size: int) -> None:
+    method = DiffusionObjective(Constant(0.1), process())
+    first, second = (restore(method, pictures(10), float(REPORT[60]), 10, 5, size, CPU) for size in (batch_size, 10))
+    assert np.array_equal(first.noised, second.noised)
+    assert np.array_equal(first.restored, second.restored)
+    assert np.array_equal(restore(method, pictures(10)[:4], float(REPORT[60]), 10, 5, 4, CPU).noised, first.noised[:4])
+
+
 def test_strip_goes_from_the_image_to_noise_and_back() -> None:
     method = Knowing(Constant(), process())
     image = pictures(1)[0]

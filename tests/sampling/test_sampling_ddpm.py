@@ -6,22 +6,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_generative import EPOCHS, dataset, place, sampling, save_ddpm
+from tiny_generative import CPU, EPOCHS, SAMPLING, dataset, place, sampling, save_ddpm
 
 from triptych.core.errors import InputError
+from triptych.core.model_files import save_weights
+from triptych.core.overlay import overlaid
+from triptych.core.schema import validate
+from triptych.ddpm.trained import load_trained
 from triptych.sampling.ddpm import draw
+from triptych.sampling.drawn import Drawn
+from triptych.sampling.params import SamplingParams
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def drawn(folder: Path, dtype: torch.dtype = torch.float32, **head: float) -> tuple[dict[str, np.ndarray], list[dict]]:
+def drawn(folder: Path, dtype: torch.dtype = torch.float32, **head: float) -> Drawn:
     files = save_ddpm(folder, **head)
     return draw(files.model, files.snapshots, dataset(), sampling(), 0, place(dtype))
 
 
 @pytest.fixture(scope="module")
 def arrays(tmp_path_factory) -> dict[str, np.ndarray]:
-    return drawn(tmp_path_factory.mktemp("ddpm"))[0]
+    return drawn(tmp_path_factory.mktemp("ddpm")).arrays
 
 
 def test_everything_is_drawn_in_the_same_bits(arrays, tmp_path):
@@ -30,6 +36,10 @@ def test_everything_is_drawn_in_the_same_bits(arrays, tmp_path):
     assert shapes == {
         "originals": (16, *image),
         "samples": (70, *image),
+        "guided": (70, *image),
+        "guidance_weight": (),
+        "guidance_epoch": (),
+        **{f"guided_{epoch}_{weight}": (20, *image) for epoch in (1, 5) for weight in (1.5, 2.0)},
         "restoration_times": (3,),
         "restoration_sigmas": (3,),
         **{f"{what}_{t}": (20, *image) for what in ("noised", "restored") for t in (30, 120, 500)},
@@ -40,15 +50,52 @@ def test_everything_is_drawn_in_the_same_bits(arrays, tmp_path):
         "cost_ddim_2": (20, *image),
         "cost_heun_2": (20, *image),
     }
-    again, timing = drawn(tmp_path)
-    assert all(np.array_equal(arrays[name], again[name]) for name in arrays)
-    assert [(row["sampler"], row["steps"]) for row in timing] == [("ddim", 2), ("heun", 2)]
-    assert all(row["seconds_per_image"] > 0 for row in timing)
+    again = drawn(tmp_path)
+    assert all(np.array_equal(arrays[name], again.arrays[name]) for name in arrays)
+    assert [(row["sampler"], row["steps"]) for row in again.timing] == [("ddim", 2), ("heun", 2), ("guided", 3)]
+    assert all(row["seconds_per_image"] > 0 for row in again.timing)
 
 
 def test_equal_weights_make_equal_sheets_whose_places_are_those_of_the_samples(arrays):
     assert np.array_equal(arrays["samples_1"], arrays["samples_5"])
     assert np.array_equal(arrays["samples_5"], arrays["samples"][:64])
+
+
+def test_guidance_starts_from_the_noise_of_the_samples_and_goes_away_from_its_guide(arrays, tmp_path):
+    """A guide of the model's own weights changes nothing; one of half its answer makes samples say more."""
+    assert np.abs(arrays["guided"].astype(int) - arrays["samples"]).max() <= 1
+    files = save_ddpm(tmp_path)
+    early = load_trained(files.model, CPU).network
+    with torch.no_grad():
+        early.head.weight.mul_(0.5)
+    save_weights(files.snapshots / "epoch_0001.safetensors", early)
+    found = draw(files.model, files.snapshots, dataset(), sampling(), 0, place()).arrays
+    assert np.array_equal(found["samples"], arrays["samples"])
+    assert np.array_equal(found["guided_1_2.0"], found["guided"][:20])
+    assert np.abs(found["guided_5_2.0"].astype(int) - arrays["samples"][:20]).max() <= 1
+    spreads = [found[name].std() for name in ("samples", "guided_1_1.5", "guided_1_2.0")]
+    assert spreads == sorted(spreads) and spreads[0] < spreads[-1]
+
+
+def test_a_guide_that_was_not_kept_is_refused_before_anything_is_drawn(tmp_path):
+    files = save_ddpm(tmp_path, head_bias=float("nan"))  # whose samples would be refused, too
+    (files.snapshots / "epoch_0001.safetensors").unlink()
+    with pytest.raises(InputError, match="epoch 1"):
+        draw(files.model, files.snapshots, dataset(), sampling(), 0, place())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"samples": 71}, "at most samples, 70"),
+        ({"weights": [1.0, 2.0]}, "greater than 1"),
+        ({"epochs": [5, 1]}, "epochs must be a rising list"),
+    ],
+)
+def test_guidance_that_cannot_be_compared_is_refused_in_one_line(changes, words):
+    tree = overlaid(SAMPLING, {"ddpm": {"guidance": {"compared": changes}}})
+    with pytest.raises(InputError, match=words):
+        validate(SamplingParams, tree, "sampling", Path("test"))
 
 
 def test_noise_grows_with_t_and_the_strip_shows_the_class_that_params_name(arrays):
@@ -63,8 +110,8 @@ def test_noise_grows_with_t_and_the_strip_shows_the_class_that_params_name(array
 
 
 def test_images_are_drawn_in_the_given_precision(arrays, tmp_path):
-    half, _ = drawn(tmp_path, torch.bfloat16)
-    for name in ("samples", "samples_1", "restored_120", "strip_backward_120", "cost_ddim_2"):
+    half = drawn(tmp_path, torch.bfloat16).arrays
+    for name in ("samples", "guided", "samples_1", "restored_120", "strip_backward_120", "cost_ddim_2"):
         assert not np.array_equal(half[name], arrays[name]), name
         assert np.abs(half[name].astype(float) - arrays[name]).mean() < 2, name
     assert np.array_equal(half["noised_120"], arrays["noised_120"])

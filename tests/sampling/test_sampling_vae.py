@@ -5,17 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from tiny_generative import CPU, EPOCHS, dataset, place, sampling, save_vae
 
 from triptych.core.errors import InputError
 from triptych.core.model_files import load_model
+from triptych.sampling.drawn import Drawn
+from triptych.sampling.prior import load_mixture
 from triptych.sampling.vae import Codec, draw, interpolation_paths, prior_draws, traversal_paths
 from triptych.vae.network import VAE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def drawn(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[dict[str, np.ndarray], list[dict]]:
+def drawn(folder: Path, dtype: torch.dtype = torch.float32) -> Drawn:
     files = save_vae(folder)
     return draw(files.model, files.snapshots, dataset(), sampling(), 0, place(dtype))
 
@@ -27,7 +30,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def arrays(folder) -> dict[str, np.ndarray]:
-    return drawn(folder)[0]
+    return drawn(folder).arrays
 
 
 def test_everything_is_drawn_in_the_same_bits_whatever_the_precision_of_training(arrays, tmp_path):
@@ -36,6 +39,7 @@ def test_everything_is_drawn_in_the_same_bits_whatever_the_precision_of_training
     assert shapes == {
         "originals": (32, *image),
         "samples": (70, *image),
+        "fitted_samples": (70, *image),
         "posterior_means": (80, 12),
         "interpolations": (5, 4, *image),
         "traversals": (8, 4, *image),
@@ -43,9 +47,10 @@ def test_everything_is_drawn_in_the_same_bits_whatever_the_precision_of_training
         **{f"samples_{epoch}": (64, *image) for epoch in EPOCHS},
         **{f"reconstructions_{epoch}": (32, *image) for epoch in EPOCHS},
     }
-    again, [row] = drawn(tmp_path, torch.bfloat16)
-    assert all(np.array_equal(arrays[name], again[name]) for name in arrays)
-    assert row["sampler"] == "decoder" and row["seconds_per_image"] > 0
+    again = drawn(tmp_path, torch.bfloat16)
+    assert all(np.array_equal(arrays[name], again.arrays[name]) for name in arrays)
+    assert [row["sampler"] for row in again.timing] == ["decoder", "decoder, fitted prior"]
+    assert all(row["seconds_per_image"] > 0 for row in again.timing) and again.timing[1]["fit_seconds"] > 0
 
 
 def test_equal_weights_make_equal_sheets_whose_places_are_those_of_the_samples(arrays):
@@ -64,6 +69,14 @@ def test_means_are_the_encoder_s_and_images_the_decoder_s(arrays, folder):
     for name, expected in (("reconstructions_1", decoded), ("samples", first)):
         levels = ((expected + 1) * 127.5).round().clamp(0, 255).numpy()
         assert np.abs(arrays[name].astype(float) - levels).max() <= 1
+
+
+def test_fitted_samples_are_decoded_draws_of_the_mixture_that_the_stage_keeps(folder, tmp_path):
+    found = drawn(folder)
+    save_file(found.tensors["prior"], tmp_path / "prior.safetensors")
+    z = load_mixture(tmp_path / "prior.safetensors").draw(70, seed=0)
+    network, _ = load_model(folder / "model", VAE, CPU)
+    assert np.array_equal(found.arrays["fitted_samples"], Codec(network, CPU, 16).decode(z))
 
 
 def test_samples_begin_alike_whatever_their_number():

@@ -1,9 +1,10 @@
-"""What is drawn from a trained diffusion model: samples by several samplers, and test images noised and restored.
+"""What is drawn from a trained diffusion model: samples by several samplers and guides, and test images restored.
 
 The network is called in the precision of `runtime.precision`.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,9 +20,11 @@ from triptych.data.batches import to_uint8
 from triptych.data.storage import Dataset
 from triptych.ddpm.denoising import DenoisingObjective
 from triptych.ddpm.trained import load_trained
+from triptych.sampling.drawn import Drawn
+from triptych.sampling.guidance import Autoguidance, load_guide
 from triptych.sampling.params import DDPMSampling, Sampler, SamplingParams
 from triptych.sampling.restoration import alpha_bars, report_levels, restoration_strip, restore, steps_for
-from triptych.sampling.samplers import checked, draw_images
+from triptych.sampling.samplers import Denoising, checked, draw_images
 
 SHOWN = 64  # images of a sample sheet
 RESTORED_SHOWN = 16  # test images in the figure of restorations over t
@@ -29,9 +32,7 @@ STRIP_TIMES = (30, 120)  # of the report's figures 35 to 38
 STRIP_STATES = 7  # images of a strip
 
 
-def draw(
-    model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, place: Machine
-) -> tuple[dict[str, np.ndarray], list[dict]]:
+def draw(model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, place: Machine) -> Drawn:
     """Everything that is drawn from a trained diffusion model.
 
     Args:
@@ -43,28 +44,35 @@ def draw(
         place: where to compute.
 
     Returns:
-        The arrays, images in uint8 (N, C, H, W): `originals`, the first test images; `samples`;
-        `cost_<sampler>_<steps>` of each sampler at each number of steps; `restoration_times` and `restoration_sigmas`,
-        t and the standard deviation of its noise; `noised_<t>` and `restored_<t>` of as many test images as are
-        restored; `strip_original`, and `strip_forward_<t>` and `strip_backward_<t>`, its way to t and back;
-        `samples_<epoch>` after each snapshot epoch. And a row of timing for each sampler at each number of steps:
-        sampler, steps, seconds_per_image.
+        The arrays, images in uint8 (N, C, H, W): `originals`, the first test images; `samples`; `guided`, as many from
+        the same noise, and their `guidance_weight` and `guidance_epoch`; `guided_<epoch>_<weight>` of each guidance
+        that is compared; `cost_<sampler>_<steps>` of each sampler at each number of steps; `restoration_times` and
+        `restoration_sigmas`, t and the standard deviation of its noise; `noised_<t>` and `restored_<t>` of as many test
+        images as are restored; `strip_original`, and `strip_forward_<t>` and `strip_backward_<t>`, its way to t and
+        back; `samples_<epoch>` after each snapshot epoch. And a row of timing for each sampler at each number of steps,
+        and for `guided`: sampler, steps, seconds_per_image.
 
     Raises:
-        InputError: a file is missing, damaged or of another architecture, or samples are no images.
+        InputError: a file is missing, damaged or of another architecture; a guide's weights were not kept; the model's
+            noisiest images are not pure noise; or samples are no images.
     """
-    drawing = Drawing(load_trained(model, place.device), dataset, params.ddpm, params.batch_size, seed, place)
+    kept, how = snapshot_files(snapshots), params.ddpm
+    guides = {epoch: load_guide(model, epoch, kept, place.device) for epoch in how.guidance.epochs}
+    drawing = Drawing(load_trained(model, place.device), guides, dataset, how, params.batch_size, seed, place)
     timing: list[dict] = []
     parts = {"samples": drawing.samples}
-    parts |= {f"{point.name} {point.steps}": partial(drawing.cost, point, timing) for point in params.ddpm.cost.points}
-    parts |= {f"restored {t}": partial(drawing.restored, t) for t in params.ddpm.restoration.times}
+    parts |= {f"{point.name} {point.steps}": partial(drawing.cost, point, timing) for point in how.cost.points}
+    parts |= {"guided": partial(drawing.guided, timing)}
+    parts |= {
+        f"guide {epoch}, weight {weight}": partial(drawing.compared, epoch, weight)
+        for epoch in how.guidance.compared.epochs
+        for weight in how.guidance.compared.weights
+    }
+    parts |= {f"restored {t}": partial(drawing.restored, t) for t in how.restoration.times}
     parts |= {f"strip {t}": partial(drawing.strip, t) for t in STRIP_TIMES}
     # The weights of the epochs replace the final ones, so they come last.
-    parts |= {
-        f"epoch {epoch}": partial(drawing.after_epoch, epoch, weights)
-        for epoch, weights in snapshot_files(snapshots).items()
-    }
-    return drawing.given() | merged("sample@ddpm", parts), timing
+    parts |= {f"epoch {epoch}": partial(drawing.after_epoch, epoch, weights) for epoch, weights in kept.items()}
+    return Drawn(drawing.given() | merged("sample@ddpm", parts), timing)
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class Drawing:
     """One model, and what is drawn from it; each method returns arrays by name, see `draw`."""
 
     method: DenoisingObjective
+    guides: Mapping[int, DenoisingObjective]
     dataset: Dataset
     params: DDPMSampling
     batch_size: int
@@ -79,10 +88,12 @@ class Drawing:
     place: Machine
 
     def given(self) -> dict[str, np.ndarray]:
-        """What needs no model: originals, and the noise of each time."""
-        times = self.params.restoration.times
+        """What needs no model: originals, the guidance, and the noise of each time."""
+        times, guidance = self.params.restoration.times, self.params.guidance
         return {
             "originals": np.array(self.dataset.test.images[:RESTORED_SHOWN]),
+            "guidance_weight": np.array(guidance.weight),
+            "guidance_epoch": np.array(guidance.epoch),
             "strip_original": self._strip_original[None],
             "restoration_times": np.array(times),
             "restoration_sigmas": np.array([(1 - self._alpha_bars[t]) ** 0.5 for t in times]),
@@ -90,16 +101,34 @@ class Drawing:
 
     def samples(self) -> dict[str, np.ndarray]:
         """The samples that are measured."""
-        return {"samples": checked(self._draw(self.params.sampler, self.params.samples)).numpy()}
+        return {"samples": checked(self._draw(self.method, self.params.sampler, self.params.samples)).numpy()}
 
     def cost(self, point: Sampler, timing: list[dict]) -> dict[str, np.ndarray]:
         """The samples of a point of the comparison of samplers; the seconds that each took go to `timing`."""
         count, clock = self.params.cost.samples, time.perf_counter()
-        # No larger batches than are asked for: the seconds are those of an image, not of noise for a whole batch.
-        images = checked(self._draw(point, count, min(count, self.batch_size))).numpy()
-        each = (time.perf_counter() - clock) / count
-        timing.append({"sampler": point.name, "steps": point.steps, "seconds_per_image": each})
+        images = checked(self._draw(self.method, point, count)).numpy()
+        timing.append(_timed(point.name, point.steps, clock, count))
         return {f"cost_{point.name}_{point.steps}": images}
+
+    def guided(self, timing: list[dict]) -> dict[str, np.ndarray]:
+        """As many guided samples, from the noise of `samples`; the seconds that each took go to `timing`."""
+        clock = time.perf_counter()
+        images = self._guided
+        timing.append(_timed("guided", self.params.sampler.steps, clock, len(images)))
+        return {"guided": images}
+
+    def compared(self, epoch: int, weight: float) -> dict[str, np.ndarray]:
+        """Samples by one guide at one weight; those of the guidance that `guided` has are the first of it.
+
+        They are not checked: that too much guidance spoils images is for the comparison to show.
+        """
+        guidance, count = self.params.guidance, self.params.guidance.compared.samples
+        if (epoch, weight) == (guidance.epoch, guidance.weight):
+            images = self._guided[:count]
+        else:
+            method = Autoguidance(self.method, self.guides[epoch], weight)
+            images = to_uint8(self._draw(method, self.params.sampler, count)).numpy()
+        return {f"guided_{epoch}_{weight}": images}
 
     def restored(self, t: int) -> dict[str, np.ndarray]:
         """Test images noised to t, and what the reverse run makes of them."""
@@ -124,13 +153,20 @@ class Drawing:
         They are not checked: that the first of them show nothing yet is what these sheets are for.
         """
         load_weights(weights, self.method.network)
-        return {f"samples_{epoch}": to_uint8(self._draw(self.params.sampler, SHOWN)).numpy()}
+        return {f"samples_{epoch}": to_uint8(self._draw(self.method, self.params.sampler, SHOWN)).numpy()}
 
-    def _draw(self, sampler: Sampler, count: int, at_once: int | None = None) -> Tensor:
+    def _draw(self, method: Denoising, sampler: Sampler, count: int) -> Tensor:
         shape = tuple(self.dataset.train.images.shape[1:])
-        size, device = at_once or self.batch_size, self.place.device
         with self.place.autocast():
-            return draw_images(self.method, shape, count, sampler.name, sampler.steps, self.seed, size, device)
+            return draw_images(
+                method, shape, count, sampler.name, sampler.steps, self.seed, self.batch_size, self.place.device
+            )
+
+    @cached_property
+    def _guided(self) -> np.ndarray:
+        guidance = self.params.guidance
+        method = Autoguidance(self.method, self.guides[guidance.epoch], guidance.weight)
+        return checked(self._draw(method, self.params.sampler, self.params.samples)).numpy()
 
     @cached_property
     def _alpha_bars(self) -> np.ndarray:
@@ -141,3 +177,8 @@ class Drawing:
         """The first test image of the class that the report shows; of any class, where there is none of it."""
         of_class = np.flatnonzero(np.asarray(self.dataset.test.labels) == self.params.restoration.strip_class)
         return np.array(self.dataset.test.images[int(of_class[0]) if len(of_class) else 0])
+
+
+def _timed(sampler: str, steps: int, clock: float, count: int) -> dict:
+    """The row of timing of so many images that were begun at `clock`."""
+    return {"sampler": sampler, "steps": steps, "seconds_per_image": (time.perf_counter() - clock) / count}

@@ -11,10 +11,20 @@ SamplerName = Literal["ancestral", "ddim", "dpm_solver", "sde_dpm_solver", "heun
 Many = Annotated[int, Field(ge=2)]
 
 
+class FittedPrior(Section):
+    """The mixture of Gaussians that is fitted to the aggregate posterior; see `sampling.prior`."""
+
+    components: Count
+    covariance: Literal["full", "tied", "diag"]
+    draws: Count
+    iterations: Count
+
+
 class VAESampling(Section):
-    """Draws of the prior, and paths through the latent space."""
+    """Draws of both priors, and paths through the latent space."""
 
     samples: Many
+    fitted_prior: FittedPrior
     interpolation_pairs: Count
     interpolation_steps: Annotated[int, Field(ge=3)]
 
@@ -75,13 +85,48 @@ class Cost(Section):
         return [Sampler(name=name, steps=steps) for name, counts in self.steps for steps in counts]
 
 
+class ComparedGuidance(Section):
+    """The points of the figure of guidance: each guide at each weight above 1, which is no guidance."""
+
+    epochs: Annotated[list[Count], Field(min_length=1)]
+    weights: Annotated[list[Annotated[float, Field(gt=1)]], Field(min_length=1)]
+    samples: Many
+
+    @model_validator(mode="after")
+    def _rising(self) -> "ComparedGuidance":
+        for name, values in (("epochs", self.epochs), ("weights", self.weights)):
+            if values != sorted(set(values)):
+                raise ValueError(f"{name} must be a rising list")
+        return self
+
+
+class Guidance(Section):
+    """Guidance by the weights that were kept after an earlier epoch."""
+
+    weight: Annotated[float, Field(ge=1)]
+    epoch: Count
+    compared: ComparedGuidance
+
+    @property
+    def epochs(self) -> list[int]:
+        """Every epoch whose weights guide."""
+        return sorted({self.epoch, *self.compared.epochs})
+
+
 class DDPMSampling(Section):
     """Draws of the diffusion model, and restorations."""
 
     samples: Many
     sampler: Sampler
+    guidance: Guidance
     restoration: Restoration
     cost: Cost
+
+    @model_validator(mode="after")
+    def _compared_are_drawn(self) -> "DDPMSampling":
+        if self.guidance.compared.samples > self.samples:
+            raise ValueError(f"guidance.compared.samples must be at most samples, {self.samples}: the first of them")
+        return self
 
 
 class SamplingParams(Section):

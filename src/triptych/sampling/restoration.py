@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.core.randomness import generator
 from triptych.data.batches import to_float, to_uint8
 from triptych.ddpm.denoising import DenoisingObjective, add_noise
 from triptych.ddpm.process import Diffusion, linear_betas
+from triptych.sampling.noise import ImageNoise
 from triptych.sampling.params import TimeSchedule
-from triptych.sampling.samplers import ancestral, noise_from, reverse
+from triptych.sampling.samplers import ancestral, reverse
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def restore(
     noised, restored = [], []
     for start in range(0, len(images), batch_size):
         x0 = to_float(torch.as_tensor(np.array(images[start : start + batch_size])).to(device))
-        stream = generator(device, seed, "restoration", start)
-        x_t = add_noise(x0, alpha_bar, torch.randn(x0.shape, generator=stream, device=device))
+        noise = ImageNoise(seed, "restoration", range(start, start + len(x0)), tuple(x0.shape[1:]), device).normal
+        x_t = add_noise(x0, alpha_bar, noise())
         noised.append(to_uint8(x_t).cpu())
-        restored.append(to_uint8(reverse(method, x_t, alpha_bar, "ancestral", steps, noise_from(stream))).cpu())
+        restored.append(to_uint8(reverse(method, x_t, alpha_bar, "ancestral", steps, noise)).cpu())
     return Restored(torch.cat(noised).numpy(), torch.cat(restored).numpy())
 
 
@@ -87,8 +87,8 @@ def restoration_strip(
         states: how many states of the way back to keep, both ends included.
     """
     x0 = to_float(torch.as_tensor(np.array(image))[None].to(device))
-    stream = generator(device, seed, "strip", "forward")
-    epsilon = torch.randn(x0.shape, generator=stream, device=device)
+    noise = ImageNoise(seed, "strip", range(1), tuple(x0.shape[1:]), device).normal
+    epsilon = noise()
     forward = [add_noise(x0, level, epsilon) for level in forward_levels]
     levels = method.levels(steps, forward_levels[-1])
     stops = sorted({round(stop) for stop in np.linspace(0, steps, states)})
@@ -98,7 +98,7 @@ def restoration_strip(
         return method.denoise(x_t, level).clamp(-1, 1)
 
     for first, last in zip(stops, stops[1:], strict=False):
-        x = ancestral(denoise, x, levels[first : last + 1], noise_from(stream))
+        x = ancestral(denoise, x, levels[first : last + 1], noise)
         backward.append(x)
     return Strip(to_uint8(torch.cat(forward)).cpu().numpy(), to_uint8(torch.cat(backward)).cpu().numpy())
 

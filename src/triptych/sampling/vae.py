@@ -16,11 +16,13 @@ from torch import Tensor
 from triptych.core.machine import Machine
 from triptych.core.model_files import load_model, load_weights
 from triptych.core.parts import merged
-from triptych.core.randomness import generator
 from triptych.core.snapshots import snapshot_files
 from triptych.data.batches import to_float, to_uint8
 from triptych.data.storage import Dataset
+from triptych.sampling.drawn import Drawn
+from triptych.sampling.noise import ImageNoise
 from triptych.sampling.params import SamplingParams, VAESampling
+from triptych.sampling.prior import fit
 from triptych.vae.network import VAE
 
 SHOWN = 64  # images of a sample sheet
@@ -43,10 +45,15 @@ class Codec:
     batch_size: int
 
     @torch.inference_mode()
+    def posterior(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and log-variance of q(z|x), each (N, latents) float32."""
+        parts = [self.network.encode(batch) for batch in batches(images, self.batch_size, self.device)]
+        mu, log_var = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+        return mu, log_var
+
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Posterior means (N, latents), float32."""
-        means = [self.network.encode(batch)[0].cpu() for batch in batches(images, self.batch_size, self.device)]
-        return torch.cat(means).numpy()
+        return self.posterior(images)[0]
 
     @torch.inference_mode()
     def decode(self, z: np.ndarray | Tensor) -> np.ndarray:
@@ -56,8 +63,8 @@ class Codec:
 
 
 def prior_draws(count: int, latents: int, seed: int) -> Tensor:
-    """z ~ N(0, I), (count, latents): the first draws of one stream, so that every sheet shows the same z."""
-    return torch.randn(count, latents, generator=generator("cpu", seed, "samples"))
+    """z ~ N(0, I), (count, latents): z of image i depends on the seed and i alone, so that sheets show the same z."""
+    return ImageNoise(seed, "samples", range(count), (latents,), "cpu").normal()
 
 
 def interpolation_paths(mu: np.ndarray, labels: np.ndarray, pairs: int, steps: int) -> np.ndarray:
@@ -84,39 +91,48 @@ def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]
     return paths, strongest
 
 
-def draw(
-    model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, place: Machine
-) -> tuple[dict[str, np.ndarray], list[dict]]:
+def draw(model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, place: Machine) -> Drawn:
     """Everything that is drawn from a trained VAE.
 
     Args:
         model: folder of the trained network.
         snapshots: folder of the weights after each snapshot epoch.
-        dataset: what it was trained on; its test images are encoded.
+        dataset: what it was trained on; a prior is fitted to its training images, its test images are encoded.
         params: how much to draw.
         seed: of the draws.
         place: where to compute.
 
     Returns:
-        The arrays, images in uint8 (N, C, H, W): `originals`, the test images that are reconstructed; `samples`;
-        `samples_<epoch>` and `reconstructions_<epoch>` after each snapshot epoch; `posterior_means` of all test images,
-        (N, latents) float32; `interpolations` (pairs, steps, C, H, W); `traversals` (latents, steps, C, H, W) and the
-        latents `traversed`. And one row of timing: sampler, steps, seconds_per_image.
+        The arrays, images in uint8 (N, C, H, W): `originals`, the test images that are reconstructed; `samples` from
+        N(0, I), and `fitted_samples` from the fitted prior; `samples_<epoch>` and `reconstructions_<epoch>` after each
+        snapshot epoch; `posterior_means` of all test images, (N, latents) float32; `interpolations` (pairs, steps, C,
+        H, W); `traversals` (latents, steps, C, H, W) and the latents `traversed`. The tensors `prior`, the mixture. And
+        a row of timing for each prior: sampler, steps, seconds_per_image, and for a fitted one fit_seconds.
 
     Raises:
-        InputError: a file is missing, damaged, or of another architecture.
+        InputError: a file is missing, damaged, or of another architecture; or a prior cannot be fitted.
     """
     network, _ = load_model(model, VAE, place.device)
     codec, how = Codec(network, place.device, params.batch_size), params.vae
     clock = time.perf_counter()
-    samples = codec.decode(prior_draws(how.samples, network.mu.out_features, seed))
-    row = {"sampler": "decoder", "steps": 1, "seconds_per_image": (time.perf_counter() - clock) / how.samples}
+    prior = fit(*codec.posterior(dataset.train.images), how.fitted_prior, seed)
+    fit_seconds = time.perf_counter() - clock
+    samples, row = _decoded(codec, "decoder", prior_draws(how.samples, network.mu.out_features, seed))
+    fitted, fitted_row = _decoded(codec, "decoder, fitted prior", prior.draw(how.samples, seed))
     originals = np.array(dataset.test.images[:RECONSTRUCTED])
     parts = {"paths": partial(_paths, codec, dataset, how)} | {
         f"epoch {epoch}": partial(_after_epoch, codec, epoch, weights, originals, seed)
         for epoch, weights in snapshot_files(snapshots).items()
     }
-    return {"originals": originals, "samples": samples, **merged("sample@vae", parts)}, [row]
+    arrays = {"originals": originals, "samples": samples, "fitted_samples": fitted, **merged("sample@vae", parts)}
+    return Drawn(arrays, [row, fitted_row | {"fit_seconds": fit_seconds}], {"prior": vars(prior)})
+
+
+def _decoded(codec: Codec, name: str, z: np.ndarray | Tensor) -> tuple[np.ndarray, dict]:
+    """The images of z, and their row of timing."""
+    clock = time.perf_counter()
+    images = codec.decode(z)
+    return images, {"sampler": name, "steps": 1, "seconds_per_image": (time.perf_counter() - clock) / len(z)}
 
 
 def _paths(codec: Codec, dataset: Dataset, how: VAESampling) -> dict[str, np.ndarray]:
