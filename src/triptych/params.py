@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from triptych.core.runtime import Runtime
 from triptych.core.schema import Section, read_yaml, validate
@@ -30,6 +30,17 @@ class Params(Section):
     sampling: SamplingParams
     evaluation: EvaluationParams
     claims: ClaimsParams
+
+    @model_validator(mode="after")
+    def _guides_are_kept(self) -> "Params":
+        kept = self.ddpm.training.snapshot_epochs
+        missing = [epoch for epoch in self.sampling.ddpm.guidance.epochs if epoch not in kept]
+        if missing:
+            raise ValueError(
+                f"sampling.ddpm.guidance: no weights are kept after epoch {missing[0]}; a guide is one of "
+                f"ddpm.training.snapshot_epochs: {', '.join(map(str, kept))}"
+            )
+        return self
 
 
 def validated(tree: dict, path: Path) -> Params:

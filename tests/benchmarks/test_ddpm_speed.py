@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from triptych.core.randomness import generator
 from triptych.core.schema import read
 from triptych.ddpm.denoising import DenoisingObjective
 from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.network import denoising_network
 from triptych.ddpm.params import DDPMParams
-from triptych.sampling.samplers import noise_from, reverse
+from triptych.sampling.noise import ImageNoise
+from triptych.sampling.samplers import reverse
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SHAPE = (3, 32, 32)
@@ -41,11 +41,11 @@ def test_ddpm_train_step(time_steps, method: DenoisingObjective, study: DDPMPara
 def test_ddpm_sampling_step(benchmark, method: DenoisingObjective, place, request):
     """One call of the network for each of some images, and the arithmetic around it."""
     method = method.to(place.device, memory_format=torch.channels_last).eval()
-    noise = generator(place.device, "speed")
-    x = torch.randn((SAMPLES, *SHAPE), generator=noise, device=place.device)
+    noise = ImageNoise(0, "speed", range(SAMPLES), SHAPE, place.device).normal
+    x = noise()
 
     def step() -> Tensor:
-        found = reverse(method, x, None, "ddim", 1, noise_from(noise))
+        found = reverse(method, x, None, "ddim", 1, noise)
         place.synchronise()
         return found
 

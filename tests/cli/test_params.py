@@ -99,6 +99,11 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         # Numbers that contradict each other; the message names them and does not recite the section.
         ("vae.training.snapshot_epochs", [1, 99], "'vae.training': snapshot epoch 99 lies beyond the last epoch"),
         ("vae.training.snapshot_epochs", [5, 1], "'vae.training': snapshot_epochs must be a rising list of epochs"),
+        (
+            "sampling.ddpm.guidance.epoch",
+            3,
+            "sampling.ddpm.guidance: no weights are kept after epoch 3; a guide is one",
+        ),
         ("data.generative.least_resolution", 33, "'data.generative': least_resolution 33 is above size 32"),
     ]:
         message = refusal(changed(key, value), tmp_path)

@@ -56,6 +56,20 @@ def test_bound_of_an_oracle_is_its_prior_and_decoder_alone() -> None:
     assert 0 < parts["prior"].mean() < 1e-4
 
 
+def test_the_bound_of_an_image_depends_neither_on_the_batch_nor_on_the_number_of_images() -> None:
+    method = Oracle(Constant(), process())
+    method.answer = torch.zeros(1, 3, 8, 8)
+    x0 = images(10)
+    whole, batched, fewer = (
+        variational_bound(method, x0[:count], 1000, 20, seed=0, batch_size=size)
+        for count, size in ((10, 10), (10, 3), (4, 4))
+    )
+    assert whole["diffusion"].std() > 0
+    for part, bits in whole.items():
+        np.testing.assert_array_equal(batched[part], bits)
+        np.testing.assert_array_equal(fewer[part], bits[:4])
+
+
 def test_drawn_terms_of_the_bound_are_unbiased() -> None:
     method = Oracle(Constant(), process(schedule=LINEAR | {"steps": 100}))
     method.answer = torch.zeros(1, 3, 8, 8)

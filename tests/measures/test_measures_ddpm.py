@@ -8,7 +8,7 @@ import torch
 from tiny_generative import CPU, dataset, evaluation, judge, place, sampling, save_ddpm
 
 from triptych.ddpm.trained import load_trained
-from triptych.measures.ddpm import COST_COLUMNS, DDPMMeasures
+from triptych.measures.ddpm import COST_COLUMNS, GUIDANCE_COLUMNS, DDPMMeasures
 from triptych.measures.similarity import psnr
 from triptych.sampling.ddpm import draw
 from triptych.statistics.estimate import Estimate, split
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def measures(folder: Path, dtype: torch.dtype = torch.float32) -> DDPMMeasures:
     files = save_ddpm(folder)
-    drawn, _ = draw(files.model, files.snapshots, dataset(), sampling(), 0, place(dtype))
+    drawn = draw(files.model, files.snapshots, dataset(), sampling(), 0, place(dtype)).arrays
     return DDPMMeasures(load_trained(files.model, CPU), judge(), dataset(), drawn, evaluation(), 0, CPU)
 
 
@@ -43,11 +43,16 @@ def test_every_number_is_within_its_interval_and_the_same_each_time(study, numbe
         "vlb_bpd", "frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall",
     }  # fmt: skip
     assert all(number.low <= number.value <= number.high for number in estimates.values())
+    guided = numbers["guided"]
+    assert {key for key in guided if isinstance(guided[key], Estimate)} == set(estimates) - {"vlb_bpd"}
+    assert all(guided[key].low <= guided[key].value <= guided[key].high for key in set(estimates) - {"vlb_bpd"})
+    assert (guided["weight"], guided["epoch"]) == (2.0, 1)
     assert sum(numbers["vlb_parts_bpd"].values()) == pytest.approx(numbers["vlb_bpd"].value)
     assert isinstance(numbers["half_restored_reached"], bool) and numbers["half_restored_t"] > 0
     again = measures(folder)
     assert split(again.numbers()) == split(numbers)
     assert again.sampling().equals(study.sampling())
+    assert again.guidance().equals(study.guidance())
 
 
 def test_restoration_has_a_row_for_each_time_and_a_line_for_each_of_its_estimates(study, numbers):
@@ -64,9 +69,22 @@ def test_the_cost_table_has_a_row_for_each_sampler_and_number_of_steps(study):
     assert tuple(table) == COST_COLUMNS
     assert table[["sampler", "steps", "evaluations", "samples"]].values.tolist() == [
         ["ddim", 2, 2, 20],
-        ["heun", 2, 3, 20],
+        ["heun", 2, 2, 20],  # from boundless noise to none: neither step is of second order
     ]
     assert (table["low"] <= table["frechet_distance"]).all() and (table["frechet_distance"] <= table["high"]).all()
+
+
+def test_the_guidance_table_has_each_guide_from_no_guidance_on(study):
+    table = study.guidance()
+    assert tuple(table) == GUIDANCE_COLUMNS
+    points = [[epoch, weight, 20] for epoch in (1, 5) for weight in (1.0, 1.5, 2.0)]
+    assert table[["epoch", "weight", "samples"]].values.tolist() == points
+    without = table[table["weight"] == 1].drop(columns="epoch")
+    assert without.iloc[0].equals(without.iloc[1])
+    first = judge()(study.drawn["samples"][:20])
+    assert without.iloc[0]["recognisability"] == first.recognised(evaluation().recognition_threshold).mean()
+    for value, low, high in (GUIDANCE_COLUMNS[3:6], GUIDANCE_COLUMNS[6:]):
+        assert (table[low] <= table[value]).all() and (table[value] <= table[high]).all()
 
 
 def test_the_judge_reads_the_first_samples_and_the_ends_of_the_strips(study):

@@ -1,5 +1,6 @@
 """Every number of the VAE study, on a tiny model: complete, within its interval, and the same in every run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from tiny_generative import CPU, dataset, evaluation, judge, place, sampling, sa
 
 from triptych.core.model_files import load_model
 from triptych.measures.vae import VAEMeasures
+from triptych.sampling.prior import Mixture
 from triptych.sampling.vae import draw
 from triptych.statistics.estimate import Estimate, split
 from triptych.vae.network import VAE
@@ -23,9 +25,9 @@ def folder(tmp_path_factory) -> Path:
 
 def measures(folder: Path) -> VAEMeasures:
     files = save_vae(folder)
-    drawn, _ = draw(files.model, files.snapshots, dataset(), sampling(), 0, place())
-    network = load_model(files.model, VAE, CPU)[0]
-    return VAEMeasures(network, judge(), dataset(), drawn, evaluation(), 0, CPU)
+    drawn = draw(files.model, files.snapshots, dataset(), sampling(), 0, place())
+    network, prior = load_model(files.model, VAE, CPU)[0], Mixture(**drawn.tensors["prior"])
+    return VAEMeasures(network, judge(), dataset(), drawn.arrays, prior, evaluation(), 0, CPU)
 
 
 def test_every_number_is_finite_within_its_interval_and_the_same_each_time(folder):
@@ -40,12 +42,23 @@ def test_every_number_is_finite_within_its_interval_and_the_same_each_time(folde
         "real_precision", "real_recall", "clipped_share", "median_spread", "samples", "active_units",
     }  # fmt: skip
     assert {key for key, number in found.items() if isinstance(number, Estimate)} == with_intervals
-    assert set(found) == with_intervals | without
+    assert set(found) == with_intervals | without | {"fitted_prior"}
     for key in with_intervals:
         assert np.isfinite([found[key].low, found[key].value, found[key].high]).all(), key
         if key != "top_latents_share":  # resamples of few images carry more: its interval may lie above
             assert found[key].low <= found[key].value <= found[key].high, key
     assert split(found) == split(measures(folder).numbers())
+
+
+def test_samples_of_the_fitted_prior_are_measured_as_those_of_the_standard_normal(folder):
+    one = measures(folder)
+    fitted = one.numbers()["fitted_prior"]
+    in_its_place = replace(one, drawn={**one.drawn, "samples": one.drawn["fitted_samples"]}).numbers()
+    assert fitted.pop("components") == 3 and set(fitted) == {
+        "frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall"
+    }  # fmt: skip
+    assert {key: number.value for key, number in fitted.items()} == {key: in_its_place[key].value for key in fitted}
+    assert split(one.numbers())["fitted_prior"]["intervals"].keys() == fitted.keys()
 
 
 def test_reconstructions_are_measured_from_the_posterior_mean(folder):

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.core.randomness import generator
 from triptych.ddpm.denoising import DenoisingObjective, add_noise
 from triptych.ddpm.process import posterior_variance
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
+from triptych.sampling.noise import ImageNoise
 
 PARTS = ("prior", "diffusion", "decoder")
 
@@ -67,32 +67,29 @@ def variational_bound(
     chain = np.array(method.levels(steps)[::-1])
     variance = posterior_variance(chain[2], chain[1])
     nats: dict[str, list[Tensor]] = {part: [] for part in PARTS}
-    for number, x0 in enumerate(images.split(batch_size)):
-        noise = generator(x0.device, seed, "bound", number)
+    for start in range(0, len(images), batch_size):
+        x0 = images[start : start + batch_size]
+        rows = range(start, start + len(x0))
+        noise = ImageNoise(seed, "bound", rows, tuple(x0.shape[1:]), x0.device).normal
         nats["prior"].append(prior_term(x0, chain[-1]))
         terms = [
-            (high - low) * _diffusion_at(method, x0, chain, t, noise)
-            for (low, high), t in _drawn_times(steps, times, len(x0), seed, number)
+            (high - low) * _diffusion_at(method, x0, chain, t, noise())
+            for (low, high), t in _drawn_times(steps, times, rows, seed)
         ]
         nats["diffusion"].append(torch.stack(terms).sum(dim=0))
-        x1 = add_noise(x0, chain[1], torch.randn(x0.shape, generator=noise, device=x0.device))
-        mean = method.denoise(x1, chain[1]).clamp(-1, 1)
+        mean = method.denoise(add_noise(x0, chain[1], noise()), chain[1]).clamp(-1, 1)
         nats["decoder"].append(-discretised_gaussian_log_mass(x0, mean, variance**0.5).double().flatten(1).sum(dim=1))
     dimensions = images[0].numel()
     return {part: bits_per_dimension(-torch.cat(nats[part]), dimensions, False).cpu().numpy() for part in PARTS}
 
 
-def _drawn_times(
-    steps: int, times: int, count: int, seed: int, batch: int
-) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
-    """Each run of t in 2 to T, with a t from it for each of `count` images."""
-    draw = generator("cpu", seed, "bound times", batch)
+def _drawn_times(steps: int, times: int, rows: range, seed: int) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    """Each run of t in 2 to T, with a t from it for each of the images `rows`."""
+    draw = ImageNoise(seed, "bound times", rows, (), "cpu")
     for low, high in strata(2, steps, times):
-        yield (low, high), torch.randint(low, high, (count,), generator=draw).numpy()
+        yield (low, high), draw.integers(low, high).numpy()
 
 
-def _diffusion_at(
-    method: DenoisingObjective, x0: Tensor, chain: np.ndarray, t: np.ndarray, noise: torch.Generator
-) -> Tensor:
-    x_t = add_noise(x0, chain[t], torch.randn(x0.shape, generator=noise, device=x0.device))
+def _diffusion_at(method: DenoisingObjective, x0: Tensor, chain: np.ndarray, t: np.ndarray, epsilon: Tensor) -> Tensor:
+    x_t = add_noise(x0, chain[t], epsilon)
     return diffusion_term(x0, method.denoise(x_t, chain[t]).clamp(-1, 1), chain[t], chain[t - 1])

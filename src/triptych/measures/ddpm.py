@@ -1,28 +1,33 @@
-"""What only the diffusion model is asked: the variational bound, restoration, and what sampling costs."""
+"""What only the diffusion model is asked: the variational bound, guidance, restoration, and what sampling costs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
 import torch
 
-from triptych.core.parts import merged
+from triptych.core.parts import merged, run_parts
 from triptych.data.batches import to_float
 from triptych.data.storage import Dataset
 from triptych.ddpm.denoising import DenoisingObjective
 from triptych.measures.bound import PARTS, variational_bound
 from triptych.measures.frechet import estimated_distance
-from triptych.measures.generated import Numbers, RealImages, measure_generated
+from triptych.measures.generated import COMPARED, Numbers, RealImages, measure_generated
 from triptych.measures.judge import Judge, Judged
 from triptych.measures.params import EvaluationParams
 from triptych.measures.restoration import half_time, restoration_at, restoration_table
 from triptych.sampling.samplers import evaluations
+from triptych.statistics.estimate import Estimate
 from triptych.statistics.intervals import Resampling
 
 FINAL = 5  # samples that the report shows one by one
 COST_COLUMNS = ("sampler", "steps", "evaluations", "samples", "frechet_distance", "low", "high", "recognisability")
+GUIDANCE_COLUMNS = (
+    "epoch", "weight", "samples", "frechet_distance", "low", "high",
+    "recognisability", "recognisability_low", "recognisability_high",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,13 @@ class DDPMMeasures:
 
     def numbers(self) -> dict:
         """Every number of the study, estimates where there is an interval."""
-        return merged(
-            "evaluate_ddpm", {"bound": self._bound, "samples": self._samples, "restoration": self._restoration}
-        )
+        parts = {
+            "bound": self._bound,
+            "samples": self._samples,
+            "guided": self._guided,
+            "restoration": self._restoration,
+        }
+        return merged("evaluate_ddpm", parts)
 
     def restoration(self) -> pd.DataFrame:
         """The similarity of restored images to the originals; see `restoration_table`."""
@@ -62,6 +71,20 @@ class DDPMMeasures:
         names = [name for name in self.drawn if name.startswith("cost_")]
         parts = {name.removeprefix("cost_"): lambda name=name: {name: self._cost(name)} for name in names}
         return pd.DataFrame(merged("sampling cost", parts).values(), columns=COST_COLUMNS)
+
+    def guidance(self) -> pd.DataFrame:
+        """What guidance is worth, one row for each guide at each weight, 1 being no guidance; GUIDANCE_COLUMNS."""
+        drawn: dict[tuple[int, float], np.ndarray] = {}
+        for name, images in self.drawn.items():
+            if name.startswith("guided_"):
+                epoch, weight = name.removeprefix("guided_").split("_")
+                drawn.setdefault((int(epoch), 1.0), self.drawn["samples"][: len(images)])
+                drawn[int(epoch), float(weight)] = images
+        parts = {
+            f"guide {epoch}, weight {weight}": partial(self._guidance_at, epoch, weight, images)
+            for (epoch, weight), images in drawn.items()
+        }
+        return pd.DataFrame(run_parts("guidance", parts).values(), columns=GUIDANCE_COLUMNS)
 
     def probabilities(self) -> dict[str, np.ndarray]:
         """The judge's, of the first samples and of the ends of the strips; and the names of the classes."""
@@ -82,13 +105,21 @@ class DDPMMeasures:
         images = to_float(torch.from_numpy(np.array(self.dataset.test.images[: bound.images])).to(self.device))
         parts = variational_bound(self.method, images, bound.steps, bound.times, self.seed, self.settings.batch_size)
         return {
-            "vlb_bpd": self._resampling.mean(sum(parts.values()), "bound"),
+            "vlb_bpd": self._resampling.mean(sum(parts.values())),
             "vlb_parts_bpd": {part: float(parts[part].mean()) for part in PARTS},
         }
 
     def _samples(self) -> Numbers:
         """What every generative study is asked."""
         return measure_generated(self.drawn["samples"], self._judged, self._real, self.settings, self._resampling)
+
+    def _guided(self) -> dict:
+        """What every generative study is asked, of guided samples."""
+        images = self.drawn["guided"]
+        resampling = replace(self._resampling, owner="ddpm guided")
+        found = measure_generated(images, self.judge(images), self._real, self.settings, resampling)
+        guidance = {"weight": float(self.drawn["guidance_weight"]), "epoch": int(self.drawn["guidance_epoch"])}
+        return {"guided": guidance | {key: found[key] for key in COMPARED}}
 
     def _restoration(self) -> dict:
         """What is left at each time, and the time at which half of the images have changed class."""
@@ -119,18 +150,35 @@ class DDPMMeasures:
         """The row of samples `cost_<sampler>_<steps>`."""
         sampler, steps = name.removeprefix("cost_").rsplit("_", 1)
         judged = self.judge(self.drawn[name])
-        distance = estimated_distance(
-            judged.features, self._real.reference, self._resampling, f"cost {sampler} {steps}"
-        )
+        distance = self._distance(judged, f"cost {sampler} {steps}")
         return {
             "sampler": sampler,
             "steps": int(steps),
-            "evaluations": evaluations(sampler, int(steps)),
+            "evaluations": evaluations(sampler, self.method.levels(int(steps))),
             "samples": len(self.drawn[name]),
             "frechet_distance": distance.value,
             **distance.interval,
             "recognisability": float(judged.recognised(self.settings.recognition_threshold).mean()),
         }
+
+    def _guidance_at(self, epoch: int, weight: float, images: np.ndarray) -> dict:
+        """The row of the samples of one guide at one weight."""
+        judged = self.judge(images)
+        # Without guidance, the guide makes no difference: neither to the number nor to its interval.
+        distance = self._distance(judged, f"guidance {epoch} {weight}" if weight > 1 else "guidance none")
+        recognised = self._resampling.proportion(judged.recognised(self.settings.recognition_threshold))
+        return {
+            "epoch": epoch,
+            "weight": weight,
+            "samples": len(images),
+            "frechet_distance": distance.value,
+            **distance.interval,
+            **recognised.flat("recognisability"),
+        }
+
+    def _distance(self, judged: Judged, purpose: str) -> Estimate:
+        """The Fréchet distance to the test images."""
+        return estimated_distance(judged.features, self._real.reference, self._resampling, purpose)
 
     @cached_property
     def _judged(self) -> Judged:

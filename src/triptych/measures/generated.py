@@ -14,6 +14,8 @@ from triptych.statistics.estimate import Estimate
 from triptych.statistics.intervals import Resampling
 
 Numbers = dict[str, float | Estimate]
+# What samples drawn in another way from the same weights are compared by.
+COMPARED = ("frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall")
 
 
 class RealImages:

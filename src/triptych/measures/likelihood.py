@@ -30,11 +30,13 @@ def calibrated_sigma(network: VAE, images: Tensor, draw: Draw, batch_size: int) 
 
     It is the root of the mean squared error with z drawn from q (Rybkin et al. 2021, arXiv:2006.13202, equation 6).
     """
-    errors = []
-    for block in images.split(batch_size):
-        mu, log_var = network.encode(block)
-        mean = network.decode(reparameterise(mu, log_var, draw.normal(tuple(mu.shape))))
-        errors.append((block - mean).square().flatten(1).mean(dim=1))
+    mu, log_var = _posteriors(network, images, batch_size)
+    # At once for all images, so that the noise of an image does not depend on the batch.
+    z = reparameterise(mu, log_var, draw.normal(tuple(mu.shape)))
+    errors = [
+        (block - network.decode(code)).square().flatten(1).mean(dim=1)
+        for block, code in zip(images.split(batch_size), z.split(batch_size), strict=True)
+    ]
     return float(torch.cat(errors).double().mean().sqrt())
 
 
@@ -56,10 +58,13 @@ def importance_weights(
     """
     elbos: list[list[Tensor]] = [[] for _ in likelihoods]
     weights: list[list[Tensor]] = [[] for _ in likelihoods]
-    for block in images.split(max(1, rows // samples)):
-        mu, log_var = network.encode(block)
+    every_mu, every_log_var = _posteriors(network, images, rows)
+    # At once for all images, so that the noise of an image does not depend on the batch.
+    epsilon = draw.normal((len(images), samples, every_mu.shape[1]))
+    parts = (tensor.split(max(1, rows // samples)) for tensor in (images, every_mu, every_log_var, epsilon))
+    for block, mu, log_var, noise in zip(*parts, strict=True):
         many_mu, many_log_var = (t.repeat_interleave(samples, dim=0) for t in (mu, log_var))
-        z = reparameterise(many_mu, many_log_var, draw.normal(tuple(many_mu.shape)))
+        z = reparameterise(many_mu, many_log_var, noise.flatten(0, 1))
         targets, mean = block.repeat_interleave(samples, dim=0), network.decode(z)
         prior = log_normal(z, torch.zeros_like(z), torch.zeros_like(z)).view(-1, samples)
         posterior = log_normal(z, many_mu, many_log_var).view(-1, samples)
@@ -69,6 +74,12 @@ def importance_weights(
             elbos[number].append(log_x.mean(dim=1) - kl)
             weights[number].append(log_x + prior - posterior)
     return [(torch.cat(elbo), torch.cat(weight)) for elbo, weight in zip(elbos, weights, strict=True)]
+
+
+def _posteriors(network: VAE, images: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance of q(z|x), (N, latents) each, with so many images at once."""
+    means, log_vars = zip(*(network.encode(block) for block in images.split(rows)), strict=True)
+    return torch.cat(means), torch.cat(log_vars)
 
 
 def iwae_bound(log_weights: Tensor) -> Tensor:

@@ -13,11 +13,12 @@ from triptych.core.randomness import Draw
 from triptych.data.batches import to_uint8
 from triptych.data.storage import Dataset
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
-from triptych.measures.generated import Numbers, RealImages, measure_generated
+from triptych.measures.generated import COMPARED, Numbers, RealImages, measure_generated
 from triptych.measures.judge import Judge, Judged
 from triptych.measures.latents import active_units, class_table, step_evenness, top_share
 from triptych.measures.likelihood import calibrated_sigma, gaussian_log_density, importance_weights, iwae_bound
 from triptych.measures.params import EvaluationParams
+from triptych.sampling.prior import Mixture
 from triptych.sampling.vae import batches
 from triptych.statistics.intervals import Resampling
 from triptych.vae.network import VAE
@@ -35,6 +36,7 @@ class VAEMeasures:
         judge: sees images.
         dataset: what the network was trained on.
         drawn: what was drawn from it, see `triptych.sampling.vae.draw`.
+        prior: the mixture that was fitted to its aggregate posterior.
         settings: how to measure.
         seed: of the noise and the resamples.
         device: where to compute.
@@ -44,6 +46,7 @@ class VAEMeasures:
     judge: Judge
     dataset: Dataset
     drawn: Mapping[str, np.ndarray]
+    prior: Mixture
     settings: EvaluationParams
     seed: int
     device: torch.device
@@ -54,6 +57,7 @@ class VAEMeasures:
             "likelihood": self._likelihood,
             "reconstruction": self._reconstruction,
             "samples": self._samples,
+            "fitted prior": self._fitted_prior,
             "interpolation": self._interpolation,
             "latents": self._latents,
         }
@@ -95,7 +99,7 @@ class VAEMeasures:
             iwae = iwae_bound(weights)
             for bound, nats in (("elbo", elbo), ("iwae", iwae)):
                 bits = bits_per_dimension(nats, test[0].numel(), density=bool(name)).cpu().numpy()
-                numbers[f"{name}{bound}_bpd"] = self._resampling.mean(bits, f"{name}{bound}")
+                numbers[f"{name}{bound}_bpd"] = self._resampling.mean(bits)
         # The last is the report's own likelihood, in its own unit.
         return numbers | {"unit_variance_iwae_nats": float(iwae.mean())}
 
@@ -111,20 +115,25 @@ class VAEMeasures:
             decoded.append(to_uint8(mean).cpu())
         same = self.judge(torch.cat(decoded).numpy()).classes() == self._labels
         return {
-            "reconstruction_mse": self._resampling.mean(torch.cat(errors).numpy(), "mse"),
+            "reconstruction_mse": self._resampling.mean(torch.cat(errors).numpy()),
             "reconstruction_same_class": self._resampling.proportion(same),
         }
 
     def _samples(self) -> Numbers:
-        """What every generative study is asked."""
-        samples = self.drawn["samples"]
-        real = RealImages(self.dataset, self.judge, len(samples))
-        return measure_generated(samples, self._judged, real, self.settings, self._resampling)
+        """What every generative study is asked, of samples from N(0, I)."""
+        return measure_generated(self.drawn["samples"], self._judged, self._real, self.settings, self._resampling)
+
+    def _fitted_prior(self) -> dict[str, Numbers]:
+        """The same decoder's samples from the fitted prior."""
+        samples = self.drawn["fitted_samples"]
+        resampling = self._resampling_of("vae fitted prior")
+        found = measure_generated(samples, self.judge(samples), self._real, self.settings, resampling)
+        return {"fitted_prior": {"components": len(self.prior.weights)} | {key: found[key] for key in COMPARED}}
 
     def _interpolation(self) -> Numbers:
         """Largest over mean step in the judge's features, along straight paths in latent space."""
         features = np.stack([self.judge(path).features for path in self.drawn["interpolations"]])
-        return {"interpolation_smoothness": self._resampling.mean(step_evenness(features), "interpolation")}
+        return {"interpolation_smoothness": self._resampling.mean(step_evenness(features))}
 
     def _latents(self) -> Numbers:
         """How many latents are used, and how much of a class the strongest few carry."""
@@ -154,8 +163,15 @@ class VAEMeasures:
         return self.judge(self.drawn["samples"])
 
     @cached_property
+    def _real(self) -> RealImages:
+        return RealImages(self.dataset, self.judge, len(self.drawn["samples"]))
+
+    @cached_property
     def _resampling(self) -> Resampling:
-        return Resampling(self.seed, self.settings.confidence_level, self.settings.bootstrap, "vae")
+        return self._resampling_of("vae")
+
+    def _resampling_of(self, what: str) -> Resampling:
+        return Resampling(self.seed, self.settings.confidence_level, self.settings.bootstrap, what)
 
     def _noise(self, purpose: str) -> Draw:
         return Draw(self.device, (self.seed, "vae", purpose))

@@ -69,6 +69,10 @@ class Metrics:
         """Every value by its dotted key; a number that has an interval as an estimate."""
         return dict(_leaves(self.values))
 
+    def part(self, key: str) -> "Metrics":
+        """The numbers of a mapping in the file; none where it has no such mapping."""
+        return Metrics(self.path, self.values.get(key) or {})
+
     def rows(self, key: str) -> list["Metrics"]:
         """The rows of a table in the file; none where it has no such table."""
         return [Metrics(self.path, row) for row in self.values.get(key) or []]

@@ -3,6 +3,7 @@
 from fnmatch import fnmatch
 
 from triptych.results.reader import UnmeasuredError
+from triptych.statistics.estimate import Estimate
 from triptych.studies.every import CLAIMS, figures
 from triptych.studies.evidence import Evidence
 from triptych.studies.params import ClaimsParams
@@ -43,8 +44,8 @@ def _record(claim: Claim, evidence: Evidence, limits: ClaimsParams) -> dict:
         "report_says": claim.report_says,
         "figures": figures_of(claim),
         "statistic": claim.statistic,
-        "measured": measured.value if measured else None,
-        "interval": measured.interval if measured else None,
+        "measured": measured.value if isinstance(measured, Estimate) else measured,
+        "interval": measured.interval if isinstance(measured, Estimate) else None,
         "threshold": ruling.threshold,
         "verdict": VERDICTS[ruling.holds],
         "finding": ruling.finding,

@@ -14,7 +14,7 @@ METRICS = (
     Metric(
         "test_recognisability",
         "recognised test images",
-        "Share of test images of which the judge is sure: the most that samples can reach.",
+        "Share of test images in which the judge is sure of a class: the most that samples can be expected to reach.",
         ".1%",
     ),
     *timing.METRICS,
@@ -24,8 +24,8 @@ STUDY = Study(
     slug="judge",
     short="The judge",
     title="The judge",
-    question="A classifier trained with labels, whose predictions and features evaluate everything that the other "
-    "networks draw: how far can it be trusted?",
+    question="A classifier, trained with labels, reads the digits that the other networks draw, and distances between "
+    "images are measured in its features. How far can it be trusted?",
     parts=lambda params: [Part("classifier", "The judge", "classifier", "evaluate_classifier")],
     metrics=METRICS,
     settings={"classifier.training.epochs": "judge: epochs"},

@@ -167,7 +167,7 @@ class Study:
         tables: files beside the metrics of its parts whose numbers sentences quote, each with the stage that writes it.
         settings: keys of params.yaml that a reader asks for first, each with its name.
         corrections: where the report's own wording is wrong, whatever the numbers.
-        remark: a sentence on how the params differ from the report's, or nothing.
+        remark: a sentence on how this run differs from the report's, or on what its verdicts rest; or nothing.
     """
 
     slug: str

@@ -1,11 +1,11 @@
-"""The figures of the DDPM: the report's 28 to 43, restoration over t, and what a sample costs."""
+"""The figures of the DDPM: the report's 28 to 43, restoration over t, what a sample costs, and what guidance buys."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from triptych.drawing import cost, panels, sheets, style
+from triptych.drawing import cost, panels, sheets, style, sweep
 from triptych.drawing.curves import Level
 from triptych.results.reader import Results, UnmeasuredError
 from triptych.studies.ddpm.restoration import restored_from
@@ -20,6 +20,7 @@ REPORT_EPOCHS = (1, 5, 10, 15, 20, 25)
 # The times that the report restores an image from, and what it says becomes of the image.
 REPORT_TIMES = {30: "comes back", 120: "does not come back"}
 RESTORED = 16  # test images of the sheet of restorations
+GUIDED = 48  # samples of the sheet of guided ones
 BEYOND = "Beyond the report"
 
 
@@ -147,7 +148,68 @@ def draw_sampling_cost(path: Path, results: Results) -> None:
         ("seconds for one image", "Fréchet distance (lower is better)"),
         "What a sample costs, and what it is worth",
         f"The same weights under other samplers, {counts} samples each (fewer samples measure a larger distance). "
-        "Numbers are steps: look for the one beyond which nothing is gained.",
+        "Numbers are steps: look for the one beyond which nothing is gained. Points whose intervals overlap are tied.",
+    )
+
+
+def _which_samplers_are_tied(facts: Facts) -> str:
+    table = "plots/ddpm/sampling"
+    rows = facts.content(table)
+    if not rows:
+        raise UnmeasuredError(f"{table}.csv compares no samplers")
+    best = min(range(len(rows)), key=lambda place: rows[place]["frechet_distance"])
+    tied = [place for place, row in enumerate(rows) if place != best and row["low"] <= rows[best]["high"]]
+
+    def point(place: int) -> str:
+        return f"{{{table}:{place}.sampler}} in {{{table}:{place}.steps}}"
+
+    said = (
+        f"With {{{table}:{best}.samples}} samples each, {point(best)} steps comes nearest to the test images, at a "
+        f"Fréchet distance of {{{table}:{best}.frechet_distance}}"
+    )
+    if not tied:
+        return f"{said}; no other's interval overlaps its own."
+    farther = "all others are farther" if len(tied) + 1 < len(rows) else "so nothing here ranks the samplers"
+    return f"{said}; tied with it, as intervals overlap, are {', '.join(map(point, tied))}; {farther}."
+
+
+def draw_guidance(path: Path, results: Results) -> None:
+    """Fréchet distance and recognisability against the weight of guidance, a line for each guide."""
+    distance = ("frechet_distance", "low", "high")
+    recognised = ("recognisability", "recognisability_low", "recognisability_high")
+    measured = results.table("plots/ddpm/guidance.csv", "epoch", "weight", "samples", *distance, *recognised)
+    numbers, total = results.metrics("ddpm"), int(results.param("ddpm.training.epochs"))
+    real = [
+        Level(numbers.number(key), name, style.MUTED, ":", width=1.2)
+        for key, name in (("frechet_floor", "training images"), ("real_recognisability", "test images"))
+    ]
+    sweep.by_group(
+        path,
+        measured.assign(group=[f"guide: epoch {epoch} of {total}" for epoch in measured["epoch"]]),
+        "weight",
+        [
+            sweep.Measure(distance[0], distance[1:], "Fréchet distance (lower is better)", "g", real[0]),
+            sweep.Measure(recognised[0], recognised[1:], "recognised by the judge", ".0%", real[1]),
+        ],
+        "weight of guidance (1: none)",
+        "What guidance by an earlier self buys",
+        "The guide is the same network earlier in its training: where the two disagree, samples go further from the "
+        f"guide. {measured['samples'].max():,} samples at each point, from the same noise. Look at whether the "
+        "distance turns back up while more images are recognised: such samples are clear, and less like real ones.",
+    )
+
+
+def draw_guided_samples(path: Path, results: Results) -> None:
+    """Guided samples below those of the same noise without guidance."""
+    arrays = results.arrays(IMAGES)
+    sheets.pairs(
+        path,
+        arrays["samples"][:GUIDED],
+        arrays["guided"][:GUIDED],
+        ("unguided", "guided"),
+        "The same noise without guidance and with it",
+        f"Guide: the weights after epoch {int(arrays['guidance_epoch'])}; weight {float(arrays['guidance_weight']):g}. "
+        "The first samples, not chosen: each stands above its guided counterpart.",
     )
 
 
@@ -209,11 +271,7 @@ FIGURES = (
         "gained.",
         group=BEYOND,
         draw=draw_sampling_cost,
-        saw="The first point, {timing/sample/ddpm:sampling.0.sampler} sampling in "
-        "{timing/sample/ddpm:sampling.0.steps} steps, costs {timing/sample/ddpm:sampling.0.seconds_per_image} s an "
-        "image at a Fréchet distance of {plots/ddpm/sampling:0.frechet_distance}; the last, "
-        "{timing/sample/ddpm:sampling.-1.sampler} in {timing/sample/ddpm:sampling.-1.steps}, "
-        "{timing/sample/ddpm:sampling.-1.seconds_per_image} s at {plots/ddpm/sampling:-1.frechet_distance}.",
+        saw=_which_samplers_are_tied,
     ),
     Figure(
         number=56,
@@ -224,5 +282,29 @@ FIGURES = (
         draw=draw_restorations,
         saw="The class comes back in {ddpm:restoration.0.same_class} of test images from t = {ddpm:restoration.0.t}, "
         "and in {ddpm:restoration.-1.same_class} from t = {ddpm:restoration.-1.t}.",
+    ),
+    Figure(
+        number=64,
+        slug="ddpm_guidance",
+        title="Guidance by an earlier self",
+        caption="The report samples without guidance: look for the weight at which samples are nearest to real images, "
+        "and what becomes of those beyond it.",
+        group=BEYOND,
+        draw=draw_guidance,
+        saw="Guided by epoch {ddpm:guided.epoch} with weight {ddpm:guided.weight}, samples lie at a Fréchet distance "
+        "of {ddpm:guided.frechet_distance} instead of {ddpm:frechet_distance}, and the judge recognises "
+        "{ddpm:guided.recognisability} of them instead of {ddpm:recognisability}; each takes twice the network calls.",
+    ),
+    Figure(
+        number=65,
+        slug="ddpm_guided_samples",
+        title="Samples with and without guidance",
+        caption="The report samples without guidance: compare each sample with the guided one below it, which starts "
+        "from the same noise.",
+        group=BEYOND,
+        draw=draw_guided_samples,
+        saw="Guided samples are {ddpm:guided.sharpness_ratio} as sharp as real images, those without guidance "
+        "{ddpm:sharpness_ratio}; {ddpm:guided.precision} of them lie among the real ones instead of {ddpm:precision}, "
+        "and {ddpm:guided.recall} of the real ones among them instead of {ddpm:recall}.",
     ),
 )

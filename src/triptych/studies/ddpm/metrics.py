@@ -10,6 +10,9 @@ METRICS = (
     Metric("vlb_parts_bpd.diffusion", "of it, diffusion", "The steps of the chain between."),
     Metric("vlb_parts_bpd.decoder", "of it, decoder", "From the last step to 8-bit pixels."),
     *generated.METRICS,
+    Metric("guided.weight", "guidance, weight", "How far samples go from the guide to the model: 1 is the model.", "g"),
+    Metric("guided.epoch", "guidance, epoch", "The guide is the network as it was after this epoch.", ".0f"),
+    *generated.of_other_samples("guided", "guided"),
     # Tables
     Metric("loss", "training loss", format=",.4g"),
     Metric("t", "t", format=".0f"),

@@ -25,6 +25,7 @@ STUDY = Study(
     tables={
         "plots/ddpm/training.csv": "ddpm",
         "plots/ddpm/sampling.csv": "evaluate_ddpm",
+        "plots/ddpm/guidance.csv": "evaluate_ddpm",
         "metrics/timing/sample/ddpm.json": "sample@ddpm",
     },
     settings={
@@ -35,4 +36,8 @@ STUDY = Study(
         "ddpm.training.batch_size": "DDPM: batch size",
         "ddpm.training.optimiser.learning_rate": "DDPM: learning rate",
     },
+    remark=lambda params: (
+        "The DDPM was trained once, with one seed, as was the VAE that it is held against. The "
+        "intervals behind these verdicts are over images, so they do not say how far another training would differ."
+    ),
 )

@@ -96,7 +96,8 @@ def final_samples(first: int, study: str, name: str, caption: str, saw: Sequence
                 probabilities,
                 "judge's probability",
                 f"{name} sample {place + 1} of {count} at the end of training",
-                f"The first five draws, not chosen. The judge reads a {classes[best]} with {probabilities[best]:.0%}.",
+                f"The first five draws, not chosen. The judge reads a {classes[best]} with a probability of "
+                f"{probabilities[best]:.0%}.",
             )
 
         return Figure(

@@ -1,12 +1,16 @@
 """The words of what is measured on generated images, by the same measures for every model that makes some."""
 
+from dataclasses import replace
+
 from triptych.studies.record import Metric
 
+# What samples drawn in another way from the same weights are compared by.
+COMPARED = ("frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall")
 METRICS = (
     Metric(
         "frechet_distance",
         "Fréchet distance",
-        "Between samples and test images, in the judge's penultimate features; lower is better.",
+        "How far the samples as a whole are from the test images, in the judge's last features; lower is better.",
         ",.2f",
         "frechet_floor",
         "training against test images",
@@ -24,21 +28,52 @@ METRICS = (
     Metric(
         "sharpness_ratio",
         "sharpness ratio",
-        "Sharpness of samples over that of real images: 1 is as sharp, below is blurry.",
+        "Sharpness of samples over that of real images: 1 is as sharp, less is blurry.",
         ".2f",
     ),
     Metric(
         "precision",
         "precision",
-        "Share of samples that lie among the real images in the judge's features.",
+        "Share of samples that look real: in the judge's features they lie among real images.",
         ".1%",
         "real_precision",
         "training images",
     ),
     Metric(
-        "recall", "recall", "Share of real images that lie among the samples.", ".1%", "real_recall", "training images"
+        "recall",
+        "recall",
+        "Share of real images that the samples cover: in the judge's features they lie among samples.",
+        ".1%",
+        "real_recall",
+        "training images",
     ),
     Metric("clipped_share", "clipped values", "Share of sample values cut off at black or white.", ".1%"),
-    Metric("median_spread", "spread of a median sample", "Standard deviation of its pixels, on [-1, 1].", ".2f"),
-    Metric("samples", "samples", "How many images were drawn for these numbers.", ",.0f"),
+    Metric(
+        "median_spread",
+        "spread of a median sample",
+        "Contrast of a typical sample: standard deviation of its pixels, on [-1, 1].",
+        ".2f",
+    ),
+    Metric("samples", "samples", "Images drawn for these numbers.", ",.0f"),
 )
+
+
+def of_other_samples(key: str, name: str) -> tuple[Metric, ...]:
+    """The words of the numbers of samples drawn in another way from the same weights.
+
+    Args:
+        key: of the mapping in which they stand.
+        name: what such samples are called.
+    """
+    return tuple(
+        replace(
+            metric,
+            key=f"{key}.{metric.key}",
+            name=f"{metric.name}, {name}",
+            reference="",
+            reference_name="",
+            headline=False,
+        )
+        for metric in METRICS
+        if metric.key in COMPARED
+    )

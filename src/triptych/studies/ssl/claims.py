@@ -25,6 +25,14 @@ from triptych.studies.ssl.compared import (
 from triptych.studies.ssl.rivals import RIVALS
 from triptych.studies.ssl.variants import BASELINE, NO_PREDICTOR, NO_STOP_GRADIENT, REPORT_DIMS, WIDE
 
+OF_ABLATION = "the ablation's"
+# What is told of it beside a verdict that accuracy alone decides.
+COLLAPSE = {
+    True: "Its embeddings collapsed.",
+    False: "Its embeddings did not collapse.",
+    None: "Its embeddings collapsed with some seeds only.",
+}
+
 
 def stop_gradient(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     """Accuracy falls, embeddings collapse by their own measure, and the loss of every seed is near its floor."""
@@ -37,7 +45,7 @@ def stop_gradient(evidence: Evidence, limits: ClaimsParams) -> Ruling:
         Question(f"Loss at its floor of −1, below {written_limit(given.loss_floor)}", loss.below(given.loss_floor)),
     ]
     holds = every(*(question.answer for question in asked))
-    seen = f"{_fall(evidence, NO_STOP_GRADIENT, 'without stop-gradient', fall)} {embeddings(ablation)}"
+    seen = f"{_fall(evidence, NO_STOP_GRADIENT, 'without stop-gradient', fall)} {embeddings(ablation, OF_ABLATION)}"
     return Ruling(
         holds,
         fall.estimate,
@@ -59,14 +67,15 @@ def predictor(evidence: Evidence, limits: ClaimsParams) -> Ruling:
     fall, drop = knn_difference(evidence, NO_PREDICTOR, BASELINE), limits.ssl.knn_drop
     ablation = trained(evidence, NO_PREDICTOR)
     worse = is_below(f"Worse by more than {written_limit(drop, POINTS)}", fall, -drop)
-    besides = collapsed(ablation, "Embeddings collapsed, which this claim does not ask")
+    besides = COLLAPSE[collapsed(ablation, "Embeddings collapsed").answer]
     return Ruling(
         worse.answer,
         fall.estimate,
         -drop,
         finding(
-            f"{_fall(evidence, NO_PREDICTOR, 'without the predictor', fall)} {embeddings(ablation)}",
-            {question.words: question.answer for question in (worse, besides)},
+            f"{_fall(evidence, NO_PREDICTOR, 'without the predictor', fall)} "
+            f"{embeddings(ablation, OF_ABLATION)} {besides}",
+            {worse.words: worse.answer},
             worse.answer,
             seeds_in_words(worse.needed),
         ),

@@ -230,8 +230,8 @@ def learnt(evidence: Evidence, variant: Variant, margin: float) -> tuple[Questio
         margin,
     )
     reached = (
-        f"{variant.title} reaches {written(float(variant.correct().mean()), PERCENT)} by kNN, {margins[best]} on the "
-        f"best of what has learned nothing, {best.name} with "
+        f"{variant.title} reaches {written(float(variant.correct().mean()), PERCENT)} by kNN, {margins[best]} over the "
+        f"best that has learned nothing, {best.name} with "
         f"{written(float(variant.correct(f'{best.key}_{KNN}').mean()), PERCENT)}."
     )
     return asked, margins[best], reached

@@ -61,6 +61,6 @@ def at_equal(results: Results, level: float, one: str, other: str, what: str) ->
         reached = [np.interp(end, rows[what], rows[KNN]) for rows in (first, second)]
         differences.append(reached[0] - reached[1])
     # Brings scipy, which takes long to import, and the terminal needs the claims' words only.
-    from triptych.statistics.seeds import mean_over_seeds
+    from triptych.statistics.intervals import mean
 
-    return mean_over_seeds(np.array(differences), level)
+    return mean(np.array(differences), level)

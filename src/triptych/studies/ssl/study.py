@@ -27,8 +27,8 @@ STUDY = Study(
     slug="simsiam",
     short="SimSiam",
     title="SimSiam, its ablations and rivals",
-    question="Two views of one image should be told alike, without negatives: what keeps every image from being told "
-    "alike?",
+    question="An encoder learns to give two distorted views of one image the same embedding, without other images for "
+    "contrast. What keeps it from giving every image the same?",
     parts=parts,
     metrics=METRICS,
     claims=CLAIMS,

@@ -48,9 +48,9 @@ def reconstructions(number: int, report_epoch: int) -> Figure:
         saw=after_epoch(
             "vae",
             report_epoch,
-            "After epoch <E> of <N> the reconstruction term is {plots/vae/training:epoch=<E>.nll} nats an image, after "
-            "the last {plots/vae/training:epoch=<N>.nll}; then the error of test images is {vae:reconstruction_mse}, "
-            "and the judge still reads the class of {vae:reconstruction_same_class}.",
+            "After epoch <E> of <N> the reconstruction term of the loss is {plots/vae/training:epoch=<E>.nll} nats an "
+            "image, after the last {plots/vae/training:epoch=<N>.nll}. Test images are then rebuilt with an error of "
+            "{vae:reconstruction_mse}, and the judge reads the right class in {vae:reconstruction_same_class}.",
         ),
     )
 
@@ -90,7 +90,7 @@ def class_latents(number: int, position: int) -> Figure:
         listed = " and ".join(", ".join(told).rsplit(", ", 1))
         return (
             f"Class {literal(classes[position])} is set apart most by {listed}; over all classes the three strongest "
-            "carry {vae:top_latents_share}."
+            "carry {vae:top_latents_share} on average."
         )
 
     return Figure(
@@ -117,6 +117,43 @@ def draw_interpolations(path: Path, results: Results) -> None:
         f"Over all measured pairs the largest step in the judge's features is {evenness:.2f} times the mean step (1: "
         "even).",
     )
+
+
+def draw_priors(path: Path, results: Results) -> None:
+    """Draws of both priors by the same decoder, and test images with their reconstructions."""
+    arrays, measured = results.arrays(IMAGES), results.metrics("vae")
+    last = max(int(name.split("_")[1]) for name in arrays if name.startswith("reconstructions_"))
+    shown = len(arrays["originals"])
+    kinds = {
+        "N(0, I)": arrays["samples"],
+        "fitted prior": arrays["fitted_samples"],
+        "reconstructions": arrays[f"reconstructions_{last}"],
+        "test images": arrays["originals"],
+    }
+    components = int(measured.part("fitted_prior").number("components"))
+    sheets.image_sheet(
+        path,
+        np.concatenate([images[:shown] for images in kinds.values()]),
+        sheets.COLUMNS,
+        "One decoder, two priors",
+        "Every image but the test images comes from the same decoder. It was trained on codes of images, which do not "
+        "fill N(0, I): most draws of that lie where no image ever did. The fitted prior is a mixture of "
+        f"{components} Gaussians fitted to the codes of the training images.",
+        list(kinds),
+    )
+
+
+def priors_compared(facts: Facts) -> str:
+    """How readable samples of either prior are, and what follows where that is plain."""
+    normal, fitted = (facts.look_up("vae", key) for key in ("recognisability", "fitted_prior.recognisability"))
+    seen = (
+        "The judge recognises {vae:recognisability} of samples from N(0, I) and {vae:fitted_prior.recognisability} of "
+        "those from the fitted prior, at Fréchet distances of {vae:frechet_distance} and "
+        "{vae:fitted_prior.frechet_distance}; their sharpness is {vae:fitted_prior.sharpness_ratio} of real images'."
+    )
+    if fitted.low <= normal.high:
+        return seen
+    return f"{seen} The decoder is the same: what made samples of N(0, I) harder to read is the prior."
 
 
 def draw_traversals(path: Path, results: Results) -> None:
@@ -146,13 +183,13 @@ FINAL_SAMPLES = generated.final_samples(
     caption="The report shows five samples of the trained VAE and finds them blurry: look for a digit, and for how "
     "sure the judge is of it.",
     saw=(
-        "The finished VAE's samples: the judge is sure of a class in {vae:recognisability}, and in "
+        "The judge is sure of a class in {vae:recognisability} of the finished VAE's samples and in "
         "{vae!v:real_recognisability} of test images.",
         "The finished VAE's samples are {vae:sharpness_ratio} times as sharp as real images.",
         "The finished VAE's samples lie at a Fréchet distance of {vae:frechet_distance} from the test images; "
         "training images lie at {vae!v:frechet_floor}.",
         "The judge reads the right class in {vae:reconstruction_same_class} of the VAE's reconstructions, and is "
-        "sure of one in {vae!v:recognisability} of its samples.",
+        "sure of a class in {vae!v:recognisability} of its samples.",
         "The judge is sure of a class in {vae!v:recognisability} of the VAE's samples and in "
         "{ddpm!v:recognisability} of the DDPM's.",
     ),
@@ -185,12 +222,22 @@ FIGURES = (
         "the mean step, where 1 is perfectly even.",
     ),
     Figure(
+        number=63,
+        slug="vae_priors",
+        title="The same decoder under two priors",
+        caption="Compare the first two bands, which differ in nothing but where z comes from, and both with the third, "
+        "the most that this decoder can do.",
+        group="Beyond the report",
+        draw=draw_priors,
+        saw=priors_compared,
+    ),
+    Figure(
         number=55,
         slug="vae_latent_traversals",
         title="Latent traversals",
-        caption="One latent moves at a time and the others stay: look for what each changes in the digit.",
+        caption="In each row one latent moves and the others stay: look for what it changes in the digit.",
         group="Beyond the report",
         draw=draw_traversals,
-        saw="The posterior mean of {vae:active_units} latents varies over the test images.",
+        saw="{vae:active_units} latents are in use: their mean differs from one test image to another.",
     ),
 )

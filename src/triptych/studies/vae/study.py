@@ -16,8 +16,8 @@ STUDY = Study(
     slug="vae",
     short="VAE",
     title="Variational autoencoder",
-    question="A network squeezes each image into a few Gaussian latents and rebuilds it from them: what do the latents "
-    "keep, and what do images drawn from the prior look like?",
+    question="A network squeezes each image into a few numbers, its latents, and rebuilds it from them. Latents drawn "
+    "from a normal distribution, the prior, give new images. What do latents keep, and what do such images look like?",
     parts=lambda params: [Part("vae", "VAE", "vae", "evaluate_vae")],
     metrics=METRICS,
     claims=CLAIMS,
@@ -31,4 +31,8 @@ STUDY = Study(
         "vae.training.optimiser.learning_rate": "VAE: learning rate",
         "evaluation.vae.importance_samples": "VAE: importance samples K",
     },
+    remark=lambda params: (
+        "The VAE was trained once, with one seed. The intervals behind its verdicts are over images "
+        "or epochs, so they do not say how far another training would differ."
+    ),
 )
