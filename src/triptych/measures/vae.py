@@ -1,7 +1,7 @@
 """What only the VAE is asked: bounds on the likelihood, reconstructions, and its latent space."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -126,7 +126,7 @@ class VAEMeasures:
     def _fitted_prior(self) -> dict[str, Numbers]:
         """The same decoder's samples from the fitted prior."""
         samples = self.drawn["fitted_samples"]
-        resampling = self._resampling_of("vae fitted prior")
+        resampling = replace(self._resampling, owner="vae fitted prior")
         found = measure_generated(samples, self.judge(samples), self._real, self.settings, resampling)
         return {"fitted_prior": {"components": len(self.prior.weights)} | {key: found[key] for key in COMPARED}}
 
@@ -168,10 +168,7 @@ class VAEMeasures:
 
     @cached_property
     def _resampling(self) -> Resampling:
-        return self._resampling_of("vae")
-
-    def _resampling_of(self, what: str) -> Resampling:
-        return Resampling(self.seed, self.settings.confidence_level, self.settings.bootstrap, what)
+        return Resampling(self.seed, self.settings.confidence_level, self.settings.bootstrap, "vae")
 
     def _noise(self, purpose: str) -> Draw:
         return Draw(self.device, (self.seed, "vae", purpose))
