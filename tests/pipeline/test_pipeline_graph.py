@@ -236,6 +236,8 @@ MAY_RUN = {
     | PAGES,
     # Sampling: nothing is trained
     "sampling.ddpm.sampler.steps": {"sample@ddpm", "evaluate_ddpm"} | PAGES,
+    "sampling.ddpm.guidance.weight": {"sample@ddpm", "evaluate_ddpm"} | PAGES,
+    "sampling.vae.fitted_prior.components": {"sample@vae", "evaluate_vae"} | PAGES,
     "sampling.vae.interpolation_steps": {"sample@vae", "evaluate_vae"} | PAGES,
     "src/triptych/sampling/samplers.py": SAMPLED | {"evaluate_vae", "evaluate_ddpm"} | PAGES,
     # Measures: nothing is trained, and nothing sampled
