@@ -136,9 +136,8 @@ def draw_priors(path: Path, results: Results) -> None:
         np.concatenate([images[:shown] for images in kinds.values()]),
         sheets.COLUMNS,
         "One decoder, two priors",
-        "Every image but the test images comes from the same decoder. It was trained on codes of images, which do not "
-        "fill N(0, I): most draws of that lie where no image ever did. The fitted prior is a mixture of "
-        f"{components} Gaussians fitted to the codes of the training images.",
+        "The first two bands differ in nothing but where z comes from. The decoder learned codes of images, which do "
+        f"not fill N(0, I); the fitted prior is a mixture of {components} Gaussians fitted to those codes.",
         list(kinds),
     )
 
