@@ -58,8 +58,8 @@ def draw_barlow_twins(path: Path, results: Results) -> None:
         notes.sentences(
             "Barlow Twins makes the dimensions of two views agree and repeat no other; it has no predictor, "
             "stop-gradient or momentum encoder. It does without large batches if the left line is level, and gains "
-            "from dimensions if the right one rises. All see as many images, so that larger batches make fewer steps; the "
-            "weight of the second term is held constant per dimension.",
+            "from dimensions if the right one rises. All see as many images, so that larger batches make fewer steps; "
+            "the weight of the second term is held constant per dimension.",
             DOTS,
         ),
     )
