@@ -203,7 +203,7 @@ def test_the_headline_numbers_fit_a_screen_and_are_those_of_the_metrics(done):
 def test_the_report_is_one_page_that_needs_no_network(done):
     page = (done / "plots/report.html").read_text()
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?:https?:)?//[^"']+\.(?:js|css|png|woff2?)""", page)
-    assert "data:image/png;base64," in page
+    assert "data:image/webp;base64," in page
 
 
 def test_claims_figures_and_page_read_only_what_their_stages_list(done, stages, tmp_path, monkeypatch):

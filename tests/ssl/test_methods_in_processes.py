@@ -31,7 +31,8 @@ SMALL_CROPS = {"small_crops": 1, "small_crop_scale": [0.1, 0.3], "small_crop_siz
 # What each method's recipe has beside what all share: everything is on that could differ between processes.
 RECIPES = {
     "asymsiam": WITH_PREDICTOR
-    | {"source": {}, "target": {"jitter": 0.0}, "scale_mix": True, "mean_encodings": 2, **SMALL_CROPS},
+    | {"source": {}, "target": {"jitter": 0.0}, "source_views": 2, "scale_mix": True, "mean_encodings": 2}
+    | SMALL_CROPS,
     "barlow_twins": HEAD | {"off_diagonal": 0.02},
     "byol": WITH_PREDICTOR | {"momentum": 0.9, "momentum_end": 1.0},
     "dssl": WITH_PREDICTOR | {"heavy": {"operations": 2, "magnitude": 9.0}, "alpha": 0.1},
