@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from toy_diffusion import COSINE, LINEAR, Constant, process
+from toy_diffusion import COSINE, EDM, LINEAR, Constant, process
 
 from triptych.core.schema import validate
 from triptych.ddpm.denoising import DenoisingObjective
@@ -13,15 +13,6 @@ from triptych.ddpm.params import EDMProcess
 from triptych.ddpm.process import DiffusionObjective
 from triptych.sampling.noise import ImageNoise
 
-EDM = {
-    "name": "edm",
-    "log_sigma_mean": -1.2,
-    "log_sigma_std": 1.2,
-    "sigma_data": 0.5,
-    "sigma_min": 0.002,
-    "sigma_max": 80.0,
-    "rho": 7.0,
-}
 PROCESSES: dict[str, DenoisingObjective] = {
     "cosine": DiffusionObjective(Constant(), process(schedule=COSINE)),
     "linear": DiffusionObjective(Constant(), process(schedule=LINEAR)),

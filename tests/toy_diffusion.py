@@ -9,6 +9,15 @@ from triptych.ddpm.params import DDPMProcess
 LINEAR = {"name": "linear", "steps": 1000, "first_beta": 0.0001, "last_beta": 0.02}
 
 COSINE = {"name": "cosine", "steps": 1000, "offset": 0.008}
+EDM = {
+    "name": "edm",
+    "log_sigma_mean": -1.2,
+    "log_sigma_std": 1.2,
+    "sigma_data": 0.5,
+    "sigma_min": 0.002,
+    "sigma_max": 80.0,
+    "rho": 7.0,
+}
 
 
 def process(**changes: object) -> DDPMProcess:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from toy_diffusion import Constant, images, noise_like
+from toy_diffusion import EDM, Constant, images, noise_like
 
 from triptych.core.objective import Batch
 from triptych.core.randomness import Draw
@@ -13,16 +13,6 @@ from triptych.core.schema import validate
 from triptych.ddpm.denoising import add_noise
 from triptych.ddpm.edm import EDMObjective, alpha_bar_of, sigma_of
 from triptych.ddpm.params import EDMProcess
-
-EDM = {
-    "name": "edm",
-    "log_sigma_mean": -1.2,
-    "log_sigma_std": 1.2,
-    "sigma_data": 0.5,
-    "sigma_min": 0.002,
-    "sigma_max": 80.0,
-    "rho": 7.0,
-}
 
 
 def edm(value: float = 0.0) -> EDMObjective:
