@@ -73,7 +73,6 @@ PATCH_UNET = {
     "middle_blocks": 1,
     "head_size": 16,
     "time_size": 16,
-    "groups": 4,
 }
 VAE_SIZES = {"image_shape": [3, 32, 32], "channels": [8, 8], "latents": 12}
 

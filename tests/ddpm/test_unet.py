@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from triptych.core.machine import Machine
 from triptych.core.schema import validate
 from triptych.data.batches import Resident
-from triptych.ddpm.layers import FEW_POSITIONS, SelfAttention, TimeEmbedding, attend
+from triptych.ddpm.layers import FEW_POSITIONS, ChannelNorm, SelfAttention, TimeEmbedding, attend
 from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.network import denoising_network
 from triptych.ddpm.params import DDPMParams
@@ -31,7 +31,6 @@ SMALL_PATCH = {
     "middle_blocks": 1,
     "head_size": 16,
     "time_size": 32,
-    "groups": 4,
 }
 
 
@@ -114,11 +113,22 @@ def heads_of(layer: nn.Module, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def test_self_attention_is_softmax_of_scaled_products() -> None:
-    layer, x = SelfAttention(8, 2, 4, 4), torch.randn(1, 8, 3, 5)
+    layer, x = SelfAttention(8, 2, 4, ChannelNorm(8)), torch.randn(1, 8, 3, 5)
     query, key, value = heads_of(layer, layer.norm(x))
     mixed = torch.stack([(q @ k.T / 2).softmax(dim=1) @ v for q, k, v in zip(query, key, value, strict=True)])
     image = mixed.permute(0, 2, 1).reshape(1, 8, 3, 5)
     torch.testing.assert_close(layer(x), x + layer.out(image), atol=1e-5, rtol=1e-5)
+
+
+def test_the_norm_is_over_the_channels_of_each_position() -> None:
+    norm, x = ChannelNorm(8), torch.randn(2, 8, 3, 5)
+    nn.init.uniform_(norm.weight)
+    nn.init.uniform_(norm.bias)
+    mean, deviation = x.mean(dim=1, keepdim=True), (x.var(dim=1, keepdim=True, correction=0) + norm.eps).sqrt()
+    expected = (x - mean) / deviation * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+    torch.testing.assert_close(norm(x), expected, atol=1e-5, rtol=1e-5)
+    # In channels last it is a view on the way in and out: the convolutions behind it get the layout that they want.
+    assert norm(x.contiguous(memory_format=torch.channels_last)).is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("positions", [FEW_POSITIONS, FEW_POSITIONS + 1])

@@ -254,8 +254,8 @@ MAY_RUN = {
     "src/triptych/drawing/style.py": PAGES,
     "src/triptych/results/formatting.py": PAGES,
     "src/triptych/report/page.html.j2": {"report"},
-    "metrics/timing/vae.json": {"figures", "report"},
-    "plots/vae/timing.csv": PAGES,  # one claim is about that very time
+    "metrics/timing/vae.json": PAGES,  # one claim is about that very time
+    "plots/vae/timing.csv": PAGES,
 }
 
 

@@ -94,7 +94,7 @@ def test_all_weights_follow_one_schedule():
 
 
 def recipe(**changes: object) -> Recipe:
-    own = {"backbone": SMALL, "training": TRAINING, "momentum": 0.95, "momentum_end": 1.0}
+    own = {"backbone": SMALL, "training": TRAINING, "projector_norm": False, "momentum": 0.95, "momentum_end": 1.0}
     return Recipe.model_validate(SHARED | SIZES | own | changes)
 
 
@@ -104,6 +104,9 @@ def test_the_networks_are_the_papers():
     assert [type(layer) for layer in net.projector] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
     assert [type(layer) for layer in net.predictor] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
     assert net.projector[-1].bias is not None and net.predictor[-1].bias is not None
+    normed = build(recipe(projector_norm=True), 3)[0]
+    assert isinstance(normed.network.projector[-1], nn.BatchNorm1d)
+    assert isinstance(normed.target.projector[-1], nn.BatchNorm1d)
 
 
 def test_a_recipe_says_what_the_objective_does():

@@ -34,7 +34,7 @@ RECIPES = {
     | {"source": {}, "target": {"jitter": 0.0}, "source_views": 2, "scale_mix": True, "mean_encodings": 2}
     | SMALL_CROPS,
     "barlow_twins": HEAD | {"off_diagonal": 0.02},
-    "byol": WITH_PREDICTOR | {"momentum": 0.9, "momentum_end": 1.0},
+    "byol": WITH_PREDICTOR | {"projector_norm": False, "momentum": 0.9, "momentum_end": 1.0},
     "dssl": WITH_PREDICTOR | {"heavy": {"operations": 2, "magnitude": 9.0}, "alpha": 0.1},
     "simclr": HEAD | {"temperature": 0.2},
     "simsiam": WITH_PREDICTOR | {"predictor": "mlp", "stop_gradient": True, "symmetric": True, "momentum": 0.0},

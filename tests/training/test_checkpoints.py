@@ -65,6 +65,7 @@ def test_a_killed_run_ends_bit_identical(tmp_path, capsys, whole, kill, resumes_
     assert same(resumed, whole) and resumed.timing["resumed"] == 1
     assert snapshots(tmp_path / "killed") == snapshots(tmp_path / "whole")
     assert len(resumed.epoch_seconds) == len(whole.epoch_seconds)
+    assert len(resumed.epoch_cpu_seconds) == len(whole.epoch_cpu_seconds)
 
 
 class StoppedError(Exception):
@@ -111,7 +112,9 @@ def test_a_run_may_be_interrupted_again_and_again(tmp_path, whole):
     assert same(finish(tmp_path / "cut"), whole)
 
 
-@pytest.mark.parametrize("changes", [{"optimiser": tiny_run.SGD}, {"ema_halflife_images": 0.0}])
+@pytest.mark.parametrize(
+    "changes", [{"optimiser": tiny_run.SGD}, {"optimiser": tiny_run.MUON}, {"ema_halflife_images": 0.0}]
+)
 def test_other_recipes_resume_as_exactly(tmp_path, changes):
     interrupt(tmp_path / "cut", training=recipe(**changes))
     resumed = finish(tmp_path / "cut", training=recipe(**changes))

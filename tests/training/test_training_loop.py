@@ -13,7 +13,20 @@ import pytest
 import tiny_run
 import torch
 from safetensors.torch import load_file
-from tiny_run import BATCH, EPOCHS, IMAGES, RATE, SGD, STEPS, STEPS_PER_EPOCH, TinyNetwork, TinyObjective, recipe, run
+from tiny_run import (
+    BATCH,
+    EPOCHS,
+    IMAGES,
+    MUON,
+    RATE,
+    SGD,
+    STEPS,
+    STEPS_PER_EPOCH,
+    TinyNetwork,
+    TinyObjective,
+    recipe,
+    run,
+)
 from torch import nn
 
 from triptych.core.errors import InputError
@@ -122,7 +135,8 @@ def test_without_an_average_the_network_itself_is_returned(tmp_path):
 
 def test_only_training_counts_as_training_time(tmp_path, monkeypatch):
     now = 0.0
-    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now))
+    # Two threads that wait busily: two seconds of the processor for one of the clock.
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now, process_time=lambda: 2 * now))
 
     def pass_time(seconds: float) -> None:
         nonlocal now
@@ -140,6 +154,8 @@ def test_only_training_counts_as_training_time(tmp_path, monkeypatch):
     assert trained.epoch_seconds == [STEPS_PER_EPOCH] * EPOCHS
     assert trained.timing["seconds_per_epoch"] == STEPS_PER_EPOCH
     assert trained.timing["seconds_total"] == STEPS
+    assert trained.epoch_cpu_seconds == [2 * STEPS_PER_EPOCH] * EPOCHS
+    assert trained.timing["cpu_seconds_total"] == 2 * STEPS
     assert trained.timing["images_per_second"] == pytest.approx(BATCH)
     # One within each epoch of 4 steps, and one at the end of each.
     assert trained.timing["checkpoint_seconds"] == 50.0 * (EPOCHS + EPOCHS)
@@ -256,6 +272,16 @@ def test_a_group_of_constant_rate_ignores_the_schedule():
     set_rates(optimiser, 0.25)
     set_rates(optimiser, 0.5)
     assert [group["lr"] for group in optimiser.param_groups] == [0.5 * RATE, RATE]
+
+
+def test_muon_takes_kernels_and_matrices_and_leaves_all_else_to_adamw():
+    objective = TinyObjective()
+    optimiser = build_optimiser(objective, recipe(optimiser=MUON).optimiser)
+    kernels, others = optimiser.param_groups
+    assert all(p.ndim >= 2 for p in kernels["params"]) and all(p.ndim == 1 for p in others["params"])
+    assert {id(p) for p in kernels["params"] + others["params"]} == {id(p) for p in objective.parameters()}
+    set_rates(optimiser, 0.5)
+    assert (kernels["lr"], others["lr"]) == (0.5 * RATE, 0.25 * RATE)
 
 
 def test_the_history_shows_the_rate_of_the_schedule(tmp_path):
@@ -393,7 +419,9 @@ def test_a_stage_writes_its_files_and_the_same_ones_again(tmp_path, monkeypatch,
     assert config["stage"] == "ssl/tiny" and config["classes"] == ["a", "b"]
     history = pd.read_csv(tmp_path / "plots/ssl/tiny_training.csv")
     assert history["variant"].unique().tolist() == ["tiny"] and len(history) == EPOCHS * runs
-    assert len(pd.read_csv(tmp_path / "plots/ssl/tiny_timing.csv")) == EPOCHS * runs
+    times = pd.read_csv(tmp_path / "plots/ssl/tiny_timing.csv")
+    assert len(times) == EPOCHS * runs
+    assert (times["cpu_seconds"] > 0).all()
     timing = json.loads((tmp_path / "metrics/timing/ssl/tiny.json").read_text())
     assert math.isfinite(timing["seconds_per_epoch"]) and timing["resumed"] == 0
     # Of several seeds each has a folder, the first included.

@@ -39,6 +39,13 @@ RECIPE = {
     "gradient_clip": 1.0,
     "ema_halflife_images": 40.0,
 }
+MUON = {
+    "name": "muon",
+    "learning_rate": RATE,
+    "momentum": 0.9,
+    "weight_decay": 0.01,
+    "others": {"name": "adamw", "learning_rate": RATE / 2, "betas": [0.9, 0.99], "weight_decay": 0.0},
+}
 SGD = {"name": "sgd", "learning_rate": RATE, "momentum": 0.9, "weight_decay": 0.0}
 
 

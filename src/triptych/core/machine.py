@@ -106,7 +106,8 @@ def machine(runtime: Runtime, quiet: bool = False) -> Iterator[Machine]:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
     # The same params and seed must give the same bits; cuBLAS needs its workspace fixed for that.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # The mode "warn" sets what use_deterministic_algorithms does, without importing torch's compiler for 3 s.
+    torch.set_deterministic_debug_mode("warn")
     # Writing NaN over fresh memory, as this mode does, finds bugs and costs every operation a pass over its output.
     torch.utils.deterministic.fill_uninitialized_memory = False
     if world > 1:

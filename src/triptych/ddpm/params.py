@@ -32,7 +32,6 @@ class PatchUNetParams(Section):
     middle_blocks: Annotated[int, Field(ge=0)]
     head_size: Count
     time_size: Annotated[int, Field(ge=2, multiple_of=2)]
-    groups: Count
 
     @model_validator(mode="after")
     def _levels_agree(self) -> "PatchUNetParams":

@@ -4,22 +4,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.ddpm.layers import SelfAttention, TimeEmbedding, upsample
+from triptych.ddpm.layers import ChannelNorm, SelfAttention, TimeEmbedding, upsample
 
 
 class ModulatedBlock(nn.Module):
-    """Two 3x3 convolutions, each behind GroupNorm and SiLU; the time scales and shifts the second norm's output.
+    """Two 3x3 convolutions, each behind a norm and SiLU; the time scales and shifts the second norm's output.
 
-    Dhariwal & Nichol 2021 (arXiv:2105.05233), section 3.1. The second convolution starts at zero, so that a fresh
-    block is its shortcut.
+    Dhariwal & Nichol 2021 (arXiv:2105.05233), section 3.1, with another norm: docs/ddpm_recipes.md compares them. The
+    second convolution starts at zero, so that a fresh block is its shortcut.
     """
 
-    def __init__(self, before: int, after: int, time_size: int, groups: int) -> None:
+    def __init__(self, before: int, after: int, time_size: int) -> None:
         super().__init__()
-        self.first_norm = nn.GroupNorm(groups, before)
+        self.first_norm = ChannelNorm(before)
         self.first = nn.Conv2d(before, after, 3, padding=1)
         self.modulation = nn.Linear(time_size, 2 * after)
-        self.second_norm = nn.GroupNorm(groups, after)
+        self.second_norm = ChannelNorm(after)
         self.second = nn.Conv2d(after, after, 3, padding=1)
         self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
         nn.init.zeros_(self.second.weight)
@@ -48,7 +48,6 @@ class PatchUNet(nn.Module):
         middle_blocks: blocks at the coarsest resolution between the ways down and up.
         head_size: channels of an attention head.
         time_size: size of the time embedding.
-        groups: groups of each GroupNorm.
     """
 
     def __init__(
@@ -61,7 +60,6 @@ class PatchUNet(nn.Module):
         middle_blocks: int,
         head_size: int,
         time_size: int,
-        groups: int,
     ) -> None:
         super().__init__()
         image_channels, height, width = image_shape
@@ -75,10 +73,12 @@ class PatchUNet(nn.Module):
 
         def attend(level: int) -> nn.Module:
             size = channels[level]
-            return SelfAttention(size, size // head_size, head_size, groups) if attention[level] else nn.Identity()
+            if not attention[level]:
+                return nn.Identity()
+            return SelfAttention(size, size // head_size, head_size, ChannelNorm(size))
 
         def block(before: int, level: int) -> nn.ModuleList:
-            return nn.ModuleList([ModulatedBlock(before, channels[level], time_size, groups), attend(level)])
+            return nn.ModuleList([ModulatedBlock(before, channels[level], time_size), attend(level)])
 
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         present, skips = channels[0], []
@@ -94,7 +94,7 @@ class PatchUNet(nn.Module):
             for _ in range(blocks[level]):
                 self.up[-1].append(block(present + skips.pop(), level))
                 present = channels[level]
-        self.head_norm = nn.GroupNorm(groups, present)
+        self.head_norm = ChannelNorm(present)
         self.head = nn.Conv2d(present, folded, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)

@@ -114,7 +114,11 @@ class UNet(nn.Module):
             attention = LinearAttention(after, heads, head_size)
             self.down.append(nn.ModuleList([block(before, after), block(after, after), attention, shrink]))
         self.middle = nn.ModuleList(
-            [block(coarsest, coarsest), SelfAttention(coarsest, heads, head_size, 1), block(coarsest, coarsest)]
+            [
+                block(coarsest, coarsest),
+                SelfAttention(coarsest, heads, head_size, nn.GroupNorm(1, coarsest)),
+                block(coarsest, coarsest),
+            ]
         )
         for after, before in zip(channels[-2::-1], channels[:0:-1], strict=True):
             attention = LinearAttention(after, heads, head_size)

@@ -48,11 +48,13 @@ GLOBAL = {nn.BatchNorm1d: GlobalBatchNorm1d, nn.BatchNorm2d: GlobalBatchNorm2d}
 
 
 def globalise(module: nn.Module) -> nn.Module:
-    """Replaces every batch norm below `module` in place; parameters, buffers and names stay."""
+    """Replaces every batch norm below `module` in place; parameters, what trains of them, buffers and names stay."""
     for name, child in module.named_children():
         if type(child) in GLOBAL:
             twin = GLOBAL[type(child)](child.num_features, child.eps, child.momentum, child.affine)
             twin.load_state_dict(child.state_dict())
+            for mine, theirs in zip(twin.parameters(), child.parameters(), strict=True):
+                mine.requires_grad_(theirs.requires_grad)
             setattr(module, name, twin.to(child.running_mean.device))
         else:
             globalise(child)

@@ -59,7 +59,9 @@ class Progress:
     step: int = 0
     history: list[dict] = field(default_factory=list)
     epoch_seconds: list[float] = field(default_factory=list)
+    epoch_cpu_seconds: list[float] = field(default_factory=list)
     partial_seconds: float = 0.0
+    partial_cpu_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
     resumed: int = 0
     started: str = ""
@@ -73,13 +75,26 @@ class Trained:
         network: the network to save: the weight average where there is one.
         history: one row an epoch.
         timing: the stage's timing metric.
-        epoch_seconds: training time of each epoch.
+        epoch_seconds: training time of each epoch, by the clock.
+        epoch_cpu_seconds: seconds of the processor that this process took for each epoch, summed over its threads.
     """
 
     network: nn.Module
     history: list[dict]
     timing: dict
     epoch_seconds: list[float]
+    epoch_cpu_seconds: list[float]
+
+
+class Stopwatch:
+    """Seconds since it was made: by the clock, and of the processor, which other work on the machine does not take."""
+
+    def __init__(self) -> None:
+        self.clock, self.cpu = time.perf_counter(), time.process_time()
+
+    def elapsed(self) -> tuple[float, float]:
+        """By the clock, and of the processor: of this process, summed over its threads."""
+        return time.perf_counter() - self.clock, time.process_time() - self.cpu
 
 
 class Trainer:
@@ -131,7 +146,10 @@ class Trainer:
             # No later loss tells of a last step that broke the weights.
             raise self._diverged("the weights are", self.steps - 1)
         timing = self._timing()
-        return Trained(self.network.eval(), self.progress.history, timing, self.progress.epoch_seconds)
+        progress = self.progress
+        return Trained(
+            self.network.eval(), progress.history, timing, progress.epoch_seconds, progress.epoch_cpu_seconds
+        )
 
     # One epoch, and one step -----------------------------------------------------------------------------------------
 
@@ -140,7 +158,8 @@ class Trainer:
         order = epoch_order(len(self.data), self.plan.seed, epoch, self.machine.device)
         self.objective.train()
         end = epoch * self.steps_per_epoch
-        clock = looked = saved = time.perf_counter()
+        watch = Stopwatch()
+        looked = saved = watch.clock
         while self.progress.step < end:
             self._step(order)
             now = time.perf_counter()
@@ -148,14 +167,21 @@ class Trainer:
                 self._look(bar)
                 looked = now
             if self._agree(now - saved >= self.plan.checkpoint_seconds) and self.progress.step < end:
-                self.machine.synchronise()
-                self.progress.partial_seconds += time.perf_counter() - clock
+                self._add_time(watch)
                 self._save()
-                clock = saved = time.perf_counter()
-        self.machine.synchronise()
-        self.progress.epoch_seconds.append(self.progress.partial_seconds + time.perf_counter() - clock)
-        self.progress.partial_seconds = 0.0
+                watch = Stopwatch()
+                saved = watch.clock
+        self._add_time(watch)
+        self.progress.epoch_seconds.append(self.progress.partial_seconds)
+        self.progress.epoch_cpu_seconds.append(self.progress.partial_cpu_seconds)
+        self.progress.partial_seconds = self.progress.partial_cpu_seconds = 0.0
         self._end_epoch(epoch)
+
+    def _add_time(self, watch: Stopwatch) -> None:
+        self.machine.synchronise()
+        clock, cpu = watch.elapsed()
+        self.progress.partial_seconds += clock
+        self.progress.partial_cpu_seconds += cpu
 
     def _step(self, order: Tensor) -> None:
         step, size = self.progress.step, self.recipe.batch_size
@@ -314,6 +340,7 @@ class Trainer:
         return {
             "seconds_per_epoch": sum(seconds) / len(seconds),
             "seconds_total": sum(seconds),
+            "cpu_seconds_total": sum(self.progress.epoch_cpu_seconds),
             "images_per_second": images * len(seconds) / sum(seconds),
             "checkpoint_seconds": self.progress.checkpoint_seconds,
             "parameters": sum(p.numel() for p in self.objective.parameters() if p.requires_grad),

@@ -17,6 +17,19 @@ class Adam(Section):
     weight_decay: Annotated[float, Field(ge=0)]
 
 
+class Muon(Section):
+    """Muon for kernels and matrices, AdamW for all else: biases, norms, embeddings.
+
+    `learning_rate` is Muon's, `others` AdamW's.
+    """
+
+    name: Literal["muon"]
+    learning_rate: Positive
+    momentum: Share
+    weight_decay: Annotated[float, Field(ge=0)]
+    others: Adam
+
+
 class SGD(Section):
     """Stochastic gradient descent with momentum."""
 
@@ -38,7 +51,7 @@ class Training(Section):
 
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
-    optimiser: Annotated[Adam | SGD, Field(discriminator="name")]
+    optimiser: Annotated[Adam | Muon | SGD, Field(discriminator="name")]
     schedule: Schedule
     gradient_clip: Annotated[float, Field(ge=0)]
     ema_halflife_images: Annotated[float, Field(ge=0)]

@@ -41,7 +41,7 @@ class Outputs:
         model: folder for model.safetensors and config.json; further seeds lie in folders `seed_1`, … below it.
         history: CSV of losses, one row an epoch and seed.
         timing: JSON metric of the stage's wall-clock time.
-        epoch_timing: CSV of seconds, one row an epoch and seed.
+        epoch_timing: CSV of seconds, by the clock and of the processor, one row an epoch and seed.
         snapshots: folder for the weights after each snapshot epoch, where the stage keeps any; those of several seeds
             lie in folders `seed_0`, `seed_1`, … below it.
     """
@@ -171,7 +171,11 @@ def _write_tables(stage: str, runs: list[Run], at_once: int, outputs: Outputs) -
 
 
 def _seconds_by_epoch(trained: Trained) -> dict:
-    return {"epoch": range(1, len(trained.epoch_seconds) + 1), "seconds": trained.epoch_seconds}
+    return {
+        "epoch": range(1, len(trained.epoch_seconds) + 1),
+        "seconds": trained.epoch_seconds,
+        "cpu_seconds": trained.epoch_cpu_seconds,
+    }
 
 
 def _write_snapshots(runs: list[Run], folder: Path, one_folder: bool) -> None:
@@ -183,16 +187,19 @@ def _write_snapshots(runs: list[Run], folder: Path, one_folder: bool) -> None:
 def combined_timing(timings: list[dict], at_once: int) -> dict:
     """The timing of several runs of one recipe, of which some go side by side.
 
-    An epoch's seconds are those of one run; the total, and the images a second, are those of all runs by the clock.
+    An epoch's seconds are those of one run; the total, and the images a second, are those of all runs by the clock;
+    seconds of the processor are added up.
     """
     count = len(timings)
-    sums = {key: sum(timing[key] for timing in timings) for key in ("seconds_total", "checkpoint_seconds", "resumed")}
+    added = ("seconds_total", "cpu_seconds_total", "checkpoint_seconds", "resumed")
+    sums = {key: sum(timing[key] for timing in timings) for key in added}
     by_the_clock = {key: sums[key] / at_once for key in ("seconds_total", "checkpoint_seconds")}
     return timings[0] | {
         "seconds_per_epoch": sum(timing["seconds_per_epoch"] for timing in timings) / count,
         # All runs see equally many images, so the rate over all of them is the harmonic mean.
         "images_per_second": at_once * count / sum(1 / timing["images_per_second"] for timing in timings),
         **by_the_clock,
+        "cpu_seconds_total": sums["cpu_seconds_total"],
         "resumed": sums["resumed"],
         "runs": count,
         "runs_at_once": at_once,

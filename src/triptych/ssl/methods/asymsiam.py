@@ -41,8 +41,6 @@ class Recipe(SSLRecipe):
         small_crop_size: side of a small view in pixels.
     """
 
-    projector_hidden: list[Count]
-    projector_dim: Count
     predictor_hidden: Count
     source: ViewChanges
     target: ViewChanges
@@ -146,12 +144,7 @@ def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
 
 def build(recipe: Recipe, in_channels: int) -> tuple[AsymSiam, dict]:
     """The objective of a recipe, and the keyword arguments that rebuild its network."""
-    sizes = {
-        "in_channels": in_channels,
-        "backbone": recipe.backbone.model_dump(),
-        "projector": {"hidden": recipe.projector_hidden, "dim": recipe.projector_dim},
-        "predictor": {"hidden": recipe.predictor_hidden},
-    }
+    sizes = recipe.network_sizes(in_channels, last_norm=True, predictor_hidden=recipe.predictor_hidden)
     objective = AsymSiam(SiameseNetwork(**sizes), sources(recipe), targets(recipe), small_crops(recipe))
     return objective, sizes
 

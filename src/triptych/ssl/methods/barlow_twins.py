@@ -6,7 +6,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from triptych.core.fields import Count
 from triptych.core.objective import Batch, Objective
 from triptych.core.randomness import Draw
 from triptych.ssl.shared.cosine import spread
@@ -27,8 +26,6 @@ class Recipe(SSLRecipe):
         off_diagonal: λ, the weight of the redundancy term; the paper has 0.005 for 8192 dimensions.
     """
 
-    projector_hidden: list[Count]
-    projector_dim: Count
     off_diagonal: Annotated[float, Field(ge=0)]
 
 
@@ -90,10 +87,5 @@ def redundancy(C: Tensor) -> Tensor:
 
 def build(recipe: Recipe, in_channels: int) -> tuple[BarlowTwins, dict]:
     """The objective of a recipe, and the keyword arguments that rebuild its network."""
-    sizes = {
-        "in_channels": in_channels,
-        "backbone": recipe.backbone.model_dump(),
-        "projector": {"hidden": recipe.projector_hidden, "dim": recipe.projector_dim, "last_norm": False},
-        "predictor": None,
-    }
+    sizes = recipe.network_sizes(in_channels, last_norm=False)
     return BarlowTwins(SiameseNetwork(**sizes), Views(recipe.views), off_diagonal=recipe.off_diagonal), sizes

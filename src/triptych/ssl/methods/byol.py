@@ -16,14 +16,15 @@ class Recipe(SSLRecipe):
     """What BYOL is made of.
 
     Attributes:
-        projector_hidden, projector_dim: sizes of the projector g, whose output is not normalised (section 3.3).
+        projector_hidden, projector_dim: sizes of the projector g.
+        projector_norm: whether a batch norm ends it, as in SimSiam and in MoCo v3's form of BYOL (Chen et al. 2021,
+            arXiv:2104.02057, section 4); false is the paper's (section 3.3).
         predictor_hidden: size of the hidden layer of the predictor q.
         momentum: τ_base, at the start; the paper has 0.996 for ten times as many steps.
         momentum_end: τ at the end, 1 in the paper; the same as `momentum` keeps it constant.
     """
 
-    projector_hidden: list[Count]
-    projector_dim: Count
+    projector_norm: bool
     predictor_hidden: Count
     momentum: Share
     momentum_end: Probability
@@ -37,7 +38,7 @@ class BYOL(Objective):
     of the learning rate, as in the paper.
 
     Args:
-        network: the online network; its projector ends without a norm.
+        network: the online network.
         views: the augmentation. The paper blurs and solarises its two views differently; here both are drawn alike.
         momentum, momentum_end: τ at the start and at the end.
     """
@@ -55,12 +56,6 @@ class BYOL(Objective):
         loss = regression(q1, self.target(x2)) + regression(q2, self.target(x1))
         return loss, {"embedding_std": spread(z1.float())}
 
-    def parameter_groups(self) -> list[dict]:
-        """The online network alone."""
-        # The loop makes batch norms anew for several processes, and new ones require gradients.
-        self.target.requires_grad_(False)
-        return super().parameter_groups()
-
     def after_step(self, progress: float) -> None:
         """Moves the target towards the online network."""
         self.target.update(self.network, momentum_at(self.momentum, self.momentum_end, progress))
@@ -73,12 +68,7 @@ def regression(q: Tensor, z: Tensor) -> Tensor:
 
 def build(recipe: Recipe, in_channels: int) -> tuple[BYOL, dict]:
     """The objective of a recipe, and the keyword arguments that rebuild its network."""
-    sizes = {
-        "in_channels": in_channels,
-        "backbone": recipe.backbone.model_dump(),
-        "projector": {"hidden": recipe.projector_hidden, "dim": recipe.projector_dim, "last_norm": False},
-        "predictor": {"hidden": recipe.predictor_hidden},
-    }
+    sizes = recipe.network_sizes(in_channels, last_norm=recipe.projector_norm, predictor_hidden=recipe.predictor_hidden)
     objective = BYOL(
         SiameseNetwork(**sizes), Views(recipe.views), momentum=recipe.momentum, momentum_end=recipe.momentum_end
     )

@@ -30,8 +30,6 @@ class Recipe(SSLRecipe):
         alpha: share of the direction from standard to heavy; 0 pulls heavy views to standard ones only.
     """
 
-    projector_hidden: list[Count]
-    projector_dim: Count
     predictor_hidden: Count
     heavy: HeavyParams
     alpha: Probability
@@ -98,11 +96,6 @@ def pairwise(p: Pair, z: Pair) -> Tensor:
 
 def build(recipe: Recipe, in_channels: int) -> tuple[DSSL, dict]:
     """The objective of a recipe, and the keyword arguments that rebuild its network."""
-    sizes = {
-        "in_channels": in_channels,
-        "backbone": recipe.backbone.model_dump(),
-        "projector": {"hidden": recipe.projector_hidden, "dim": recipe.projector_dim},
-        "predictor": {"hidden": recipe.predictor_hidden},
-    }
+    sizes = recipe.network_sizes(in_channels, last_norm=True, predictor_hidden=recipe.predictor_hidden)
     objective = DSSL(SiameseNetwork(**sizes), Views(recipe.views), RandAugment(recipe.heavy), alpha=recipe.alpha)
     return objective, sizes

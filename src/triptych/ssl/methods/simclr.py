@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.core.fields import Count, Positive
+from triptych.core.fields import Positive
 from triptych.core.objective import Batch, Objective
 from triptych.core.randomness import Draw
 from triptych.ssl.shared.cosine import spread
@@ -22,8 +22,6 @@ class Recipe(SSLRecipe):
         temperature: τ; 0.5 in the paper on CIFAR-10 (Appendix B.9).
     """
 
-    projector_hidden: list[Count]
-    projector_dim: Count
     temperature: Positive
 
 
@@ -81,10 +79,5 @@ def negative(s: Tensor) -> Tensor:
 
 def build(recipe: Recipe, in_channels: int) -> tuple[SimCLR, dict]:
     """The objective of a recipe, and the keyword arguments that rebuild its network."""
-    sizes = {
-        "in_channels": in_channels,
-        "backbone": recipe.backbone.model_dump(),
-        "projector": {"hidden": recipe.projector_hidden, "dim": recipe.projector_dim, "last_norm": False},
-        "predictor": None,
-    }
+    sizes = recipe.network_sizes(in_channels, last_norm=False)
     return SimCLR(SiameseNetwork(**sizes), Views(recipe.views), temperature=recipe.temperature), sizes

@@ -29,8 +29,6 @@ class Recipe(SSLRecipe):
             BYOL, with this constant τ.
     """
 
-    projector_hidden: list[Count]
-    projector_dim: Count
     predictor: Literal["mlp", "none", "fixed_random"]
     predictor_hidden: Count
     stop_gradient: bool
@@ -70,15 +68,10 @@ class SimSiam(Objective):
     ) -> None:
         super().__init__()
         self.network, self.views = network, views
-        self.stop_gradient, self.symmetric, self.train_predictor = stop_gradient, symmetric, train_predictor
+        self.stop_gradient, self.symmetric = stop_gradient, symmetric
         self.momentum = momentum
         self.momentum_encoder = MomentumEncoder(network) if momentum else None
-        self._freeze()
-
-    def _freeze(self) -> None:
-        self.network.predictor.requires_grad_(self.train_predictor)
-        if self.momentum_encoder:
-            self.momentum_encoder.requires_grad_(False)
+        network.predictor.requires_grad_(train_predictor)
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, in [-1, 1]; term `embedding_std`, 1 where the projections fill their space and 0 in collapse."""
@@ -96,8 +89,6 @@ class SimSiam(Objective):
 
     def parameter_groups(self) -> list[dict]:
         """The predictor keeps a constant learning rate: it should adapt to the latest projections (section 4.2)."""
-        # The loop makes batch norms anew for several processes, and new ones require gradients.
-        self._freeze()
         return constant_for_predictor(self)
 
     def after_step(self, progress: float) -> None:
@@ -108,12 +99,8 @@ class SimSiam(Objective):
 
 def build(recipe: Recipe, in_channels: int) -> tuple[SimSiam, dict]:
     """The objective of a recipe, and the keyword arguments that rebuild its network."""
-    sizes = {
-        "in_channels": in_channels,
-        "backbone": recipe.backbone.model_dump(),
-        "projector": {"hidden": recipe.projector_hidden, "dim": recipe.projector_dim},
-        "predictor": None if recipe.predictor == "none" else {"hidden": recipe.predictor_hidden},
-    }
+    predictor_hidden = None if recipe.predictor == "none" else recipe.predictor_hidden
+    sizes = recipe.network_sizes(in_channels, last_norm=True, predictor_hidden=predictor_hidden)
     objective = SimSiam(
         SiameseNetwork(**sizes),
         Views(recipe.views),

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.core.fields import Count, Positive
+from triptych.core.fields import Positive
 from triptych.core.objective import Batch, Objective
 from triptych.core.randomness import Draw
 from triptych.ssl.shared.cosine import spread
@@ -31,8 +31,6 @@ class Recipe(SSLRecipe):
         gamma: γ, the standard deviation below which a dimension counts as collapsing; 1 in the paper.
     """
 
-    projector_hidden: list[Count]
-    projector_dim: Count
     invariance_weight: Weight
     variance_weight: Weight
     covariance_weight: Weight
@@ -110,12 +108,7 @@ def covariance(z: Tensor) -> Tensor:
 
 def build(recipe: Recipe, in_channels: int) -> tuple[VICReg, dict]:
     """The objective of a recipe, and the keyword arguments that rebuild its network."""
-    sizes = {
-        "in_channels": in_channels,
-        "backbone": recipe.backbone.model_dump(),
-        "projector": {"hidden": recipe.projector_hidden, "dim": recipe.projector_dim, "last_norm": False},
-        "predictor": None,
-    }
+    sizes = recipe.network_sizes(in_channels, last_norm=False)
     objective = VICReg(
         SiameseNetwork(**sizes),
         Views(recipe.views),

@@ -27,8 +27,15 @@ class SSLTraining(Training):
 
 
 class SSLRecipe(SharedRecipe):
-    """The whole recipe of a variant; each method adds fields of its own."""
+    """The whole recipe of a variant; each method adds fields of its own.
 
+    Attributes:
+        projector_hidden, projector_dim: sizes of the projector, behind the encoder.
+        training: how it is trained.
+    """
+
+    projector_hidden: list[Count]
+    projector_dim: Count
     training: SSLTraining
 
     @property
@@ -36,6 +43,21 @@ class SSLRecipe(SharedRecipe):
         """Epochs whose weights are kept, to measure the course of the training: the first, every few, the last."""
         epochs = self.training.epochs
         return tuple(sorted({1, *range(self.snapshot_every, epochs + 1, self.snapshot_every), epochs}))
+
+    def network_sizes(self, in_channels: int, last_norm: bool, predictor_hidden: int | None = None) -> dict:
+        """The keyword arguments of the method's `SiameseNetwork`.
+
+        Args:
+            in_channels: channels of the images.
+            last_norm: whether the projector's output is normalised, see `Projector`.
+            predictor_hidden: size of the predictor's hidden layer; None for no predictor.
+        """
+        return {
+            "in_channels": in_channels,
+            "backbone": self.backbone.model_dump(),
+            "projector": {"hidden": self.projector_hidden, "dim": self.projector_dim, "last_norm": last_norm},
+            "predictor": None if predictor_hidden is None else {"hidden": predictor_hidden},
+        }
 
 
 class Variant(Section):
