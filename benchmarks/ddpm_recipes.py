@@ -3,8 +3,9 @@
     python benchmarks/ddpm_recipes.py --epochs 4
 
 Needs what `dvc repro classifier` makes (data/generative and models/classifier). Each recipe of ddpm_recipes.yaml
-changes some of params.yaml's `ddpm` section; everything else, and the number of images, is the same for all. Prints a
-row of the table as each ends.
+changes some of params.yaml's `ddpm` section, and may have a share of the epochs, so that a larger network takes no
+longer. No test image is looked at: samples are held against training images held out, further ones of the source
+besides those that train. Prints a row of the table as each ends.
 """
 
 import argparse
@@ -13,11 +14,11 @@ from pathlib import Path
 
 import torch
 import yaml
+from held_out import HELD_OUT, held_out
 
 from triptych.core.errors import one_line_errors
 from triptych.core.machine import Machine, machine
-from triptych.core.runtime import Runtime
-from triptych.core.schema import read, read_yaml, validate
+from triptych.core.schema import read_yaml, validate
 from triptych.core.seeds import fold
 from triptych.data.batches import resident, to_uint8
 from triptych.data.storage import load
@@ -27,7 +28,7 @@ from triptych.ddpm.params import DDPMParams
 from triptych.measures.frechet import FrechetReference, estimated_distance
 from triptych.measures.judge import Judge, Judged
 from triptych.measures.params import EvaluationParams
-from triptych.sampling.params import SamplingParams
+from triptych.params import check
 from triptych.sampling.samplers import draw_images
 from triptych.statistics.intervals import Resampling
 from triptych.training.checkpoint import Checkpoints
@@ -78,9 +79,9 @@ def measured(samples: Judged, real: FrechetReference, settings: EvaluationParams
 def main() -> None:
     """Trains and measures each recipe in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, required=True, help="passes over the training images, for each recipe")
+    parser.add_argument("--epochs", type=int, required=True, help="passes over the training images")
     epochs = parser.parse_args().epochs
-    params = read(PARAMS, seed=int, runtime=Runtime, sampling=SamplingParams, evaluation=EvaluationParams)
+    params = check()
     section, settings, sampling = read_yaml(PARAMS)["ddpm"], params.evaluation, params.sampling
     recipes = validate(list[dict], yaml.safe_load(RECIPES.read_text(encoding="utf-8")), "", RECIPES)
     resampling = Resampling(params.seed, settings.confidence_level, settings.bootstrap, "recipes")
@@ -88,15 +89,16 @@ def main() -> None:
     with machine(params.runtime) as place:
         judge = Judge.load(Path("models/classifier"), place.device, settings.batch_size)
         dataset = load("data/generative")
-        real = FrechetReference(judge(dataset.test.images).features)
+        real = FrechetReference(judge(held_out(params)).features)
         for recipe in recipes:
-            changes = recipe["changes"] | {"training.epochs": epochs, "training.snapshot_epochs": [epochs]}
+            own = max(1, round(epochs * recipe.get("share", 1)))
+            changes = recipe["changes"] | {"training.epochs": own, "training.snapshot_epochs": [own]}
             study = validate(DDPMParams, changed(section, changes), "ddpm", RECIPES)
             method, result = trained(study, params.seed, place)
             images = draw_images(
                 method,
                 dataset.train.images.shape[1:],
-                len(dataset.test.images),
+                HELD_OUT,
                 sampling.ddpm.sampler.name,
                 sampling.ddpm.sampler.steps,
                 params.seed,

@@ -11,13 +11,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from held_out import held_out
 
 from triptych.core.errors import one_line_errors
 from triptych.core.machine import Machine, machine
 from triptych.core.snapshots import snapshot_files
 from triptych.data.batches import to_uint8
 from triptych.ddpm.trained import load_trained
-from triptych.making.sources import build
 from triptych.measures.frechet import FrechetReference, estimated_distance
 from triptych.measures.judge import Judge
 from triptych.measures.manifolds import precision_recall
@@ -28,18 +28,10 @@ from triptych.sampling.guidance import Autoguidance, load_guide
 from triptych.sampling.samplers import Denoising, draw_images
 from triptych.statistics.intervals import Resampling
 
-HELD_OUT = 2000
 CLASSIFIER, MODEL, SNAPSHOTS = Path("models/classifier"), Path("models/ddpm"), Path("snapshots/ddpm")
 HEADING = (
     "| guide | weight | Fréchet distance | recognised | sharpness | precision | recall |\n|---|---|---|---|---|---|---|"
 )
-
-
-def held_out(params: Params) -> np.ndarray:
-    """Training images besides those that train, uint8 (HELD_OUT, C, H, W)."""
-    source = params.data.generative
-    drawn = build(source.model_copy(update={"train": source.train + HELD_OUT}), params.seed)
-    return np.asarray(drawn.train.images[source.train :])
 
 
 class Measured:

@@ -1,6 +1,5 @@
 """A small pre-softmax ResNet (He et al. 2016, arXiv:1512.03385) for 32-pixel images."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -33,8 +32,10 @@ def standardised(images: Tensor) -> Tensor:
 
     Brightness, contrast and cast are gone, and with them what two views share without showing the same thing.
     """
-    variance, mean = torch.var_mean(images, dim=(2, 3), keepdim=True, correction=0)
-    return (images - mean) * (variance + FLAT).rsqrt()
+    # A quarter of the time of torch.var_mean, which is slow on a CPU in channels last.
+    centred = images - images.mean(dim=(2, 3), keepdim=True)
+    variance = centred.square().mean(dim=(2, 3), keepdim=True)
+    return centred * (variance + FLAT).rsqrt()
 
 
 class SmallResNet(nn.Module):
