@@ -95,7 +95,11 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         ("data.generative.name", "svhm", "'data.generative.name' is 'svhm': allowed are streetdigits, svhn, cifar10"),
         ("data.generative.name", "svhm", "did you mean 'svhn'?"),
         ("vae.training.optimiser.name", "adamww", "allowed are adam, adamw, muon, sgd; did you mean 'adamw'?"),
-        ("vae.training.optimiser.name", None, "'vae.training.optimiser.name' is 'None': allowed are adam, adamw, muon, sgd"),
+        (
+            "vae.training.optimiser.name",
+            None,
+            "'vae.training.optimiser.name' is 'None': allowed are adam, adamw, muon, sgd",
+        ),
         # Numbers that contradict each other; the message names them and does not recite the section.
         ("vae.training.snapshot_epochs", [1, 99], "'vae.training': snapshot epoch 99 lies beyond the last epoch"),
         ("vae.training.snapshot_epochs", [5, 1], "'vae.training': snapshot_epochs must be a rising list of epochs"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from triptych.drawing import style
-from triptych.drawing.curves import Level, draw_level, name_ends, write_ticks
+from triptych.drawing.curves import Level, draw_level, name_ends, spread_out, write_ticks
 from triptych.results.formatting import PERCENT, written
 from triptych.statistics.estimate import Estimate
 
@@ -88,6 +88,7 @@ def by_setting(path: Path, plots: Sequence[Settings], label: str, height: float,
             _draw(axes, series)
         axes.set_title(plot.title, fontsize=11, fontweight="normal")
         axes.set(xlim=(-0.5, len(plot.ticks) - 0.5), ylim=(max(0.0, low - 0.06), min(1.04, high + 0.06)))
+        _write_numbers(axes, plot.series)
         axes.set_xticks(range(len(plot.ticks)), plot.ticks, fontsize=9.5)
         axes.set_xlabel(plot.label)
         axes.grid(axis="x", visible=False)
@@ -100,11 +101,38 @@ def by_setting(path: Path, plots: Sequence[Settings], label: str, height: float,
     style.finish(path, page, title, note)
 
 
+def _write_numbers(axes: plt.Axes, every: Sequence[Series]) -> None:
+    """The number of each dot at its right, on the side of the line that leaves room, and clear of other series'.
+
+    Call it when the limits are set.
+    """
+    low, high = axes.get_ylim()
+    points = 72 * axes.get_position().height * axes.figure.get_size_inches()[1]
+    numbers: dict[float, list[tuple[float, str, str]]] = {}
+    for series in every:
+        for dot, following in zip(series.dots, [*series.dots[1:], None], strict=True):
+            rises = following is not None and following.value.value > dot.value.value
+            height = (dot.value.value - low) / (high - low) + (-7 if rises else 7) / points
+            numbers.setdefault(dot.place, []).append((height, written(dot.value.value, PERCENT), series.colour))
+    for place, found in numbers.items():
+        heights = spread_out([height for height, _, _ in found], 1.2 * NAME / points)
+        for height, (_, text, colour) in zip(heights, found, strict=True):
+            axes.annotate(
+                text,
+                (place, low + height * (high - low)),
+                xytext=(8, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=NAME,
+                color=colour,
+            )
+
+
 def _draw(axes: plt.Axes, series: Series) -> None:
-    """The dots on their intervals, each with its number, and the seeds at its left."""
+    """The dots on their intervals, and the seeds at their left."""
     places, values = [dot.place for dot in series.dots], [dot.value.value for dot in series.dots]
     axes.plot(places, values, color=series.colour, linewidth=1.4, alpha=0.6, zorder=2)
-    for number, dot in enumerate(series.dots):
+    for dot in series.dots:
         bounds = [dot.value.low, dot.value.high]
         axes.plot([dot.place, dot.place], bounds, color=series.colour, linewidth=2.2, zorder=2)
         axes.plot([dot.place - 0.1] * len(dot.seeds), dot.seeds, "o", color=series.colour, markersize=3, alpha=0.5)
@@ -119,11 +147,6 @@ def _draw(axes: plt.Axes, series: Series) -> None:
             markersize=8,
             zorder=3,
         )
-        # On the side of the line that leaves room.
-        rises = series.dots[number + 1 :] and series.dots[number + 1].value.value > dot.value.value
-        place = {"xytext": (8, -7 if rises else 7), "textcoords": "offset points", "va": "center"}
-        text = written(dot.value.value, PERCENT)
-        axes.annotate(text, (dot.place, dot.value.value), fontsize=NAME, color=series.colour, **place)
     first = series.dots[0]
     axes.text(
         first.place - 0.16,

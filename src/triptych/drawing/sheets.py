@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from triptych.drawing import style
 
 COLUMNS = 16  # images side by side
+MARGIN = 0.11  # share of the width at the left that the names of rows take
 
 
 def tile(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
@@ -30,11 +31,17 @@ def show(axes: Axes, picture: np.ndarray) -> None:
 
 
 def image_sheet(
-    path: Path, images: np.ndarray, columns: int, title: str, note: str, row_names: Sequence[str] = ()
+    path: Path,
+    images: np.ndarray,
+    columns: int,
+    title: str,
+    note: str,
+    row_names: Sequence[str] = (),
+    margin: float = MARGIN,
 ) -> None:
-    """A grid of images with a headline; `row_names` label the rows at the left."""
+    """A grid of images with a headline; `row_names` label the rows at the left, in a margin of that share."""
     picture = tile(images, columns)
-    left = 0.11 if row_names else 0.005
+    left = margin if row_names else 0.005
     scale = style.WIDTH * (0.995 - left) / picture.shape[1]
     height = picture.shape[0] * scale
     figure = plt.figure(figsize=(style.WIDTH, height + 0.75))
@@ -53,10 +60,10 @@ def rows(path: Path, images: np.ndarray, title: str, note: str, names: Sequence[
     image_sheet(path, images.reshape(count * columns, *images.shape[2:]), columns, title, note, names)
 
 
-def bands(path: Path, images: dict[str, np.ndarray], title: str, note: str) -> None:
+def bands(path: Path, images: dict[str, np.ndarray], title: str, note: str, margin: float = MARGIN) -> None:
     """A named row for each entry; images: (N, C, H, W), the same N for all."""
     first = next(iter(images.values()))
-    image_sheet(path, np.concatenate(list(images.values())), len(first), title, note, list(images))
+    image_sheet(path, np.concatenate(list(images.values())), len(first), title, note, list(images), margin)
 
 
 def pairs(path: Path, above: np.ndarray, below: np.ndarray, names: tuple[str, str], title: str, note: str) -> None:

@@ -7,12 +7,14 @@ import pandas as pd
 
 from triptych.drawing import cost, panels, sheets, style, sweep
 from triptych.drawing.curves import Level
-from triptych.results.reader import Results, UnmeasuredError
+from triptych.results.formatting import PERCENT, written
+from triptych.results.reader import Metrics, Results, UnmeasuredError
 from triptych.studies.ddpm.restoration import restored_from
 from triptych.studies.generated import figures as generated
 from triptych.studies.record import Figure
 from triptych.studies.sentences import Facts
 from triptych.studies.vae.figures import FINAL_SAMPLES, WALL_CLOCK
+from triptych.studies.vae.figures import IMAGES as VAE_IMAGES
 
 IMAGES, JUDGED = "samples/ddpm/images.npz", "evaluations/ddpm/judged.npz"
 # The epochs that the report shows, of its 30.
@@ -21,6 +23,7 @@ REPORT_EPOCHS = (1, 5, 10, 15, 20, 25)
 REPORT_TIMES = {30: "comes back", 120: "does not come back"}
 RESTORED = 16  # test images of the sheet of restorations
 GUIDED = 48  # samples of the sheet of guided ones
+OVERVIEW = 11  # images of each kind in the overview
 BEYOND = "Beyond the report"
 
 
@@ -213,6 +216,63 @@ def draw_guided_samples(path: Path, results: Results) -> None:
     )
 
 
+def draw_overview(path: Path, results: Results) -> None:
+    """A row of images of every kind that both models make, each with its two numbers, above real ones."""
+    of_vae, of_ddpm = results.arrays(VAE_IMAGES), results.arrays(IMAGES)
+    vae, ddpm = results.metrics("vae"), results.metrics("ddpm")
+    last = max(int(name.split("_")[1]) for name in of_vae if name.startswith("reconstructions_"))
+
+    def named(name: str, numbers: Metrics) -> str:
+        recognised, distance = numbers.number("recognisability"), numbers.number("frechet_distance")
+        return f"{name}\nread: {written(recognised, PERCENT)}\nFréchet: {written(distance, '.2f')}"
+
+    same_class = written(vae.number("reconstruction_same_class"), PERCENT)
+    real = f"read: {written(ddpm.number('real_recognisability'), PERCENT)}"
+    kinds = {
+        named("VAE, N(0, I)", vae): of_vae["samples"],
+        named("VAE, fitted prior", vae.part("fitted_prior")): of_vae["fitted_samples"],
+        f"VAE, reconstructions\nread right: {same_class}": of_vae[f"reconstructions_{last}"],
+        named("DDPM", ddpm): of_ddpm["samples"],
+        named("DDPM, guided", ddpm.part("guided")): of_ddpm["guided"],
+        f"test images\n{real}\nFréchet: {written(ddpm.number('frechet_floor'), '.2f')}": of_vae["originals"],
+    }
+    shown = min(OVERVIEW, *(len(images) for images in kinds.values()))
+    sheets.bands(
+        path,
+        {name: images[:shown] for name, images in kinds.items()},
+        "All that both models draw, at a glance",
+        "The first of each kind, not chosen. Read: share in which the judge is sure of a digit. Fréchet: distance of "
+        "all samples from the test images in the judge's features; of test images, that of training images.",
+        margin=0.19,
+    )
+
+
+def _what_buys_what(facts: Facts) -> str:
+    vae, ddpm = facts.results.metrics("vae"), facts.results.metrics("ddpm")
+    fitted, guided = vae.part("fitted_prior"), ddpm.part("guided")
+    said = (
+        "The decoder's reconstructions show the right digit in {vae:reconstruction_same_class}, its samples some digit "
+        "in {vae!v:recognisability} from N(0, I) and in {vae!v:fitted_prior.recognisability} from the fitted prior"
+    )
+    if fitted.estimate("recognisability").low > vae.estimate("recognisability").high:
+        said += ": the prior made them unreadable"
+    said += (
+        ". Guidance takes the DDPM's from {ddpm!v:recognisability} to {ddpm!v:guided.recognisability}, for twice the "
+        "network calls."
+    )
+    if fitted.estimate("sharpness_ratio").high < 1:
+        said += (
+            " No prior buys sharpness, as the decoder draws a mean: the VAE's samples have "
+            "{vae!v:fitted_prior.sharpness_ratio} of real images'."
+        )
+    if guided.estimate("precision").high < ddpm.number("real_precision"):
+        said += (
+            " Nor does guidance make samples real: {ddpm!v:guided.precision} of them lie among real images, where of "
+            "further real ones {ddpm!v:real_precision} do."
+        )
+    return said
+
+
 FIGURES = (
     generated.wall_clock(
         number=28,
@@ -306,5 +366,14 @@ FIGURES = (
         saw="Guided samples are {ddpm:guided.sharpness_ratio} as sharp as real images, those without guidance "
         "{ddpm:sharpness_ratio}; {ddpm:guided.precision} of them lie among the real ones instead of {ddpm:precision}, "
         "and {ddpm:guided.recall} of the real ones among them instead of {ddpm:recall}.",
+    ),
+    Figure(
+        number=66,
+        slug="generated_overview",
+        title="Both models at a glance",
+        caption="Look down the rows for what a prior buys, what guidance buys, and what neither does.",
+        group=BEYOND,
+        draw=draw_overview,
+        saw=_what_buys_what,
     ),
 )
