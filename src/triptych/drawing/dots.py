@@ -88,7 +88,7 @@ def by_setting(path: Path, plots: Sequence[Settings], label: str, height: float,
             _draw(axes, series)
         axes.set_title(plot.title, fontsize=11, fontweight="normal")
         axes.set(xlim=(-0.5, len(plot.ticks) - 0.5), ylim=(max(0.0, low - 0.06), min(1.04, high + 0.06)))
-        _write_numbers(axes, plot.series)
+        _write(axes, plot.series)
         axes.set_xticks(range(len(plot.ticks)), plot.ticks, fontsize=9.5)
         axes.set_xlabel(plot.label)
         axes.grid(axis="x", visible=False)
@@ -101,29 +101,36 @@ def by_setting(path: Path, plots: Sequence[Settings], label: str, height: float,
     style.finish(path, page, title, note)
 
 
-def _write_numbers(axes: plt.Axes, every: Sequence[Series]) -> None:
-    """The number of each dot at its right, on the side of the line that leaves room, and clear of other series'.
+def _write(axes: plt.Axes, every: Sequence[Series]) -> None:
+    """The number of each dot at its right and the label of each series at its left, clear of those of other series.
 
-    Call it when the limits are set.
+    Numbers stand on the side of the line that leaves room. Call it when the limits are set.
     """
     low, high = axes.get_ylim()
     points = 72 * axes.get_position().height * axes.figure.get_size_inches()[1]
-    numbers: dict[float, list[tuple[float, str, str]]] = {}
+    texts: dict[tuple[float, str], list[tuple[float, str, str]]] = {}
     for series in every:
+        first = series.dots[0]
+        label = ((first.value.value - low) / (high - low), series.label, series.colour)
+        texts.setdefault((first.place, "right"), []).append(label)
         for dot, following in zip(series.dots, [*series.dots[1:], None], strict=True):
             rises = following is not None and following.value.value > dot.value.value
             height = (dot.value.value - low) / (high - low) + (-7 if rises else 7) / points
-            numbers.setdefault(dot.place, []).append((height, written(dot.value.value, PERCENT), series.colour))
-    for place, found in numbers.items():
-        heights = spread_out([height for height, _, _ in found], 1.2 * NAME / points)
+            number = (height, written(dot.value.value, PERCENT), series.colour)
+            texts.setdefault((dot.place, "left"), []).append(number)
+    for (place, side), found in texts.items():
+        left = side == "left"  # where a text begins
+        size = NAME if left else NAME + 1
+        heights = spread_out([height for height, _, _ in found], 1.2 * size / points)
         for height, (_, text, colour) in zip(heights, found, strict=True):
             axes.annotate(
                 text,
-                (place, low + height * (high - low)),
-                xytext=(8, 0),
+                (place if left else place - 0.16, low + height * (high - low)),
+                xytext=(8 if left else 0, 0),
                 textcoords="offset points",
+                ha=side,
                 va="center",
-                fontsize=NAME,
+                fontsize=size,
                 color=colour,
             )
 
@@ -147,13 +154,3 @@ def _draw(axes: plt.Axes, series: Series) -> None:
             markersize=8,
             zorder=3,
         )
-    first = series.dots[0]
-    axes.text(
-        first.place - 0.16,
-        first.value.value,
-        series.label,
-        color=series.colour,
-        fontsize=NAME + 1,
-        ha="right",
-        va="center",
-    )
