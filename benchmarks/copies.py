@@ -1,0 +1,71 @@
+"""Asks whether generated images copy training images: how near their nearest one lies, beside that of test images.
+
+    python benchmarks/copies.py
+
+Needs what `dvc repro sample@vae sample@ddpm` makes. A model that remembers draws images that lie nearer to a training
+image than new images of the same kind do. Prints, for each kind of samples, the median distance to the nearest training
+image and the share that lies nearer than all but 1 % of the test images, by pixels and by the judge's features.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from triptych.core.arrays import read_arrays
+from triptych.core.errors import one_line_errors
+from triptych.core.machine import machine
+from triptych.data.storage import load
+from triptych.measures.judge import Judge
+from triptych.params import check
+from triptych.results.formatting import PERCENT, written
+
+KINDS = {
+    "VAE, N(0, I)": ("vae", "samples"),
+    "VAE, fitted prior": ("vae", "fitted_samples"),
+    "DDPM": ("ddpm", "samples"),
+    "DDPM, guided": ("ddpm", "guided"),
+}
+RARE = 0.01  # share of test images that lie nearer to a training image
+BLOCK = 250  # images at once against all training images
+
+
+def nearest(images: Tensor, bank: Tensor) -> np.ndarray:
+    """(N,) Euclidean distance of each of (N, d) to the nearest of (M, d)."""
+    return torch.cat([torch.cdist(part, bank).amin(dim=1) for part in images.split(BLOCK)]).numpy()
+
+
+def main() -> None:
+    """Measures test images, then each kind of samples."""
+    params = check()
+    drawn = {study: read_arrays(Path("samples") / study / "images.npz") for study in ("vae", "ddpm")}
+    dataset = load("data/generative")
+    with machine(params.runtime) as place:
+        judge = Judge.load(Path("models/classifier"), place.device, params.evaluation.batch_size)
+
+        def pixels(images: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.array(images)).flatten(1).float() / 255
+
+        def features(images: np.ndarray) -> Tensor:
+            return torch.from_numpy(judge(images).features).float()
+
+        columns = {"pixels": pixels, "judge's features": features}
+        print("| images | " + " | ".join(f"{name}: median | {name}: nearer than 1 %" for name in columns) + " |")
+        print("|---" * (1 + 2 * len(columns)) + "|")
+        banks = {name: of(dataset.train.images) for name, of in columns.items()}
+        usual = {name: nearest(of(dataset.test.images), banks[name]) for name, of in columns.items()}
+        limits = {name: np.quantile(found, RARE) for name, found in usual.items()}
+        kinds = {"test images": dataset.test.images, **{kind: drawn[a][b] for kind, (a, b) in KINDS.items()}}
+        for kind, images in kinds.items():
+            found = {name: nearest(of(images), banks[name]) for name, of in columns.items()}
+            cells = (
+                f"{written(float(np.median(near)), '.2f')} | {written(float((near < limits[name]).mean()), PERCENT)}"
+                for name, near in found.items()
+            )
+            print(f"| {kind} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
