@@ -248,7 +248,7 @@ def draw_overview(path: Path, results: Results) -> None:
 
 
 def _what_buys_what(facts: Facts) -> str:
-    vae, ddpm = facts.results.metrics("vae"), facts.results.metrics("ddpm")
+    vae, ddpm = (Metrics(f"metrics/{name}.json", dict(facts.content(name))) for name in ("vae", "ddpm"))
     fitted, guided = vae.part("fitted_prior"), ddpm.part("guided")
     said = (
         "The decoder's reconstructions show the right digit in {vae:reconstruction_same_class}, its samples some digit "
