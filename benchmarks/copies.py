@@ -54,11 +54,11 @@ def main() -> None:
         print("| images | " + " | ".join(f"{name}: median | {name}: nearer than 1 %" for name in columns) + " |")
         print("|---" * (1 + 2 * len(columns)) + "|")
         banks = {name: of(dataset.train.images) for name, of in columns.items()}
-        usual = {name: nearest(of(dataset.test.images), banks[name]) for name, of in columns.items()}
-        limits = {name: np.quantile(found, RARE) for name, found in usual.items()}
+        limits: dict[str, float] = {}  # of each column, by the test images, which come first
         kinds = {"test images": dataset.test.images, **{kind: drawn[a][b] for kind, (a, b) in KINDS.items()}}
         for kind, images in kinds.items():
             found = {name: nearest(of(images), banks[name]) for name, of in columns.items()}
+            limits = limits or {name: float(np.quantile(near, RARE)) for name, near in found.items()}
             cells = (
                 f"{written(float(np.median(near)), '.2f')} | {written(float((near < limits[name]).mean()), PERCENT)}"
                 for name, near in found.items()
