@@ -83,10 +83,11 @@ def run(params: Params, variant: str, dataset: Dataset, seed: int, place: Machin
     splits = (dataset.train, dataset.test)
     bank, queries = (encode(result.network, part.images, place.device, settings.batch_size) for part in splits)
     untrained = untrained_hits(chosen.backbone, seed, dataset, settings, place.device)
+    standardise = getattr(chosen.backbone, "standardise", False)
     hits = {
         "kNN": knn_correct(bank.backbone, queries.backbone, dataset, settings.ssl.knn),
         "linear": linear_correct(bank.backbone, queries.backbone, dataset, settings.ssl.probe_penalty),
-        "kNN, pixels": pixel_hits(chosen.backbone, dataset, settings, place.device)["pixel_knn_correct"],
+        "kNN, pixels": pixel_hits("pixel", standardise, dataset, settings, place.device)["pixel_knn_correct"],
         "kNN, untrained": untrained["random_init_knn_correct"],
     }
     return {key: float(right.mean()) for key, right in hits.items()} | {

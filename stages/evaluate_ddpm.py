@@ -15,11 +15,15 @@ from triptych.measures.judge import Judge
 from triptych.measures.params import EvaluationParams
 from triptych.statistics.estimate import split
 
+PARTS_AT_ONCE = 8  # at most: the longest of them bounds the whole
+
 
 def main() -> None:
     """Reads params, models and samples, measures, writes the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as place:
+        at_once = place.at_once(PARTS_AT_ONCE)
+        place = place.shared(at_once)
         measures = DDPMMeasures(
             method=load_trained(Path("models/ddpm"), place.device),
             judge=Judge.load(Path("models/classifier"), place.device, params.evaluation.batch_size),
@@ -28,6 +32,7 @@ def main() -> None:
             settings=params.evaluation,
             seed=params.seed,
             device=place.device,
+            at_once=at_once,
         )
         write_json("metrics/ddpm.json", split(measures.numbers()))
         write_text("plots/ddpm/restoration.csv", measures.restoration().to_csv(index=False))

@@ -31,12 +31,22 @@ def main(name: str) -> None:
     shared = params.ssl.shared
     history = pd.read_csv(Path("plots/ssl") / f"{name}_training.csv")
     with machine(params.runtime) as place:
+        at_once = place.at_once(variant.seeds)
+        place = place.shared(at_once)
         if variant.backbone == shared.backbone and variant.seeds <= shared.seeds:
             baselines = read_arrays("evaluations/ssl_baselines/results.npz")
         else:
-            baselines = measure_baselines(variant.backbone, seeds, dataset, params.evaluation, place.device)
+            baselines = measure_baselines(variant.backbone, seeds, dataset, params.evaluation, place.device, at_once)
         measures = SSLMeasures(
-            name, dataset, Views(variant.views), params.evaluation, params.seed, variant.seeds, baselines, place.device
+            name,
+            dataset,
+            Views(variant.views),
+            params.evaluation,
+            params.seed,
+            variant.seeds,
+            baselines,
+            place.device,
+            at_once,
         )
         runs = measures.measure(Path("models/ssl") / name, Path("snapshots/ssl") / name, history)
         write_json(Path("metrics/ssl") / f"{name}.json", split(measures.summary(runs)))

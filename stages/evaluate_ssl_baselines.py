@@ -26,7 +26,9 @@ def main() -> None:
         print("ssl_baselines: the images have no labels, so no accuracy is measured", file=sys.stderr)
     seeds = range(params.seed, params.seed + shared.seeds)
     with machine(params.runtime) as place:
-        hits = measure_baselines(shared.backbone, seeds, dataset, settings, place.device)
+        at_once = place.at_once(2 + len(seeds))
+        place = place.shared(at_once)
+        hits = measure_baselines(shared.backbone, seeds, dataset, settings, place.device, at_once)
     resampling = Resampling(params.seed, settings.confidence_level, settings.bootstrap, "ssl baselines")
     write_json(Path("metrics/ssl_baselines.json"), split(accuracies(hits, resampling)))
     write_arrays(Path("evaluations/ssl_baselines/results.npz"), hits)

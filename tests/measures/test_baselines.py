@@ -14,7 +14,7 @@ from triptych.core.schema import read
 from triptych.core.seeds import fold
 from triptych.data.batches import to_float
 from triptych.data.storage import load
-from triptych.measures.baselines import estimate_norm, pixel_hits, untrained_encoder, untrained_hits
+from triptych.measures.baselines import estimate_norm, measure_baselines, untrained_encoder, untrained_hits
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import EvaluationParams
 from triptych.ssl.methods import simsiam
@@ -44,10 +44,13 @@ def images(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
 def test_pixels_are_those_of_the_images_and_those_that_the_encoder_receives(trained):
     given, data = params(trained), load(trained / "data/ssl")
     backbone = given.ssl.shared.backbone.model_copy(update={"standardise": True})
-    found = pixel_hits(backbone, data, given.evaluation, CPU)
-    assert set(found) == {
-        f"{kind}_{measure}_correct" for kind in ("raw_pixel", "pixel") for measure in ("knn", "linear")
+    rows = measure_baselines(backbone, range(2), data, given.evaluation, CPU)
+    assert {name: len(hits) for name, hits in rows.items()} == {
+        f"{kind}_{measure}_correct": runs
+        for kind, runs in (("raw_pixel", 1), ("pixel", 1), ("random_init", 2))
+        for measure in ("knn", "linear")
     }
+    found = {name: hits[0] for name, hits in rows.items()}
     labels = torch.from_numpy(np.array(data.train.labels))
     for name, change in (("raw_pixel", lambda x: x), ("pixel", standardised)):
         train, test = (change(part).flatten(1) for part in images(trained))
@@ -56,7 +59,7 @@ def test_pixels_are_those_of_the_images_and_those_that_the_encoder_receives(trai
     # The classes of these images are their brightness, which standardised images have lost.
     assert found["raw_pixel_linear_correct"].mean() > 0.9 > 0.6 > found["pixel_linear_correct"].mean()
     # An encoder that does not standardise receives the pixels as they are.
-    as_they_are = pixel_hits(given.ssl.shared.backbone, data, given.evaluation, CPU)
+    as_they_are = measure_baselines(given.ssl.shared.backbone, range(1), data, given.evaluation, CPU)
     np.testing.assert_array_equal(as_they_are["pixel_linear_correct"], as_they_are["raw_pixel_linear_correct"])
 
 

@@ -373,7 +373,7 @@ def test_the_average_takes_no_gradient_and_leaves_the_network_alone():
 def test_a_cpu_takes_bfloat16_where_it_has_instructions_for_it(wish, capabilities, precision, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     runtime = Runtime(launch="python", device="cpu", precision=wish, threads=1, compile=False, checkpoint_seconds=60.0)
-    with machine(runtime, quiet=True) as place:
+    with machine(runtime) as place:
         assert place.describe()["precision"] == precision
         with place.autocast():
             product = torch.ones(2, 2) @ torch.ones(2, 2)

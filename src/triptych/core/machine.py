@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.distributed as dist
+from threadpoolctl import threadpool_limits
 
+from triptych.core import forks
 from triptych.core.errors import InputError
 from triptych.core.runtime import Runtime
 
@@ -46,10 +48,16 @@ class Machine:
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
-    def shared(self, runs: int) -> "Machine":
-        """This place with its threads divided among so many runs at once; sets this process's own."""
-        threads = max(1, self.threads // runs)
+    def at_once(self, works: int) -> int:
+        """How many of so many works go side by side: as many as there are threads on a CPU, one elsewhere."""
+        alone = self.world > 1 or self.device.type != "cpu" or not forks.AVAILABLE
+        return 1 if alone else max(1, min(works, self.threads))
+
+    def shared(self, works: int) -> "Machine":
+        """This place with its threads divided among so many works at once; sets this process's own."""
+        threads = max(1, self.threads // works)
         torch.set_num_threads(threads)
+        threadpool_limits(threads)  # of the libraries below numpy and scipy
         return replace(self, threads=threads)
 
     def describe(self) -> dict:
@@ -90,8 +98,8 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 
 @contextmanager
-def machine(runtime: Runtime, quiet: bool = False) -> Iterator[Machine]:
-    """Sets the process up as the params and the launcher say, tells so in one line unless `quiet`, and tears it down.
+def machine(runtime: Runtime) -> Iterator[Machine]:
+    """Sets the process up as the params and the launcher say, tells so in one line, and tears it down.
 
     Raises:
         InputError: the wished device is not on this machine.
@@ -113,7 +121,7 @@ def machine(runtime: Runtime, quiet: bool = False) -> Iterator[Machine]:
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     place = Machine(device, getattr(torch, wish), torch.get_num_threads(), rank, world)
-    if place.leads and not quiet:
+    if place.leads:
         about = place.describe()
         text = ", ".join(f"{key} {value}" for key, value in about.items())
         print(text, file=sys.stderr, flush=True)

@@ -27,33 +27,40 @@ NORM_IMAGES = 2000  # training images, or all if there are fewer, of which batch
 
 
 def measure_baselines(
-    backbone: BackboneParams, seeds: range, dataset: Dataset, settings: EvaluationParams, device: torch.device
+    backbone: BackboneParams,
+    seeds: range,
+    dataset: Dataset,
+    settings: EvaluationParams,
+    device: torch.device,
+    at_once: int = 1,
 ) -> dict[str, np.ndarray]:
     """All of them by name, e.g. `pixel_knn_correct`: (seeds, N) whether each test image is classified rightly.
 
-    What no seed changes has one row. Without labels there is nothing.
+    What no seed changes has one row. Without labels there is nothing. On a CPU, `at_once` are measured side by side.
     """
     if not dataset.labelled:
         return {}
-    parts = {"pixels": partial(pixel_hits, backbone, dataset, settings, device)}
+    received = partial(pixel_hits, "pixel", getattr(backbone, "standardise", False), dataset, settings, device)
+    raw = partial(pixel_hits, "raw_pixel", False, dataset, settings, device)
+    parts = {"pixels": received, "raw pixels": raw}
     parts |= {f"seed {seed}": partial(untrained_hits, backbone, seed, dataset, settings, device) for seed in seeds}
-    pixels, *untrained = run_parts("ssl_baselines", parts).values()
-    return {key: hits[None] for key, hits in pixels.items()} | {
+    as_received, as_they_are, *untrained = run_parts("ssl_baselines", parts, at_once).values()
+    return {key: hits[None] for key, hits in (as_they_are | as_received).items()} | {
         key: np.stack([hits[key] for hits in untrained]) for key in untrained[0]
     }
 
 
 def pixel_hits(
-    backbone: BackboneParams, dataset: Dataset, settings: EvaluationParams, device: torch.device
+    name: str, standardise: bool, dataset: Dataset, settings: EvaluationParams, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Which test images are classified rightly by raw pixels, and by pixels as the encoder receives them; each (N,)."""
-    raw = [to_float(torch.from_numpy(np.array(split.images)).to(device)) for split in (dataset.train, dataset.test)]
-    received = [standardised(images) for images in raw] if getattr(backbone, "standardise", False) else raw
-    return {
-        f"{name}_{key}": hits
-        for name, images in (("raw_pixel", raw), ("pixel", received))
-        for key, hits in _classified(*(part.flatten(1) for part in images), dataset, settings, PIXEL_ITERATIONS).items()
-    }
+    """Which test images are classified rightly by pixels: as they are, or standardised as the encoder receives them.
+
+    Each (N,), and its name begins with `name`.
+    """
+    splits = [to_float(torch.from_numpy(np.array(split.images)).to(device)) for split in (dataset.train, dataset.test)]
+    pixels = [(standardised(images) if standardise else images).flatten(1) for images in splits]
+    found = _classified(*pixels, dataset, settings, PIXEL_ITERATIONS)
+    return {f"{name}_{key}": hits for key, hits in found.items()}
 
 
 def untrained_hits(

@@ -42,6 +42,7 @@ class DDPMMeasures:
         settings: how to measure.
         seed: of the noise and the resamples.
         device: where to compute.
+        at_once: how many parts are measured side by side, on a CPU.
     """
 
     method: DenoisingObjective
@@ -51,6 +52,7 @@ class DDPMMeasures:
     settings: EvaluationParams
     seed: int
     device: torch.device
+    at_once: int = 1
 
     def numbers(self) -> dict:
         """Every number of the study, estimates where there is an interval."""
@@ -60,7 +62,8 @@ class DDPMMeasures:
             "guided": self._guided,
             "restoration": self._restoration,
         }
-        return merged("evaluate_ddpm", parts)
+        self._real, self._judged, self._restored  # noqa: B018 - what several parts need is made once, before the copies
+        return merged("evaluate_ddpm", parts, self.at_once)
 
     def restoration(self) -> pd.DataFrame:
         """The similarity of restored images to the originals; see `restoration_table`."""
@@ -70,7 +73,7 @@ class DDPMMeasures:
         """What samples are worth, one row for each sampler at each number of steps; columns COST_COLUMNS."""
         names = [name for name in self.drawn if name.startswith("cost_")]
         parts = {name.removeprefix("cost_"): lambda name=name: {name: self._cost(name)} for name in names}
-        return pd.DataFrame(merged("sampling cost", parts).values(), columns=COST_COLUMNS)
+        return pd.DataFrame(merged("sampling cost", parts, self.at_once).values(), columns=COST_COLUMNS)
 
     def guidance(self) -> pd.DataFrame:
         """What guidance is worth, one row for each guide at each weight, 1 being no guidance; GUIDANCE_COLUMNS."""
@@ -82,9 +85,9 @@ class DDPMMeasures:
                 drawn[int(epoch), float(weight)] = images
         parts = {
             f"guide {epoch}, weight {weight}": partial(self._guidance_at, epoch, weight, images)
-            for (epoch, weight), images in drawn.items()
+            for (epoch, weight), images in sorted(drawn.items())
         }
-        return pd.DataFrame(run_parts("guidance", parts).values(), columns=GUIDANCE_COLUMNS)
+        return pd.DataFrame(run_parts("guidance", parts, self.at_once).values(), columns=GUIDANCE_COLUMNS)
 
     def probabilities(self) -> dict[str, np.ndarray]:
         """The judge's, of the first samples and of the ends of the strips; and the names of the classes."""
@@ -132,8 +135,9 @@ class DDPMMeasures:
         times, sigmas = (self.drawn[f"restoration_{name}"].tolist() for name in ("times", "sigmas"))
         count = len(self.drawn[f"restored_{times[0]}"])
         originals, classes = self._real.images[:count], self._real.test.classes()[:count]
-        return [
-            restoration_at(
+        parts = {
+            f"t = {t}": partial(
+                restoration_at,
                 t,
                 sigma,
                 originals,
@@ -144,7 +148,8 @@ class DDPMMeasures:
                 self._resampling,
             )
             for t, sigma in zip(times, sigmas, strict=True)
-        ]
+        }
+        return list(run_parts("restoration", parts, self.at_once).values())
 
     def _cost(self, name: str) -> dict:
         """The row of samples `cost_<sampler>_<steps>`."""

@@ -58,6 +58,7 @@ class SSLMeasures:
         seeds: how many there are.
         baselines: see `measure_baselines`, of its encoder.
         device: where to compute.
+        at_once: how many seeds are measured side by side, on a CPU.
     """
 
     name: str
@@ -68,6 +69,7 @@ class SSLMeasures:
     seeds: int
     baselines: Mapping[str, np.ndarray]
     device: torch.device
+    at_once: int = 1
 
     def measure(self, models: Path, snapshots: Path, history: pd.DataFrame) -> list[SeedMeasured]:
         """Every seed's own numbers.
@@ -90,7 +92,7 @@ class SSLMeasures:
             )
             for seed in range(self.seed, self.seed + self.seeds)
         }
-        return list(run_parts(f"evaluate_ssl@{self.name}", parts).values())
+        return list(run_parts(f"evaluate_ssl@{self.name}", parts, self.at_once).values())
 
     # One seed ---------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What is drawn from a trained diffusion model: samples by several samplers and guides, and test images restored.
 
-The network is called in the precision of `runtime.precision`.
+The network is called in the precision of `runtime.precision`. On a CPU several parts are drawn side by side, each by
+one thread: then the seconds of an image are those of one thread beside others that do the same.
 """
 
 import time
@@ -14,13 +15,13 @@ from torch import Tensor
 
 from triptych.core.machine import Machine
 from triptych.core.model_files import load_weights
-from triptych.core.parts import merged
+from triptych.core.parts import run_parts
 from triptych.core.snapshots import snapshot_files
 from triptych.data.batches import to_uint8
 from triptych.data.storage import Dataset
 from triptych.ddpm.denoising import DenoisingObjective
 from triptych.ddpm.trained import load_trained
-from triptych.sampling.drawn import Drawn
+from triptych.sampling.drawn import Drawn, together
 from triptych.sampling.guidance import Autoguidance, load_guide
 from triptych.sampling.params import DDPMSampling, Sampler, SamplingParams
 from triptych.sampling.restoration import alpha_bars, report_levels, restoration_strip, restore, steps_for
@@ -30,6 +31,7 @@ SHOWN = 64  # images of a sample sheet
 RESTORED_SHOWN = 16  # test images in the figure of restorations over t
 STRIP_TIMES = (30, 120)  # of the report's figures 35 to 38
 STRIP_STATES = 7  # images of a strip
+PARTS_AT_ONCE = 8  # at most: each holds activations of a batch
 
 
 def draw(model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, place: Machine) -> Drawn:
@@ -49,35 +51,36 @@ def draw(model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams,
         that is compared; `cost_<sampler>_<steps>` of each sampler at each number of steps; `restoration_times` and
         `restoration_sigmas`, t and the standard deviation of its noise; `noised_<t>` and `restored_<t>` of as many test
         images as are restored; `strip_original`, and `strip_forward_<t>` and `strip_backward_<t>`, its way to t and
-        back; `samples_<epoch>` after each snapshot epoch. And a row of timing for each sampler at each number of steps,
-        and for `guided`: sampler, steps, seconds_per_image.
+        back; `samples_<epoch>` after each snapshot epoch. And a row of timing for `guided`, and for each sampler at
+        each number of steps: sampler, steps, seconds_per_image, threads.
 
     Raises:
         InputError: a file is missing, damaged or of another architecture; a guide's weights were not kept; the model's
             noisiest images are not pure noise; or samples are no images.
     """
     kept, how = snapshot_files(snapshots), params.ddpm
+    at_once = place.at_once(PARTS_AT_ONCE)
+    place = place.shared(at_once)
     guides = {epoch: load_guide(model, epoch, kept, place.device) for epoch in how.guidance.epochs}
     drawing = Drawing(load_trained(model, place.device), guides, dataset, how, params.batch_size, seed, place)
-    timing: list[dict] = []
-    parts = {"samples": drawing.samples}
-    parts |= {f"{point.name} {point.steps}": partial(drawing.cost, point, timing) for point in how.cost.points}
-    parts |= {"guided": partial(drawing.guided, timing)}
+    parts = {"samples": drawing.samples, "guided": drawing.guided}
+    parts |= {f"{point.name} {point.steps}": partial(drawing.cost, point) for point in how.cost.points}
     parts |= {
         f"guide {epoch}, weight {weight}": partial(drawing.compared, epoch, weight)
         for epoch in how.guidance.compared.epochs
         for weight in how.guidance.compared.weights
+        if (epoch, weight) != (how.guidance.epoch, how.guidance.weight)
     }
     parts |= {f"restored {t}": partial(drawing.restored, t) for t in how.restoration.times}
     parts |= {f"strip {t}": partial(drawing.strip, t) for t in STRIP_TIMES}
     # The weights of the epochs replace the final ones, so they come last.
     parts |= {f"epoch {epoch}": partial(drawing.after_epoch, epoch, weights) for epoch, weights in kept.items()}
-    return Drawn(drawing.given() | merged("sample@ddpm", parts), timing)
+    return together([drawing.given(), *run_parts("sample@ddpm", parts, at_once).values()])
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One model, and what is drawn from it; each method returns arrays by name, see `draw`."""
+    """One model, and what is drawn from it; for the names of the arrays see `draw`."""
 
     method: DenoisingObjective
     guides: Mapping[int, DenoisingObjective]
@@ -87,73 +90,78 @@ class Drawing:
     seed: int
     place: Machine
 
-    def given(self) -> dict[str, np.ndarray]:
+    def given(self) -> Drawn:
         """What needs no model: originals, the guidance, and the noise of each time."""
         times, guidance = self.params.restoration.times, self.params.guidance
-        return {
-            "originals": np.array(self.dataset.test.images[:RESTORED_SHOWN]),
-            "guidance_weight": np.array(guidance.weight),
-            "guidance_epoch": np.array(guidance.epoch),
-            "strip_original": self._strip_original[None],
-            "restoration_times": np.array(times),
-            "restoration_sigmas": np.array([(1 - self._alpha_bars[t]) ** 0.5 for t in times]),
-        }
+        return Drawn(
+            {
+                "originals": np.array(self.dataset.test.images[:RESTORED_SHOWN]),
+                "guidance_weight": np.array(guidance.weight),
+                "guidance_epoch": np.array(guidance.epoch),
+                "strip_original": self._strip_original[None],
+                "restoration_times": np.array(times),
+                "restoration_sigmas": np.array([(1 - self._alpha_bars[t]) ** 0.5 for t in times]),
+            }
+        )
 
-    def samples(self) -> dict[str, np.ndarray]:
+    def samples(self) -> Drawn:
         """The samples that are measured."""
-        return {"samples": checked(self._draw(self.method, self.params.sampler, self.params.samples)).numpy()}
+        return Drawn({"samples": checked(self._draw(self.method, self.params.sampler, self.params.samples)).numpy()})
 
-    def cost(self, point: Sampler, timing: list[dict]) -> dict[str, np.ndarray]:
-        """The samples of a point of the comparison of samplers; the seconds that each took go to `timing`."""
+    def cost(self, point: Sampler) -> Drawn:
+        """The samples of a point of the comparison of samplers, and the seconds that each took."""
         count, clock = self.params.cost.samples, time.perf_counter()
         images = checked(self._draw(self.method, point, count)).numpy()
-        timing.append(_timed(point.name, point.steps, clock, count))
-        return {f"cost_{point.name}_{point.steps}": images}
+        row = self._timed(point.name, point.steps, clock, count)
+        return Drawn({f"cost_{point.name}_{point.steps}": images}, [row])
 
-    def guided(self, timing: list[dict]) -> dict[str, np.ndarray]:
-        """As many guided samples, from the noise of `samples`; the seconds that each took go to `timing`."""
-        clock = time.perf_counter()
-        images = self._guided
-        timing.append(_timed("guided", self.params.sampler.steps, clock, len(images)))
-        return {"guided": images}
+    def guided(self) -> Drawn:
+        """As many guided samples, from the noise of `samples`, and the seconds that each took.
 
-    def compared(self, epoch: int, weight: float) -> dict[str, np.ndarray]:
-        """Samples by one guide at one weight; those of the guidance that `guided` has are the first of it.
+        The first of them are the comparison's, where it has the same guidance.
+        """
+        guidance, clock = self.params.guidance, time.perf_counter()
+        method, compared = self._guidance(guidance.epoch, guidance.weight), guidance.compared
+        images = checked(self._draw(method, self.params.sampler, self.params.samples)).numpy()
+        row = self._timed("guided", self.params.sampler.steps, clock, len(images))
+        arrays = {"guided": images}
+        if guidance.epoch in compared.epochs and guidance.weight in compared.weights:
+            arrays[f"guided_{guidance.epoch}_{guidance.weight}"] = images[: compared.samples]
+        return Drawn(arrays, [row])
+
+    def compared(self, epoch: int, weight: float) -> Drawn:
+        """Samples by one guide at one weight.
 
         They are not checked: that too much guidance spoils images is for the comparison to show.
         """
-        guidance, count = self.params.guidance, self.params.guidance.compared.samples
-        if (epoch, weight) == (guidance.epoch, guidance.weight):
-            images = self._guided[:count]
-        else:
-            method = Autoguidance(self.method, self.guides[epoch], weight)
-            images = to_uint8(self._draw(method, self.params.sampler, count)).numpy()
-        return {f"guided_{epoch}_{weight}": images}
+        count = self.params.guidance.compared.samples
+        images = to_uint8(self._draw(self._guidance(epoch, weight), self.params.sampler, count)).numpy()
+        return Drawn({f"guided_{epoch}_{weight}": images})
 
-    def restored(self, t: int) -> dict[str, np.ndarray]:
+    def restored(self, t: int) -> Drawn:
         """Test images noised to t, and what the reverse run makes of them."""
         how, level = self.params.restoration, float(self._alpha_bars[t])
         images, steps = self.dataset.test.images[: how.images], steps_for(t, how.steps)
         with self.place.autocast():
             pair = restore(self.method, images, level, steps, self.seed, self.batch_size, self.place.device)
-        return {f"noised_{t}": pair.noised, f"restored_{t}": pair.restored}
+        return Drawn({f"noised_{t}": pair.noised, f"restored_{t}": pair.restored})
 
-    def strip(self, t: int) -> dict[str, np.ndarray]:
+    def strip(self, t: int) -> Drawn:
         """The report's example, a digit of one class, on its way to t and back."""
         levels = report_levels(self._alpha_bars, t, STRIP_STATES)
         steps = steps_for(t, self.params.restoration.steps)
         image, device = self._strip_original, self.place.device
         with self.place.autocast():
             strip = restoration_strip(self.method, image, levels, steps, STRIP_STATES, self.seed, device)
-        return {f"strip_forward_{t}": strip.forward, f"strip_backward_{t}": strip.backward}
+        return Drawn({f"strip_forward_{t}": strip.forward, f"strip_backward_{t}": strip.backward})
 
-    def after_epoch(self, epoch: int, weights: Path) -> dict[str, np.ndarray]:
+    def after_epoch(self, epoch: int, weights: Path) -> Drawn:
         """Samples by the weights of an epoch, which replace those before; all epochs start from the same noise.
 
         They are not checked: that the first of them show nothing yet is what these sheets are for.
         """
         load_weights(weights, self.method.network)
-        return {f"samples_{epoch}": to_uint8(self._draw(self.method, self.params.sampler, SHOWN)).numpy()}
+        return Drawn({f"samples_{epoch}": to_uint8(self._draw(self.method, self.params.sampler, SHOWN)).numpy()})
 
     def _draw(self, method: Denoising, sampler: Sampler, count: int) -> Tensor:
         shape = tuple(self.dataset.train.images.shape[1:])
@@ -162,11 +170,13 @@ class Drawing:
                 method, shape, count, sampler.name, sampler.steps, self.seed, self.batch_size, self.place.device
             )
 
-    @cached_property
-    def _guided(self) -> np.ndarray:
-        guidance = self.params.guidance
-        method = Autoguidance(self.method, self.guides[guidance.epoch], guidance.weight)
-        return checked(self._draw(method, self.params.sampler, self.params.samples)).numpy()
+    def _guidance(self, epoch: int, weight: float) -> Autoguidance:
+        return Autoguidance(self.method, self.guides[epoch], weight)
+
+    def _timed(self, sampler: str, steps: int, clock: float, count: int) -> dict:
+        """The row of timing of so many images that were begun at `clock`."""
+        seconds = (time.perf_counter() - clock) / count
+        return {"sampler": sampler, "steps": steps, "seconds_per_image": seconds, "threads": self.place.threads}
 
     @cached_property
     def _alpha_bars(self) -> np.ndarray:
@@ -177,8 +187,3 @@ class Drawing:
         """The first test image of the class that the report shows; of any class, where there is none of it."""
         of_class = np.flatnonzero(np.asarray(self.dataset.test.labels) == self.params.restoration.strip_class)
         return np.array(self.dataset.test.images[int(of_class[0]) if len(of_class) else 0])
-
-
-def _timed(sampler: str, steps: int, clock: float, count: int) -> dict:
-    """The row of timing of so many images that were begun at `clock`."""
-    return {"sampler": sampler, "steps": steps, "seconds_per_image": (time.perf_counter() - clock) / count}

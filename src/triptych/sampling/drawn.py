@@ -1,6 +1,6 @@
 """What is drawn from one trained model, as a stage writes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,5 +17,15 @@ class Drawn:
     """
 
     arrays: Mapping[str, np.ndarray]
-    timing: Sequence[Mapping]
+    timing: Sequence[Mapping] = ()
     tensors: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+
+
+def together(parts: Iterable[Drawn]) -> Drawn:
+    """All that the parts hold; their rows of timing in the order of the parts."""
+    parts = list(parts)
+    return Drawn(
+        {name: array for part in parts for name, array in part.arrays.items()},
+        [row for part in parts for row in part.timing],
+        {name: tensors for part in parts for name, tensors in part.tensors.items()},
+    )

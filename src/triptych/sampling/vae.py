@@ -107,7 +107,7 @@ def draw(model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams,
         N(0, I), and `fitted_samples` from the fitted prior; `samples_<epoch>` and `reconstructions_<epoch>` after each
         snapshot epoch; `posterior_means` of all test images, (N, latents) float32; `interpolations` (pairs, steps, C,
         H, W); `traversals` (latents, steps, C, H, W) and the latents `traversed`. The tensors `prior`, the mixture. And
-        a row of timing for each prior: sampler, steps, seconds_per_image, and for a fitted one fit_seconds.
+        a row of timing for each prior: sampler, steps, seconds_per_image, threads, and for a fitted one fit_seconds.
 
     Raises:
         InputError: a file is missing, damaged, or of another architecture; or a prior cannot be fitted.
@@ -132,7 +132,8 @@ def _decoded(codec: Codec, name: str, z: np.ndarray | Tensor) -> tuple[np.ndarra
     """The images of z, and their row of timing."""
     clock = time.perf_counter()
     images = codec.decode(z)
-    return images, {"sampler": name, "steps": 1, "seconds_per_image": (time.perf_counter() - clock) / len(z)}
+    seconds = (time.perf_counter() - clock) / len(z)
+    return images, {"sampler": name, "steps": 1, "seconds_per_image": seconds, "threads": torch.get_num_threads()}
 
 
 def _paths(codec: Codec, dataset: Dataset, how: VAESampling) -> dict[str, np.ndarray]:

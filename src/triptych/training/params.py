@@ -18,7 +18,7 @@ class Adam(Section):
 
 
 class Muon(Section):
-    """Muon for kernels and matrices, AdamW for all else: biases, norms, embeddings.
+    """Muon for all that has two axes or more, kernels and matrices; AdamW for all else, biases and norms.
 
     `learning_rate` is Muon's, `others` AdamW's.
     """

@@ -4,13 +4,16 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from triptych.core.files import write_json, write_text
-from triptych.core.machine import Machine, machine
+from triptych.core.forks import side_by_side
+from triptych.core.machine import machine
 from triptych.core.model_files import save_model, seed_folder
 from triptych.core.objective import Objective
 from triptych.core.runtime import Runtime
@@ -20,7 +23,6 @@ from triptych.data.storage import Dataset, load, validate
 from triptych.training.checkpoint import Checkpoints, code_digest, only_writer, run_key
 from triptych.training.loop import Plan, Trained, train
 from triptych.training.params import Training
-from triptych.training.workers import end_with_the_stage, run_workers, worker
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,8 @@ def run_stage(
     Raises:
         InputError: see `train`; also a missing or damaged dataset, or another process that trains this stage.
     """
-    number = worker()
-    if number is not None:
-        end_with_the_stage()
-    lock = stage if number is None else f"{stage}/worker_{number}"
-    with machine(runtime, quiet=number is not None) as place, only_writer(lock, place.leads):
-        at_once = runs_at_once(seeds or 1, place)
+    with machine(runtime) as place, only_writer(stage, place.leads):
+        at_once = place.at_once(seeds or 1)
         place = place.shared(at_once)
         dataset = load(data)
         validate(dataset, recipe.batch_size, str(data))
@@ -113,28 +111,30 @@ def run_stage(
             "machine": asdict(place) | {"rank": 0},
         }
 
-        def run(seed: int) -> Run:
-            checkpoints = Checkpoints(stage, run_key(seed=seed, **shared), leads=place.leads)
-            torch.manual_seed(fold(seed, "weights"))
+        def run(own: int) -> Run:
+            checkpoints = Checkpoints(stage, run_key(seed=own, **shared), leads=place.leads)
+            torch.manual_seed(fold(own, "weights"))
             objective, config = build(dataset)
             plan = Plan(
-                stage=stage if seeds in (None, 1) else f"{stage} seed {seed}",
-                seed=seed,
+                stage=stage if seeds in (None, 1) else f"{stage} seed {own}",
+                seed=own,
                 checkpoint_seconds=runtime.checkpoint_seconds,
                 compile=runtime.compile,
                 snapshot_epochs=snapshot_epochs,
-                line=number or 0,
+                line=(own - seed) % at_once,
             )
-            return Run(seed, train(objective, split, recipe, plan, place, checkpoints), checkpoints, config)
+            return Run(own, train(objective, split, recipe, plan, place, checkpoints), checkpoints, config)
+
+        def leave_checkpoints(own: int) -> None:
+            run(own)
 
         every_seed = range(seed, seed + (seeds or 1))
-        if number is not None:
-            for mine in every_seed[number::at_once]:
-                run(mine)
-            return
         if at_once > 1:
-            run_workers(at_once)
-        runs = [run(one) for one in every_seed]
+            import_module("torch._dynamo")  # the first optimiser would import it, in 1.5 s, in each copy and here
+            for _ in side_by_side([partial(leave_checkpoints, own) for own in every_seed], at_once):
+                pass
+        # Runs that have ended in copies of this process are taken up from their last checkpoints.
+        runs = [run(own) for own in every_seed]
         if not place.leads:
             return
         outputs = stage_outputs(stage, snapshots=bool(snapshot_epochs))
@@ -144,12 +144,6 @@ def run_stage(
             _write_snapshots(runs, outputs.snapshots, one_folder=seeds is None)
         for ended in runs:
             ended.checkpoints.discard()
-
-
-def runs_at_once(seeds: int, place: Machine) -> int:
-    """How many seeds are trained side by side: as many as there are threads on a CPU, one elsewhere."""
-    alone = place.world > 1 or place.device.type != "cpu"
-    return 1 if alone else min(seeds, place.threads)
 
 
 def _write_models(stage: str, runs: list[Run], classes: list[str], outputs: Outputs) -> None:
