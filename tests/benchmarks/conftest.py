@@ -26,9 +26,15 @@ COLUMNS = {"images_per_second": "images/s", "gflops": "GFLOP/s", "share_of_peak"
 
 
 @pytest.fixture(scope="session")
-def place() -> Iterator[Machine]:
+def runtime() -> Runtime:
+    """Where and how params.yaml has the stages run."""
+    return read(PARAMS, runtime=Runtime).runtime
+
+
+@pytest.fixture(scope="session")
+def place(runtime: Runtime) -> Iterator[Machine]:
     """This machine as params.yaml has it."""
-    with machine(read(PARAMS, runtime=Runtime).runtime) as here:
+    with machine(runtime) as here:
         yield here
 
 
@@ -60,25 +66,22 @@ def fastest(work: Callable[[], object], place: Machine, repeats: int = 15) -> fl
 
 
 @pytest.fixture
-def time_steps(benchmark, place, tmp_path, request) -> Callable[[Objective, Training, tuple[int, int, int]], None]:
+def time_steps(benchmark, runtime, place, tmp_path, request) -> Callable[[Objective, Training, tuple[int, int, int]], None]:
     """Times the train step of a method on random images of a shape, as the training loop makes it."""
 
     def run(objective: Objective, recipe: Training, shape: tuple[int, int, int], classes: int = 10) -> None:
         rng = np.random.default_rng(0)
         pixels = rng.integers(0, 256, (max(IMAGES, recipe.batch_size), *shape), dtype=np.uint8)
         data = resident(pixels, rng.integers(0, classes, len(pixels)), place.device)
-        trainer = Trainer(
-            objective,
-            data,
-            recipe.model_copy(update={"epochs": 10_000}),  # a benchmark must not reach the end of the schedule
-            Plan("benchmark", seed=0, checkpoint_seconds=3600.0),
-            place,
-            Checkpoints("benchmark", "key", root=tmp_path),
-        )
+        endless = recipe.model_copy(update={"epochs": 10_000})  # a benchmark must not reach the end of the schedule
+        plan = Plan("benchmark", seed=0, checkpoint_seconds=3600.0)
+        trainer = Trainer(objective, data, endless, plan, place, Checkpoints("benchmark", "key", root=tmp_path))
         order = torch.arange(len(data), device=place.device)
         trainer.objective.train()
         with FlopCounterMode(display=False) as counter:
             trainer._step(order)
+        if runtime.compile:  # only now: the counter sees no operation of compiled code
+            trainer.forward = torch.compile(trainer.forward)
 
         def steps() -> None:
             for _ in range(STEPS):
