@@ -1,15 +1,34 @@
 """Training images that no weight has seen, by which benchmarks choose: test images are for the report alone."""
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import torch
+
+from triptych.core.randomness import generator
+from triptych.data.storage import Dataset, Split
+from triptych.making.params import Source, StreetDigits
 from triptych.making.sources import build
 from triptych.params import Params
 
 HELD_OUT = 2000
 
 
+def without_test_images(source: Source, seed: int) -> Dataset:
+    """A dataset whose test images are HELD_OUT training images; those of drawn digits are drawn besides the others."""
+    if isinstance(source, StreetDigits):
+        whole = build(source.model_copy(update={"train": source.train + HELD_OUT}), seed)
+        order = np.arange(len(whole.train.images))
+    else:
+        whole = build(source, seed)
+        count = len(whole.train.images)
+        order = torch.randperm(count, generator=generator("cpu", seed, "held out")).numpy()
+    train, test = (
+        Split(whole.train.images[rows], whole.train.labels[rows]) for rows in (order[:-HELD_OUT], order[-HELD_OUT:])
+    )
+    return replace(whole, train=train, test=test)
+
+
 def held_out(params: Params) -> np.ndarray:
-    """Further training images of `data.generative` besides those that train, uint8 (HELD_OUT, C, H, W)."""
-    source = params.data.generative
-    drawn = build(source.model_copy(update={"train": source.train + HELD_OUT}), params.seed)
-    return np.asarray(drawn.train.images[source.train :])
+    """Held-out images of `data.generative`, uint8 (HELD_OUT, C, H, W)."""
+    return np.asarray(without_test_images(params.data.generative, params.seed).test.images)

@@ -2,30 +2,33 @@
 
     python benchmarks/ssl_recipes.py --seeds 2
     python benchmarks/ssl_recipes.py --seeds 1 --only "BYOL, AdamW"
+    python benchmarks/ssl_recipes.py --seeds 1 --recipes benchmarks/ssl_recipes_real.yaml
 
-Each recipe of ssl_recipes.yaml changes some of params.yaml, the data among them; everything else is the same for all.
-No test image is looked at: accuracies are those of training images held out, drawn besides those that train. Needs no
-stage before. Prints a row of the table as each recipe ends: means over the seeds, with the lowest and the highest.
+Each recipe of a file changes some of params.yaml, the data among them; everything else is the same for all. No test
+image is looked at: accuracies are those of training images held out. Needs no stage before. On a CPU several recipes go
+side by side. Prints a row of the table as each ends: means over the seeds, with the lowest and the highest.
 """
 
 import argparse
 import tempfile
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
+from held_out import without_test_images
 
+from triptych.backbones.small_resnet import standardised
 from triptych.core.errors import InputError, one_line_errors
+from triptych.core.forks import side_by_side
 from triptych.core.machine import Machine, machine
 from triptych.core.overlay import overlaid
 from triptych.core.schema import read_yaml, validate
 from triptych.core.seeds import fold
-from triptych.data.batches import resident
-from triptych.data.storage import Dataset, Split
-from triptych.making.sources import build
-from triptych.measures.baselines import pixel_hits, untrained_hits
+from triptych.data.batches import resident, to_float
+from triptych.data.storage import Dataset
+from triptych.measures.baselines import untrained_hits
 from triptych.measures.collapse import effective_rank, embedding_std
 from triptych.measures.representation import encode, knn_correct, linear_correct
 from triptych.params import Params, validated
@@ -36,7 +39,6 @@ from triptych.training.loop import Plan, train
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")
-HELD_OUT = 2000
 # The names of the columns with the forms of their numbers.
 COLUMNS = {
     "kNN": ".1%",
@@ -62,15 +64,6 @@ def nested(changes: dict) -> dict:
     return tree
 
 
-def without_test_images(params: Params) -> Dataset:
-    """The training images, with further ones, held out, in the place of the test images."""
-    source = params.data.ssl
-    drawn = build(source.model_copy(update={"train": source.train + HELD_OUT}), params.seed)
-    images, labels = drawn.train.images, drawn.train.labels
-    parts = (Split(images[rows], labels[rows]) for rows in (slice(source.train), slice(source.train, None)))
-    return replace(drawn, **dict(zip(("train", "test"), parts, strict=True)))
-
-
 def run(params: Params, variant: str, dataset: Dataset, seed: int, place: Machine) -> dict[str, float]:
     """One run through the pipeline's own loop, and its numbers."""
     chosen, settings = recipe(params.ssl, variant), params.evaluation
@@ -83,11 +76,14 @@ def run(params: Params, variant: str, dataset: Dataset, seed: int, place: Machin
     splits = (dataset.train, dataset.test)
     bank, queries = (encode(result.network, part.images, place.device, settings.batch_size) for part in splits)
     untrained = untrained_hits(chosen.backbone, seed, dataset, settings, place.device)
-    standardise = getattr(chosen.backbone, "standardise", False)
+    pixels = (torch.from_numpy(np.array(part.images)).to(place.device) for part in splits)
+    received = [to_float(part) for part in pixels]
+    if getattr(chosen.backbone, "standardise", False):
+        received = [standardised(part) for part in received]
     hits = {
         "kNN": knn_correct(bank.backbone, queries.backbone, dataset, settings.ssl.knn),
         "linear": linear_correct(bank.backbone, queries.backbone, dataset, settings.ssl.probe_penalty),
-        "kNN, pixels": pixel_hits("pixel", standardise, dataset, settings, place.device)["pixel_knn_correct"],
+        "kNN, pixels": knn_correct(*(part.flatten(1) for part in received), dataset, settings.ssl.knn),
         "kNN, untrained": untrained["random_init_knn_correct"],
     }
     return {key: float(right.mean()) for key, right in hits.items()} | {
@@ -113,22 +109,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, required=True, help="runs of each recipe")
     parser.add_argument("--only", help="the name of one recipe")
+    parser.add_argument("--recipes", type=Path, default=RECIPES, help="file of recipes")
     asked = parser.parse_args()
     tree = read_yaml(PARAMS)
-    entries = validate(list[dict], yaml.safe_load(RECIPES.read_text(encoding="utf-8")), "", RECIPES)
+    entries = validate(list[dict], yaml.safe_load(asked.recipes.read_text(encoding="utf-8")), "", asked.recipes)
     if asked.only and asked.only not in [entry["name"] for entry in entries]:
-        raise InputError(f"{RECIPES}: no recipe is called '{asked.only}'")
+        raise InputError(f"{asked.recipes}: no recipe is called '{asked.only}'")
+    entries = [entry for entry in entries if asked.only in (None, entry["name"])]
+    every = [validated(overlaid(tree, nested(entry["changes"])), asked.recipes) for entry in entries]
     print(f"| recipe | {' | '.join(COLUMNS)} |\n|{'---|' * (1 + len(COLUMNS))}")
-    for entry in entries:
-        if asked.only not in (None, entry["name"]):
-            continue
-        params = validated(overlaid(tree, nested(entry["changes"])), RECIPES)
-        dataset = without_test_images(params)
-        with machine(params.runtime) as place:
-            seeds = range(params.seed, params.seed + asked.seeds)
-            runs = [run(params, entry["variant"], dataset, seed, place) for seed in seeds]
-        cells = [cell([one[name] for one in runs], style) for name, style in COLUMNS.items()]
-        print(f"| {entry['name']} | {' | '.join(cells)} |", flush=True)
+    with machine(every[0].runtime) as place:
+        at_once = place.at_once(len(entries))
+        place = place.shared(at_once)
+        works = [
+            partial(row, entry, params, range(params.seed, params.seed + asked.seeds), place)
+            for entry, params in zip(entries, every, strict=True)
+        ]
+        for _, line in side_by_side(works, at_once):
+            print(line, flush=True)
+
+
+def row(entry: dict, params: Params, seeds: range, place: Machine) -> str:
+    """The line of the table of one recipe."""
+    dataset = images(params)
+    runs = [run(params, entry["variant"], dataset, seed, place) for seed in seeds]
+    cells = [cell([one[name] for one in runs], style) for name, style in COLUMNS.items()]
+    return f"| {entry['name']} | {' | '.join(cells)} |"
+
+
+DATASETS: dict[str, Dataset] = {}
+
+
+def images(params: Params) -> Dataset:
+    """The images of params, made once for all recipes of this process."""
+    key = params.data.ssl.model_dump_json()
+    if key not in DATASETS:
+        DATASETS[key] = without_test_images(params.data.ssl, params.seed)
+    return DATASETS[key]
 
 
 if __name__ == "__main__":

@@ -17,11 +17,15 @@ from triptych.sampling.prior import load_mixture
 from triptych.statistics.estimate import split
 from triptych.vae.network import VAE
 
+PARTS_AT_ONCE = 6  # as many as there are
+
 
 def main() -> None:
     """Reads params, models and samples, measures, writes the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as place:
+        at_once = place.at_once(PARTS_AT_ONCE)
+        place = place.shared(at_once)
         measures = VAEMeasures(
             network=load_model(Path("models/vae"), VAE, place.device)[0],
             judge=Judge.load(Path("models/classifier"), place.device, params.evaluation.batch_size),
@@ -31,6 +35,7 @@ def main() -> None:
             settings=params.evaluation,
             seed=params.seed,
             device=place.device,
+            at_once=at_once,
         )
         write_json("metrics/vae.json", split(measures.numbers()))
         write_text("plots/vae/latents.csv", measures.latents().to_csv(index=False))

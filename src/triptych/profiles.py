@@ -2,7 +2,7 @@
 
 `default` is the newest committed params.yaml whose head says `# profile: default`. Every other profile is an overlay in
 profiles/ that holds only what differs, each number with the reason. So profiles cannot drift apart: a number that they
-share stands in one file.
+share stands in one file. An overlay differs from default, or from the profile that its `base` names.
 """
 
 import difflib
@@ -27,6 +27,7 @@ HERE = Path()
 LABEL = re.compile(r"^# profile: ([\w-]+)(?:\. (.*))?$", re.MULTILINE)
 # Sections whose keys are the user's own, so that an overlay may add some; `null` leaves one of default's out.
 OPEN = ("ssl.variants",)
+BASE = "base"  # an overlay's key that names the profile it differs from
 
 
 def names(root: Path = HERE) -> list[str]:
@@ -109,11 +110,11 @@ def use(name: str, root: Path = HERE) -> dict:
     """
     tree = check(name, root)
     text = default_text(root)
+    for layer in _layers(name, root):
+        text = _spliced(text, _without_base(_file(layer, root).read_text(encoding="utf-8")))
     if name != DEFAULT:
-        path = _file(name, root)
-        text = _spliced(text, path.read_text(encoding="utf-8"))
         if _parsed(text) != tree:
-            raise InputError(f"{path}: write it as {PARAMS} is written: block style, one key a line")
+            raise InputError(f"{_file(name, root)}: write it as {PARAMS} is written: block style, one key a line")
         label = f"# profile: {name}. {purpose(name, root)}".removesuffix(". ")
         text = LABEL.sub(lambda _: label, text, count=1)
     write_text(root / PARAMS, text)
@@ -167,12 +168,31 @@ def _git(root: Path, *arguments: str) -> str:
 
 def _over(default: dict, name: str, root: Path) -> dict:
     """Default's numbers with a profile's in their places."""
-    if name == DEFAULT:
-        return default
-    path = _file(name, root)
-    overlay = read_yaml(path)
-    _refuse_unknown(default, overlay, path)
-    return _without_left_out(overlaid(default, overlay), default, overlay)
+    tree = default
+    for layer in _layers(name, root):
+        path = _file(layer, root)
+        overlay = {key: value for key, value in read_yaml(path).items() if key != BASE}
+        _refuse_unknown(tree, overlay, path)
+        tree = _without_left_out(overlaid(tree, overlay), tree, overlay)
+    return tree
+
+
+def _layers(name: str, root: Path) -> list[str]:
+    """The overlays that make a profile, the one that differs from default first."""
+    found: list[str] = []
+    while name != DEFAULT:
+        path = _file(name, root)
+        if name in found:
+            raise InputError(f"{path}: '{BASE}' goes round in a circle: {' -> '.join([*found, name])}")
+        found.append(name)
+        name = read_yaml(path).get(BASE, DEFAULT)
+        if name not in names(root):
+            raise InputError(f"{path}: '{BASE}' is '{name}', which is no profile (allowed: {', '.join(names(root))})")
+    return found[::-1]
+
+
+def _without_base(text: str) -> str:
+    return re.sub(rf"^{BASE}:.*\n", "", text, flags=re.MULTILINE)
 
 
 def _leaves_out(old: object, new: object) -> bool:

@@ -66,7 +66,9 @@ def fastest(work: Callable[[], object], place: Machine, repeats: int = 15) -> fl
 
 
 @pytest.fixture
-def time_steps(benchmark, runtime, place, tmp_path, request) -> Callable[[Objective, Training, tuple[int, int, int]], None]:
+def time_steps(
+    benchmark, runtime, place, tmp_path, request
+) -> Callable[[Objective, Training, tuple[int, int, int]], None]:
     """Times the train step of a method on random images of a shape, as the training loop makes it."""
 
     def run(objective: Objective, recipe: Training, shape: tuple[int, int, int], classes: int = 10) -> None:

@@ -12,6 +12,7 @@ from command_line import ROOT, refused, triptych
 from triptych import params as schema
 from triptych import profiles
 from triptych.core.errors import InputError
+from triptych.core.overlay import overlaid
 
 DEFAULT = """\
 # profile: default. The purpose of default.
@@ -107,14 +108,14 @@ def test_every_profile_of_the_project_is_valid_says_what_it_is_for_and_comes_and
         assert Path("params.yaml").read_bytes() == before, name
 
 
-def test_a_profile_holds_only_what_differs_from_default():
-    default = profiles.merged("default", ROOT)
+def test_a_profile_holds_only_what_differs_from_its_base():
     for name in overlays():
         overlay = yaml.safe_load((ROOT / f"profiles/{name}.yaml").read_text())
-        changed = profiles.differences(default, profiles.merged(name, ROOT))
+        base = overlay.pop("base", "default")
+        changed = profiles.differences(profiles.merged(base, ROOT), profiles.merged(name, ROOT))
         for key in leaves(overlay):
             replaced = f"{key.rpartition('.')[0]}.name" in changed
-            assert key in changed or replaced, f"{name}: {key} repeats default"
+            assert key in changed or replaced, f"{name}: {key} repeats {base}"
 
 
 def leaves(tree: dict, above: str = "") -> list[str]:
@@ -135,6 +136,29 @@ def test_merging_replaces_values_and_whole_sections_of_another_name(folder: Path
         "data": {"generative": {"name": "folder", "root": "images"}},
         "training": {"epochs": 3, "optimiser": {"name": "adam", "learning_rate": 0.01}},
     }
+
+
+def test_a_profile_may_differ_from_another_instead_of_default(folder: Path):
+    (folder / "profiles/smaller.yaml").write_text("# Less still.\nbase: small\ntraining:\n  epochs: 1   # one\n")
+    assert profiles.merged("smaller", folder) == overlaid(profiles.merged("small", folder), {"training": {"epochs": 1}})
+    profiles.use("small", folder)
+    small = (folder / "params.yaml").read_text()
+    profiles.use("smaller", folder)
+    text = (folder / "params.yaml").read_text()
+    assert text == small.replace("small. What the overlay is for.", "smaller. Less still.").replace(
+        "epochs: 3                # few,\n" + " " * 27 + "# to be quick", "epochs: 1   # one"
+    )
+    assert profiles.active(folder) == "smaller"
+
+
+def test_a_base_that_is_no_profile_or_goes_round_is_refused_in_one_line(folder: Path):
+    small, other = folder / "profiles/small.yaml", folder / "profiles/other.yaml"
+    for base, says in [("smal", "'base' is 'smal', which is no profile"), ("other", "'base' goes round in a circle")]:
+        small.write_text(f"base: {base}\n")
+        other.write_text("base: small\n")
+        with pytest.raises(InputError, match=says):
+            profiles.use("small", folder)
+        assert (folder / "params.yaml").read_text() == DEFAULT
 
 
 def test_an_overlay_with_an_unknown_key_is_refused_by_its_full_name(folder: Path):

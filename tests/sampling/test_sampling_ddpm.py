@@ -1,6 +1,7 @@
 """What is drawn from a diffusion model: complete, the same in every run, in the given precision, and never no image."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,25 @@ def test_everything_is_drawn_in_the_same_bits(arrays, tmp_path):
 def test_equal_weights_make_equal_sheets_whose_places_are_those_of_the_samples(arrays):
     assert np.array_equal(arrays["samples_1"], arrays["samples_5"])
     assert np.array_equal(arrays["samples_5"], arrays["samples"][:64])
+
+
+def test_the_samples_are_the_comparison_s_where_it_has_their_sampler(arrays, tmp_path):
+    files = save_ddpm(tmp_path)
+    tree = overlaid(SAMPLING, {"ddpm": {"cost": {"steps": {"dpm_solver": [3, 2]}}}})
+    found = draw(
+        files.model, files.snapshots, dataset(), validate(SamplingParams, tree, "sampling", Path("test")), 0, place()
+    )
+    assert np.array_equal(found.arrays["samples"], arrays["samples"])
+    assert np.array_equal(found.arrays["cost_dpm_solver_3"], arrays["samples"][:20])
+    assert found.arrays["cost_dpm_solver_2"].shape == (20, 3, 32, 32)
+    rows = [(row["sampler"], row["steps"]) for row in found.timing]
+    assert sorted(rows) == [("ddim", 2), ("dpm_solver", 2), ("dpm_solver", 3), ("guided", 3), ("heun", 2)]
+
+
+def test_several_parts_at_once_draw_what_one_after_another_do(arrays, tmp_path):
+    files = save_ddpm(tmp_path)
+    two = draw(files.model, files.snapshots, dataset(), sampling(), 0, replace(place(), threads=2)).arrays
+    assert two.keys() == arrays.keys() and all(np.array_equal(two[name], arrays[name]) for name in arrays)
 
 
 def test_guidance_starts_from_the_noise_of_the_samples_and_goes_away_from_its_guide(arrays, tmp_path):

@@ -71,7 +71,7 @@ class DDPMMeasures:
 
     def sampling(self) -> pd.DataFrame:
         """What samples are worth, one row for each sampler at each number of steps; columns COST_COLUMNS."""
-        names = [name for name in self.drawn if name.startswith("cost_")]
+        names = sorted(name for name in self.drawn if name.startswith("cost_"))
         parts = {name.removeprefix("cost_"): lambda name=name: {name: self._cost(name)} for name in names}
         return pd.DataFrame(merged("sampling cost", parts, self.at_once).values(), columns=COST_COLUMNS)
 

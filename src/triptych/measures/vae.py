@@ -40,6 +40,7 @@ class VAEMeasures:
         settings: how to measure.
         seed: of the noise and the resamples.
         device: where to compute.
+        at_once: how many parts are measured side by side, on a CPU.
     """
 
     network: VAE
@@ -50,6 +51,7 @@ class VAEMeasures:
     settings: EvaluationParams
     seed: int
     device: torch.device
+    at_once: int = 1
 
     def numbers(self) -> dict:
         """Every number of the study, estimates where there is an interval."""
@@ -61,7 +63,8 @@ class VAEMeasures:
             "interpolation": self._interpolation,
             "latents": self._latents,
         }
-        return merged("evaluate_vae", parts)
+        self._real, self._judged  # noqa: B018 - what several parts need is made once, before the copies
+        return merged("evaluate_vae", parts, self.at_once)
 
     def latents(self) -> pd.DataFrame:
         """What each latent says of each class; see `class_table`."""

@@ -64,7 +64,11 @@ def draw(model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams,
     guides = {epoch: load_guide(model, epoch, kept, place.device) for epoch in how.guidance.epochs}
     drawing = Drawing(load_trained(model, place.device), guides, dataset, how, params.batch_size, seed, place)
     parts = {"samples": drawing.samples, "guided": drawing.guided}
-    parts |= {f"{point.name} {point.steps}": partial(drawing.cost, point) for point in how.cost.points}
+    parts |= {
+        f"{point.name} {point.steps}": partial(drawing.cost, point)
+        for point in how.cost.points
+        if not how.is_among_samples(point)
+    }
     parts |= {
         f"guide {epoch}, weight {weight}": partial(drawing.compared, epoch, weight)
         for epoch in how.guidance.compared.epochs
@@ -105,15 +109,20 @@ class Drawing:
         )
 
     def samples(self) -> Drawn:
-        """The samples that are measured."""
-        return Drawn({"samples": checked(self._draw(self.method, self.params.sampler, self.params.samples)).numpy()})
+        """The samples that are measured, and the first of them for the comparison of samplers, where it has theirs."""
+        sampler, count, clock = self.params.sampler, self.params.samples, time.perf_counter()
+        images = checked(self._draw(self.method, sampler, count)).numpy()
+        if not self.params.is_among_samples(sampler):
+            return Drawn({"samples": images})
+        row = self._timed(sampler.name, sampler.steps, clock, count)
+        return Drawn({"samples": images, _cost_name(sampler): images[: self.params.cost.samples]}, [row])
 
     def cost(self, point: Sampler) -> Drawn:
         """The samples of a point of the comparison of samplers, and the seconds that each took."""
         count, clock = self.params.cost.samples, time.perf_counter()
         images = checked(self._draw(self.method, point, count)).numpy()
         row = self._timed(point.name, point.steps, clock, count)
-        return Drawn({f"cost_{point.name}_{point.steps}": images}, [row])
+        return Drawn({_cost_name(point): images}, [row])
 
     def guided(self) -> Drawn:
         """As many guided samples, from the noise of `samples`, and the seconds that each took.
@@ -187,3 +196,7 @@ class Drawing:
         """The first test image of the class that the report shows; of any class, where there is none of it."""
         of_class = np.flatnonzero(np.asarray(self.dataset.test.labels) == self.params.restoration.strip_class)
         return np.array(self.dataset.test.images[int(of_class[0]) if len(of_class) else 0])
+
+
+def _cost_name(point: Sampler) -> str:
+    return f"cost_{point.name}_{point.steps}"

@@ -128,6 +128,10 @@ class DDPMSampling(Section):
             raise ValueError(f"guidance.compared.samples must be at most samples, {self.samples}: the first of them")
         return self
 
+    def is_among_samples(self, point: Sampler) -> bool:
+        """Whether the samples of a point of the comparison of samplers are the first of `samples`."""
+        return point in self.cost.points and point == self.sampler and self.cost.samples <= self.samples
+
 
 class SamplingParams(Section):
     """What is drawn from the trained weights of each generative study."""

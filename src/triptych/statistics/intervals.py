@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 from scipy.stats import t as student
+from threadpoolctl import threadpool_limits
 
 from triptych.core.seeds import fold
 from triptych.statistics.estimate import Estimate
@@ -112,7 +113,9 @@ class Resampling:
             purpose: see `stream`.
         """
         rng = self.stream(purpose)
-        draws = np.array([statistic(rng.integers(0, count, count)) for _ in range(self.draws)])
+        # The statistics are of small matrices, for which many threads take many times as long as one.
+        with threadpool_limits(1):
+            draws = np.array([statistic(rng.integers(0, count, count)) for _ in range(self.draws)])
         low, high = percentile_bounds(draws - draws.mean() + value, self.level)
         return Estimate(value, max(0.0, low), high)
 
