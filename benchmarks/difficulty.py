@@ -1,0 +1,178 @@
+"""How hard the drawn digits are beside other ones, and which of their knobs bring them nearer: docs/difficulty.md.
+
+    python benchmarks/difficulty.py datasets/svhn.npz models/classifier
+    python benchmarks/difficulty.py datasets/svhn.npz models/classifier --knobs
+
+The judge is one that was trained on the other digits: in its features the two are compared. The first form trains
+judge and VAE by the recipes of params.yaml on as many images of either, and measures them; the second draws digits by
+each setting of difficulty.yaml and measures how far they are from the others. No test image is looked at: the others
+are training images, and those held out are what is measured.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from held_out import HELD_OUT, without_test_images
+
+from triptych.core.errors import one_line_errors
+from triptych.core.machine import Machine, machine
+from triptych.core.model_files import load_model
+from triptych.core.objective import Objective
+from triptych.core.parts import run_parts
+from triptych.core.randomness import Draw
+from triptych.core.schema import validate
+from triptych.core.seeds import fold
+from triptych.data.batches import resident, to_float
+from triptych.data.storage import Dataset, Split
+from triptych.judge.network import Classifier
+from triptych.judge.objective import ClassificationObjective
+from triptych.making.params import Npz, StreetDigits
+from triptych.making.sources import build
+from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
+from triptych.measures.frechet import FrechetReference
+from triptych.measures.judge import Judge
+from triptych.measures.likelihood import calibrated_sigma, importance_weights, iwae_bound
+from triptych.measures.representation import knn_correct
+from triptych.params import Params, check
+from triptych.training.checkpoint import Checkpoints
+from triptych.training.loop import Plan, train
+from triptych.training.params import Training
+from triptych.vae.network import VAE
+from triptych.vae.objective import VAEObjective
+
+KNOBS = Path(__file__).with_suffix(".yaml")
+
+
+def others(path: str, like: Dataset, seed: int) -> Dataset:
+    """As many other digits as there are drawn ones; their test images are training images held out."""
+    whole = without_test_images(Npz(name="npz", path=path), seed)
+    count = len(like.train.images)
+    return Dataset(
+        Split(whole.train.images[:count], whole.train.labels[:count]), whole.test, whole.classes, path, "", "others"
+    )
+
+
+def trained(objective: Objective, recipe: Training, dataset: Dataset, seed: int, place: Machine) -> torch.nn.Module:
+    """The network of a method after its training, which leaves no checkpoints."""
+    split = resident(dataset.train.images, dataset.train.labels, place.device)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints("difficulty", "run", root=Path(folder))
+        return train(objective, split, recipe, Plan("difficulty", seed, 1e9), place, checkpoints).network.eval()
+
+
+def judge_accuracy(params: Params, dataset: Dataset, place: Machine) -> float:
+    """Share of held-out images that the judge gets right after its training on the others."""
+    torch.manual_seed(fold(params.seed, "weights"))
+    network = Classifier(in_channels=3, classes=len(dataset.classes), **params.classifier.network.model_dump())
+    objective = ClassificationObjective(network, params.classifier.mixup)
+    judge = Judge(
+        trained(objective, params.classifier.training, dataset, params.seed, place),
+        place.device,
+        params.evaluation.batch_size,
+    )
+    return float((judge(dataset.test.images).classes() == dataset.test.labels).mean())
+
+
+def bits(params: Params, dataset: Dataset, place: Machine) -> float:
+    """The VAE's importance-weighted bound on held-out images, under its likelihood of default, in bits a dimension."""
+    torch.manual_seed(fold(params.seed, "weights"))
+    how, rows = params.evaluation.vae, params.evaluation.batch_size
+    network = VAE(image_shape=dataset.train.images.shape[1:], **params.vae.network.model_dump())
+    trained(VAEObjective(network, params.vae.likelihood_sigma), params.vae.training, dataset, params.seed, place)
+    train_images, test_images = (
+        to_float(torch.from_numpy(np.array(split.images[: how.likelihood_images])).to(place.device))
+        for split in (dataset.train, dataset.test)
+    )
+    network.eval()
+    sigma = calibrated_sigma(network, train_images, Draw(place.device, (params.seed, "calibration")), rows)
+    likelihood = partial(discretised_gaussian_log_mass, sigma=sigma)
+    draw = Draw(place.device, (params.seed, "importance"))
+    [(_, weights)] = importance_weights(network, test_images, draw, how.importance_samples, [likelihood], rows)
+    return float(bits_per_dimension(iwae_bound(weights), test_images[0].numel(), density=False).mean())
+
+
+def pixel_accuracy(params: Params, dataset: Dataset) -> float:
+    """Share of held-out images that their nearest neighbours by pixels get right; as many neighbours as of encoders."""
+    train, test = (
+        to_float(torch.from_numpy(np.array(split.images))).flatten(1) for split in (dataset.train, dataset.test)
+    )
+    return float(knn_correct(train, test, dataset, params.evaluation.ssl.knn).mean())
+
+
+def table(params: Params, drawn: Dataset, real: Dataset, judge: Judge, place: Machine) -> str:
+    """Both kinds of digits by every measure."""
+    at_once = place.at_once(4)
+    place = place.shared(at_once)
+    both = {"drawn": drawn, "others": real}
+    parts: dict[str, Callable[[], float]] = {
+        f"{measure} {name}": partial(work, params, dataset, place)
+        for measure, work in (("bits", bits), ("judge", judge_accuracy))
+        for name, dataset in both.items()
+    }
+    found = run_parts("difficulty", parts, at_once)
+    reference = FrechetReference(judge(real.test.images).features)
+    rows = {
+        "judge right, of its own kind": [f"{found[f'judge {name}']:.1%}" for name in both],
+        "nearest neighbours by pixels right": [f"{pixel_accuracy(params, dataset):.1%}" for dataset in both.values()],
+        "VAE, bits per dimension": [f"{found[f'bits {name}']:.3f}" for name in both],
+        "Fréchet distance to the others held out": [
+            f"{reference.distance(judge(dataset.train.images).features):.2f}" for dataset in both.values()
+        ],
+        "right, by the judge of the others": [
+            f"{(judge(dataset.test.images).classes() == dataset.test.labels).mean():.1%}" for dataset in both.values()
+        ],
+    }
+    lines = [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
+    return "\n".join(["| | drawn digits | others |", "|---|---|---|", *lines])
+
+
+def knob(
+    changes: dict, source: StreetDigits, seed: int, reference: FrechetReference, judge: Judge
+) -> tuple[float, float]:
+    """Fréchet distance of digits drawn by a setting to the others, and how many the judge of the others gets right."""
+    setting = validate(StreetDigits, source.model_dump() | changes, "data.generative", KNOBS)
+    drawn = build(setting.model_copy(update={"train": 2 * HELD_OUT, "test": 1}), seed).train
+    judged = judge(drawn.images)
+    return reference.distance(judged.features), float((judged.classes() == drawn.labels).mean())
+
+
+def main() -> None:
+    """Prints the table, or a row for each setting of the knobs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("others", help="an .npz file of other digits, see the source `npz`")
+    parser.add_argument("judge", type=Path, help="folder of a judge that was trained on them")
+    parser.add_argument("--knobs", action="store_true", help=f"measure the settings of {KNOBS.name}")
+    asked = parser.parse_args()
+    params = check()
+    source = params.data.generative
+    drawn = without_test_images(source, params.seed)
+    real = others(asked.others, drawn, params.seed)
+    with machine(params.runtime) as place:
+        judge = Judge(load_model(asked.judge, Classifier, place.device)[0], place.device, params.evaluation.batch_size)
+        if not asked.knobs:
+            print(table(params, drawn, real, judge, place))
+            return
+        settings = validate(list[dict], yaml.safe_load(KNOBS.read_text(encoding="utf-8")), "", KNOBS)
+        at_once = place.at_once(len(settings))
+        place.shared(at_once)
+        reference = FrechetReference(judge(real.test.images).features)
+        parts = {
+            ", ".join(f"{key} {value}" for key, value in changes.items()) or "as it is": partial(
+                knob, changes, source, params.seed, reference, judge
+            )
+            for changes in settings
+        }
+        print("| setting | Fréchet distance | right, by the judge of the others |\n|---|---|---|")
+        for name, (distance, right) in run_parts("knobs", parts, at_once).items():
+            print(f"| {name} | {distance:.2f} | {right:.1%} |")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
