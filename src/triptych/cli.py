@@ -107,12 +107,18 @@ def profile_check(
 def report(
     as_json: AsJson = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table of results.")] = False,
+    beside: Annotated[
+        Path | None, typer.Option(help="Folder of another run: print the verdicts of both as a table of Markdown.")
+    ] = None,
 ) -> None:
     """The results so far: numbers with intervals, verdicts, seconds by stage, and where the page is."""
     from triptych.report import markdown, terminal
     from triptych.results.reader import Results
 
     results = Results()
+    if beside:
+        typer.echo(markdown.verdicts_table({"here": results, beside.name: Results(beside)}), nl=False)
+        return
     found = terminal.found(results)
     if as_markdown:
         typer.echo(markdown.results_table(results), nl=False)

@@ -64,6 +64,21 @@ def test_report_shows_the_verdicts_once_there_are_some(project: Path):
     assert "○ inconclusive The claim of c. – Seen first." in text
 
 
+def test_the_verdicts_of_another_run_stand_beside_those_of_this_one(project: Path):
+    ran(project)
+    Path("metrics/claims.json").write_text(json.dumps([claim("vae-blurry", "reproduced"), claim("here", "reproduced")]))
+    Path("real/metrics").mkdir(parents=True)
+    open_claim = claim("vae-blurry", "inconclusive", measured=None, interval=None)
+    Path("real/metrics/claims.json").write_text(json.dumps([open_claim]))
+    assert triptych("report", "--beside", "real").stdout.splitlines() == [
+        "| the report says | here | real |",
+        "|---|---|---|",
+        "| blurry | **reproduced**, 0.310 (0.300 to 0.320) | **inconclusive** |",
+        "| blurry | **reproduced**, 0.310 (0.300 to 0.320) |  |",
+    ]
+    assert "nowhere/metrics/claims.json: no such file" in refused("report", "--beside", "nowhere")
+
+
 def test_report_compares_the_methods_of_the_third_study_in_one_table(project: Path):
     write_methods()
     text = " ".join(triptych("report").stdout.split())

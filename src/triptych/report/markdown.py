@@ -1,6 +1,9 @@
-"""The headline numbers as tables of Markdown: the README's results."""
+"""Tables of Markdown: the headline numbers, for the README, and the verdicts of several runs side by side."""
+
+from collections.abc import Mapping
 
 from triptych.report.tables import Row, comparison, rows
+from triptych.report.verdicts import Verdict, verdict
 from triptych.results.reader import Results
 from triptych.studies.every import STUDIES
 from triptych.studies.record import Study
@@ -16,6 +19,27 @@ def results_table(results: Results) -> str:
     alone = [line for study in STUDIES if not study.compares for line in _one_by_one(study, results)]
     beside = ["\n".join(_side_by_side(study, results)) for study in STUDIES if study.compares]
     return "\n\n".join(["\n".join([HEADING, *alone]), *filter(None, beside)]) + "\n"
+
+
+def verdicts_table(runs: Mapping[str, Results]) -> str:
+    """A row for each claim, with the verdict of each of the named runs, its number and interval; blank where it has none.
+
+    Raises:
+        InputError: a run has no claims, or none that can be read.
+    """
+    found = {name: {record["id"]: verdict(record) for record in run.claims()} for name, run in runs.items()}
+    claims = {one.id: one for of_run in found.values() for one in of_run.values()}
+    lines = [_line("the report says", *found), f"|{'---|' * (len(found) + 1)}"]
+    for key, claim in claims.items():
+        lines.append(_line(claim.says or claim.claim, *(_verdict(of_run.get(key)) for of_run in found.values())))
+    return "\n".join(lines) + "\n"
+
+
+def _verdict(one: Verdict | None) -> str:
+    if one is None:
+        return ""
+    number = f"{one.measured} ({one.interval})" if one.interval else one.measured
+    return f"**{one.verdict}**, {number}" if number else f"**{one.verdict}**"
 
 
 def _one_by_one(study: Study, results: Results) -> list[str]:
