@@ -128,6 +128,22 @@ def report(
         terminal.show(found, terminal.console())
 
 
+@app.command(epilog="Example: triptych archive docs/real --without-data")
+def archive(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; an earlier run's results are replaced.")],
+    without_data: Annotated[
+        bool, typer.Option("--without-data", help="Leave out pictures that show many images of the dataset.")
+    ] = False,
+) -> None:
+    """Keep this run's numbers, tables, params and page in FOLDER, and on what machine and commit it ran."""
+    from triptych.doctor import machine
+    from triptych.report.archive import archive as write
+    from triptych.results.reader import Results
+
+    files = write(Results(), folder, machine(), with_data=not without_data)
+    typer.echo(f"{folder}: {len(files)} files, {folder / 'plots/report.html'} among them")
+
+
 @app.command(epilog="Example: triptych doctor --json")
 def doctor(as_json: AsJson = False) -> None:
     """What this machine and checkout have: device, threads, versions, params.yaml and data."""

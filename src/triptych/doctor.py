@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,16 +20,53 @@ TOOLS = ("git", "make", "dvc")
 def examine(params: Path = profiles.PARAMS) -> dict:
     """Device, threads, versions, the state of params.yaml, and the data found. Nothing here raises on bad input."""
     return {
-        "python": platform.python_version(),
-        "platform": platform.platform(terse=True),
-        "cpus": os.cpu_count(),
-        **_device(),
+        **_hardware(),
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": _versions(),
         "tools": {name: shutil.which(name) is not None for name in TOOLS},
         "params": _params(params),
         "data": _data(params),
     }
+
+
+def machine() -> dict:
+    """What a run's numbers depend on beside params: hardware, versions, and the commit, where git knows it."""
+    return {**_hardware(), "versions": _versions(), "commit": _commit()}
+
+
+def _hardware() -> dict:
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        **_device(),
+    }
+
+
+def _processor() -> str:
+    """The name of the CPU, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _versions() -> dict[str, str | None]:
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _commit() -> str | None:
+    """The commit of this checkout, with a `+` where files that git tracks differ from it."""
+    try:
+        done = [
+            subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno", "src", "stages", "dvc.yaml"])
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done[0] + ("+" if done[1] else "")
 
 
 def _device() -> dict:

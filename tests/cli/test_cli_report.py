@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from command_line import ROOT, refused, triptych
+from PIL import Image
 
 
 def ran(root: Path) -> None:
@@ -77,6 +78,35 @@ def test_the_verdicts_of_another_run_stand_beside_those_of_this_one(project: Pat
         "| blurry | **reproduced**, 0.310 (0.300 to 0.320) |  |",
     ]
     assert "nowhere/metrics/claims.json: no such file" in refused("report", "--beside", "nowhere")
+
+
+def test_a_run_can_be_kept_in_another_folder_without_pictures_of_its_data(project: Path):
+    ran(project)
+    picture = Image.new("RGB", (40, 40))
+    for path in ("plots/figures/fig02_vae_samples_1.png", "plots/figures/fig07_vae_reconstructions_1.png"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    Path("plots/vae").mkdir()
+    Path("plots/vae/training.csv").write_text("epoch,loss\n1,2.0\n")
+    Path("kept/metrics").mkdir(parents=True)
+    Path("kept/metrics/old.json").write_text("{}")
+    done = triptych("archive", "kept", "--without-data")
+    assert done.returncode == 0, done.stderr
+    files = {str(path.relative_to("kept")) for path in Path("kept").rglob("*") if path.is_file()}
+    numbers = {"metrics/vae.json", "metrics/timing/vae.json", "plots/vae/training.csv"}
+    assert files == numbers | {"params.yaml", "plots/report.html", "run.json"}
+    assert Path("kept/metrics/vae.json").read_text() == Path("metrics/vae.json").read_text()
+    page = Path("kept/plots/report.html").read_text()
+    assert "Figure 2:" in page and "Figure 7:" not in page and "left out of this copy" in page
+    assert len(json.loads(Path("kept/run.json").read_text())["versions"]["torch"].split(".")) >= 3
+    triptych("archive", "kept")
+    assert "Figure 7:" in Path("kept/plots/report.html").read_text()
+
+
+def test_a_run_is_not_kept_in_its_own_folder(project: Path):
+    ran(project)
+    assert "name another" in refused("archive", ".") and "name another" in refused("archive", "..")
+    assert Path("metrics/vae.json").exists()
 
 
 def test_report_compares_the_methods_of_the_third_study_in_one_table(project: Path):

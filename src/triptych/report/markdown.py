@@ -22,7 +22,7 @@ def results_table(results: Results) -> str:
 
 
 def verdicts_table(runs: Mapping[str, Results]) -> str:
-    """A row for each claim, with the verdict of each of the named runs, its number and interval; blank where it has none.
+    """A row for each claim, with the verdict of each of the named runs, its number and interval, if it has them.
 
     Raises:
         InputError: a run has no claims, or none that can be read.

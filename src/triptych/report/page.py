@@ -89,19 +89,23 @@ class _Panel:
         return tables.comparison(self.study, [(one.part, one.metrics) for one in self.measured if one.rows])
 
 
-def write(path: Path, results: Results) -> None:
-    """Writes the page.
+def write(path: Path, results: Results, with_data: bool = True) -> None:
+    """Writes the page, see `render`.
 
     Raises:
         InputError: an input is damaged.
     """
-    write_text(path, render(results))
+    write_text(path, render(results, with_data))
 
 
-def render(results: Results) -> str:
+def render(results: Results, with_data: bool = True) -> str:
     """The page as HTML: pictures as data URIs, style inline, no script, nothing from the network.
 
     What has not been made yet is left out, and the page says what will come.
+
+    Args:
+        results: of the run.
+        with_data: whether pictures that show many images of the dataset are on it.
 
     Raises:
         InputError: an input is damaged.
@@ -117,10 +121,11 @@ def render(results: Results) -> str:
     params = results.params
     facts = Facts(results, METRICS, writers(params))
     claims = [verdicts.verdict(record) for record in results.claims()] if results.has(CLAIMS) else None
-    panels = [_panel(number, study, claims or [], facts) for number, study in enumerate(STUDIES)]
+    panels = [_panel(number, study, claims or [], facts, with_data) for number, study in enumerate(STUDIES)]
     timed = [one for panel in panels for one in panel.measured if one.timing]
     return environment.get_template("page.html.j2").render(
-        cards=_cards(results),
+        cards=_cards(results, with_data),
+        with_data=with_data,
         used_by=USED_BY,
         settings=_settings(params),
         corrected=any(study.corrections for study in STUDIES),
@@ -145,13 +150,15 @@ def _measured(study: Study, part: Part, results: Results) -> _Measured | None:
     return _Measured(part, metrics, tables.rows(study, metrics), tables.tables(metrics), tables.notes(metrics), timing)
 
 
-def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts) -> _Panel:
+def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, with_data: bool) -> _Panel:
     results = facts.results
     measured = [_measured(study, part, results) for part in study.parts(results.params)]
     panel = _Panel(study, number, [one for one in measured if one], study.remark(results.params))
     shown = []
     for figure in study.figures:
         path = figure.path(results.root / FIGURES)
+        if figure.shows_data and not with_data:
+            continue
         if path.exists():
             about = [verdict for verdict in claims if figure.number in verdict.figures]
             shown.append(_Shown(figure, embedded(path), facts.sentence(figure), about))
@@ -161,11 +168,14 @@ def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts) -
     return panel
 
 
-def _cards(results: Results) -> list[tuple[str, dict, Picture | None]]:
+def _cards(results: Results, with_data: bool) -> list[tuple[str, dict, Picture | None]]:
     """(dataset, data card, picture of it) of each dataset."""
     cards = results.metrics("data").values if results.has("metrics/data.json") else {}
     grids = {name: results.root / "plots/data" / f"{name}.png" for name in cards}
-    return [(name, card, embedded(grids[name]) if grids[name].exists() else None) for name, card in cards.items()]
+    return [
+        (name, card, embedded(grids[name]) if with_data and grids[name].exists() else None)
+        for name, card in cards.items()
+    ]
 
 
 def _settings(params: Mapping) -> list[tuple[str, str, str]]:

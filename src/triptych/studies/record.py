@@ -62,6 +62,7 @@ class Figure:
         group: the heading that it stands under.
         draw: writes the PNG at a path from the results; raises UnmeasuredError where the run lacks what it shows.
         saw: what this run shows in it: a template of `studies.sentences`, or a function that makes one.
+        shows_data: whether it shows many images of the dataset, which a licence may forbid to pass on.
     """
 
     number: int
@@ -71,6 +72,7 @@ class Figure:
     group: str
     draw: Callable[[Path, Results], None]
     saw: str | Callable[[Facts], str]
+    shows_data: bool = False
 
     @property
     def of_report(self) -> bool:

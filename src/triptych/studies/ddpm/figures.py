@@ -342,6 +342,7 @@ FIGURES = (
         draw=draw_restorations,
         saw="The class comes back in {ddpm:restoration.0.same_class} of test images from t = {ddpm:restoration.0.t}, "
         "and in {ddpm:restoration.-1.same_class} from t = {ddpm:restoration.-1.t}.",
+        shows_data=True,
     ),
     Figure(
         number=64,
@@ -375,5 +376,6 @@ FIGURES = (
         group=BEYOND,
         draw=draw_overview,
         saw=_what_buys_what,
+        shows_data=True,
     ),
 )

@@ -52,6 +52,7 @@ def reconstructions(number: int, report_epoch: int) -> Figure:
             "image, after the last {plots/vae/training:epoch=<N>.nll}. Test images are then rebuilt with an error of "
             "{vae:reconstruction_mse}, and the judge reads the right class in {vae:reconstruction_same_class}.",
         ),
+        shows_data=True,
     )
 
 
