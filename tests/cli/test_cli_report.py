@@ -74,7 +74,7 @@ def test_the_verdicts_of_another_run_stand_beside_those_of_this_one(project: Pat
     assert triptych("report", "--beside", "real").stdout.splitlines() == [
         "| the report says | here | real |",
         "|---|---|---|",
-        "| blurry | **reproduced**, 0.310 (0.300 to 0.320) | **inconclusive** |",
+        "| blurry | **reproduced**, 31.0\u00a0% (30.0 to 32.0\u00a0%) | **inconclusive** |",
         "| blurry | **reproduced**, 0.310 (0.300 to 0.320) |  |",
     ]
     assert "nowhere/metrics/claims.json: no such file" in refused("report", "--beside", "nowhere")
