@@ -122,7 +122,7 @@ def table(params: Params, drawn: Dataset, real: Dataset, judge: Judge, place: Ma
         "nearest neighbours by pixels right": [f"{pixel_accuracy(params, dataset):.1%}" for dataset in both.values()],
         "VAE, bits per dimension": [f"{found[f'bits {name}']:.3f}" for name in both],
         "Fréchet distance to the others held out": [
-            f"{reference.distance(judge(dataset.train.images).features):.2f}" for dataset in both.values()
+            f"{reference.distance(judge(dataset.train.images[:HELD_OUT]).features):.2f}" for dataset in both.values()
         ],
         "right, by the judge of the others": [
             f"{(judge(dataset.test.images).classes() == dataset.test.labels).mean():.1%}" for dataset in both.values()
@@ -137,7 +137,7 @@ def knob(
 ) -> tuple[float, float]:
     """Fréchet distance of digits drawn by a setting to the others, and how many the judge of the others gets right."""
     setting = validate(StreetDigits, source.model_dump() | changes, "data.generative", KNOBS)
-    drawn = build(setting.model_copy(update={"train": 2 * HELD_OUT, "test": 1}), seed).train
+    drawn = build(setting.model_copy(update={"train": HELD_OUT, "test": 1}), seed).train
     judged = judge(drawn.images)
     return reference.distance(judged.features), float((judged.classes() == drawn.labels).mean())
 
