@@ -137,7 +137,7 @@ def knob(
 ) -> tuple[float, float]:
     """Fréchet distance of digits drawn by a setting to the others, and how many the judge of the others gets right."""
     setting = validate(StreetDigits, source.model_dump() | changes, "data.generative", KNOBS)
-    drawn = build(setting.model_copy(update={"train": HELD_OUT, "test": 1}), seed).train
+    drawn = build(setting.model_copy(update={"train": HELD_OUT, "test": 200}), seed).train
     judged = judge(drawn.images)
     return reference.distance(judged.features), float((judged.classes() == drawn.labels).mean())
 
