@@ -31,22 +31,27 @@ class Draw:
     parts: tuple[int | str, ...]
     row: int = 0
     rows: int = 0
-    _generator: torch.Generator = field(init=False, repr=False)
+    generator: torch.Generator = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._generator = generator(self.device, *self.parts)
+        self.generator = generator(self.device, *self.parts)
+
+    def restart(self, *parts: int | str) -> None:
+        """Goes on with the numbers of other parts, from the same generator: a recorded step knows no other."""
+        self.parts = parts
+        self.generator.manual_seed(fold(*parts))
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
         """Standard normal numbers of the given (local) shape."""
-        return self._mine(torch.randn(self._whole(shape), generator=self._generator, device=self.device), shape)
+        return self._mine(torch.randn(self._whole(shape), generator=self.generator, device=self.device), shape)
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
         """Uniform numbers in [0, 1)."""
-        return self._mine(torch.rand(self._whole(shape), generator=self._generator, device=self.device), shape)
+        return self._mine(torch.rand(self._whole(shape), generator=self.generator, device=self.device), shape)
 
     def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Tensor:
         """Integers in [low, high), int64."""
-        whole = torch.randint(low, high, self._whole(shape), generator=self._generator, device=self.device)
+        whole = torch.randint(low, high, self._whole(shape), generator=self.generator, device=self.device)
         return self._mine(whole, shape)
 
     def _whole(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from triptych.training.batch_norm import globalise
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.optimisation import WeightAverage, build_optimiser, rate_factor, set_rates
 from triptych.training.params import Training
+from triptych.training.recorded import recorded
 
 # How often the host looks at the device's numbers: for the bar, and to stop soon after a loss that is not finite.
 LOOK_SECONDS = 1.0
@@ -128,6 +129,15 @@ class Trainer:
             self.forward = torch.compile(self.forward)
         if machine.world > 1:
             self.forward = DistributedDataParallel(self.forward, broadcast_buffers=False)
+        self.passes = recorded(self._passes, machine)
+        self.share = recipe.batch_size // machine.world
+        alone = machine.world == 1
+        self.draw = Draw(
+            machine.device,
+            (plan.seed, "step"),
+            row=0 if alone else machine.rank * self.share,
+            rows=0 if alone else recipe.batch_size,
+        )
         self.progress = Progress(started=datetime.now(UTC).isoformat(timespec="seconds"))
         self._reset_sums()
 
@@ -185,22 +195,12 @@ class Trainer:
 
     def _step(self, order: Tensor) -> None:
         step, size = self.progress.step, self.recipe.batch_size
-        share = size // self.machine.world
-        start = (step % self.steps_per_epoch) * size + self.machine.rank * share
-        rows = order[start : start + share]
+        start = (step % self.steps_per_epoch) * size + self.machine.rank * self.share
+        rows = order[start : start + self.share]
         batch = Batch(to_float(self.data.images[rows]), self.data.labels[rows])
-        alone = self.machine.world == 1
-        draw = Draw(
-            self.machine.device,
-            (self.plan.seed, "step", step),
-            row=0 if alone else self.machine.rank * share,
-            rows=0 if alone else size,
-        )
+        self.draw.restart(self.plan.seed, "step", step)
         set_rates(self.optimiser, rate_factor(self.recipe.schedule, step, self.steps))
-        with self.machine.autocast():
-            loss, terms = self.forward(batch, draw)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss, terms = self.passes(batch, self.draw)
         if self.recipe.gradient_clip:
             nn.utils.clip_grad_norm_(self.objective.parameters(), self.recipe.gradient_clip)
         self.optimiser.step()
@@ -208,7 +208,15 @@ class Trainer:
         self.objective.after_step(self.progress.step / self.steps)
         if self.average:
             self.average.update(self.objective.network, self.progress.step * size, size)
-        self._add_to_sums({"loss": loss.detach(), **terms}, step)
+        self._add_to_sums({"loss": loss, **terms}, step)
+
+    def _passes(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+        """Forward and backward: the loss and its terms, and a gradient for each parameter in the place of the last."""
+        self.optimiser.zero_grad(set_to_none=True)
+        with self.machine.autocast():
+            loss, terms = self.forward(batch, draw)
+        loss.backward()
+        return loss.detach(), terms
 
     # Sums of the losses, on the device -------------------------------------------------------------------------------
 
