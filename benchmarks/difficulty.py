@@ -10,7 +10,6 @@ are training images, and those held out are what is measured.
 """
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,16 +18,16 @@ import numpy as np
 import torch
 import yaml
 from held_out import HELD_OUT, without_test_images
+from runs import trained
 
 from triptych.core.errors import one_line_errors
 from triptych.core.machine import Machine, machine
 from triptych.core.model_files import load_model
-from triptych.core.objective import Objective
 from triptych.core.parts import run_parts
 from triptych.core.randomness import Draw
 from triptych.core.schema import validate
 from triptych.core.seeds import fold
-from triptych.data.batches import resident, to_float
+from triptych.data.batches import to_float
 from triptych.data.storage import Dataset, Split
 from triptych.judge.network import Classifier
 from triptych.judge.objective import ClassificationObjective
@@ -40,9 +39,6 @@ from triptych.measures.judge import Judge
 from triptych.measures.likelihood import calibrated_sigma, importance_weights, iwae_bound
 from triptych.measures.representation import knn_correct
 from triptych.params import Params, check
-from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import Plan, train
-from triptych.training.params import Training
 from triptych.vae.network import VAE
 from triptych.vae.objective import VAEObjective
 
@@ -56,14 +52,6 @@ def others(path: str, like: Dataset, seed: int) -> Dataset:
     return Dataset(
         Split(whole.train.images[:count], whole.train.labels[:count]), whole.test, whole.classes, path, "", "others"
     )
-
-
-def trained(objective: Objective, recipe: Training, dataset: Dataset, seed: int, place: Machine) -> torch.nn.Module:
-    """The network of a method after its training, which leaves no checkpoints."""
-    split = resident(dataset.train.images, dataset.train.labels, place.device)
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints("difficulty", "run", root=Path(folder))
-        return train(objective, split, recipe, Plan("difficulty", seed, 1e9), place, checkpoints).network.eval()
 
 
 def judge_accuracy(params: Params, dataset: Dataset, place: Machine) -> float:

@@ -1,0 +1,54 @@
+"""Samples held against real images that neither their model nor its judge has seen, as cells of a table."""
+
+from pathlib import Path
+
+import numpy as np
+
+from triptych.core.machine import Machine
+from triptych.measures.frechet import FrechetReference, estimated_distance
+from triptych.measures.judge import Judge
+from triptych.measures.manifolds import precision_recall
+from triptych.measures.sharpness import sharpness
+from triptych.params import Params
+from triptych.results.formatting import PERCENT, written
+from triptych.statistics.intervals import Resampling
+
+CLASSIFIER = Path("models/classifier")
+COLUMNS = ("Fréchet distance", "recognised", "sharpness", "precision", "recall")
+
+
+class Measured:
+    """What a judge says of samples.
+
+    Args:
+        real: images held out, uint8 (N, C, H, W).
+        params: how measures are made.
+        place: where the judge of `CLASSIFIER` computes.
+    """
+
+    def __init__(self, real: np.ndarray, params: Params, place: Machine) -> None:
+        self.real, self.params = real, params
+        self.judge = Judge.load(CLASSIFIER, place.device, params.evaluation.batch_size)
+        self.features = self.judge(real).features
+        self.reference = FrechetReference(self.features)
+
+    def cells(self, images: np.ndarray) -> str:
+        """The numbers of samples, in the order of `COLUMNS`."""
+        settings = self.params.evaluation
+        judged = self.judge(images)
+        resampling = Resampling(self.params.seed, settings.confidence_level, settings.bootstrap, "benchmark")
+        precision, recall = precision_recall(judged.features, self.features, settings.manifold_neighbours)
+        cells = (
+            written(estimated_distance(judged.features, self.reference, resampling, "frechet"), ".2f"),
+            written(resampling.proportion(judged.recognised(settings.recognition_threshold)), PERCENT),
+            written(float(sharpness(images).mean() / sharpness(self.real).mean()), ".2f"),
+            written(float(precision.mean()), PERCENT),
+            written(float(recall.mean()), PERCENT),
+        )
+        return " | ".join(cells)
+
+
+def heading(*first: str) -> str:
+    """The two first lines of a table whose first columns have these names."""
+    names = [*first, *COLUMNS]
+    return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"

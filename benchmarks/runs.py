@@ -1,0 +1,22 @@
+"""Trainings that benchmarks make by themselves."""
+
+import tempfile
+from pathlib import Path
+
+from torch import nn
+
+from triptych.core.machine import Machine
+from triptych.core.objective import Objective
+from triptych.data.batches import resident
+from triptych.data.storage import Dataset
+from triptych.training.checkpoint import Checkpoints
+from triptych.training.loop import Plan, train
+from triptych.training.params import Training
+
+
+def trained(objective: Objective, recipe: Training, dataset: Dataset, seed: int, place: Machine) -> nn.Module:
+    """The network of a method after its training, which leaves no checkpoints."""
+    split = resident(dataset.train.images, dataset.train.labels, place.device)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints("benchmark", "run", root=Path(folder))
+        return train(objective, split, recipe, Plan("benchmark", seed, 1e9), place, checkpoints).network.eval()

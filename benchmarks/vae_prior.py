@@ -1,0 +1,70 @@
+"""Measures VAEs by the sigma of their likelihood and by the prior fitted to them: how `vae` and its prior were chosen.
+
+    python benchmarks/vae_prior.py --sigmas 0.3 0.4 0.5 --components 100 --draws 2
+
+Needs models/classifier, which `dvc repro classifier` makes. No test image is looked at: the VAEs train by params.yaml
+on the training images, and are held against further ones of the source. Prints two rows for each VAE and prior, of
+samples from N(0, I) and from the fitted prior, and says what share of held-out images keep their class in their
+reconstructions.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from held_out import without_test_images
+from measured import Measured, heading
+from runs import trained
+
+from triptych.core.errors import one_line_errors
+from triptych.core.machine import Machine, machine
+from triptych.core.seeds import fold
+from triptych.data.storage import Dataset
+from triptych.params import Params, check
+from triptych.results.formatting import PERCENT
+from triptych.sampling.prior import fit
+from triptych.sampling.vae import Codec, prior_draws
+from triptych.vae.network import VAE
+from triptych.vae.objective import VAEObjective
+
+
+def codec(params: Params, sigma: float, dataset: Dataset, place: Machine) -> Codec:
+    """A VAE trained under a likelihood of its own."""
+    torch.manual_seed(fold(params.seed, "weights"))
+    network = VAE(image_shape=dataset.train.images.shape[1:], **params.vae.network.model_dump())
+    trained(VAEObjective(network, sigma), params.vae.training, dataset, params.seed, place)
+    return Codec(network.eval(), place.device, params.sampling.batch_size)
+
+
+def main() -> None:
+    """Trains each VAE and measures its priors in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sigmas", type=float, nargs="+", required=True, help="standard deviations of p(x|z)")
+    parser.add_argument("--components", type=int, nargs="+", required=True, help="Gaussians of the fitted prior")
+    parser.add_argument("--draws", type=int, nargs="+", required=True, help="of q(z|x) for each image")
+    asked = parser.parse_args()
+    params = check()
+    how = params.sampling.vae
+    with machine(params.runtime) as place:
+        dataset = without_test_images(params.data.generative, params.seed)
+        real = np.asarray(dataset.test.images)
+        measured = Measured(real, params, place)
+        print(heading("sigma", "prior", "keep their class"), flush=True)
+        for sigma in asked.sigmas:
+            vae = codec(params, sigma, dataset, place)
+            same = (measured.judge(vae.decode(vae.encode(real))).classes() == measured.judge(real).classes()).mean()
+            first = f"| {sigma:g} |"
+            z = prior_draws(how.samples, params.vae.network.latents, params.seed)
+            print(f"{first} N(0, I) | {same:{PERCENT}} | {measured.cells(vae.decode(z))} |", flush=True)
+            posterior = vae.posterior(dataset.train.images)
+            for components in asked.components:
+                for draws in asked.draws:
+                    fitted = how.fitted_prior.model_copy(update={"components": components, "draws": draws})
+                    z = fit(*posterior, fitted, params.seed).draw(how.samples, params.seed)
+                    name = f"{components} Gaussians, {draws} draws"
+                    print(f"{first} {name} | | {measured.cells(vae.decode(z))} |", flush=True)
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
