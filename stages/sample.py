@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from triptych.core.arrays import write_arrays
 from triptych.core.errors import one_line_errors
-from triptych.core.files import write_json
+from triptych.core.files import write_json, written_whole
 from triptych.core.machine import machine
 from triptych.core.runtime import Runtime
 from triptych.core.schema import read
@@ -33,7 +33,8 @@ def main(study: str) -> None:
         folder = Path("samples") / study
         write_arrays(folder / "images.npz", drawn.arrays)
         for name, tensors in drawn.tensors.items():
-            save_file(tensors, folder / f"{name}.safetensors")
+            with written_whole(folder / f"{name}.safetensors") as partial:
+                save_file(tensors, partial)
         write_json(Path("metrics/timing/sample") / f"{study}.json", {"sampling": drawn.timing, **place.describe()})
 
 

@@ -10,7 +10,6 @@ import re
 import subprocess
 from pathlib import Path
 
-import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
@@ -321,8 +320,8 @@ def _shifted(line: str, by: int) -> str:
     return " " * by + line if by >= 0 else line.removeprefix(" " * -by)
 
 
-def _parsed(text: str) -> object:
+def _parsed(text: str) -> dict | None:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse(text, PARAMS)
+    except InputError:
         return None

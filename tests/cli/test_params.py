@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import parse_yaml
 from scripts import run_script
 
 from triptych import params as schema
 from triptych import profiles
 from triptych.core.errors import InputError
-from triptych.core.schema import read
+from triptych.core.schema import parse, read
 from triptych.making.params import DataParams
 from triptych.params import Params
 from triptych.vae.params import VAEParams
@@ -114,9 +115,36 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         assert says in message, f"{key}: {message}"
 
 
-def test_a_number_that_yaml_takes_for_text_is_explained(tmp_path):
-    says = refusal(TEXT.replace("learning_rate: 0.003 ", "learning_rate: 1e-3 "), tmp_path)
-    assert "'classifier.training.optimiser.learning_rate' is '1e-3'" in says and "write 0.001" in says
+def test_numbers_are_read_as_dvc_reads_them(tmp_path):
+    """`dvc exp run -S key=0.00005` writes 5e-05, and hashes what it reads: YAML 1.2."""
+    path = tmp_path / "params.yaml"
+    for text in ("5e-05", "1e-3", "1E5", "010", "0o17", "0x1F", "1_000", "+3", ".5", "yes", "12:30:00", "~", "'1e-3'"):
+        value = parse(f"a: {text}", path)["a"]
+        dvcs = parse_yaml(f"a: {text}", str(path))["a"]
+        assert (value, type(value)) == (dvcs, type(dvcs)), text
+    written = TEXT.replace("learning_rate: 0.003 ", "learning_rate: 5e-05 ")
+    assert schema.validated(parse(written, path), path).classifier.training.optimiser.learning_rate == 5e-5
+
+
+def test_a_number_in_quotes_is_explained(tmp_path):
+    says = refusal(TEXT.replace("learning_rate: 0.003 ", "learning_rate: '0.003' "), tmp_path)
+    assert "'classifier.training.optimiser.learning_rate' is '0.003'" in says and "quotes make it text" in says
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    says = refusal(TEXT + "seed: 1\n", tmp_path)
+    assert f"line {len(TEXT.splitlines()) + 1}: " in says and 'found duplicate key "seed"' in says
+
+
+def test_a_file_that_is_no_text_or_cannot_be_read_is_one_line(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"seed: 0\n# caf\xe9\n")
+    with pytest.raises(InputError, match=r"params\.yaml: not UTF-8: byte 0xe9 at 13"):
+        schema.check(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match=r"params\.yaml: cannot be read: Is a directory"):
+        schema.check(path)
 
 
 def test_whole_numbers_serve_where_fractions_are_allowed():

@@ -18,3 +18,14 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
     write_text(path, "Größe\n")
     assert path.read_text(encoding="utf-8") == "Größe\n"
     assert [entry.name for entry in path.parent.iterdir()] == ["numbers.json"]
+
+
+def test_a_file_that_is_linked_elsewhere_is_replaced_and_not_written_to(tmp_path):
+    """DVC can link outputs into its cache (cache.type symlink or hardlink), whose objects must stay as they are."""
+    cached = tmp_path / "cached"
+    cached.write_text("old")
+    (tmp_path / "hard").hardlink_to(cached)
+    (tmp_path / "soft").symlink_to(cached)
+    for name in ("hard", "soft"):
+        write_text(tmp_path / name, "new")
+        assert cached.read_text() == "old" and (tmp_path / name).read_text() == "new"

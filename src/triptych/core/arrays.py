@@ -1,6 +1,5 @@
 """Named arrays in one .npz file, written whole or not at all, and read without running code from it."""
 
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,20 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from triptych.core.errors import InputError
+from triptych.core.files import written_whole
 
 
 def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes named arrays to `path`, compressed, making its folder. A reader sees the old file or the new one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        # An open file: to a name, numpy would append .npz.
-        with partial.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Writes named arrays to `path`, compressed, see `written_whole`."""
+    # An open file: to a name, numpy would append .npz.
+    with written_whole(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path | str) -> dict[str, np.ndarray]:

@@ -2,19 +2,32 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_text(path: Path | str, text: str) -> None:
-    """Writes `text` to `path`, making its folder. A reader sees the old file or the new one, never a part."""
+@contextmanager
+def written_whole(path: Path | str) -> Iterator[Path]:
+    """A place beside `path` to write to, which takes its place at the end; its folder is made.
+
+    A reader sees the old file or the new one, never a part. And the old one itself is never written to: it may be a
+    link of DVC's into its cache.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Writes `text` to `path`, see `written_whole`."""
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path | str, value: object) -> None:

@@ -1,31 +1,42 @@
 """Trained networks on disk: `model.safetensors` and `config.json`. Loading never runs code from a file."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from triptych.core.errors import InputError
-from triptych.core.files import write_json
+from triptych.core.files import write_json, written_whole
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_weights(path: Path, network: nn.Module) -> None:
-    """Writes the network's state atomically to one safetensors file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes the network's state to one safetensors file, see `save_tensors`."""
     # Copies: the format refuses names that share memory, as tied weights do.
     state = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in network.state_dict().items()
     }
-    temporary = path.with_suffix(".tmp")
-    save_file(state, temporary)
-    temporary.replace(path)
+    save_tensors(path, state)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes named tensors to one safetensors file, see `written_whole`.
+
+    Raises:
+        InputError: the disk is full, or the file cannot be written.
+    """
+    try:
+        with written_whole(path) as partial:
+            save_file(dict(tensors), partial)
+    except SafetensorError as error:
+        raise InputError(f"{path}: cannot be written ({error})") from None
 
 
 def load_weights(path: Path, network: nn.Module) -> None:
@@ -62,7 +73,7 @@ def load_model(folder: Path, kind: type[Network], device: torch.device) -> tuple
         InputError: a file is missing, damaged, or of another architecture.
     """
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         network = kind(**config["network"])
     except FileNotFoundError:
         raise InputError(f"{folder}/config.json: no such model; `dvc repro` trains it") from None

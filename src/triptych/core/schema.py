@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from ruamel.yaml import YAML, YAMLError
 
 from triptych.core.errors import InputError
 
@@ -22,27 +22,38 @@ def read_yaml(path: Path) -> dict:
     """The mapping in a YAML file.
 
     Raises:
-        InputError: the file is missing, is not YAML, or does not hold a mapping.
+        InputError: the file is missing, cannot be read, is not YAML, or does not hold a mapping.
     """
     try:
-        return parse(path.read_text(encoding="utf-8"), path)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run from the project's root") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8: byte {error.object[error.start]:#x} at {error.start}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse(text, path)
 
 
 def parse(text: str, path: Path) -> dict:
-    """The mapping in the text of a YAML file.
+    """The mapping in the text of a YAML file, as DVC reads it: YAML 1.2, where 5e-05 is a number and 010 is ten.
 
     Raises:
-        InputError: it is not YAML, or no mapping; the message names the file.
+        InputError: it is not YAML, or no mapping, or has a key twice; the message names the file, and the line.
     """
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        tree = YAML(typ="safe").load(text)
+    except (YAMLError, ValueError) as error:  # a date that does not exist is a ValueError
+        raise InputError(f"{path}: not valid YAML ({_problem_of(error)})") from None
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected a mapping of sections, found {type(tree).__name__}")
     return tree
+
+
+def _problem_of(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    line = f"line {mark.line + 1}: " if mark else ""
+    return line + " ".join(str(getattr(error, "problem", None) or error).split())
 
 
 # The section of the file that a value stands in, "" for the whole file; or, for a value that is made of several
@@ -130,7 +141,7 @@ def _message(problem: dict) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     if isinstance(problem["input"], str) and _reads_as_number(problem["input"]):
-        message += " (YAML takes this spelling for text: write 0.001, not 1e-3 or '0.001')"
+        message += " (quotes make it text: write 0.001, not '0.001')"
     return message
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A train and a test split. `classes` names the labels 0, 1, …; it is empty when there are none."""
+    """A train and a test split. `classes` names the labels 0, 1, …; it is empty when there are none.
+
+    `left_out` says what of the source is in neither split, and why, in a sentence for each reason.
+    """
 
     train: Split
     test: Split
@@ -35,6 +38,7 @@ class Dataset:
     source: str
     licence: str
     name: str = "unnamed"
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def labelled(self) -> bool:
@@ -149,6 +153,7 @@ def make_card(dataset: Dataset) -> dict:
         },
         "source": dataset.source,
         "licence": dataset.licence,
+        "left_out": dataset.left_out,
     }
 
 
@@ -190,7 +195,15 @@ def load(folder: Path | str) -> Dataset:
         images, labels = (_load_array(folder / f"{split}_{part}.npy") for part in ("images", "labels"))
         splits[split] = Split(images, labels)
         _check_arrays(splits[split], str(folder / f"{split}_images.npy"))
-    return Dataset(splits["train"], splits["test"], card["classes"], card["source"], card["licence"], card["name"])
+    return Dataset(
+        splits["train"],
+        splits["test"],
+        card["classes"],
+        card["source"],
+        card["licence"],
+        card["name"],
+        card.get("left_out", []),
+    )
 
 
 def load_card(folder: Path | str) -> dict:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import matplotlib
 
+from triptych.core.files import written_whole
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import seaborn as sns  # noqa: E402
@@ -38,14 +40,15 @@ def apply() -> None:
             "text.color": INK,
             "font.family": "DejaVu Sans",
             "svg.hashsalt": "triptych",
+            "text.parse_math": False,  # a class may be called $x$
         },
     )
 
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a PNG without a date or a version in it, so that equal numbers give equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Software": None}, bbox_inches="tight", facecolor="white")
+    with written_whole(path) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": None}, bbox_inches="tight", facecolor="white")
     plt.close(figure)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from triptych.core.files import written_whole
 from triptych.data.storage import Dataset, load
 
 COLUMNS = 16
@@ -37,11 +38,10 @@ def draw(folder: Path | str, path: Path | str) -> None:
     shape = "×".join(map(str, dataset.train.images.shape[1:]))
     kind = "a row for each class" if dataset.labelled else "unlabelled"
     axes.set_title(f"{dataset.name}: {counts} images of {shape}; training images, {kind}", fontsize=10)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
-    # No version in the file: the same dataset gives the same bytes.
-    figure.savefig(path, metadata={"Software": None})
+    with written_whole(path) as partial:
+        # No version in the file: the same dataset gives the same bytes.
+        figure.savefig(partial, format="png", metadata={"Software": None})
 
 
 def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:

@@ -7,6 +7,8 @@ from pydantic import AfterValidator, Field, model_validator
 from triptych.core.fields import Count, Probability
 from triptych.core.schema import Section
 
+OWN_LICENCE = "the user's own"
+
 Text = Annotated[str, Field(min_length=1)]
 Resolution = Annotated[int, Field(ge=16, le=256)]
 

@@ -155,7 +155,9 @@ class Results:
         """
         import pandas as pd
 
-        found = self._once(path, lambda where: pd.read_csv(where, dtype={"class": str}))
+        # Nothing but an empty cell is missing: a class may be called NA.
+        how = {"dtype": {"class": str}, "keep_default_na": False, "na_values": [""]}
+        found = self._once(path, lambda where: pd.read_csv(where, **how))
         missing = [column for column in columns if column not in found]
         if missing:
             raise InputError(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from triptych.core.errors import InputError
 from triptych.core.files import write_json, write_text
 from triptych.core.forks import side_by_side
 from triptych.core.machine import machine
@@ -106,7 +107,7 @@ def run_stage(
         shared = {
             "recipe": recipe.model_dump(),
             "identity": identity,
-            "data": json.loads((data / "card.json").read_text())["sha256"],
+            "data": json.loads((data / "card.json").read_text(encoding="utf-8"))["sha256"],
             "code": code_digest(),
             "machine": asdict(place) | {"rank": 0},
         }
@@ -114,7 +115,7 @@ def run_stage(
         def run(own: int) -> Run:
             checkpoints = Checkpoints(stage, run_key(seed=own, **shared), leads=place.leads)
             torch.manual_seed(fold(own, "weights"))
-            objective, config = build(dataset)
+            objective, config = _built(build, dataset, data)
             plan = Plan(
                 stage=stage if seeds in (None, 1) else f"{stage} seed {own}",
                 seed=own,
@@ -144,6 +145,13 @@ def run_stage(
             _write_snapshots(runs, outputs.snapshots, one_folder=seeds is None)
         for ended in runs:
             ended.checkpoints.discard()
+
+
+def _built(build: Callable[[Dataset], tuple[Objective, dict]], dataset: Dataset, data: Path) -> tuple[Objective, dict]:
+    try:
+        return build(dataset)
+    except ValueError as error:  # a network's, of images that its levels do not fit
+        raise InputError(f"{data}: {error}") from None
 
 
 def _write_models(stage: str, runs: list[Run], classes: list[str], outputs: Outputs) -> None:
