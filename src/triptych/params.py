@@ -32,6 +32,15 @@ class Params(Section):
     claims: ClaimsParams
 
     @model_validator(mode="after")
+    def _images_fit(self) -> "Params":
+        size = self.data.generative.size
+        for key, network in (("vae.network", self.vae.network), ("ddpm.network", self.ddpm.network)):
+            if size and size % network.multiple:
+                fit = ", ".join(str(network.multiple * times) for times in range(1, 9))
+                raise ValueError(f"{key}: data.generative has images of {size} pixels a side; it takes {fit}, …")
+        return self
+
+    @model_validator(mode="after")
     def _guides_are_kept(self) -> "Params":
         kept = self.ddpm.training.snapshot_epochs
         missing = [epoch for epoch in self.sampling.ddpm.guidance.epochs if epoch not in kept]

@@ -12,7 +12,8 @@ from scripts import run_script
 from triptych import params as schema
 from triptych import profiles
 from triptych.core.errors import InputError
-from triptych.core.schema import parse, read
+from triptych.core.schema import parse, read, validate
+from triptych.ddpm.params import UNetParams
 from triptych.making.params import DataParams
 from triptych.params import Params
 from triptych.vae.params import VAEParams
@@ -110,6 +111,20 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
             "sampling.ddpm.guidance: no weights are kept after epoch 3; a guide is one",
         ),
         ("data.generative.least_resolution", 33, "'data.generative': least_resolution 33 is above size 32"),
+        ("ddpm.network.head_size", 64, "'ddpm.network': head_size 64 does not divide the 96 channels of a level"),
+        # What a network would only say after the data were made.
+        (
+            "vae.network.channels",
+            [8] * 6,
+            "vae.network: data.generative has images of 32 pixels a side; it takes 64, 128, 192",
+        ),
+        (
+            "data.generative.size",
+            36,
+            "vae.network: data.generative has images of 36 pixels a side; it takes 16, 32, 48",
+        ),
+        ("ddpm.network.patch", 16, "ddpm.network: data.generative has images of 32 pixels a side; it takes 64, 128"),
+        ("ssl.methods.simsiam.training.batch_size", 1, "'ssl.methods.simsiam.training.batch_size' is 1"),
     ]:
         message = refusal(changed(key, value), tmp_path)
         assert says in message, f"{key}: {message}"
@@ -228,3 +243,10 @@ def test_params_yaml_explains_its_sections_and_numbers_and_nothing_twice(project
         text = (project / "params.yaml").read_text()
         assert unexplained(text) == [], name
         assert not re.search(r"#.*\b(the same$|the same as|as above|see above)", text), name
+
+
+def test_groups_divide_the_channels_of_every_level(tmp_path):
+    unet = {"name": "unet", "stem_width": 20, "width": 16, "multipliers": [1, 2], "heads": 2, "head_size": 8}
+    assert validate(UNetParams, unet | {"groups": 8}, "ddpm.network", tmp_path).multiple == 2
+    with pytest.raises(InputError, match="'ddpm.network': groups 3 does not divide the 16 channels of a level"):
+        validate(UNetParams, unet | {"groups": 3}, "ddpm.network", tmp_path)

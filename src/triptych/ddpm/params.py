@@ -20,6 +20,19 @@ class UNetParams(Section):
     head_size: Count
     groups: Count
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of images must be multiples of."""
+        return 2 ** (len(self.multipliers) - 1)
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> "UNetParams":
+        widths = {self.width * multiplier for multiplier in (1, *self.multipliers)}
+        odd = sorted(width for width in widths if width % self.groups)
+        if odd:
+            raise ValueError(f"groups {self.groups} does not divide the {odd[0]} channels of a level")
+        return self
+
 
 class PatchUNetParams(Section):
     """Sizes of the UNet over patches of pixels."""
@@ -38,6 +51,18 @@ class PatchUNetParams(Section):
         if not len(self.channels) == len(self.blocks) == len(self.attention):
             raise ValueError("channels, blocks and attention must have one entry for each level")
         return self
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "PatchUNetParams":
+        for channels, attends in zip(self.channels, self.attention, strict=True):
+            if attends and channels % self.head_size:
+                raise ValueError(f"head_size {self.head_size} does not divide the {channels} channels of a level")
+        return self
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of images must be multiples of."""
+        return self.patch * 2 ** (len(self.channels) - 1)
 
 
 Network = Annotated[UNetParams | PatchUNetParams, Field(discriminator="name")]

@@ -8,6 +8,7 @@ from triptych.core.fields import Count, Probability
 from triptych.core.schema import Section
 
 OWN_LICENCE = "the user's own"
+SMALL, PADDED = 28, 32  # pixels a side of MNIST's images and their like, which networks cannot halve often enough
 
 Text = Annotated[str, Field(min_length=1)]
 Resolution = Annotated[int, Field(ge=16, le=256)]
@@ -64,6 +65,11 @@ class Torchvision(Section):
     train: Count | None
     test: Count | None
 
+    @property
+    def size(self) -> int:
+        """Pixels a side: of all of them 32, since those of 28 are framed."""
+        return PADDED
+
 
 class Folder(Section):
     """A user's own images: train/<class>/* and test/<class>/*, or unlabelled in train/ and test/ themselves."""
@@ -78,6 +84,10 @@ class Npz(Section):
 
     name: Literal["npz"]
     path: Text
+
+    @property
+    def size(self) -> None:
+        """Pixels a side: the file knows."""
 
 
 Source = Annotated[StreetDigits | Torchvision | Folder | Npz, Field(discriminator="name")]

@@ -8,9 +8,7 @@ import torch
 from triptych.core.randomness import generator
 from triptych.data.storage import SPLITS, Dataset, Split, validate
 from triptych.making import arrays, folder, public, streetdigits
-from triptych.making.params import Folder, Source, StreetDigits, Torchvision
-
-SMALL, PADDED = 28, 32  # pixels a side of MNIST's images and their like, which networks cannot halve often enough
+from triptych.making.params import PADDED, SMALL, Folder, Source, StreetDigits, Torchvision
 
 
 def build(params: Source, seed: int) -> Dataset:

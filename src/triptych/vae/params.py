@@ -15,6 +15,11 @@ class VAENetwork(Section):
     channels: Annotated[list[Count], Field(min_length=1)]
     latents: Count
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of images must be multiples of."""
+        return 2 ** len(self.channels)
+
 
 class VAEParams(Section):
     """The VAE and its training."""
