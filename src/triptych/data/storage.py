@@ -51,7 +51,7 @@ def validate(dataset: Dataset, least_images: int, where: str = "") -> None:
 
     Args:
         dataset: any dataset.
-        least_images: what each split must hold: the batch size of whoever trains on it.
+        least_images: what the training split must hold: the batch size of whoever trains on it.
         where: what the message names as the culprit; the dataset's name if empty.
 
     Raises:
@@ -60,7 +60,8 @@ def validate(dataset: Dataset, least_images: int, where: str = "") -> None:
     where = where or dataset.name
     for split in SPLITS:
         _check_arrays(getattr(dataset, split), f"{where}: {split}")
-        _check_content(getattr(dataset, split), dataset.classes, least_images, f"{where}: {split}")
+        least = least_images if split == "train" else 1
+        _check_content(getattr(dataset, split), dataset.classes, least, f"{where}: {split}")
     shapes = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
     if shapes[0] != shapes[1]:
         raise InputError(f"{where}: train images have shape {shapes[0]} and test images {shapes[1]}; they must agree")
@@ -81,7 +82,8 @@ def _check_arrays(split: Split, where: str) -> None:
 def _check_content(split: Split, classes: list[str], least_images: int, where: str) -> None:
     least_images = max(least_images, 1)
     if len(split.images) < least_images:
-        raise InputError(f"{where}: {len(split.images)} images; at least {least_images} (one batch) are needed")
+        batch = " (one batch)" if least_images > 1 else ""
+        raise InputError(f"{where}: {len(split.images)} images; at least {least_images}{batch} are needed")
     if not classes:
         wrong = split.labels[split.labels != UNLABELLED]
         if len(wrong):
