@@ -121,10 +121,10 @@ def test_what_cannot_be_learned_from_is_refused():
             validate(changed(make(), **parts), least_images=4, where="somewhere")
 
 
-def test_fewer_images_than_a_batch_are_refused():
-    validate(make(), least_images=6)
-    with pytest.raises(InputError, match="test: 6 images; at least 7"):
-        validate(make(), least_images=7)
+def test_fewer_training_images_than_a_batch_are_refused_and_few_test_images_are_not():
+    validate(make(), least_images=12)
+    with pytest.raises(InputError, match=r"train: 12 images; at least 13 \(one batch\)"):
+        validate(make(), least_images=13)
     with pytest.raises(InputError, match="0 images"):
         validate(make(count=0), least_images=0)
 
