@@ -29,7 +29,8 @@ class Measured:
     def __init__(self, real: np.ndarray, params: Params, place: Machine) -> None:
         self.real, self.params = real, params
         self.judge = Judge.load(CLASSIFIER, place.device, params.evaluation.batch_size)
-        self.features = self.judge(real).features
+        judged = self.judge(real)
+        self.features, self.classes = judged.features, judged.classes()
         self.reference = FrechetReference(self.features)
 
     def cells(self, images: np.ndarray) -> str:

@@ -32,8 +32,8 @@ def codec(params: Params, sigma: float, dataset: Dataset, place: Machine) -> Cod
     """A VAE trained under a likelihood of its own."""
     torch.manual_seed(fold(params.seed, "weights"))
     network = VAE(image_shape=dataset.train.images.shape[1:], **params.vae.network.model_dump())
-    trained(VAEObjective(network, sigma), params.vae.training, dataset, params.seed, place)
-    return Codec(network.eval(), place.device, params.sampling.batch_size)
+    network = trained(VAEObjective(network, sigma), params.vae.training, dataset, params.seed, place)
+    return Codec(network, place.device, params.sampling.batch_size)
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
         print(heading("sigma", "prior", "keep their class"), flush=True)
         for sigma in asked.sigmas:
             vae = codec(params, sigma, dataset, place)
-            same = (measured.judge(vae.decode(vae.encode(real))).classes() == measured.judge(real).classes()).mean()
+            same = (measured.judge(vae.decode(vae.encode(real))).classes() == measured.classes).mean()
             first = f"| {sigma:g} |"
             z = prior_draws(how.samples, params.vae.network.latents, params.seed)
             print(f"{first} N(0, I) | {same:{PERCENT}} | {measured.cells(vae.decode(z))} |", flush=True)

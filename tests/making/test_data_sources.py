@@ -277,7 +277,8 @@ def test_what_is_no_image_is_left_out_and_said(folder, capsys):
 @pytest.mark.parametrize("ending", ["gif", "jfif", "tiff", "webp", "bmp", "JPG", "jp2", "avif"])
 def test_every_form_that_pillow_reads_is_an_image(folder, ending):
     kind = {"jfif": "JPEG", "JPG": "JPEG", "jp2": "JPEG2000"}.get(ending, ending.upper())
-    if kind not in Image.SAVE and not Image.init() or kind not in Image.SAVE:
+    Image.init()
+    if kind not in Image.SAVE:
         pytest.skip(f"Pillow writes no {kind} here")
     Image.fromarray(pixels(20, 20, 3)).save(folder / "train" / "cat" / f"new.{ending}", format=kind)
     dataset = build(source(**folder_params(folder)), seed=0)

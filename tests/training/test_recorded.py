@@ -26,7 +26,7 @@ from triptych.training import loop
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
 from triptych.training.params import Training
-from triptych.training.recorded import WARM_UP, recorded
+from triptych.training.recorded import WARM_UP, Recorded, recorded
 from triptych.vae.network import VAE
 from triptych.vae.objective import VAEObjective
 from triptych.vae.params import VAEParams
@@ -127,6 +127,13 @@ def test_a_step_never_waits_for_the_gpu(tmp_path):
                 trainer._step(order)
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+def test_one_process_with_a_gpu_records(monkeypatch):
+    """Else every other test here would compare launched steps with launched ones."""
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    alone = Machine(torch.device("cuda"), torch.float32, threads=1)
+    assert isinstance(recorded(lambda batch, draw: None, alone), Recorded)
 
 
 def test_a_cpu_and_several_processes_record_nothing():

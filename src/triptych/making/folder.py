@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -141,9 +142,10 @@ def _sort_in(path: Path, name: str, listed: Listed) -> None:
         listed.leave_out(path, f"{path.suffix.lower()} is no image's ending" if path.suffix else "without an ending")
 
 
-def _endings() -> set[str]:
+@cache
+def _endings() -> frozenset[str]:
     """Those of every form that Pillow reads here."""
-    return {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return frozenset(ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
 def _files_below(folder: Path, listed: Listed, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
