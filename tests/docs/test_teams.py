@@ -1,0 +1,93 @@
+"""docs/teams.md: each of its commands does what the page says, on a pipeline cut down to SimSiam, with smoke's sizes."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from commands import ROOT, blocks, run
+
+PAGE = blocks("teams.md")
+KEPT = ("prepare", "ssl", "ssl_baselines", "evaluate_ssl")
+QUEUE_SECONDS = 300
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A repository in which SimSiam was trained and measured on the smoke profile, and its results are committed."""
+    folder = tmp_path_factory.mktemp("team") / "checkout"
+    folder.mkdir()
+    for name in run("git ls-files -co --exclude-standard", ROOT).splitlines():
+        if (ROOT / name).is_file() and not name.startswith(("metrics/", "plots/", "tests/", "docs/", "dvc.lock")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+    run("git init -q && git add -A && git commit -q -m 'as it is' && python -m triptych profile use smoke", folder)
+    graph, params = (yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in ("dvc.yaml", "params.yaml"))
+    graph["stages"] = {name: graph["stages"][name] for name in KEPT}
+    params["ssl"]["variants"] = {"simsiam": params["ssl"]["variants"]["simsiam"]}
+    for name, tree in (("dvc.yaml", graph), ("params.yaml", params)):
+        (folder / name).write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    run("dvc repro -q && git add -A && git commit -q -m 'a run'", folder)
+    return folder
+
+
+def test_a_colleague_pulls_from_a_folder_and_has_nothing_to_run(checkout):
+    run(PAGE[""], checkout)
+    assert (checkout.parent / "triptych-store").is_dir()
+    run(PAGE["clone"], checkout)
+    colleague = checkout.parent / "colleague"
+    weights = "models/ssl/simsiam/model.safetensors"
+    assert (colleague / weights).read_bytes() == (checkout / weights).read_bytes()
+    assert "Running stage" not in run("dvc repro", colleague)
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """The address of a server that speaks S3's protocol, with an empty bucket `triptych`."""
+    pytest.importorskip("dvc_s3")
+    boto3, server = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
+    running = server.ThreadedMotoServer(port=0)
+    running.start()
+    host, port = running.get_host_and_port()
+    address = f"http://{host}:{port}"
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+    boto3.client("s3", endpoint_url=address, **keys).create_bucket(Bucket="triptych")
+    yield address
+    running.stop()
+
+
+def test_a_bucket_does_the_same(checkout, bucket):
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    run(PAGE["s3"].replace("http://localhost:9000", bucket), checkout, **keys)
+    run("git clone -q . ../from_bucket && cd ../from_bucket && dvc pull -q", checkout, **keys)
+    assert "Running stage" not in run("dvc repro", checkout.parent / "from_bucket")
+
+
+def test_two_workers_take_what_is_queued_and_a_result_is_taken_over(checkout):
+    run(PAGE["queue"], checkout)
+    until = time.monotonic() + QUEUE_SECONDS
+    while not (status := run("dvc queue status", checkout)).count("Success") == 2:
+        assert "Failed" not in status and time.monotonic() < until, status
+        time.sleep(1)
+    shown = run(PAGE["queued"], checkout)
+    assert "penalty_small" in shown and "penalty_large" in shown
+    assert "probe_penalty: 0.0001" in (checkout / "params.yaml").read_text()
+    numbers = json.loads((checkout / "metrics/ssl/simsiam.json").read_text())
+    committed = json.loads(run("git show HEAD:metrics/ssl/simsiam.json", checkout))
+    assert numbers["knn_accuracy"] == committed["knn_accuracy"]
+    assert numbers["linear_accuracy"] != committed["linear_accuracy"]
+    run("git checkout -q . && dvc checkout -q", checkout)
+
+
+def test_two_processes_train_one_model(checkout):
+    before = json.loads((checkout / "metrics/ssl/simsiam.json").read_text())
+    timing = checkout / "metrics/timing/ssl/simsiam.json"
+    assert json.loads(timing.read_text())["processes"] == 1
+    run(PAGE["launch"], checkout)
+    assert json.loads(timing.read_text())["processes"] == 2
+    after = json.loads((checkout / "metrics/ssl/simsiam.json").read_text())
+    assert after["knn_accuracy"] == pytest.approx(before["knn_accuracy"], abs=0.05)
