@@ -1,5 +1,6 @@
 """The generative models put to use: the pipeline's own images, and a user's through the models and back."""
 
+import io
 import json
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import torch
 from PIL import Image
 from tiny_generative import CPU, dataset
 from tiny_project import trained_project
+from tqdm import tqdm
 
 from triptych.core.model_files import load_model
 from triptych.data.storage import load
 from triptych.sampling.vae import Codec
+from triptych.use import progress
 from triptych.use.denoise import denoise
 from triptych.use.interpolate import interpolate
 from triptych.use.reconstruct import reconstruct
@@ -150,3 +153,20 @@ def test_denoising_test_images_gives_the_pipeline_s(drawn, tmp_path):
     assert np.array_equal(restored, drawn["ddpm_restored_120"][:16])
     worst = min(image["psnr_noised"] - image["psnr_restored"] for image in done["images"])
     assert worst > 0  # the model is not trained, and its numbers say so
+
+
+def test_bars_count_what_there_is_to_do(tmp_path, monkeypatch):
+    bars = []
+
+    def kept(*arguments: object, **settings: object) -> tqdm:
+        bars.append(tqdm(*arguments, **settings | {"file": io.StringIO(), "disable": False}))
+        return bars[-1]
+
+    monkeypatch.setattr(progress, "tqdm", kept)
+    by_vae(tmp_path / "a", 20)
+    by_ddpm(tmp_path / "b", 20)
+    by_ddpm(tmp_path / "c", 20, sampler="heun", steps=4, guided=True)
+    reconstruct([], 20, f"{tmp_path / 'd'}/", force=False)
+    denoise([], 20, 120, 5, f"{tmp_path / 'e'}/", None, force=False)
+    # Two batches of 16 each time; of Heun's four steps two are of second order.
+    assert [(bar.n, bar.total) for bar in bars] == [(32, 32), (6, 6), (12, 12), (20, 20), (10, 10)]

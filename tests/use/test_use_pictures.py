@@ -31,15 +31,15 @@ def test_a_sheet_and_a_folder_show_the_same_images(channels, tmp_path):
     assert not list(tmp_path.iterdir())  # asking writes nothing
     assert sheet.write(images, columns=3) == [f"{tmp_path}/a.png"]
     assert folder.write(images, columns=3) == [f"{tmp_path}/b/{row:04d}.png" for row in range(5)]
-    shown = np.asarray(Image.open(tmp_path / "a.png")).transpose(2, 0, 1)
-    gap, side = 2, 32
-    assert shown.shape == (3, 2 * (side + gap) + gap, 3 * (side + gap) + gap)
+    shown = np.atleast_3d(np.asarray(Image.open(tmp_path / "a.png"))).transpose(2, 0, 1)
+    gap, side = pictures.GAP, 32
+    assert shown.shape == (channels, 2 * (side + gap) + gap, 3 * (side + gap) + gap)
     for row, image in enumerate(images):
         top, left = (gap + place * (side + gap) for place in divmod(row, 3))
-        assert np.array_equal(shown[:, top : top + side, left : left + side], np.broadcast_to(image, (3, side, side)))
+        assert np.array_equal(shown[:, top : top + side, left : left + side], image)
         kept = np.asarray(Image.open(tmp_path / f"b/{row:04d}.png"))
         assert np.array_equal(kept, image[0] if channels == 1 else image.transpose(1, 2, 0))
-    assert (shown[:, :gap] == 255).all() and (shown[:, -side:, -side:] == 255).all()
+    assert (shown[:, :gap] == 255).all() and (shown[:, -side:, -side:] == 255).all()  # around, and in the sixth place
 
 
 def test_names_of_few_are_the_first_of_those_of_many():

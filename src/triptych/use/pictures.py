@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from torchvision.utils import make_grid
 
 from triptych.core.errors import InputError
 from triptych.core.files import written_whole
 from triptych.making.folder import read_image
 
 WHITE = 255
+GAP = 2  # pixels between the images of a sheet
 LEAST_DIGITS = 4  # of a number in a file's name: the first ten of a hundred have the names of ten
 
 
@@ -118,8 +117,15 @@ def beside(*parts: np.ndarray) -> np.ndarray:
 
 
 def tiled(images: np.ndarray, columns: int) -> np.ndarray:
-    """One picture (3, height, width) of images (N, C, H, W), with white between and around them."""
-    return make_grid(torch.from_numpy(images), nrow=min(columns, len(images)), pad_value=WHITE).numpy()
+    """One picture (C, height, width) of images (N, C, H, W), row by row, with white between and around them."""
+    count, channels, height, width = images.shape
+    columns = min(columns, count)
+    rows, height, width = -(-count // columns), height + GAP, width + GAP
+    cells = np.full((rows * columns, channels, height, width), WHITE, np.uint8)
+    cells[:count, :, GAP:, GAP:] = images
+    grid = cells.reshape(rows, columns, channels, height, width).transpose(2, 0, 3, 1, 4)
+    sheet = grid.reshape(channels, rows * height, columns * width)
+    return np.pad(sheet, ((0, 0), (0, GAP), (0, GAP)), constant_values=WHITE)
 
 
 def _save(path: Path, picture: np.ndarray) -> None:
