@@ -1,4 +1,4 @@
-"""`triptych`: switching profiles, the results so far, and what this machine has.
+"""`triptych`: switching profiles, the results so far, what this machine has, and trained models put to use.
 
 Only typer is imported before a command is known, so that help and completion answer at once.
 """
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from triptych.commands import generative
 from triptych.core.errors import InputError, one_line_errors
 
 
@@ -32,6 +33,8 @@ SETTINGS = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 app = OneLineTyper(add_completion=False, epilog="Example: triptych report", **SETTINGS)
 profile = typer.Typer(epilog="Example: triptych profile use smoke", **SETTINGS)
 app.add_typer(profile, name="profile")
+sample = typer.Typer(epilog="Example: triptych sample ddpm --count 64 --out samples.png", **SETTINGS)
+app.add_typer(sample, name="sample")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
 
@@ -50,6 +53,12 @@ def main(context: typer.Context) -> None:
 @profile.callback(invoke_without_command=True)
 def profile_main(context: typer.Context) -> None:
     """List, switch or check the sets of numbers in params.yaml."""
+    _help_if_alone(context)
+
+
+@sample.callback(invoke_without_command=True)
+def sample_main(context: typer.Context) -> None:
+    """Draw images from the trained VAE or diffusion model."""
     _help_if_alone(context)
 
 
@@ -165,3 +174,15 @@ def doctor(as_json: AsJson = False) -> None:
     )
     for name, state in found["data"].items():
         typer.echo(f"{'data ' + name:<14} {state}")
+
+
+# --- trained models put to use ---
+sample.command("vae", epilog="Example: triptych sample vae --count 16 --prior fitted --out drawn/")(
+    generative.sample_vae
+)
+sample.command("ddpm", epilog="Example: triptych sample ddpm --count 16 --seed 3 --guided --json")(
+    generative.sample_ddpm
+)
+app.command(epilog="Example: triptych reconstruct photo.png drawing.jpg --out beside.png")(generative.reconstruct)
+app.command(epilog="Example: triptych interpolate photo.png drawing.jpg --steps 10")(generative.interpolate)
+app.command(epilog="Example: triptych denoise --t 120 photo.png")(generative.denoise)

@@ -29,7 +29,10 @@ ALLOWED = {
     "params": CORE | PANELS | {"making", "sampling", "measures", "studies"},
     "profiles": CORE | {"params"},
     "doctor": CORE | {"data", "params", "profiles"},
-    "cli": CORE | {"results", "report", "params", "profiles", "doctor"},
+    # Trained models put to use outside the pipeline, and the command line's words for it.
+    "use": CORE | PANELS | {"data", "making", "sampling", "measures"},
+    "commands": CORE | {"use"},
+    "cli": CORE | {"commands", "results", "report", "params", "profiles", "doctor"},
     "__main__": {"cli"},
     "stages": CORE | PANELS | PAPER | {"data", "making", "training", "sampling", "measures", "report"},
 }
