@@ -19,7 +19,7 @@ class OneLineTyper(typer.Typer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         """Runs the command line and exits."""
-        with one_line_errors():
+        with one_line_errors(interrupted="interrupted"):
             try:
                 code = super().__call__(*args, standalone_mode=False, **kwargs)
             except typer.Abort:

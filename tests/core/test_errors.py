@@ -35,6 +35,25 @@ def test_a_fault_of_ours_keeps_its_traceback(tmp_path):
     assert "Traceback" in run('open("nowhere")', tmp_path).stderr
 
 
+INTERRUPTED_COMMAND = """
+import sys
+from triptych import doctor
+from triptych.cli import app
+def examine():
+    raise KeyboardInterrupt
+doctor.examine = examine
+sys.argv = ["triptych", "doctor"]
+app()
+"""
+
+
+def test_ctrl_c_is_answered_by_what_comes_of_it(tmp_path):
+    done = run("raise KeyboardInterrupt", tmp_path)
+    assert (done.returncode, done.stderr) == (130, "interrupted: the next run resumes from the last checkpoint\n")
+    done = run("pass\n" + INTERRUPTED_COMMAND, tmp_path)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 def test_a_file_that_grows_too_large_is_one_line_and_the_old_one_stays(tmp_path):
     (tmp_path / "a.txt").write_text("old")
     body = """

@@ -1,4 +1,4 @@
-"""docs/teams.md: each of its commands does what the page says, on a pipeline cut down to SimSiam, with smoke's sizes."""
+"""docs/teams.md: each of its commands does what the page says, on a pipeline of SimSiam alone, with smoke's sizes."""
 
 import json
 import time
@@ -26,7 +26,8 @@ def checkout(tmp_path_factory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
     run("git init -q && git add -A && git commit -q -m 'as it is' && python -m triptych profile use smoke", folder)
-    graph, params = (yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in ("dvc.yaml", "params.yaml"))
+    graph = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     graph["stages"] = {name: graph["stages"][name] for name in KEPT}
     params["ssl"]["variants"] = {"simsiam": params["ssl"]["variants"]["simsiam"]}
     for name, tree in (("dvc.yaml", graph), ("params.yaml", params)):
@@ -70,7 +71,7 @@ def test_a_bucket_does_the_same(checkout, bucket):
 def test_two_workers_take_what_is_queued_and_a_result_is_taken_over(checkout):
     run(PAGE["queue"], checkout)
     until = time.monotonic() + QUEUE_SECONDS
-    while not (status := run("dvc queue status", checkout)).count("Success") == 2:
+    while (status := run("dvc queue status", checkout)).count("Success") < 2:
         assert "Failed" not in status and time.monotonic() < until, status
         time.sleep(1)
     shown = run(PAGE["queued"], checkout)

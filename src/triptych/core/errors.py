@@ -15,11 +15,14 @@ class InputError(Exception):
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(interrupted: str = "interrupted: the next run resumes from the last checkpoint") -> Iterator[None]:
     """Turns what a user can mend into one line on stderr and exit code 2.
 
     That is an InputError, or a disk that is full. Ctrl-C becomes exit code 130; a reader that has gone, as after
     `| head`, ends the process without a word. What an output cannot spell is written as an escape.
+
+    Args:
+        interrupted: what Ctrl-C is answered with.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # a test's stream, or one that is closed
@@ -31,7 +34,7 @@ def one_line_errors() -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted: the next run resumes from the last checkpoint", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         _forget_output()

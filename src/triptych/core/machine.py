@@ -98,8 +98,12 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 
 @contextmanager
-def machine(runtime: Runtime) -> Iterator[Machine]:
-    """Sets the process up as the params and the launcher say, tells so in one line, and tears it down.
+def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
+    """Sets the process up as the params and the launcher say, and tears it down.
+
+    Args:
+        runtime: what the params say.
+        announce: whether the leading process tells in one line on stderr what it has.
 
     Raises:
         InputError: the wished device is not on this machine.
@@ -121,7 +125,7 @@ def machine(runtime: Runtime) -> Iterator[Machine]:
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     place = Machine(device, getattr(torch, wish), torch.get_num_threads(), rank, world)
-    if place.leads:
+    if announce and place.leads:
         about = place.describe()
         text = ", ".join(f"{key} {value}" for key, value in about.items())
         print(text, file=sys.stderr, flush=True)

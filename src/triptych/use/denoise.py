@@ -49,7 +49,11 @@ def denoise(
     given = originals(files, test, trained.image_shape("ddpm"))
     count = len(given.images)
     target = pictures.target(out, pictures.numbered(count, PARTS), force)
-    with machine(params.runtime) as place, bar("denoise", -(-count // size) * steps) as done, place.autocast():
+    with (
+        machine(params.runtime, announce=False) as place,
+        bar("denoise", -(-count // size) * steps) as done,
+        place.autocast(),
+    ):
         clock = time.perf_counter()
         watched = Watched(method.to(place.device), done)
         pair = restore(watched, given.images, level, steps, seed, size, place.device)

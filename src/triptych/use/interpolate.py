@@ -50,7 +50,7 @@ def interpolate(
         prior, seed = prior or "normal", params.seed if seed is None else seed
         ends = prior_points(prior, 2, network.mu.out_features, seed)
     target = pictures.target(out, pictures.numbered(steps), force)
-    with machine(params.runtime) as place:
+    with machine(params.runtime, announce=False) as place:
         clock = time.perf_counter()
         codec = Codec(network.to(place.device), place.device, params.sampling.batch_size)
         if given:

@@ -37,7 +37,7 @@ def reconstruct(files: Sequence[Path], test: int | None, out: str, force: bool) 
     given = originals(files, test, trained.image_shape("vae"))
     count, size = len(given.images), params.sampling.batch_size
     target = pictures.target(out, pictures.numbered(count, ("original", "reconstruction")), force)
-    with machine(params.runtime) as place, bar("reconstruct", count) as done:
+    with machine(params.runtime, announce=False) as place, bar("reconstruct", count) as done:
         clock = time.perf_counter()
         codec, parts = Codec(network.to(place.device), place.device, size), []
         for start in range(0, count, size):

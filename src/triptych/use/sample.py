@@ -68,7 +68,7 @@ def from_vae(count: int, out: str, seed: int | None, prior: str, force: bool) ->
     network = trained.vae()
     z = prior_points(prior, whole_batches(count, size), network.mu.out_features, seed)
     target = pictures.target(out, pictures.numbered(count), force)
-    with machine(params.runtime) as place, bar("sample vae", len(z)) as done:
+    with machine(params.runtime, announce=False) as place, bar("sample vae", len(z)) as done:
         clock = time.perf_counter()
         codec, parts = Codec(network.to(place.device), place.device, size), []
         for start in range(0, len(z), size):
@@ -118,7 +118,7 @@ def from_ddpm(
     guide = None if epoch is None else trained.guide(epoch)
     shape = trained.image_shape("ddpm")
     target = pictures.target(out, pictures.numbered(count), force)
-    with machine(params.runtime) as place:
+    with machine(params.runtime, announce=False) as place:
         clock = time.perf_counter()
         method.to(place.device)
         denoiser = method if guide is None else Autoguidance(method, guide.to(place.device), weight)
