@@ -14,6 +14,9 @@ from triptych.commands import generative
 from triptych.core.errors import InputError, one_line_errors
 
 
+INTERRUPTED = 130
+
+
 class OneLineTyper(typer.Typer):
     """A typer app whose errors, those of usage included, are one line on stderr and exit code 2."""
 
@@ -26,6 +29,8 @@ class OneLineTyper(typer.Typer):
                 raise KeyboardInterrupt from None
             except typer.BadParameter.__mro__[1] as error:  # click's UsageError, which typer does not export
                 raise InputError(f"{' '.join(error.format_message().split())} (see triptych --help)") from None
+            if code == INTERRUPTED:  # typer's answer to Ctrl-C once a command runs
+                raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
 
 
