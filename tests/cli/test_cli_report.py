@@ -88,12 +88,17 @@ def test_a_run_can_be_kept_in_another_folder_without_pictures_of_its_data(projec
         picture.save(path)
     Path("plots/vae").mkdir()
     Path("plots/vae/training.csv").write_text("epoch,loss\n1,2.0\n")
+    for variant in ("simsiam", "of_another_run"):
+        for path in (f"metrics/ssl/{variant}.json", f"metrics/timing/ssl/{variant}.json", f"plots/ssl/{variant}_x.csv"):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text("{}")
     Path("kept/metrics").mkdir(parents=True)
     Path("kept/metrics/old.json").write_text("{}")
     done = triptych("archive", "kept", "--without-data")
     assert done.returncode == 0, done.stderr
     files = {str(path.relative_to("kept")) for path in Path("kept").rglob("*") if path.is_file()}
     numbers = {"metrics/vae.json", "metrics/timing/vae.json", "plots/vae/training.csv"}
+    numbers |= {"metrics/ssl/simsiam.json", "metrics/timing/ssl/simsiam.json", "plots/ssl/simsiam_x.csv"}
     assert files == numbers | {"params.yaml", "plots/report.html", "run.json"}
     assert Path("kept/metrics/vae.json").read_text() == Path("metrics/vae.json").read_text()
     page = Path("kept/plots/report.html").read_text()

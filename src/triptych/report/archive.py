@@ -33,10 +33,17 @@ def archive(results: Results, folder: Path, machine: dict, with_data: bool) -> l
     page.render(results, with_data)  # damaged input changes nothing
     for old in ("metrics", "plots"):
         shutil.rmtree(folder / old, ignore_errors=True)
-    found = sorted(path.relative_to(results.root) for pattern in KEPT for path in results.root.glob(pattern))
+    every = sorted(path.relative_to(results.root) for pattern in KEPT for path in results.root.glob(pattern))
+    found = [path for path in every if path.parent.name != "ssl" or _variant(path) in results.param("ssl.variants")]
     for path in found:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(results.root / path, folder / path)
     page.write(folder / PAGE, results, with_data)
     write_json(folder / MACHINE, machine)
     return [*found, PAGE, MACHINE]
+
+
+def _variant(path: Path) -> str:
+    """Of metrics/ssl/<variant>.json or plots/ssl/<variant>_<table>.csv. Those of variants that the params no longer
+    have stay behind from another run, for DVC removes no files of stages that are gone."""
+    return path.stem if path.suffix == ".json" else path.stem.rpartition("_")[0]
