@@ -13,7 +13,6 @@ import typer
 from triptych.commands import generative
 from triptych.core.errors import InputError, one_line_errors
 
-
 INTERRUPTED = 130
 
 
