@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from triptych.commands import encoders
 from triptych.core.errors import InputError, one_line_errors
 
 
@@ -165,3 +166,7 @@ def doctor(as_json: AsJson = False) -> None:
     )
     for name, state in found["data"].items():
         typer.echo(f"{'data ' + name:<14} {state}")
+
+
+app.command(epilog="Example: triptych features images/ --encoder simsiam --out features.parquet")(encoders.features)
+app.command(epilog="Example: triptych neighbours image.png --encoder simsiam")(encoders.neighbours)

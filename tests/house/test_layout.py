@@ -25,11 +25,14 @@ ALLOWED = {
     "drawing": CORE | {"statistics", "results"},
     "studies": CORE | PAPER,
     "report": CORE | PAPER,
+    # What is done with trained models outside the pipeline, and the commands that do it.
+    "use": CORE | PANELS | {"data", "making", "sampling", "backbones", "measures", "results", "report"},
+    "commands": CORE | {"use"},
     # The schema of the whole params.yaml, and the command line, which stands beside the stages.
     "params": CORE | PANELS | {"making", "sampling", "measures", "studies"},
     "profiles": CORE | {"params"},
     "doctor": CORE | {"data", "params", "profiles"},
-    "cli": CORE | {"results", "report", "params", "profiles", "doctor"},
+    "cli": CORE | {"results", "report", "params", "profiles", "doctor", "commands"},
     "__main__": {"cli"},
     "stages": CORE | PANELS | PAPER | {"data", "making", "training", "sampling", "measures", "report"},
 }
