@@ -170,3 +170,4 @@ def doctor(as_json: AsJson = False) -> None:
 
 app.command(epilog="Example: triptych features images/ --encoder simsiam --out features.parquet")(encoders.features)
 app.command(epilog="Example: triptych neighbours image.png --encoder simsiam")(encoders.neighbours)
+app.command(epilog="Example: triptych export ssl/simsiam exported/simsiam")(encoders.export)

@@ -1,6 +1,7 @@
 """The commands on trained encoders: their examples run, and what is wrong is one line that leaves nothing behind."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -26,7 +27,6 @@ def example(command: str) -> list[str]:
 
 
 def test_the_example_of_features_writes_a_table(folder: Path):
-    pytest.importorskip("pyarrow")
     done = triptych(*example("features"))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "features.parquet: 16 features of 5 images\n"
@@ -62,21 +62,36 @@ def test_the_example_of_neighbours_draws_a_picture(folder: Path):
         assert picture.format == "PNG"
 
 
+def test_the_example_of_export_writes_a_folder_for_the_hub(folder: Path):
+    shutil.copy(tiny_models.ROOT / "params.yaml", folder)
+    done = triptych(*example("export"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "exported/simsiam: README.md, config.json, encoder.onnx, model.safetensors\n"
+    assert "already there" in refused(*example("export"))
+
+
 WRONG = {
     "features images --encoder simsam --out f.csv": "no encoder 'simsam'; did you mean 'simsiam'?",
     "features images --encoder simsiam --seed-run 7 --out f.csv": "no training 7",
     "features nowhere --encoder simsiam --out f.csv": "nowhere: no such file",
     "features empty --encoder simsiam --out f.csv": "empty: no images",
     "features images --encoder simsiam --out f.txt": "allowed are .parquet, .csv, .npz",
+    "features images --encoder simsiam --out image.png/f.csv": "image.png is no folder",
+    "features images --encoder simsiam --out images.csv": "images.csv: a folder",
     "features images --encoder simsiam --layer head --out f.csv": "layer",
     "neighbours image.png --encoder simsiam --out n.gif": "allowed are .png",
     "neighbours image.png --encoder simsiam --count 1000": "96 training images",
     "neighbours nowhere.png --encoder simsiam": "no such file",
+    "export gan out": "allowed are classifier, vae, ddpm and ssl/<variant>",
+    "export vae images": "already there",
+    "export vae out": "no such model",
+    "export ssl/simsiam image.png/out": "image.png is no folder",
 }
 
 
 def test_what_is_wrong_is_one_line_and_leaves_nothing(folder: Path):
     Path("empty").mkdir()
+    Path("images.csv").mkdir()
     before = sorted(folder.rglob("*"))
     for arguments, message in WRONG.items():
         assert message in refused(*arguments.split()), arguments

@@ -1,4 +1,4 @@
-"""The commands on trained encoders: features of a user's images, the nearest training images, exports."""
+"""The commands on trained encoders, features and nearest training images; and the export of any model."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,9 @@ NAMED = 3  # files of each kind that are named among those left out; --json name
 
 
 def features(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Images, and folders of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES", help="Images, and folders of images or of folders of images.")
+    ],
     encoder: EncoderName,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Table to write: .parquet, .csv or .npz.")],
     seed_run: SeedRun = 0,
@@ -29,7 +31,7 @@ def features(
     """
     from triptych.use import encoders
 
-    encoders.refuse_ending(out, encoders.ENDINGS)
+    encoders.refuse_output(out, encoders.ENDINGS)
     found = encoders.features(encoders.trained_encoder(encoder, seed_run), images, layer)
     encoders.write_features(out, found)
     count, size = found.values.shape
@@ -56,7 +58,7 @@ def neighbours(
     from triptych.use import encoders
     from triptych.use import neighbours as nearest
 
-    encoders.refuse_ending(out, (".png",))
+    encoders.refuse_output(out, (".png",))
     found = nearest.neighbours(encoders.trained_encoder(encoder, seed_run), image, count, layer)
     nearest.draw(out, found)
     if as_json:
@@ -68,3 +70,27 @@ def neighbours(
         label = "" if one.label is None else f"  {one.label}"
         typer.echo(f"{one.similarity:.4f}  training image {one.index}{label}")
     typer.echo(f"the picture: {out}")
+
+
+def export(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="classifier, vae, ddpm, or ssl/ and the name of an encoder.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; a new or an empty folder.")],
+    seed_run: SeedRun = 0,
+    as_json: AsJson = False,
+) -> None:
+    """A trained model as a folder for the Hugging Face hub and other programs.
+
+    It holds a model card, README.md; the weights as a plain state dict, model.safetensors; config.json; and ONNX for
+    any batch size: encoder.onnx of an encoder, encoder.onnx and decoder.onnx of the VAE, classifier.onnx, denoiser.onnx
+    of the DDPM. The networks of the DDPM are none of diffusers', so it is no pipeline of diffusers; the noise levels
+    are written as the config of a scheduler that diffusers reads.
+    """
+    from triptych.use.export import export as write
+
+    files = write(model, folder, seed_run)
+    if as_json:
+        typer.echo(json.dumps({"model": model, "seed_run": seed_run, "folder": str(folder), "files": files}))
+        return
+    typer.echo(f"{folder}: {', '.join(files)}")

@@ -98,22 +98,27 @@ KINDS = {
 
 
 def write(results: Results) -> None:
-    """Writes the folder of cards anew: one for each model that has been measured.
+    """Writes the folder of cards anew, see `rendered`, so that it holds no model that params.yaml no longer names.
 
     Raises:
         InputError: a file of the run is damaged.
     """
-    found = {
-        part.name: render(results, part.name)
-        for study in STUDIES
-        for part in study.parts(results.params)
-        if results.has(part.metrics)
-    }
+    found = rendered(results)
     folder = results.root / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name, card in found.items():
         write_text(folder / f"{name}.md", card)
+
+
+def rendered(results: Results) -> dict[str, str]:
+    """The card of each model that has been measured, by the model's name.
+
+    Raises:
+        InputError: a file of the run is damaged.
+    """
+    parts = [part for study in STUDIES for part in study.parts(results.params)]
+    return {part.name: render(results, part.name) for part in parts if results.has(part.metrics)}
 
 
 def render(results: Results, name: str, files: Mapping[str, str] | None = None) -> str:

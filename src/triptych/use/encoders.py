@@ -1,6 +1,7 @@
 """A trained encoder of the third study on a user's own images: features, one row for each image."""
 
 import difflib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,23 +102,30 @@ def trained_encoder(name: str, seed_run: int = 0) -> Encoder:
         seed_run: which of its trainings, counted from 0.
 
     Raises:
-        InputError: there is no such variant or training, or its files are missing or damaged.
+        InputError: there is no such variant or training, its files are missing or damaged, or it was trained on images
+            of other channels than those that are here.
     """
     folders = encoder_folders(name)
     if not 0 <= seed_run < len(folders):
         raise InputError(f"{MODELS / name}: no training {seed_run}; there are 0 to {len(folders) - 1}")
-    device = choose_device("auto")
-    network, _ = load_model(folders[seed_run], SiameseNetwork, device)
-    return Encoder(network, image_shape(), device)
+    device, shape = choose_device("auto"), image_shape("ssl")
+    network, config = load_model(folders[seed_run], SiameseNetwork, device)
+    if config["network"]["in_channels"] != shape[0]:
+        raise InputError(
+            f"{MODELS / name}: trained on images of {config['network']['in_channels']} channels, and those of {DATA} "
+            f"have {shape[0]}; `dvc repro ssl@{name}` trains it on these"
+        )
+    return Encoder(network, shape, device)
 
 
-def image_shape() -> tuple[int, int, int]:
-    """(C, H, W) of the third study's images, from the data card beside them, else from the one among the metrics.
+def image_shape(dataset: str) -> tuple[int, int, int]:
+    """(C, H, W) of the images in data/<dataset>, from the card beside them, else from the one among the metrics.
 
     Raises:
         InputError: neither is there.
     """
-    card = load_card(DATA) if (DATA / "card.json").exists() else Results().metrics("data").values["ssl"]
+    folder = Path("data") / dataset
+    card = load_card(folder) if (folder / "card.json").exists() else Results().metrics("data").values[dataset]
     channels, height, width = card["shape"]
     return channels, height, width
 
@@ -199,25 +207,37 @@ def _read(encoder: Encoder, listed: Listed) -> Iterator[tuple[list[str], np.ndar
 # --- the table ---
 
 
-def refuse_ending(path: Path, endings: Sequence[str]) -> None:
-    """Refuses a file whose form is unknown, before any work.
+def refuse_output(path: Path, endings: Sequence[str]) -> None:
+    """Refuses a file that cannot be written, before any work.
 
     Raises:
-        InputError: it ends otherwise, or is a folder.
+        InputError: it ends otherwise than in one of `endings`, is a folder, or lies where none can be made.
     """
     if path.suffix.lower() not in endings:
         raise InputError(f"{path}: unknown ending; allowed are {', '.join(endings)}")
     if path.is_dir():
         raise InputError(f"{path}: a folder; name a file in it")
+    refuse_place(path)
+
+
+def refuse_place(path: Path) -> None:
+    """Refuses a path at which nothing can be made.
+
+    Raises:
+        InputError: the nearest thing above it that exists is no folder, or one that cannot be written to.
+    """
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"{path}: cannot be made, {above} is {'read-only' if above.is_dir() else 'no folder'}")
 
 
 def write_features(path: Path, found: Features) -> None:
     """Writes a table with the columns path, f0, f1, …; as .npz the arrays `path` (N,) and `features` (N, d).
 
     Raises:
-        InputError: see `refuse_ending`.
+        InputError: see `refuse_output`.
     """
-    refuse_ending(path, ENDINGS)
+    refuse_output(path, ENDINGS)
     if path.suffix.lower() == ".npz":
         write_arrays(path, {"path": np.array(found.paths), "features": found.values})
         return
