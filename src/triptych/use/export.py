@@ -106,8 +106,8 @@ def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
         The files, as seen from the folder.
 
     Raises:
-        InputError: there is no such model, its files are missing or damaged, the folder holds something or cannot be made, or a package
-            that ONNX needs is not installed.
+        InputError: there is no such model, or its files are missing or damaged; the folder holds something or cannot be
+            made; or a package that ONNX needs is not installed.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder}: already there, and not an empty folder; name a new one")
