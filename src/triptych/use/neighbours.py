@@ -17,6 +17,7 @@ from triptych.use.encoders import DATA, Encoder
 
 SIDE = 128  # pixels of a shown image, at least
 GAP, CAPTION = 8, 22  # pixels between images, and below each for its words
+LETTERS = 11  # of a class's name that fit beside the similarity
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray
 
 def draw(path: Path, found: Found) -> None:
     """Writes a PNG: the query at the left, then its neighbours, each over its class and similarity."""
-    words = [" ".join(filter(None, [one.label, f"{one.similarity:.3f}"])) for one in found.neighbours]
+    names = [(one.label or "")[:LETTERS] for one in found.neighbours]
+    words = [f"{name} {one.similarity:.3f}".strip() for name, one in zip(names, found.neighbours, strict=True)]
     picture = _strip([found.query, *found.images], ["query", *words])
     with written_whole(path) as partial:
         picture.save(partial, format="PNG")
