@@ -1,19 +1,20 @@
-"""Stage `report`: every number and figure so far on one self-contained page, and the headline numbers for DVC."""
+"""Stage `report`: all numbers and figures so far on one self-contained page, headline numbers, and model cards."""
 
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
-from triptych.report import headline, page
+from triptych.report import cards, headline, page
 from triptych.results.reader import Results
 
 PAGE = Path("plots/report.html")
 
 
 def main() -> None:
-    """Builds the page and metrics/headline from the files of the stages before."""
+    """Builds the page, metrics/headline and models/cards from the files of the stages before."""
     results = Results()
     page.write(PAGE, results)
     headline.write(results)
+    cards.write(results)
     print(f"the report: {PAGE}")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triptych.commands import generative
+from triptych.commands import encoders, generative
 from triptych.core.errors import InputError, one_line_errors
 
 INTERRUPTED = 130
@@ -190,3 +190,6 @@ sample.command("ddpm", epilog="Example: triptych sample ddpm --count 16 --seed 3
 app.command(epilog="Example: triptych reconstruct photo.png drawing.jpg --out beside.png")(generative.reconstruct)
 app.command(epilog="Example: triptych interpolate photo.png drawing.jpg --steps 10")(generative.interpolate)
 app.command(epilog="Example: triptych denoise --t 120 photo.png")(generative.denoise)
+app.command(epilog="Example: triptych features images/ --encoder simsiam --out features.parquet")(encoders.features)
+app.command(epilog="Example: triptych neighbours image.png --encoder simsiam")(encoders.neighbours)
+app.command(epilog="Example: triptych export ssl/simsiam exported/simsiam")(encoders.export)

@@ -25,13 +25,13 @@ ALLOWED = {
     "drawing": CORE | {"statistics", "results"},
     "studies": CORE | PAPER,
     "report": CORE | PAPER,
+    # Trained models put to use outside the pipeline, and the command line's words for it.
+    "use": CORE | PANELS | {"data", "making", "sampling", "backbones", "measures", "results", "report"},
+    "commands": CORE | {"use"},
     # The schema of the whole params.yaml, and the command line, which stands beside the stages.
     "params": CORE | PANELS | {"making", "sampling", "measures", "studies"},
     "profiles": CORE | {"params"},
     "doctor": CORE | {"data", "params", "profiles"},
-    # Trained models put to use outside the pipeline, and the command line's words for it.
-    "use": CORE | PANELS | {"data", "making", "sampling", "measures"},
-    "commands": CORE | {"use"},
     "cli": CORE | {"commands", "results", "report", "params", "profiles", "doctor"},
     "__main__": {"cli"},
     "stages": CORE | PANELS | PAPER | {"data", "making", "training", "sampling", "measures", "report"},

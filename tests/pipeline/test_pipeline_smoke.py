@@ -19,7 +19,7 @@ from PIL import Image
 
 from triptych.core.schema import read
 from triptych.drawing import style
-from triptych.report import page
+from triptych.report import cards, page
 from triptych.results.reader import Results, UnmeasuredError
 from triptych.statistics.intervals import Resampling
 from triptych.studies.decide import decide
@@ -177,9 +177,16 @@ def test_every_figure_is_there_under_its_number_and_shows_something(done):
 
 
 def test_models_and_snapshots_hold_tensors_and_json_only(done):
-    kinds = {path.name for path in (done / "models").rglob("*") if path.is_file()}
-    assert kinds == {"model.safetensors", "config.json"}
+    files = {path for path in (done / "models").rglob("*") if path.is_file()}
+    cards = {path for path in files if done / "models/cards" in path.parents}
+    assert {path.name for path in files - cards} == {"model.safetensors", "config.json"}
     assert {path.suffix for path in (done / "snapshots").rglob("*") if path.is_file()} == {".safetensors"}
+
+
+def test_every_model_has_a_card(done):
+    cards = {path.relative_to(done / "models/cards").with_suffix("") for path in (done / "models/cards").rglob("*.md")}
+    models = {path.parent.relative_to(done / "models") for path in (done / "models").rglob("config.json")}
+    assert cards == {path for path in models if not path.name.startswith("seed_")}
 
 
 def test_the_course_of_a_training_ends_where_its_evaluation_does(done):
@@ -219,7 +226,7 @@ def test_claims_figures_and_page_read_only_what_their_stages_list(done, stages, 
     limits = read(done / "params.yaml", claims=ClaimsParams).claims
     resampling = Resampling(seed=0, level=0.95, draws=10, owner="claims")
     acts = {"claims": lambda results: decide(Evidence(results, resampling), limits), "figures": draw}
-    for stage, act in (acts | {"report": page.render}).items():
+    for stage, act in (acts | {"report": lambda results: (page.render(results), cards.rendered(results))}).items():
         results = Results(done)
         act(results)
         listed = {dep["path"] for dep in stages[stage]["deps"]} | {"params.yaml"}

@@ -1,0 +1,69 @@
+"""A project in which every kind of model lies, untrained and tiny, with its data and the committed numbers."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import tiny_generative
+import tiny_ssl
+import torch
+from PIL import Image
+
+from triptych.core.model_files import save_model, seed_folder
+from triptych.data.storage import save
+from triptych.judge.network import Classifier
+from triptych.ssl.shared.network import SiameseNetwork
+
+ROOT = Path(__file__).parents[1]
+ENCODER = {
+    "in_channels": 3,
+    "backbone": {"name": "small_resnet", "width": 8, "blocks": [1, 1], "stem_stride": 2, "standardise": True},
+    "projector": {"hidden": [16], "dim": 8},
+    "predictor": {"hidden": 4},
+}
+JUDGE = {"in_channels": 3, "classes": 10, "width": 8, "blocks": [1, 1], "stem_stride": 2}
+SEEDS = 2
+
+
+def save_encoder(folder: Path, seed: int, in_channels: int = 3) -> SiameseNetwork:
+    """Writes an encoder with random weights, and batch norms that are not the identity."""
+    torch.manual_seed(seed)
+    sizes = ENCODER | {"in_channels": in_channels}
+    network = SiameseNetwork(**sizes).train()
+    with torch.no_grad():
+        network(torch.randn(32, in_channels, 16, 16))
+    save_model(folder, network, {"network": sizes})
+    return network.eval()
+
+
+def encoders(folder: Path) -> None:
+    """The third study's images of 16 pixels a side, and the encoders of `simsiam`, one a seed."""
+    save(tiny_ssl.digits(), folder / "data/ssl")
+    models = folder / "models/ssl/simsiam"
+    for seed in range(SEEDS):
+        save_encoder(seed_folder(models, seed) if seed else models, seed)
+
+
+def project(folder: Path) -> Path:
+    """Models of all three studies and the judge; params and metrics are this repository's."""
+    shutil.copy(ROOT / "params.yaml", folder)
+    shutil.copytree(ROOT / "metrics", folder / "metrics")
+    encoders(folder)
+    shutil.copytree(tiny_generative.save_vae(folder / "vae").model, folder / "models/vae")
+    shutil.copytree(tiny_generative.save_ddpm(folder / "ddpm").model, folder / "models/ddpm")
+    torch.manual_seed(0)
+    save_model(folder / "models/classifier", Classifier(**JUDGE), {"network": JUDGE})
+    return folder
+
+
+def pictures(folder: Path, count: int = 5) -> list[Path]:
+    """Photographs of several sizes in folders of classes below `folder`; their paths, in the order of a listing."""
+    stream = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        path = folder / ("a" if number < 2 else "b") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        size = (20 + number, 16 + 2 * number, 3)
+        Image.fromarray(stream.integers(0, 256, size, dtype=np.uint8)).save(path)
+        paths.append(path)
+    return paths
