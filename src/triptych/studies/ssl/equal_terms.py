@@ -27,7 +27,7 @@ def spent_course(results: Results, name: str) -> "pd.DataFrame":
     path = f"plots/ssl/{name}_course.csv"
     course = results.table(path, "epoch", "seed")
     if KNN not in course:
-        raise UnmeasuredError(f"{path} holds no {KNN}, as on images without labels")
+        raise results.metrics(f"ssl/{name}").missing(KNN)
     seen = results.table(f"plots/ssl/{name}_training.csv", "epoch", "seed", "images")[["epoch", "seed", "images"]]
     times = results.table(f"plots/ssl/{name}_timing.csv", "epoch", "seed", "seconds").sort_values(["seed", "epoch"])
     times = times.assign(seconds=times.groupby("seed")["seconds"].cumsum())[["epoch", "seed", "seconds"]]
