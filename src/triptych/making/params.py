@@ -124,6 +124,6 @@ def _refuse_left_over(study: str, section: dict) -> None:
     if left_over:
         keys = ", ".join(f"{key}: …" for key in own if key != "name")
         raise ValueError(
-            f"data.{study}: {name} takes no {left_over[0]}, which is another source's; change the section as a whole: "
+            f"{study}: {name} takes no {left_over[0]}, which is another source's; change the section as a whole: "
             f"dvc exp run -S '~data.{study}' -S '+data.{study}={{name: {name}, {keys}}}'"
         )
