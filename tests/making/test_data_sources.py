@@ -503,7 +503,7 @@ def test_arrays_that_make_no_dataset_are_refused(tmp_path):
 
 def test_a_damaged_archive_is_named(tmp_path):
     params = npz(tmp_path)
-    path = Path(params["path"])
+    path = Path(params["root"])
     whole = path.read_bytes()
     flipped = whole[:400] + bytes([whole[400] ^ 255]) + whole[401:]
     for content in (whole[:-50], b"", b"hello", flipped):

@@ -46,7 +46,7 @@ def params() -> dict:
     tree["vae"]["network"]["channels"] = [8, 8, 16, 16]
     tree["ssl"]["variants"] = {name: tree["ssl"]["variants"][name] for name in VARIANTS}
     for study in ("vae", "ddpm"):
-        tree["sampling"][study]["samples"] = 50
+        tree["sampling"][study]["samples"] = 100
     return tree
 
 
