@@ -47,7 +47,7 @@ KNOBS = Path(__file__).with_suffix(".yaml")
 
 def others(path: str, like: Dataset, seed: int) -> Dataset:
     """As many other digits as there are drawn ones; their test images are training images held out."""
-    whole = without_test_images(Npz(name="npz", path=path), seed)
+    whole = without_test_images(Npz(name="npz", root=path), seed)
     count = len(like.train.images)
     return Dataset(
         Split(whole.train.images[:count], whole.train.labels[:count]), whole.test, whole.classes, path, "", "others"

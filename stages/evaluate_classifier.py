@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.machine import machine
@@ -12,6 +10,7 @@ from triptych.core.schema import read
 from triptych.data.storage import load
 from triptych.measures.classifier import judge_quality
 from triptych.measures.judge import Judge
+from triptych.measures.needs import tell_left_out
 from triptych.measures.params import EvaluationParams
 from triptych.statistics.estimate import split
 
@@ -21,9 +20,10 @@ def main() -> None:
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     settings = params.evaluation
     with machine(params.runtime) as place:
-        test = load("data/generative").test
-        judged = Judge.load(Path("models/classifier"), place.device, settings.batch_size)(test.images)
-    numbers = judge_quality(judged, np.asarray(test.labels), settings.recognition_threshold, settings.confidence_level)
+        dataset = load("data/generative")
+        judged = Judge.load(Path("models/classifier"), place.device, settings.batch_size)(dataset.test.images)
+    numbers = judge_quality(judged, dataset, settings.recognition_threshold, settings.confidence_level)
+    tell_left_out("evaluate_classifier", numbers)
     write_json("metrics/classifier.json", split(numbers))
 
 

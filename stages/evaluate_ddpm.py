@@ -12,6 +12,7 @@ from triptych.data.storage import load
 from triptych.ddpm.trained import load_trained
 from triptych.measures.ddpm import DDPMMeasures
 from triptych.measures.judge import Judge
+from triptych.measures.needs import tell_left_out
 from triptych.measures.params import EvaluationParams
 from triptych.statistics.estimate import split
 
@@ -34,7 +35,9 @@ def main() -> None:
             device=place.device,
             at_once=at_once,
         )
-        write_json("metrics/ddpm.json", split(measures.numbers()))
+        numbers = measures.numbers()
+        tell_left_out("evaluate_ddpm", numbers)
+        write_json("metrics/ddpm.json", split(numbers))
         write_text("plots/ddpm/restoration.csv", measures.restoration().to_csv(index=False))
         write_text("plots/ddpm/sampling.csv", measures.sampling().to_csv(index=False))
         write_text("plots/ddpm/guidance.csv", measures.guidance().to_csv(index=False))

@@ -3,8 +3,6 @@
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from triptych.core.arrays import read_arrays, write_arrays
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json, write_text
@@ -13,6 +11,8 @@ from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import load
 from triptych.measures.baselines import measure_baselines
+from triptych.measures.course import load_history
+from triptych.measures.needs import tell_left_out
 from triptych.measures.params import EvaluationParams
 from triptych.measures.ssl import SSLMeasures
 from triptych.ssl.shared.params import SSLParams
@@ -25,11 +25,9 @@ def main(name: str) -> None:
     """Reads params and weights, measures, writes the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, ssl=SSLParams, evaluation=EvaluationParams)
     variant, dataset = recipe(params.ssl, name), load("data/ssl")
-    if not dataset.labelled:
-        print(f"evaluate_ssl@{name}: the images have no labels, so no accuracy is measured", file=sys.stderr)
     seeds = range(params.seed, params.seed + variant.seeds)
     shared = params.ssl.shared
-    history = pd.read_csv(Path("plots/ssl") / f"{name}_training.csv")
+    history = load_history(Path("plots/ssl") / f"{name}_training.csv")
     with machine(params.runtime) as place:
         at_once = place.at_once(variant.seeds)
         place = place.shared(at_once)
@@ -48,6 +46,7 @@ def main(name: str) -> None:
             place.device,
             at_once,
         )
+        tell_left_out(f"evaluate_ssl@{name}", measures.left_out)
         runs = measures.measure(Path("models/ssl") / name, Path("snapshots/ssl") / name, history)
         write_json(Path("metrics/ssl") / f"{name}.json", split(measures.summary(runs)))
         write_text(Path("plots/ssl") / f"{name}_course.csv", measures.course(runs).to_csv(index=False))

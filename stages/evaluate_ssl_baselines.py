@@ -1,6 +1,5 @@
 """Stage `ssl_baselines`: what classifies the third study's images without training: pixels, and the encoder."""
 
-import sys
 from pathlib import Path
 
 from triptych.core.arrays import write_arrays
@@ -12,7 +11,9 @@ from triptych.core.schema import read
 from triptych.data.storage import load
 from triptych.measures.accuracy import accuracies
 from triptych.measures.baselines import measure_baselines
+from triptych.measures.needs import tell_left_out, two_classes
 from triptych.measures.params import EvaluationParams
+from triptych.measures.ssl import ACCURACIES
 from triptych.ssl.shared.params import SSLParams
 from triptych.statistics.estimate import split
 from triptych.statistics.intervals import Resampling
@@ -22,15 +23,16 @@ def main() -> None:
     """Reads params and images, measures, writes the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, ssl=SSLParams, evaluation=EvaluationParams)
     shared, settings, dataset = params.ssl.shared, params.evaluation, load("data/ssl")
-    if not dataset.labelled:
-        print("ssl_baselines: the images have no labels, so no accuracy is measured", file=sys.stderr)
+    classless = two_classes(dataset)
+    left_out = dict.fromkeys(ACCURACIES, classless) if classless else {}
+    tell_left_out("ssl_baselines", left_out)
     seeds = range(params.seed, params.seed + shared.seeds)
     with machine(params.runtime) as place:
         at_once = place.at_once(2 + len(seeds))
         place = place.shared(at_once)
         hits = measure_baselines(shared.backbone, seeds, dataset, settings, place.device, at_once)
     resampling = Resampling(params.seed, settings.confidence_level, settings.bootstrap, "ssl baselines")
-    write_json(Path("metrics/ssl_baselines.json"), split(accuracies(hits, resampling)))
+    write_json(Path("metrics/ssl_baselines.json"), split(accuracies(hits, resampling) | left_out))
     write_arrays(Path("evaluations/ssl_baselines/results.npz"), hits)
 
 

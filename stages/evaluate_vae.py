@@ -11,6 +11,7 @@ from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import load
 from triptych.measures.judge import Judge
+from triptych.measures.needs import tell_left_out
 from triptych.measures.params import EvaluationParams
 from triptych.measures.vae import VAEMeasures
 from triptych.sampling.prior import load_mixture
@@ -37,7 +38,9 @@ def main() -> None:
             device=place.device,
             at_once=at_once,
         )
-        write_json("metrics/vae.json", split(measures.numbers()))
+        numbers = measures.numbers()
+        tell_left_out("evaluate_vae", numbers)
+        write_json("metrics/vae.json", split(numbers))
         write_text("plots/vae/latents.csv", measures.latents().to_csv(index=False))
         write_arrays("evaluations/vae/judged.npz", {"final_probabilities": measures.final_probabilities()})
 

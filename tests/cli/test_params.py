@@ -96,6 +96,13 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         ("vae.training.schedule.name", "cosin", "allowed are constant, cosine; did you mean 'cosine'?"),
         ("data.generative.name", "svhm", "'data.generative.name' is 'svhm': allowed are streetdigits, svhn, cifar10"),
         ("data.generative.name", "svhm", "did you mean 'svhn'?"),
+        # Keys of another source, left where the name alone was changed.
+        (
+            "data.ssl.name",
+            "svhn",
+            "which is another source's; change the section as a whole: dvc exp run -S '~data.ssl' -S",
+        ),
+        ("data.ssl.name", "npz", "dvc exp run -S '~data.ssl' -S '+data.ssl={name: npz, root: …}'"),
         ("vae.training.optimiser.name", "adamww", "allowed are adam, adamw, muon, sgd; did you mean 'adamw'?"),
         (
             "vae.training.optimiser.name",

@@ -33,9 +33,22 @@ def test_pairs_stand_one_above_the_other(tmp_path: Path, monkeypatch: pytest.Mon
     )
     above, below = images(20), images(20)[::-1]
     sheets.pairs(tmp_path / "pairs.png", above, below, ("original", "rebuilt"), "", "")
-    expected = [above[:16], below[:16], above[16:], below[16:]]
-    assert (seen["shown"] == np.concatenate(expected)).all()
+    rows = seen["shown"].reshape(4, 16, *above.shape[1:])
+    for row, expected in zip(rows, (above[:16], below[:16], above[16:], below[16:]), strict=True):
+        assert (row[: len(expected)] == expected).all() and (row[len(expected) :] == 255).all()
     assert seen["names"] == ["original", "rebuilt"] * 2
+
+
+def test_bands_of_unequal_length_begin_at_the_left_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen = {}
+    monkeypatch.setattr(
+        sheets, "image_sheet", lambda path, shown, columns, *rest: seen.update(shown=shown, columns=columns)
+    )
+    for counts, columns in (((2, 11), 11), ((2, 1), sheets.LEAST_COLUMNS)):
+        bands = {str(count): images(count) for count in counts}
+        sheets.bands(tmp_path / "bands.png", bands, "", "")
+        assert seen["columns"] == columns and len(seen["shown"]) == 2 * columns
+        assert (seen["shown"][columns : columns + counts[1]] == bands[str(counts[1])]).all()
 
 
 def test_the_same_images_give_the_same_file_at_the_house_width(tmp_path: Path):

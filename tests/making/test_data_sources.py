@@ -462,7 +462,7 @@ def arrays(**changes: np.ndarray | None) -> dict[str, np.ndarray]:
 
 def npz(folder: Path, **changes: np.ndarray | None) -> dict:
     np.savez(folder / "own.npz", **arrays(**changes))
-    return {"name": "npz", "path": str(folder / "own.npz")}
+    return {"name": "npz", "root": str(folder / "own.npz")}
 
 
 def test_channels_may_come_last_or_first(tmp_path):
@@ -503,7 +503,7 @@ def test_arrays_that_make_no_dataset_are_refused(tmp_path):
 
 def test_a_damaged_archive_is_named(tmp_path):
     params = npz(tmp_path)
-    path = Path(params["path"])
+    path = Path(params["root"])
     whole = path.read_bytes()
     flipped = whole[:400] + bytes([whole[400] ^ 255]) + whole[401:]
     for content in (whole[:-50], b"", b"hello", flipped):
@@ -540,7 +540,7 @@ def test_prepare_writes_everything_or_nothing(tmp_path):
     assert len(load(tmp_path / "data" / "ssl").train.images) == 30
 
     # What is wrong with one dataset, whichever it is, leaves the other, too, as it was.
-    for pair in (({"name": "npz", "path": "missing.npz"}, other), (other, MIDDLING | {"neighbours": 2.0})):
+    for pair in (({"name": "npz", "root": "missing.npz"}, other), (other, MIDDLING | {"neighbours": 2.0})):
         refusal = prepare(tmp_path, *pair)
         assert refusal.returncode == 2 and len(refusal.stderr.splitlines()) == 1, refusal.stderr
         assert contents(tmp_path) == outputs

@@ -10,7 +10,8 @@ from triptych.making.params import StreetDigits
 from triptych.making.streetdigits import BLOCK, draw
 
 MIDDLING = {
-    "name": "streetdigits", "train": 10, "test": 10, "size": 32, "digit_height": [0.62, 0.85], "stretch": 0.15,
+    "name": "streetdigits", "root": "src/triptych/making/streetdigits.py",
+    "train": 10, "test": 10, "size": 32, "digit_height": [0.62, 0.85], "stretch": 0.15,
     "stroke": 0.6, "shift": 0.05, "rotation": 8.0, "shear": 0.12, "perspective": 0.12, "neighbours": 0.35,
     "luminance": [0.1, 0.9], "contrast": [0.35, 0.8], "channel_spread": 0.12, "gradient": 0.2, "texture": 0.05,
     "shadow": 0.4, "least_resolution": 20, "noise": 0.03,

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from triptych.core.model_files import save_model
+from triptych.data.storage import Dataset, Split
 from triptych.judge.network import Classifier
 from triptych.measures.classifier import judge_quality
 from triptych.measures.judge import Judge, Judged
@@ -54,6 +55,8 @@ def test_the_judge_is_the_same_from_its_files(tmp_path, classifier):
 
 def test_the_judge_s_quality_is_the_share_it_gets_right_and_the_share_it_is_sure_of():
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8]], np.float32)
-    found = judge_quality(Judged(np.zeros((4, 2)), probabilities), np.array([0, 1, 1, 1]), threshold=0.75, level=0.95)
+    test = Split(pixels(4, 3, 16, 16), np.array([0, 1, 1, 1]))
+    data = Dataset(test, test, ["a", "b"], "", "")
+    found = judge_quality(Judged(np.zeros((4, 2)), probabilities), data, threshold=0.75, level=0.95)
     assert found["test_accuracy"].value == 0.75 and found["test_recognisability"].value == 0.5
     assert all(0 <= number.low < number.value < number.high <= 1 for number in found.values())

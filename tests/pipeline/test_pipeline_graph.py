@@ -403,6 +403,28 @@ def test_dvc_runs_every_stage_once_and_then_what_a_change_concerns(stand_ins):
     assert repro(stand_ins) == few(set.union(*(MAY_RUN[change] for change in changes)))
 
 
+def test_dvc_sees_a_user_s_images_come_go_and_change(stand_ins, tmp_path):
+    """A folder inside the project, and one file at an absolute path outside it."""
+    photos, arrays = stand_ins / "own", tmp_path / "own.npz"
+    photos.mkdir()
+    (photos / "one.png").write_bytes(b"1")
+    arrays.write_bytes(b"arrays")
+    edit_params(stand_ins, "data.generative", {"name": "folder", "root": "own", "size": 32})
+    edit_params(stand_ins, "data.ssl", {"name": "npz", "root": str(arrays)})
+
+    def changed() -> dict:
+        return json.loads(run(stand_ins, "dvc", "status", "--json", "prepare"))
+
+    run(stand_ins, "dvc", "repro", "--single-item", "prepare")
+    assert changed() == {}
+    (photos / "two.png").write_bytes(b"2")
+    assert changed() == {"prepare": [{"changed deps": {"own": "modified"}}]}
+    (photos / "two.png").unlink()
+    (photos / "one.png").write_bytes(b"another")
+    arrays.write_bytes(b"other arrays")
+    assert changed() == {"prepare": [{"changed deps": {"own": "modified", str(arrays): "modified"}}]}
+
+
 # --- What is committed ---
 
 

@@ -12,7 +12,7 @@ from triptych.core.errors import InputError
 from triptych.core.model_files import load_model
 from triptych.sampling.drawn import Drawn
 from triptych.sampling.prior import load_mixture
-from triptych.sampling.vae import Codec, draw, interpolation_paths, prior_draws, traversal_paths
+from triptych.sampling.vae import Codec, class_pairs, draw, interpolation_paths, prior_draws, traversal_paths
 from triptych.vae.network import VAE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -86,11 +86,20 @@ def test_samples_begin_alike_whatever_their_number():
 def test_paths_are_straight_between_images_of_different_class():
     mu, labels = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32), np.array([0, 1, 2, 3, 4] * 2)
     labels[[5, 7]] = 9
-    paths = interpolation_paths(mu, labels, pairs=5, steps=3)
+    paths = interpolation_paths(mu, labels, pairs=2, steps=3)
     # Only the images 0 and 2 of the first half have a partner of another class.
     np.testing.assert_allclose(paths[:, 0], mu[[0, 2]])
     np.testing.assert_allclose(paths[:, -1], mu[[5, 7]])
     np.testing.assert_allclose(paths[:, 1], (mu[[0, 2]] + mu[[5, 7]]) / 2, rtol=1e-6)
+
+
+def test_where_the_halves_hold_too_few_pairs_neighbours_make_more():
+    alternating = np.arange(8) % 2
+    pairs = class_pairs(alternating, 5)
+    assert len(pairs) == 5 and (alternating[pairs[:, 0]] != alternating[pairs[:, 1]]).all()
+    assert len({tuple(pair) for pair in class_pairs(alternating, 100).tolist()}) == 16  # all that there are
+    assert class_pairs(np.array([0, 1]), 10).tolist() == [[0, 1]]
+    assert len(class_pairs(np.zeros(9, np.int64), 5)) == len(class_pairs(np.zeros(1, np.int64), 5)) == 0
 
 
 def test_traversals_move_one_latent_each_of_those_that_vary_most():

@@ -2,7 +2,10 @@
 
 import json
 
-from triptych.statistics.estimate import Estimate, joined, split
+import pytest
+
+from triptych.core.errors import InputError
+from triptych.statistics.estimate import Estimate, LeftOut, joined, split
 
 
 def test_an_estimate_is_beyond_a_threshold_only_with_its_whole_interval():
@@ -38,6 +41,24 @@ def test_files_hold_values_under_their_keys_and_bounds_under_intervals():
     assert joined(read, "share") == numbers["share"]
     assert joined(read["rows"][1], "psnr") == rows[1]["psnr"]
     assert joined(read, "floor") is None and joined(read, "missing") is None
+
+
+def test_what_is_left_out_has_a_reason_and_no_number():
+    few = LeftOut("there are two images")
+    written = split({"floor": 0.1, "share": few, "guided": {"share": few, "weight": 2.0}, "rows": [{"psnr": few}]})
+    assert written == {
+        "floor": 0.1,
+        "guided": {"weight": 2.0, "left_out": {"share": "there are two images"}, "intervals": {}},
+        "rows": [{"left_out": {"psnr": "there are two images"}, "intervals": {}}],
+        "left_out": {"share": "there are two images"},
+        "intervals": {},
+    }
+
+
+def test_no_file_holds_a_number_that_is_none():
+    for wrong in (float("nan"), float("inf"), Estimate(1.0, 0.0, float("nan"))):
+        with pytest.raises(InputError, match=r"rows\.0\..*distance.* came out as (nan|inf)"):
+            split({"rows": [{"distance": wrong}]})
 
 
 def test_an_estimate_s_three_numbers_have_names_of_their_own():

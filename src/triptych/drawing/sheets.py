@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from triptych.drawing import style
 
 COLUMNS = 16  # images side by side
+LEAST_COLUMNS = 8  # room for so many, also where there are fewer: a single image does not fill the page
 MARGIN = 0.11  # share of the width at the left that the names of rows take
 
 
@@ -61,13 +62,21 @@ def rows(path: Path, images: np.ndarray, title: str, note: str, names: Sequence[
 
 
 def bands(path: Path, images: dict[str, np.ndarray], title: str, note: str, margin: float = MARGIN) -> None:
-    """A named row for each entry; images: (N, C, H, W), the same N for all."""
-    first = next(iter(images.values()))
-    image_sheet(path, np.concatenate(list(images.values())), len(first), title, note, list(images), margin)
+    """A named row for each entry; images: (N, C, H, W). A row of fewer images than others ends early."""
+    columns = max(LEAST_COLUMNS, *(len(row) for row in images.values()))
+    filled = [filled_up(row, columns) for row in images.values()]
+    image_sheet(path, np.concatenate(filled), columns, title, note, list(images), margin)
 
 
 def pairs(path: Path, above: np.ndarray, below: np.ndarray, names: tuple[str, str], title: str, note: str) -> None:
     """Images, each above its counterpart, COLUMNS in a row; both (N, C, H, W)."""
     starts = range(0, len(below), COLUMNS)
     parts = [part for start in starts for part in (above[start:][:COLUMNS], below[start:][:COLUMNS])]
-    image_sheet(path, np.concatenate(parts), COLUMNS, title, note, list(names) * len(starts))
+    filled = [filled_up(part, COLUMNS) for part in parts]
+    image_sheet(path, np.concatenate(filled), COLUMNS, title, note, list(names) * len(starts))
+
+
+def filled_up(images: np.ndarray, columns: int) -> np.ndarray:
+    """(N, C, H, W) uint8 images with white ones after them, so that N fills whole rows of so many columns."""
+    missing = -len(images) % columns
+    return np.concatenate([images, np.full((missing, *images.shape[1:]), 255, np.uint8)])

@@ -18,7 +18,7 @@ def opened(params: Npz) -> Dataset:
     Raises:
         InputError: the file is missing, damaged, or does not hold what is expected.
     """
-    path = Path(params.path)
+    path = Path(params.root)
     arrays = _read_npz(path)
     if ("y_train" in arrays) != ("y_test" in arrays):
         raise InputError(f"{path}: only one of y_train and y_test is there; both are needed, or none (unlabelled)")

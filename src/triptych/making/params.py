@@ -1,6 +1,9 @@
-"""Where the images of each study come from: the `data` section of params.yaml."""
+"""Where the images of each study come from: the `data` section of params.yaml.
 
-from typing import Annotated, Literal
+Every source has a `root`: what `prepare` depends on in dvc.yaml, so that DVC sees files that come, go or change there.
+"""
+
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -27,6 +30,7 @@ class StreetDigits(Section):
     """House-number digits, drawn. Each knob goes from easy (0, or a narrow range) to as hard as SVHN."""
 
     name: Literal["streetdigits"]
+    root: Literal["src/triptych/making/streetdigits.py"]  # what they depend on is code
     train: Count
     test: Count
     size: Resolution
@@ -83,7 +87,7 @@ class Npz(Section):
     """Arrays x_train, y_train, x_test, y_test in one .npz file; images uint8, NHWC or NCHW."""
 
     name: Literal["npz"]
-    path: Text
+    root: Text
 
     @property
     def size(self) -> None:
@@ -91,6 +95,7 @@ class Npz(Section):
 
 
 Source = Annotated[StreetDigits | Torchvision | Folder | Npz, Field(discriminator="name")]
+SOURCES = (StreetDigits, Torchvision, Folder, Npz)
 
 
 class DataParams(Section):
@@ -98,3 +103,27 @@ class DataParams(Section):
 
     generative: Source
     ssl: Source
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_sections(cls, sections: Any) -> Any:
+        for study, section in sections.items() if isinstance(sections, dict) else ():
+            if isinstance(section, dict):
+                _refuse_left_over(study, section)
+        return sections
+
+
+def _refuse_left_over(study: str, section: dict) -> None:
+    """Refuses the keys of another source, as they stay where `name` alone is changed, and says how to change all."""
+    kinds = {name: kind for kind in SOURCES for name in get_args(kind.model_fields["name"].annotation)}
+    name = section.get("name")
+    if name not in kinds:
+        return
+    own, every = kinds[name].model_fields, {key for kind in SOURCES for key in kind.model_fields}
+    left_over = [key for key in section if key in every and key not in own]
+    if left_over:
+        keys = ", ".join(f"{key}: …" for key in own if key != "name")
+        raise ValueError(
+            f"{study}: {name} takes no {left_over[0]}, which is another source's; change the section as a whole: "
+            f"dvc exp run -S '~data.{study}' -S '+data.{study}={{name: {name}, {keys}}}'"
+        )

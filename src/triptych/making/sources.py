@@ -32,7 +32,7 @@ def build(params: Source, seed: int) -> Dataset:
     elif isinstance(params, Folder):
         dataset, where = folder.opened(params), params.root
     else:
-        dataset, where = arrays.opened(params), params.path
+        dataset, where = arrays.opened(params), params.root
     validate(dataset, least_images=1, where=where)
     return _shuffled(_padded(dataset), seed)
 

@@ -16,6 +16,7 @@ from triptych.core.parts import run_parts
 from triptych.core.seeds import fold
 from triptych.data.batches import to_float
 from triptych.data.storage import Dataset
+from triptych.measures import needs
 from triptych.measures.params import EvaluationParams
 from triptych.measures.probe import PROBE_ITERATIONS
 from triptych.measures.representation import backbone_features, knn_correct, linear_correct
@@ -36,9 +37,10 @@ def measure_baselines(
 ) -> dict[str, np.ndarray]:
     """All of them by name, e.g. `pixel_knn_correct`: (seeds, N) whether each test image is classified rightly.
 
-    What no seed changes has one row. Without labels there is nothing. On a CPU, `at_once` are measured side by side.
+    What no seed changes has one row. Without two classes there is nothing. On a CPU, `at_once` are measured side by
+    side.
     """
-    if not dataset.labelled:
+    if needs.two_classes(dataset):
         return {}
     received = partial(pixel_hits, "pixel", getattr(backbone, "standardise", False), dataset, settings, device)
     raw = partial(pixel_hits, "raw_pixel", False, dataset, settings, device)

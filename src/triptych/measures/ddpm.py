@@ -1,6 +1,6 @@
 """What only the diffusion model is asked: the variational bound, guidance, restoration, and what sampling costs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -13,21 +13,20 @@ from triptych.data.batches import to_float
 from triptych.data.storage import Dataset
 from triptych.ddpm.denoising import DenoisingObjective
 from triptych.measures.bound import PARTS, variational_bound
-from triptych.measures.frechet import estimated_distance
 from triptych.measures.generated import COMPARED, Numbers, RealImages, measure_generated
 from triptych.measures.judge import Judge, Judged
 from triptych.measures.params import EvaluationParams
 from triptych.measures.restoration import half_time, restoration_at, restoration_table
 from triptych.sampling.samplers import evaluations
-from triptych.statistics.estimate import Estimate
+from triptych.statistics.estimate import Estimate, LeftOut
 from triptych.statistics.intervals import Resampling
 
 FINAL = 5  # samples that the report shows one by one
-COST_COLUMNS = ("sampler", "steps", "evaluations", "samples", "frechet_distance", "low", "high", "recognisability")
-GUIDANCE_COLUMNS = (
-    "epoch", "weight", "samples", "frechet_distance", "low", "high",
-    "recognisability", "recognisability_low", "recognisability_high",
-)  # fmt: skip
+# What is left out of a table is an empty cell.
+DISTANCE = ("frechet_distance", "low", "high")
+RECOGNISED = ("recognisability", "recognisability_low", "recognisability_high")
+COST_COLUMNS = ("sampler", "steps", "evaluations", "samples", *DISTANCE, RECOGNISED[0])
+GUIDANCE_COLUMNS = ("epoch", "weight", "samples", *DISTANCE, *RECOGNISED)
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,9 @@ class DDPMMeasures:
 
     def _restoration(self) -> dict:
         """What is left at each time, and the time at which half of the images have changed class."""
-        rows = self._restored
+        rows, classless = self._restored, self._real.classless
+        if classless:
+            return {"restoration": rows, "half_restored_t": classless, "half_restored_reached": classless}
         half, reached = half_time([row["t"] for row in rows], [row["same_class"].value for row in rows])
         return {"restoration": rows, "half_restored_t": half, "half_restored_reached": reached}
 
@@ -134,7 +135,8 @@ class DDPMMeasures:
     def _restored(self) -> list[dict]:
         times, sigmas = (self.drawn[f"restoration_{name}"].tolist() for name in ("times", "sigmas"))
         count = len(self.drawn[f"restored_{times[0]}"])
-        originals, classes = self._real.images[:count], self._real.test.classes()[:count]
+        originals = self._real.images[:count]
+        classes = self._real.classless or self._real.test.classes()[:count]
         parts = {
             f"t = {t}": partial(
                 restoration_at,
@@ -155,35 +157,32 @@ class DDPMMeasures:
         """The row of samples `cost_<sampler>_<steps>`."""
         sampler, steps = name.removeprefix("cost_").rsplit("_", 1)
         judged = self.judge(self.drawn[name])
-        distance = self._distance(judged, f"cost {sampler} {steps}")
         return {
             "sampler": sampler,
             "steps": int(steps),
             "evaluations": evaluations(sampler, self.method.levels(int(steps))),
             "samples": len(self.drawn[name]),
-            "frechet_distance": distance.value,
-            **distance.interval,
-            "recognisability": float(judged.recognised(self.settings.recognition_threshold).mean()),
+            **cells(DISTANCE, self._real.distance(judged, self._resampling, f"cost {sampler} {steps}")),
+            **cells(RECOGNISED[:1], self._recognised(judged)),
         }
 
     def _guidance_at(self, epoch: int, weight: float, images: np.ndarray) -> dict:
         """The row of the samples of one guide at one weight."""
         judged = self.judge(images)
         # Without guidance, the guide makes no difference: neither to the number nor to its interval.
-        distance = self._distance(judged, f"guidance {epoch} {weight}" if weight > 1 else "guidance none")
-        recognised = self._resampling.proportion(judged.recognised(self.settings.recognition_threshold))
+        purpose = f"guidance {epoch} {weight}" if weight > 1 else "guidance none"
         return {
             "epoch": epoch,
             "weight": weight,
             "samples": len(images),
-            "frechet_distance": distance.value,
-            **distance.interval,
-            **recognised.flat("recognisability"),
+            **cells(DISTANCE, self._real.distance(judged, self._resampling, purpose)),
+            **cells(RECOGNISED, self._recognised(judged)),
         }
 
-    def _distance(self, judged: Judged, purpose: str) -> Estimate:
-        """The Fréchet distance to the test images."""
-        return estimated_distance(judged.features, self._real.reference, self._resampling, purpose)
+    def _recognised(self, judged: Judged) -> Estimate | LeftOut:
+        """The share of images in which the judge is sure of a class."""
+        how = self.settings
+        return self._real.classless or self._resampling.proportion(judged.recognised(how.recognition_threshold))
 
     @cached_property
     def _judged(self) -> Judged:
@@ -196,3 +195,10 @@ class DDPMMeasures:
     @cached_property
     def _resampling(self) -> Resampling:
         return Resampling(self.seed, self.settings.confidence_level, self.settings.bootstrap, "ddpm")
+
+
+def cells(columns: Sequence[str], found: Estimate | LeftOut) -> dict[str, float]:
+    """A number and its bounds under the names of columns, as many as are named; nothing where it is left out."""
+    if isinstance(found, LeftOut):
+        return {}
+    return dict(zip(columns, (found.value, found.low, found.high), strict=False))

@@ -4,16 +4,17 @@ import numpy as np
 import torch
 
 from triptych.data.storage import Dataset
+from triptych.measures import needs
 from triptych.measures.frechet import FrechetReference, estimated_distance
 from triptych.measures.judge import Judge, Judged
 from triptych.measures.manifolds import precision_recall
 from triptych.measures.params import EvaluationParams
 from triptych.measures.sharpness import sharpness
 from triptych.sampling.degeneracy import clipped_share, spread
-from triptych.statistics.estimate import Estimate
+from triptych.statistics.estimate import Estimate, LeftOut
 from triptych.statistics.intervals import Resampling
 
-Numbers = dict[str, float | Estimate]
+Numbers = dict[str, float | Estimate | LeftOut]
 # What samples drawn in another way from the same weights are compared by.
 COMPARED = ("frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall")
 
@@ -30,13 +31,29 @@ class RealImages:
     Attributes:
         images: the test images, uint8 (M, C, H, W).
         test, train: what the judge says of the test images, and of the training images.
-        reference: the test images' features, to measure Fréchet distances from.
+        reference: the test images' features, to measure Fréchet distances from; None of a single image.
+        classless: why no class can be read in images; None where the judge knows two or more.
     """
 
     def __init__(self, dataset: Dataset, judge: Judge, count: int) -> None:
         self.images = np.asarray(dataset.test.images)
         self.test, self.train = judge(dataset.test.images), judge(dataset.train.images[:count])
-        self.reference = FrechetReference(self.test.features)
+        self.reference = FrechetReference(self.test.features) if len(self.images) > 1 else None
+        self.classless = needs.two_classes(dataset)
+
+    def distance(self, judged: Judged, resampling: Resampling, purpose: str) -> Estimate | LeftOut:
+        """The Fréchet distance of generated images to the test images; `purpose` names the stream of resamples."""
+        few = self._too_few(judged.features)
+        return few or estimated_distance(judged.features, self.reference, resampling, purpose)
+
+    @property
+    def floor(self) -> float | LeftOut:
+        """The Fréchet distance of training images to the test images."""
+        return self._too_few(self.train.features) or self.reference.distance(self.train.features)
+
+    def _too_few(self, features: np.ndarray) -> LeftOut | None:
+        """Why there is no Fréchet distance between the test images and those of these features."""
+        return needs.images(len(self.images), 2) or needs.images(len(features), 2, "images to compare with them")
 
 
 def measure_generated(
@@ -54,7 +71,7 @@ def measure_generated(
     return {
         **distribution(judged, real, resampling),
         **recognition(judged, real, settings.recognition_threshold, resampling),
-        "sharpness_ratio": resampling.ratio(sharpness(images), sharpness(real.images), "sharpness"),
+        "sharpness_ratio": sharpness_ratio(images, real, resampling),
         **coverage(judged, real, settings.manifold_neighbours, resampling),
         **health(images),
     }
@@ -63,21 +80,35 @@ def measure_generated(
 def distribution(judged: Judged, real: RealImages, resampling: Resampling) -> Numbers:
     """The Fréchet distance to the test images, and that of training images."""
     return {
-        "frechet_distance": estimated_distance(judged.features, real.reference, resampling, "frechet"),
-        "frechet_floor": real.reference.distance(real.train.features),
+        "frechet_distance": real.distance(judged, resampling, "frechet"),
+        "frechet_floor": real.floor,
     }
 
 
 def recognition(judged: Judged, real: RealImages, threshold: float, resampling: Resampling) -> Numbers:
     """The share of images in which the judge recognises some class, and that of test images."""
     return {
-        "recognisability": resampling.proportion(judged.recognised(threshold)),
-        "real_recognisability": float(real.test.recognised(threshold).mean()),
+        "recognisability": real.classless or resampling.proportion(judged.recognised(threshold)),
+        "real_recognisability": real.classless or float(real.test.recognised(threshold).mean()),
     }
+
+
+def sharpness_ratio(images: np.ndarray, real: RealImages, resampling: Resampling) -> Estimate | LeftOut:
+    """The sharpness of images over that of the test images."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = resampling.ratio(sharpness(images), sharpness(real.images), "sharpness")
+    if not np.isfinite([found.value, found.low, found.high]).all():
+        return LeftOut("too few test images have any detail")
+    return found
 
 
 def coverage(judged: Judged, real: RealImages, neighbours: int, resampling: Resampling) -> Numbers:
     """Precision and recall against the test images, and those of training images: the most that could be."""
+    sets = {"test": real.test, "training": real.train, "generated": judged}
+    for name, judged_set in sets.items():
+        few = needs.images(len(judged_set.features), neighbours + 1, f"{name} images")
+        if few:
+            return dict.fromkeys(("precision", "recall", "real_precision", "real_recall"), few)
     precision, recall = precision_recall(judged.features, real.test.features, neighbours)
     best_precision, best_recall = precision_recall(real.train.features, real.test.features, neighbours)
     return {

@@ -5,19 +5,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from triptych.measures import needs
 from triptych.measures.judge import Judge
 from triptych.measures.similarity import psnr, ssim
-from triptych.statistics.estimate import Estimate
+from triptych.statistics.estimate import Estimate, LeftOut
 from triptych.statistics.intervals import Resampling
 
-Row = dict[str, float | Estimate]
+Row = dict[str, float | Estimate | LeftOut]
 
 
 def restoration_at(
     t: int,
     sigma: float,
     originals: np.ndarray,
-    classes: np.ndarray,
+    classes: np.ndarray | LeftOut,
     noised: np.ndarray,
     restored: np.ndarray,
     judge: Judge,
@@ -29,16 +30,17 @@ def restoration_at(
         t: the time.
         sigma: standard deviation of its noise.
         originals, noised, restored: uint8 (N, C, H, W).
-        classes: (N,) what the judge saw in the originals.
+        classes: (N,) what the judge saw in the originals; or why it sees no classes.
         judge: sees the restored images.
         resampling: how intervals are made.
     """
+    classless, few = classes if isinstance(classes, LeftOut) else None, needs.images(len(originals), 2)
     return {
         "t": t,
         "sigma": sigma,
-        "same_class": resampling.proportion(judge(restored).classes() == classes),
-        "psnr": resampling.mean(psnr(originals, restored)),
-        "ssim": resampling.mean(ssim(originals, restored)),
+        "same_class": classless or resampling.proportion(judge(restored).classes() == classes),
+        "psnr": few or resampling.mean(psnr(originals, restored)),
+        "ssim": few or resampling.mean(ssim(originals, restored)),
         "noised_psnr": float(psnr(originals, noised).mean()),
     }
 

@@ -1,5 +1,6 @@
 """The numbers of one variant of the third study, over its seeds, from its encoders' weights and the dataset."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,16 +17,22 @@ from triptych.core.randomness import Draw
 from triptych.core.snapshots import snapshot_files
 from triptych.data.batches import to_float, to_uint8
 from triptych.data.storage import Dataset
+from triptych.measures import needs
 from triptych.measures.accuracy import accuracies, accuracy_key
-from triptych.measures.collapse import alignment, collapse_of, effective_rank, embedding_std, uniformity
+from triptych.measures.collapse import Collapse, alignment, collapse_of, effective_rank, embedding_std, uniformity
 from triptych.measures.course import collapsed_since, course
 from triptych.measures.params import EvaluationParams
 from triptych.measures.representation import Encoded, knn_correct, linear_correct
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.views import Views
+from triptych.statistics.estimate import LeftOut
 from triptych.statistics.intervals import Resampling
 
 SHOWN, VIEWS = 4, 11  # training images of the sheet of views, and views of each
+# What several numbers need alike.
+ACCURACIES = ("knn_accuracy", "linear_accuracy")
+SPREAD = ("embedding_std", "effective_rank", "uniformity")
+COLLAPSED = ("collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_reason")
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class SeedMeasured:
     Attributes:
         seed: see above.
         numbers: of its trained encoder.
-        hits: by name, (N,) whether each test image was classified correctly; empty without labels.
+        hits: by name, (N,) whether each test image was classified correctly; empty without two classes.
         course: the rows of its kept epochs, see `course`.
     """
 
@@ -102,12 +109,13 @@ class SSLMeasures:
         # The last of the kept epochs is the model itself.
         rows, train, test = course(network, kept, self.dataset, how.ssl.knn, self.device, how.batch_size)
         first, second = (self._embed_views(network, seed, number) for number in (1, 2))
-        numbers = {
-            "embedding_std": embedding_std(test.projector),
-            "effective_rank": effective_rank(test.projector),
-            "alignment": alignment(first, second),
-            "uniformity": uniformity(test.projector[: self.settings.ssl.pairs]),
+        measures = {
+            "embedding_std": partial(embedding_std, test.projector),
+            "effective_rank": partial(effective_rank, test.projector),
+            "alignment": partial(alignment, first, second),
+            "uniformity": partial(uniformity, test.projector[: self.settings.ssl.pairs]),
         }
+        numbers = {key: measure() for key, measure in measures.items() if key not in self.left_out}
         hits = self._hits(train, test) | self._baselines(seed) if train else {}
         numbers |= {accuracy_key(key): float(correct.mean()) for key, correct in hits.items()}
         numbers["final_loss"] = float(losses.iloc[-1])
@@ -137,23 +145,47 @@ class SSLMeasures:
 
     def summary(self, runs: Sequence[SeedMeasured]) -> dict:
         """Means over seeds, intervals over images and seeds, whether they collapsed, and each seed's own numbers."""
-        thresholds = self.settings.ssl.collapse
-        limits = {"std_threshold": thresholds.embedding_std, "rank_threshold": thresholds.effective_rank}
         means = {key: float(np.mean([run.numbers[key] for run in runs])) for key in runs[0].numbers}
-        overall = collapse_of(means["embedding_std"], means["effective_rank"], **limits)
-        found = [collapse_of(run.numbers["embedding_std"], run.numbers["effective_rank"], **limits) for run in runs]
         return {
             **means,
             **accuracies(self._all_hits(runs), self._resampling),
-            "collapsed": overall.collapsed,
-            "collapsed_since_epoch": collapsed_since(self.course(runs), thresholds) if overall.collapsed else None,
-            "collapse_kind": overall.kind,
-            "collapse_reason": overall.reason,
-            "seeds": [
-                {"seed": run.seed, **run.numbers, "collapsed": one.collapsed}
-                for run, one in zip(runs, found, strict=True)
-            ],
+            **self._collapse(means, runs),
+            **self.left_out,
+            "seeds": [{"seed": run.seed, **run.numbers, **self._collapsed(run.numbers)} for run in runs],
         }
+
+    @cached_property
+    def left_out(self) -> dict[str, LeftOut]:
+        """The numbers that the dataset cannot give, each with the reason."""
+        count, least_rank = len(self.dataset.test.images), self.settings.ssl.collapse.effective_rank
+        wanted = {
+            ACCURACIES: needs.two_classes(self.dataset),
+            SPREAD: needs.images(count, 2),
+            # The rank of N embeddings is N at most: of too few, it is below its threshold whatever they are.
+            COLLAPSED: needs.images(count, math.floor(least_rank) + 1, f"test images to tell a rank of {least_rank:g}"),
+        }
+        return {key: reason for keys, reason in wanted.items() if reason for key in keys}
+
+    def _collapse(self, means: Mapping[str, float], runs: Sequence[SeedMeasured]) -> dict[str, object]:
+        """Whether the mean of all seeds is a collapse, since when, of which kind and why; nothing where left out."""
+        if "collapsed" in self.left_out:
+            return {}
+        overall = self._collapse_of(means)
+        since = collapsed_since(self.course(runs), self.settings.ssl.collapse) if overall.collapsed else None
+        return dict(zip(COLLAPSED, (overall.collapsed, since, overall.kind, overall.reason), strict=True))
+
+    def _collapsed(self, numbers: Mapping[str, float]) -> dict[str, bool]:
+        """Whether one seed's numbers are a collapse; nothing where left out."""
+        return {} if "collapsed" in self.left_out else {"collapsed": self._collapse_of(numbers).collapsed}
+
+    def _collapse_of(self, numbers: Mapping[str, float]) -> Collapse:
+        limits = self.settings.ssl.collapse
+        return collapse_of(
+            numbers["embedding_std"],
+            numbers["effective_rank"],
+            std_threshold=limits.embedding_std,
+            rank_threshold=limits.effective_rank,
+        )
 
     def course(self, runs: Sequence[SeedMeasured]) -> pd.DataFrame:
         """The rows of every seed's kept epochs, with columns `variant` and `seed` after `epoch`."""

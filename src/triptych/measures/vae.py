@@ -12,6 +12,7 @@ from triptych.core.parts import merged
 from triptych.core.randomness import Draw
 from triptych.data.batches import to_uint8
 from triptych.data.storage import Dataset
+from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.generated import COMPARED, Numbers, RealImages, measure_generated
 from triptych.measures.judge import Judge, Judged
@@ -20,11 +21,13 @@ from triptych.measures.likelihood import calibrated_sigma, gaussian_log_density,
 from triptych.measures.params import EvaluationParams
 from triptych.sampling.prior import Mixture
 from triptych.sampling.vae import batches
+from triptych.statistics.estimate import Estimate, LeftOut
 from triptych.statistics.intervals import Resampling
 from triptych.vae.network import VAE
 
 FINAL = 5  # samples that the report shows one by one
 TOP_LATENTS = 3
+OF_A_CLASS = 5  # test images, at least: the mean latents of fewer are their noise more than their class
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class VAEMeasures:
         same = self.judge(torch.cat(decoded).numpy()).classes() == self._labels
         return {
             "reconstruction_mse": self._resampling.mean(torch.cat(errors).numpy()),
-            "reconstruction_same_class": self._resampling.proportion(same),
+            "reconstruction_same_class": self._real.classless or self._resampling.proportion(same),
         }
 
     def _samples(self) -> Numbers:
@@ -135,22 +138,36 @@ class VAEMeasures:
 
     def _interpolation(self) -> Numbers:
         """Largest over mean step in the judge's features, along straight paths in latent space."""
-        features = np.stack([self.judge(path).features for path in self.drawn["interpolations"]])
-        return {"interpolation_smoothness": self._resampling.mean(step_evenness(features))}
+        return {"interpolation_smoothness": self._real.classless or self._smoothness()}
+
+    def _smoothness(self) -> Estimate | LeftOut:
+        features = [self.judge(path).features for path in self.drawn["interpolations"]]
+        evenness = step_evenness(np.stack(features)) if features else ()
+        few = needs.images(len(evenness), 2, "paths between images of different class along which anything changes")
+        return few or self._resampling.mean(evenness)
 
     def _latents(self) -> Numbers:
         """How many latents are used, and how much of a class the strongest few carry."""
+        return {
+            "active_units": needs.images(len(self._mu), 2) or active_units(self._mu),
+            "top_latents_share": needs.images_of_each_class(self.dataset, OF_A_CLASS) or self._top_share(),
+        }
+
+    def _top_share(self) -> Estimate | LeftOut:
+        """The mean over classes; over those that a resample holds, in its interval."""
         mu, labels, stream = self._mu, self._labels, self._resampling.stream("latents")
 
         def share(mu: np.ndarray, labels: np.ndarray) -> float:
-            return float(top_share(mu, labels, len(self.dataset.classes), TOP_LATENTS).mean())
+            shares = top_share(mu, labels, len(self.dataset.classes), TOP_LATENTS)
+            there = shares[np.isfinite(shares)]
+            return float(there.mean()) if len(there) else np.nan
 
         resamples = (stream.integers(0, len(mu), len(mu)) for _ in range(self._resampling.draws))
         draws = np.array([share(mu[rows], labels[rows]) for rows in resamples])
-        return {
-            "active_units": active_units(mu),
-            "top_latents_share": self._resampling.percentile(share(mu, labels), draws),
-        }
+        value, draws = share(mu, labels), draws[np.isfinite(draws)]
+        if np.isnan(value) or not len(draws):
+            return LeftOut("the mean latents of all classes are the same")
+        return self._resampling.percentile(value, draws)
 
     @property
     def _mu(self) -> np.ndarray:

@@ -68,9 +68,19 @@ def tables(metrics: Metrics) -> dict[str, list[dict[str, str]]]:
 
 
 def notes(metrics: Metrics) -> list[tuple[str, str]]:
-    """(key, words) of what a metrics file says in words, such as the likelihood that a bound is under."""
+    """(key, words) of what a metrics file says in words: the likelihood that a bound is under; what is left out."""
     said = [(key.replace("_", " "), value) for key, value in metrics.leaves().items() if isinstance(value, str)]
-    return [(key, value.removesuffix(".")) for key, value in said]
+    return [(key, value.removesuffix(".")) for key, value in said] + [
+        ("left out", f"{', '.join(names)}, as {reason}") for reason, names in left_out(metrics).items()
+    ]
+
+
+def left_out(metrics: Metrics) -> dict[str, list[str]]:
+    """The names of the numbers that the images could not give, by the reason."""
+    found: dict[str, list[str]] = {}
+    for key, reason in metrics.left_out.items():
+        found.setdefault(reason, []).append(metric(key).name)
+    return {reason: list(dict.fromkeys(names)) for reason, names in found.items()}
 
 
 def metric(key: str) -> Metric:

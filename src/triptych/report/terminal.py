@@ -73,12 +73,23 @@ def show(what: Found, console: Console) -> None:
         models = [(part, metrics) for of, part, metrics in what.metrics if of is study]
         if study.compares and models:
             console.print(_comparison(study, models))
+    for words, parts in _left_out(what).items():
+        console.print(f"left out of {', '.join(parts)}: {words}", markup=False, soft_wrap=True)
     if what.claims is not None:
         console.print(_verdicts([verdict(record) for record in what.claims]))
     if what.timing:
         console.print(_times(what.timing))
     words = f"the report: {PAGE}" if what.page else "the report page is not built yet: `dvc repro report` builds it"
     console.print(words, markup=False, soft_wrap=True)
+
+
+def _left_out(what: Found) -> dict[str, list[str]]:
+    """What the images could not give and why, each with the models that it is left out of."""
+    found: dict[str, list[str]] = {}
+    for _, part, metrics in what.metrics:
+        for reason, names in tables.left_out(metrics).items():
+            found.setdefault(f"{', '.join(names)}, as {reason}", []).append(part.title)
+    return found
 
 
 def _table(title: str) -> Table:

@@ -50,8 +50,13 @@ class Metrics:
             UnmeasuredError: the file does not hold it.
         """
         if key not in self:
-            raise UnmeasuredError(f"{self.path} holds no {key}, as on images without labels")
+            raise self.missing(key)
         return float(self.values[key])
+
+    def missing(self, key: str) -> UnmeasuredError:
+        """What to raise where a number is not there; it says why, where the file does."""
+        reason = self.left_out.get(key)
+        return UnmeasuredError(f"{self.path} holds no {key}" + (f": {reason}" if reason else ""))
 
     def estimate(self, key: str) -> Estimate:
         """A number with its interval.
@@ -68,6 +73,11 @@ class Metrics:
     def leaves(self) -> dict[str, object]:
         """Every value by its dotted key; a number that has an interval as an estimate."""
         return dict(_leaves(self.values))
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why a number is not there, by its dotted key: what the images could not give."""
+        return dict(_left_out(self.values))
 
     def part(self, key: str) -> "Metrics":
         """The numbers of a mapping in the file; none where it has no such mapping."""
@@ -202,12 +212,23 @@ def value_at(tree: Mapping, key: str) -> object:
 
 def _leaves(values: Mapping, above: str = "") -> Iterator[tuple[str, object]]:
     for key, value in values.items():
-        if key == "intervals":
+        if key in ("intervals", "left_out"):
             continue
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", joined(values, key) or value
+
+
+def _left_out(values: Mapping, above: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        rows = value if isinstance(value, list) else [value]
+        if key == "left_out":
+            yield from ((f"{above}{name}", reason) for name, reason in value.items())
+        else:
+            for row in rows:
+                if isinstance(row, Mapping):
+                    yield from _left_out(row, f"{above}{key}.")
 
 
 @contextmanager

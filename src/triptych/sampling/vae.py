@@ -68,14 +68,27 @@ def prior_draws(count: int, latents: int, seed: int) -> Tensor:
 
 
 def interpolation_paths(mu: np.ndarray, labels: np.ndarray, pairs: int, steps: int) -> np.ndarray:
-    """(pairs, steps, latents) straight lines between posterior means of images of different class.
-
-    The images of the first half are paired with those of the second; the first pairs of different class are taken.
-    """
-    half = len(mu) // 2
-    differ = np.flatnonzero(labels[:half] != labels[half : 2 * half])[:pairs]
+    """(pairs, steps, latents) straight lines between posterior means of the images of `class_pairs`."""
+    first, second = class_pairs(labels, pairs).T
     share = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
-    return mu[differ, None] * (1 - share) + mu[half + differ, None] * share
+    return mu[first, None] * (1 - share) + mu[second, None] * share
+
+
+def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
+    """(pairs, 2) places of images of different class; `count` of them, or all that there are.
+
+    The images of the first half are paired with those of the second. Where that gives too few, as of labels that
+    alternate, with those one place on, then two, and so on.
+    """
+    half, found = len(labels) // 2, np.empty((0, 2), np.int64)
+    if len(np.unique(labels)) < 2:
+        return found
+    for step in (half, *(step for step in range(1, len(labels)) if step != half)):
+        first = np.flatnonzero(labels[:-step] != labels[step:])
+        found = np.concatenate([found, np.stack([first, first + step], axis=1)])[:count]
+        if len(found) == count:
+            break
+    return found
 
 
 def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -143,10 +156,18 @@ def _paths(codec: Codec, dataset: Dataset, how: VAESampling) -> dict[str, np.nda
     around, traversed = traversal_paths(mu, how.interpolation_steps)
     return {
         "posterior_means": mu,
-        "interpolations": np.stack([codec.decode(path) for path in between]),
-        "traversals": np.stack([codec.decode(path) for path in around]),
+        "interpolations": _decoded_paths(codec, between, dataset),
+        "traversals": _decoded_paths(codec, around, dataset),
         "traversed": traversed,
     }
+
+
+def _decoded_paths(codec: Codec, paths: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """(paths, steps, C, H, W) uint8 of paths (paths, steps, latents), of which there may be none."""
+    images = np.empty((*paths.shape[:2], *dataset.test.images.shape[1:]), np.uint8)
+    for place, path in enumerate(paths):
+        images[place] = codec.decode(path)
+    return images
 
 
 def _after_epoch(codec: Codec, epoch: int, weights: Path, originals: np.ndarray, seed: int) -> dict[str, np.ndarray]:

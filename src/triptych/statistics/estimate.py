@@ -1,11 +1,15 @@
 """A number with its interval: one type from the measure that makes it to the page that shows it.
 
 In a metrics file an estimate stands in two places: its value under its key, its interval under the same key of
-`intervals`. `split` and `joined` go from one form to the other.
+`intervals`. `split` and `joined` go from one form to the other. A number that the images cannot give has neither: its
+reason stands under its key of `left_out`.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+from triptych.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,47 @@ class Estimate:
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """In the place of a number that these images cannot give: why, as a clause."""
+
+    reason: str
+
+
 def split(numbers: Mapping[str, object]) -> dict[str, object]:
     """Numbers as a metrics file holds them: the value of each estimate under its key, the bounds under `intervals`.
 
-    A mapping of numbers under a key, and rows of a list under a key, are split likewise where they hold estimates, each
-    with its own `intervals`.
+    What is left out stands under `left_out` alone, with its reason. A mapping of numbers under a key, and rows of a
+    list under a key, are split likewise where they hold either, each with its own `intervals` and `left_out`.
+
+    Raises:
+        InputError: a number is NaN or infinite, which no file holds.
     """
-    intervals = {key: entry.interval for key, entry in numbers.items() if isinstance(entry, Estimate)}
-    return {key: _as_in_files(entry) for key, entry in numbers.items()} | {"intervals": intervals}
+    found = _split(numbers)
+    for key, value in _numbers_in(found):
+        if not math.isfinite(value):
+            raise InputError(f"{key} came out as {value}, which is no number; no file of these numbers is written")
+    return found
+
+
+def _split(numbers: Mapping[str, object]) -> dict[str, object]:
+    kept = {key: entry for key, entry in numbers.items() if not isinstance(entry, LeftOut)}
+    left_out = {key: entry.reason for key, entry in numbers.items() if isinstance(entry, LeftOut)}
+    intervals = {key: entry.interval for key, entry in kept.items() if isinstance(entry, Estimate)}
+    return {
+        **{key: _as_in_files(entry) for key, entry in kept.items()},
+        **({"left_out": left_out} if left_out else {}),
+        "intervals": intervals,
+    }
+
+
+def _numbers_in(value: object, key: str = "") -> Iterator[tuple[str, float]]:
+    """Every float below a value, by its dotted key."""
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, entry in entries:
+        yield from _numbers_in(entry, f"{key}.{name}".removeprefix("."))
+    if isinstance(value, float):
+        yield key, value
 
 
 def _as_in_files(entry: object) -> object:
@@ -59,11 +96,11 @@ def _as_in_files(entry: object) -> object:
         return entry.value
     if isinstance(entry, list):
         return [_as_in_files(row) for row in entry]
-    return split(entry) if _holds_estimates(entry) else entry
+    return _split(entry) if _holds_estimates(entry) else entry
 
 
 def _holds_estimates(entry: object) -> bool:
-    return isinstance(entry, Mapping) and any(isinstance(number, Estimate) for number in entry.values())
+    return isinstance(entry, Mapping) and any(isinstance(number, Estimate | LeftOut) for number in entry.values())
 
 
 def joined(metrics: Mapping[str, object], key: str) -> Estimate | None:

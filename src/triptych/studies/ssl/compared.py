@@ -62,7 +62,8 @@ class Variant:
         """
         key = f"{who}_correct"
         if key not in self.hits:
-            raise UnmeasuredError(f"{results_path(self.name)} holds no {key}, as on images without labels")
+            self.metrics.number("knn_accuracy")  # all accuracies need the same of the images: this one tells what
+            raise UnmeasuredError(f"{results_path(self.name)} holds no {key}")
         return self.hits[key]
 
     def each_seed(self, key: str) -> list[float]:
@@ -71,7 +72,10 @@ class Variant:
         Raises:
             UnmeasuredError: the file does not hold it.
         """
-        values = [row.number(key) for row in self.metrics.rows("seeds")]
+        rows = self.metrics.rows("seeds")
+        if key in self.metrics.left_out:
+            raise self.metrics.missing(key)
+        values = [row.number(key) for row in rows]
         if not values:
             raise UnmeasuredError(f"{self.metrics.path} holds no {key} of each seed")
         return values

@@ -6,6 +6,7 @@ import numpy as np
 
 from triptych.results.reader import Results, UnmeasuredError
 from triptych.statistics.estimate import Estimate
+from triptych.studies.ssl.variants import metrics_path
 
 if TYPE_CHECKING:  # takes long to import, and the terminal needs the claims' words only
     import pandas as pd
@@ -27,7 +28,9 @@ def spent_course(results: Results, name: str) -> "pd.DataFrame":
     path = f"plots/ssl/{name}_course.csv"
     course = results.table(path, "epoch", "seed")
     if KNN not in course:
-        raise UnmeasuredError(f"{path} holds no {KNN}, as on images without labels")
+        if results.has(metrics_path(name)):
+            raise results.metrics(f"ssl/{name}").missing(KNN)
+        raise UnmeasuredError(f"{path} holds no {KNN}")
     seen = results.table(f"plots/ssl/{name}_training.csv", "epoch", "seed", "images")[["epoch", "seed", "images"]]
     times = results.table(f"plots/ssl/{name}_timing.csv", "epoch", "seed", "seconds").sort_values(["seed", "epoch"])
     times = times.assign(seconds=times.groupby("seed")["seconds"].cumsum())[["epoch", "seed", "seconds"]]

@@ -188,6 +188,8 @@ def draw_collapse(path: Path, results: Results) -> None:
     The variants that collapsed stand out; of the others the legend names the first of each colour.
     """
     runs, thresholds = load(results), results.param("evaluation.ssl.collapse")
+    for run in runs:
+        run.metrics.number("collapsed")  # a figure of who collapsed takes the answer for all
     least_std, least_rank = thresholds["embedding_std"], thresholds["effective_rank"]
     # The methods whose loss is a negative cosine of unit weight.
     of_simsiam = [run for run in runs if run.settings.method == BASELINE]
@@ -322,9 +324,10 @@ def _baseline_rows(runs: Sequence[Run]) -> list[tuple[comparison.Row, object]]:
 
 def _labelled(results: Results) -> list[Run]:
     """The runs whose accuracies were measured."""
-    runs = [run for run in load(results) if "knn_accuracy" in run.metrics and "linear_accuracy" in run.metrics]
+    every = load(results)
+    runs = [run for run in every if all(key in run.metrics for key in MEASURES)]
     if not runs:
-        raise UnmeasuredError("no accuracy was measured, as on images without labels")
+        raise every[0].metrics.missing("knn_accuracy") if every else UnmeasuredError("no variant was measured")
     return runs
 
 

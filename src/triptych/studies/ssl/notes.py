@@ -17,7 +17,9 @@ def accuracy(metrics: Metrics, key: str) -> str:
 
 
 def collapse_of(metrics: Metrics) -> str:
-    """`collapsed (complete) since epoch 3`, or `not collapsed`."""
+    """`collapsed (complete) since epoch 3`, `not collapsed`, or `collapse not measured`."""
+    if "collapsed" not in metrics:
+        return "collapse not measured"
     if not metrics.number("collapsed"):
         return "not collapsed"
     since = metrics.value("collapsed_since_epoch")

@@ -8,7 +8,7 @@ from triptych.drawing import dots, panels
 from triptych.drawing.curves import Level, unit_of_time
 from triptych.drawing.dots import Dot, Series
 from triptych.drawing.panels import Panel
-from triptych.results.reader import Results, UnmeasuredError
+from triptych.results.reader import Results
 from triptych.studies.record import Figure
 from triptych.studies.ssl import notes
 from triptych.studies.ssl.equal_terms import KNN, spent_course
@@ -217,7 +217,7 @@ def _labelled(results: Results, names: Sequence[str]) -> list[Run]:
     runs = load(results, names)
     for run in runs:
         if KNN not in run.metrics:
-            raise UnmeasuredError(f"{run.metrics.path} holds no {KNN}, as on images without labels")
+            raise run.metrics.missing(KNN)
     return runs
 
 

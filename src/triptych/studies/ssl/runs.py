@@ -41,8 +41,8 @@ class Run:
 
     @property
     def collapsed(self) -> bool:
-        """Whether its embeddings collapsed."""
-        return bool(self.metrics.number("collapsed"))
+        """Whether its embeddings are known to have collapsed."""
+        return bool(self.metrics.value("collapsed"))
 
 
 def load(results: Results, names: Iterable[str] = ()) -> list[Run]:

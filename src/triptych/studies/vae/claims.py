@@ -126,7 +126,7 @@ def _shares(evidence: Evidence) -> np.ndarray:
     """(classes, latents) the share of each latent in what sets a class apart."""
     table = evidence.results.table(LATENTS, "class", "latent", "share")
     if table.empty:
-        raise UnmeasuredError(f"{LATENTS} holds no class, as on images without labels")
+        raise UnmeasuredError(f"{LATENTS} holds no class")
     return table.pivot(index="class", columns="latent", values="share").to_numpy()
 
 

@@ -63,7 +63,7 @@ def class_latents(number: int, position: int) -> Figure:
         table = results.table(LATENTS, "class", "latent", "mean", "std", "share")
         classes = list(dict.fromkeys(table["class"]))
         if position >= len(classes):
-            raise UnmeasuredError(f"the images have {len(classes)} classes")
+            raise UnmeasuredError(f"the images have {len(classes) or 'no two'} classes")
         rows = table[table["class"] == classes[position]].sort_values("latent")
         strongest = rows.nlargest(TOP, "share")
         named = ", ".join(f"z{row.latent} ({row.share:.0%})" for row in strongest.itertuples())
@@ -83,7 +83,7 @@ def class_latents(number: int, position: int) -> Figure:
         rows = facts.content(LATENTS.removesuffix(".csv"))
         classes = list(dict.fromkeys(row["class"] for row in rows))
         if position >= len(classes):
-            raise UnmeasuredError(f"the images have {len(classes)} classes")
+            raise UnmeasuredError(f"the images have {len(classes) or 'no two'} classes")
         of_class = [place for place, row in enumerate(rows) if row["class"] == classes[position]]
         strongest = sorted(of_class, key=lambda place: -rows[place]["share"])[:TOP]
         told = [f"z{rows[place]['latent']} ({{plots/vae/latents!p:{place}.share}})" for place in strongest]
@@ -134,7 +134,7 @@ def draw_priors(path: Path, results: Results) -> None:
     components = int(measured.part("fitted_prior").number("components"))
     sheets.image_sheet(
         path,
-        np.concatenate([images[:shown] for images in kinds.values()]),
+        np.concatenate([sheets.filled_up(images[:shown], sheets.COLUMNS) for images in kinds.values()]),
         sheets.COLUMNS,
         "One decoder, two priors",
         "The first two bands differ in nothing but where z comes from. The decoder learned codes of images, which do "

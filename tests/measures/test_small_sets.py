@@ -1,0 +1,161 @@
+"""What the images cannot give is left out with the reason, and everything else is measured: never NaN, no traceback."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from tiny_generative import CPU, evaluation, place, sampling, save_ddpm, save_vae
+from tiny_ssl import measured, project, stage, tiny_params, train_and_measure
+from toy_images import pictures
+
+from triptych.core.model_files import load_model
+from triptych.data.storage import Dataset, Split, save
+from triptych.ddpm.trained import load_trained
+from triptych.judge.network import Classifier
+from triptych.measures import needs
+from triptych.measures.classifier import judge_quality
+from triptych.measures.ddpm import DDPMMeasures
+from triptych.measures.generated import COMPARED
+from triptych.measures.judge import Judge
+from triptych.measures.vae import VAEMeasures
+from triptych.sampling import ddpm, vae
+from triptych.sampling.prior import Mixture
+from triptych.statistics.estimate import split
+from triptych.vae.network import VAE
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TEST_LABELS = {
+    "two images of a class": np.r_[np.arange(54) % 9, 9, 9],
+    "one class alone": np.zeros(40, np.int64),
+    "alternating classes": np.arange(40) % 2,
+    "two images": np.arange(2),
+    "one image": np.zeros(1, np.int64),
+}
+CLASSLESS = {"recognisability", "real_recognisability"}
+MANIFOLDS = {"precision", "recall", "real_precision", "real_recall"}
+DISTANCES = {"frechet_distance", "frechet_floor"}
+BY_CLASS = {"reconstruction_same_class", "interpolation_smoothness", "top_latents_share"}
+OF_VAE = {
+    "two images of a class": {"top_latents_share"},
+    "one class alone": CLASSLESS | BY_CLASS,
+    "alternating classes": set(),
+    "two images": MANIFOLDS | {"top_latents_share", "interpolation_smoothness"},
+    "one image": CLASSLESS | BY_CLASS | MANIFOLDS | DISTANCES | {"active_units"},
+}
+OF_DDPM = {
+    "two images of a class": set(),
+    "one class alone": CLASSLESS | {"half_restored_t", "half_restored_reached"},
+    "alternating classes": set(),
+    "two images": MANIFOLDS,
+    "one image": CLASSLESS | MANIFOLDS | DISTANCES | {"half_restored_t", "half_restored_reached"},
+}
+each_set = pytest.mark.parametrize("name", TEST_LABELS)
+
+
+def classes(name: str) -> int:
+    return int(TEST_LABELS[name].max()) + 1
+
+
+def dataset(name: str, side: int = 32) -> Dataset:
+    labels, count = TEST_LABELS[name], classes(name)
+    train = Split(pictures(80)[..., :side, :side], np.arange(80) % count)
+    return Dataset(
+        train, Split(pictures(len(labels), seed=1)[..., :side, :side], labels), list(map(str, range(count))), "", ""
+    )
+
+
+def judge(name: str) -> Judge:
+    torch.manual_seed(0)
+    return Judge(Classifier(3, classes(name), 8, [1, 1], 2), CPU, 16)
+
+
+def in_files(found: dict) -> dict:
+    """The numbers as a metrics file holds them, which would refuse NaN."""
+    return json.loads(json.dumps(split(found), allow_nan=False))
+
+
+@each_set
+def test_the_vae_s_numbers_are_those_that_the_images_can_give(name, tmp_path):
+    files, data = save_vae(tmp_path), dataset(name)
+    drawn = vae.draw(files.model, files.snapshots, data, sampling(), 0, place())
+    network, prior = load_model(files.model, VAE, CPU)[0], Mixture(**drawn.tensors["prior"])
+    measures = VAEMeasures(network, judge(name), data, drawn.arrays, prior, evaluation(), 0, CPU)
+    found = in_files(measures.numbers())
+    assert set(found.get("left_out", {})) == OF_VAE[name] and not OF_VAE[name] & found.keys()
+    assert set(found["fitted_prior"].get("left_out", {})) == OF_VAE[name] & set(COMPARED)
+    table = measures.latents()
+    assert len(table) == (12 * classes(name) if classes(name) > 1 else 0) and table.notna().all(axis=None)
+    assert drawn.arrays["interpolations"].shape[1:] == (4, 3, 32, 32)
+
+
+@each_set
+def test_the_ddpm_s_numbers_are_those_that_the_images_can_give(name, tmp_path):
+    files, data = save_ddpm(tmp_path), dataset(name)
+    drawn = ddpm.draw(files.model, files.snapshots, data, sampling(), 0, place()).arrays
+    measures = DDPMMeasures(load_trained(files.model, CPU), judge(name), data, drawn, evaluation(), 0, CPU)
+    found = in_files(measures.numbers())
+    assert set(found.get("left_out", {})) == OF_DDPM[name] and not OF_DDPM[name] & found.keys()
+    of_row = ({"same_class"} if classes(name) < 2 else set()) | ({"psnr", "ssim"} if name == "one image" else set())
+    assert all(set(row.get("left_out", {})) == of_row for row in found["restoration"])
+    for table, key in ((measures.sampling(), "recognisability"), (measures.guidance(), "recognisability_low")):
+        assert table[key].isna().all() == (classes(name) < 2)
+        assert table["frechet_distance"].isna().all() == (name == "one image")
+
+
+@each_set
+def test_the_judge_s_own_numbers_take_two_classes(name):
+    data = dataset(name)
+    found = in_files(judge_quality(judge(name)(data.test.images), data, 0.8, 0.95))
+    keys = {"test_accuracy", "test_recognisability"}
+    assert (set(found["left_out"]) if classes(name) < 2 else keys & found.keys()) == keys
+
+
+def test_reasons_say_what_is_needed_and_what_there_is():
+    assert "all images are of one class" in needs.two_classes(dataset("one class alone")).reason
+    of_class = needs.images_of_each_class(dataset("two images of a class"), 5).reason
+    assert "test images of each class" in of_class and "'9'" in of_class and "there are 2" in of_class
+    assert needs.images(1, 2).reason == "it takes 2 test images, and there is 1"
+    assert needs.images(2, 2) is None and needs.two_classes(dataset("two images")) is None
+
+
+# --- The third study ---
+
+
+def encoders(folder: Path, name: str) -> dict:
+    """What its stages measure of a tiny encoder that was trained and measured on a set."""
+    project(folder)
+    tree = tiny_params()
+    tree["evaluation"]["ssl"]["collapse"]["effective_rank"] = 8.0
+    (folder / "params.yaml").write_text(yaml.safe_dump(tree))
+    save(dataset(name, side=16), folder / "data/ssl")
+    said, found = train_and_measure(folder), measured(folder)
+    assert all(reason in said for reason in found.get("left_out", {}).values())
+    return found
+
+
+def test_of_one_class_no_accuracy_is_measured_and_collapse_is(tmp_path):
+    found = encoders(tmp_path, "one class alone")
+    assert found["left_out"].keys() == {"knn_accuracy", "linear_accuracy"}
+    assert {"embedding_std", "effective_rank", "uniformity", "collapsed"} <= found.keys()
+
+
+def test_of_too_few_images_no_collapse_is_told(tmp_path):
+    """Two embeddings have a rank of two at most, which is no collapse."""
+    found = encoders(tmp_path / "two", "two images")
+    assert found["left_out"].keys() == {"collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_reason"}
+    assert "collapsed" not in found["seeds"][0] and {"knn_accuracy", "effective_rank"} <= found.keys()
+    found = encoders(tmp_path / "one", "one image")
+    assert {"embedding_std", "effective_rank", "uniformity", "knn_accuracy"} <= found["left_out"].keys()
+    course = pd.read_csv(tmp_path / "one/plots/ssl/simsiam_course.csv")
+    assert course["test_embedding_std"].isna().all() and math.isfinite(found["alignment"])
+
+
+def test_a_missing_table_of_losses_is_one_line(tmp_path):
+    done = stage(project(tmp_path), "evaluate_ssl.py", "simsiam")
+    assert done.returncode == 2 and "simsiam_training.csv: no such file" in done.stderr
