@@ -1,13 +1,14 @@
 """Stage `classifier`: trains the judge, whose features and predictions evaluate everything generated."""
 
+import sys
 from pathlib import Path
 
-from triptych.core.errors import InputError, one_line_errors
+from triptych.core.errors import one_line_errors
 from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import Dataset
 from triptych.judge.network import Classifier
-from triptych.judge.objective import ClassificationObjective
+from triptych.judge.objective import QUARTER_TURNS, ClassificationObjective, TurnObjective
 from triptych.judge.params import ClassifierParams
 from triptych.training.stage import run_stage
 
@@ -20,11 +21,12 @@ def main() -> None:
     judge = params.classifier
 
     def build(dataset: Dataset) -> tuple[ClassificationObjective, dict]:
-        if not dataset.labelled:
-            raise InputError(f"{DATA}: the judge needs labels, and this dataset has none")
-        channels = dataset.train.images.shape[1]
-        network = {"in_channels": channels, "classes": len(dataset.classes), **judge.network.model_dump()}
-        return ClassificationObjective(Classifier(**network), judge.mixup), {"network": network}
+        channels, classes, kind = dataset.train.images.shape[1], len(dataset.classes), ClassificationObjective
+        if classes < 2:
+            print(f"{DATA}: no classes to tell apart, so the judge learns how an image was turned", file=sys.stderr)
+            classes, kind = QUARTER_TURNS, TurnObjective
+        network = {"in_channels": channels, "classes": classes, **judge.network.model_dump()}
+        return kind(Classifier(**network), judge.mixup), {"network": network}
 
     run_stage(
         stage="classifier",

@@ -1,4 +1,7 @@
-"""Supervised classification with mixup, which keeps the judge from being certain about images that are no digit."""
+"""What the judge is trained to tell: the class of an image, or where there are no classes, how it was turned.
+
+Half the images are blended, which keeps the judge from being certain about images that are no digit.
+"""
 
 import torch
 from torch import Tensor
@@ -38,3 +41,29 @@ class ClassificationObjective(Objective):
         loss = torch.lerp(own_loss, partner_loss, share).mean()
         accuracy = (logits.argmax(dim=1) == batch.labels).float().mean()
         return loss, {"accuracy": accuracy.detach()}
+
+
+QUARTER_TURNS = 4
+
+
+class TurnObjective(ClassificationObjective):
+    """By how many quarter turns an image was turned (Gidaris et al. 2018, arXiv:1803.07728).
+
+    To tell, a network must know what upright things look like: its features compare images that have no labels.
+
+    Args:
+        network: the judge, of QUARTER_TURNS classes.
+        mixup: as ClassificationObjective.
+    """
+
+    def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
+        """As ClassificationObjective, on images (B, C, N, N), each turned by a random number of quarters."""
+        quarters = draw.integers(0, QUARTER_TURNS, (len(batch.images),))
+        return super().forward(Batch(turned(batch.images, quarters), quarters), draw)
+
+
+def turned(images: Tensor, quarters: Tensor) -> Tensor:
+    """Square images (B, C, N, N), each turned counter-clockwise by as many quarters, (B,) int64."""
+    every = torch.stack([torch.rot90(images, count, dims=(2, 3)) for count in range(QUARTER_TURNS)])
+    chosen = every[quarters, torch.arange(len(images), device=images.device)]
+    return chosen.contiguous(memory_format=torch.channels_last)

@@ -78,11 +78,11 @@ def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
     """(pairs, 2) places of images of different class; `count` of them, or all that there are.
 
     The images of the first half are paired with those of the second. Where that gives too few, as of labels that
-    alternate, with those one place on, then two, and so on.
+    alternate, with those one place on, then two, and so on. Where no classes are told apart, any two make a pair.
     """
     half, found = len(labels) // 2, np.empty((0, 2), np.int64)
     if len(np.unique(labels)) < 2:
-        return found
+        return np.arange(2 * half).reshape(2, half).T[:count]
     for step in (half, *(step for step in range(1, len(labels)) if step != half)):
         first = np.flatnonzero(labels[:-step] != labels[step:])
         found = np.concatenate([found, np.stack([first, first + step], axis=1)])[:count]
