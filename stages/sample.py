@@ -4,12 +4,13 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from safetensors.numpy import save_file
+import torch
 
 from triptych.core.arrays import write_arrays
 from triptych.core.errors import one_line_errors
-from triptych.core.files import write_json, written_whole
+from triptych.core.files import write_json
 from triptych.core.machine import machine
+from triptych.core.model_files import save_tensors
 from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import load
@@ -33,8 +34,7 @@ def main(study: str) -> None:
         folder = Path("samples") / study
         write_arrays(folder / "images.npz", drawn.arrays)
         for name, tensors in drawn.tensors.items():
-            with written_whole(folder / f"{name}.safetensors") as partial:
-                save_file(tensors, partial)
+            save_tensors(folder / f"{name}.safetensors", {key: torch.from_numpy(part) for key, part in tensors.items()})
         write_json(Path("metrics/timing/sample") / f"{study}.json", {"sampling": drawn.timing, **place.describe()})
 
 

@@ -40,13 +40,13 @@ TEST_LABELS = {
 CLASSLESS = {"recognisability", "real_recognisability"}
 MANIFOLDS = {"precision", "recall", "real_precision", "real_recall"}
 DISTANCES = {"frechet_distance", "frechet_floor"}
-BY_CLASS = {"reconstruction_same_class", "interpolation_smoothness", "top_latents_share"}
+BY_CLASS = {"reconstruction_same_class", "top_latents_share"}
 OF_VAE = {
     "two images of a class": {"top_latents_share"},
     "one class alone": CLASSLESS | BY_CLASS,
     "alternating classes": set(),
     "two images": MANIFOLDS | {"top_latents_share", "interpolation_smoothness"},
-    "one image": CLASSLESS | BY_CLASS | MANIFOLDS | DISTANCES | {"active_units"},
+    "one image": CLASSLESS | BY_CLASS | MANIFOLDS | DISTANCES | {"active_units", "interpolation_smoothness"},
 }
 OF_DDPM = {
     "two images of a class": set(),

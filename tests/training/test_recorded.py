@@ -17,7 +17,7 @@ from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.network import denoising_network
 from triptych.ddpm.params import DDPMParams
 from triptych.judge.network import Classifier
-from triptych.judge.objective import ClassificationObjective
+from triptych.judge.objective import ClassificationObjective, TurnObjective
 from triptych.judge.params import ClassifierParams
 from triptych.ssl.shared.methods import method
 from triptych.ssl.shared.params import SSLParams
@@ -53,9 +53,9 @@ PARAMS = read(
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
 
-def judge() -> tuple[Objective, Training]:
+def judge(kind: type[ClassificationObjective] = ClassificationObjective) -> tuple[Objective, Training]:
     network = Classifier(in_channels=SHAPE[0], classes=10, **PARAMS.classifier.network.model_dump())
-    return ClassificationObjective(network, PARAMS.classifier.mixup), PARAMS.classifier.training
+    return kind(network, PARAMS.classifier.mixup), PARAMS.classifier.training
 
 
 def vae() -> tuple[Objective, Training]:
@@ -74,7 +74,13 @@ def variant(name: str) -> tuple[Objective, Training]:
     return method(PARAMS.ssl.variants[name].method).build(chosen, SHAPE[0])[0], chosen.training
 
 
-METHODS = {"judge": judge, "vae": vae, "ddpm": ddpm, "unet": lambda: ddpm(UNET)} | {
+METHODS = {
+    "judge": judge,
+    "turns": lambda: judge(TurnObjective),
+    "vae": vae,
+    "ddpm": ddpm,
+    "unet": lambda: ddpm(UNET),
+} | {
     name: lambda name=name: variant(name)
     for name in ("simsiam", "barlow_twins", "vicreg", "byol", "byol_heavy", "dssl", "asymsiam", "simclr")
     if name in PARAMS.ssl.variants

@@ -138,13 +138,10 @@ class VAEMeasures:
 
     def _interpolation(self) -> Numbers:
         """Largest over mean step in the judge's features, along straight paths in latent space."""
-        return {"interpolation_smoothness": self._real.classless or self._smoothness()}
-
-    def _smoothness(self) -> Estimate | LeftOut:
         features = [self.judge(path).features for path in self.drawn["interpolations"]]
         evenness = step_evenness(np.stack(features)) if features else ()
-        few = needs.images(len(evenness), 2, "paths between images of different class along which anything changes")
-        return few or self._resampling.mean(evenness)
+        few = needs.images(len(evenness), 2, "paths between images along which anything changes")
+        return {"interpolation_smoothness": few or self._resampling.mean(evenness)}
 
     def _latents(self) -> Numbers:
         """How many latents are used, and how much of a class the strongest few carry."""

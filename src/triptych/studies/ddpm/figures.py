@@ -11,6 +11,7 @@ from triptych.results.formatting import PERCENT, written
 from triptych.results.reader import Metrics, Results, UnmeasuredError
 from triptych.studies.ddpm.restoration import restored_from
 from triptych.studies.generated import figures as generated
+from triptych.studies.generated.judged import Reading
 from triptych.studies.record import Figure
 from triptych.studies.sentences import Facts
 from triptych.studies.vae.figures import FINAL_SAMPLES, WALL_CLOCK
@@ -60,15 +61,13 @@ def restored(number: int, t: int) -> Figure:
 
     def draw(path: Path, results: Results) -> None:
         row, arrays, judged = restored_from(results, t), results.arrays(IMAGES), results.arrays(JUDGED)
-        probabilities, classes = judged[f"strip_probabilities_{t}"][0], [str(name) for name in judged["classes"]]
-        best = int(probabilities.argmax())
+        reading = Reading([str(name) for name in judged["classes"]], judged[f"strip_probabilities_{t}"][0])
         sheets.rows(
             path,
             np.concatenate([arrays[f"strip_backward_{t}"], arrays["strip_original"]])[None],
             title,
-            "From the noised image at the left through the reverse process; the last is the original. The judge reads "
-            f"a {classes[best]} in the restored image ({probabilities[best]:.0%}). Over the test images: "
-            f"{_what_is_left(row)}.",
+            "From the noised image at the left through the reverse process; the last is the original. "
+            f"{reading.sentence(' in the restored image')} Over the test images: {_what_is_left(row)}.",
         )
 
     row = f"ddpm:restoration.t={t}"

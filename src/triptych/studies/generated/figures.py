@@ -8,6 +8,7 @@ import numpy as np
 from triptych.drawing import bars, curves, sheets
 from triptych.results.reader import Results, UnmeasuredError
 from triptych.studies.epochs import REPORT_TOTAL, after_epoch, stand_in
+from triptych.studies.generated.judged import Reading
 from triptych.studies.record import Figure
 
 
@@ -87,17 +88,15 @@ def final_samples(first: int, study: str, name: str, caption: str, saw: Sequence
             judged = results.arrays(f"evaluations/{study}/judged.npz")["final_probabilities"]
             if place >= len(judged):
                 raise UnmeasuredError(f"this run drew {len(judged)} samples")
-            probabilities = judged[place]
-            best = int(probabilities.argmax())
+            reading = Reading(classes, judged[place])
             bars.image_and_probabilities(
                 path,
                 results.arrays(f"samples/{study}/images.npz")["samples"][place],
-                classes,
-                probabilities,
+                reading.choices,
+                reading.probabilities,
                 "judge's probability",
                 f"{name} sample {place + 1} of {count} at the end of training",
-                f"The first five draws, not chosen. The judge reads a {classes[best]} with a probability of "
-                f"{probabilities[best]:.0%}.",
+                f"The first five draws, not chosen. {reading.sentence()}",
             )
 
         return Figure(

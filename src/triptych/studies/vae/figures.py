@@ -108,15 +108,22 @@ def class_latents(number: int, position: int) -> Figure:
 
 def draw_interpolations(path: Path, results: Results) -> None:
     """Rows of images decoded along straight lines in latent space."""
-    images = results.arrays(IMAGES)["interpolations"][:PATHS]
-    evenness = results.metrics("vae").number("interpolation_smoothness")
+    images, measured = results.arrays(IMAGES)["interpolations"][:PATHS], results.metrics("vae")
+    if not len(images):
+        raise measured.missing("interpolation_smoothness")
+    evenness = ""
+    if "interpolation_smoothness" in measured:
+        evenness = (
+            " Over all measured pairs the largest step in the judge's features is "
+            f"{measured.number('interpolation_smoothness'):.2f} times the mean step (1: even)."
+        )
+    classes = results.metrics("data").values["generative"]["classes"]
+    pairs = "digits of different class" if len(classes) > 1 else "test images"
     sheets.rows(
         path,
         images,
         "VAE interpolations between two test images in latent space",
-        f"Each row decodes {images.shape[1]} equal steps between the posterior means of two digits of different class. "
-        f"Over all measured pairs the largest step in the judge's features is {evenness:.2f} times the mean step (1: "
-        "even).",
+        f"Each row decodes {images.shape[1]} equal steps between the posterior means of two {pairs}.{evenness}",
     )
 
 
