@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import ROOT, blocks, run
+from commands import blocks, check_out, run
 
 PAGE = blocks("teams.md")
 KEPT = ("prepare", "ssl", "ssl_baselines", "evaluate_ssl")
@@ -20,12 +20,8 @@ pytestmark = pytest.mark.slow
 def checkout(tmp_path_factory) -> Path:
     """A repository in which SimSiam was trained and measured on the smoke profile, and its results are committed."""
     folder = tmp_path_factory.mktemp("team") / "checkout"
-    folder.mkdir()
-    for name in run("git ls-files -co --exclude-standard", ROOT).splitlines():
-        if (ROOT / name).is_file() and not name.startswith(("metrics/", "plots/", "tests/", "docs/", "dvc.lock")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-    run("git init -q && git add -A && git commit -q -m 'as it is' && python -m triptych profile use smoke", folder)
+    check_out(folder)
+    run("python -m triptych profile use smoke", folder)
     graph = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     graph["stages"] = {name: graph["stages"][name] for name in KEPT}

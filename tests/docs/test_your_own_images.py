@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from commands import ROOT, blocks, run
+from commands import ROOT, blocks, check_out, run
 from PIL import Image
 
 PAGE = blocks("your_own_images.md")
@@ -44,15 +44,11 @@ def write_photos(folder: Path) -> int:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """The checkout after all that the page shows; with smoke's sizes and two encoders, and `data` as the page has it."""
+    """The checkout after all that the page shows: smoke's sizes, two encoders, and `data` as the page has it."""
     folder = tmp_path_factory.mktemp("own") / "checkout"
-    folder.mkdir()
-    for name in run("git ls-files -co --exclude-standard", ROOT).splitlines():
-        if (ROOT / name).is_file() and not name.startswith(("metrics/", "plots/", "tests/", "docs/", "dvc.lock")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
+    check_out(folder)
     write_photos(folder.parent / "photos")
-    run("git init -q && git add -A && git commit -q -m 'as it is' && python -m triptych profile use smoke", folder)
+    run("python -m triptych profile use smoke", folder)
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     [section] = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     params |= yaml.safe_load(section)
