@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
-EncoderName = Annotated[str, typer.Option(metavar="NAME", help="An encoder in models/ssl, such as simsiam.")]
+EncoderName = Annotated[str, typer.Option(metavar="NAME", help="An encoder in models/ssl.")]
 SeedRun = Annotated[int, typer.Option(min=0, help="Which of its trainings, each with a seed of its own.")]
 Layer = Annotated[
     Literal["backbone", "projector"], typer.Option(help="Features of the backbone, or the output of the projector.")
@@ -19,8 +19,8 @@ def features(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGES", help="Images, and folders of images or of folders of images.")
     ],
-    encoder: EncoderName,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Table to write: .parquet, .csv or .npz.")],
+    encoder: EncoderName = "simsiam",
     seed_run: SeedRun = 0,
     layer: Layer = "backbone",
     as_json: AsJson = False,
@@ -47,7 +47,7 @@ def features(
 
 def neighbours(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Any image.")],
-    encoder: EncoderName,
+    encoder: EncoderName = "simsiam",
     out: Annotated[Path, typer.Option(metavar="FILE", help="Picture to write: .png.")] = Path("neighbours.png"),
     count: Annotated[int, typer.Option(min=1, help="How many training images.")] = 8,
     seed_run: SeedRun = 0,
