@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # A judge of images without classes tells by how much one was turned counter-clockwise.
-TURNS = ("upright", "turned by 90°", "turned by 180°", "turned by 270°")
+TURNS = ("0°", "90°", "180°", "270°")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Reading:
         """`The judge reads a 7 with a probability of 98%.`; `where` says in what, with a space before it."""
         best = int(self.probabilities.argmax())
         if self.choices is TURNS:
-            taken = f"The judge, which learned to tell how an image was turned, finds it {TURNS[best]}"
+            taken = f"The judge, which learned to tell how an image was turned, finds it turned by {TURNS[best]}"
         else:
             taken = f"The judge reads a {self.classes[best]}"
         return f"{taken}{where} with a probability of {self.probabilities[best]:.0%}."
