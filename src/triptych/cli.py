@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from triptych.commands import encoders, generative
+from triptych.commands.options import AsJson
 from triptych.core.errors import InputError, one_line_errors
 
 INTERRUPTED = 130
@@ -39,8 +40,6 @@ profile = typer.Typer(epilog="Example: triptych profile use smoke", **SETTINGS)
 app.add_typer(profile, name="profile")
 sample = typer.Typer(epilog="Example: triptych sample ddpm --count 64 --out samples.png", **SETTINGS)
 app.add_typer(sample, name="sample")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
 
 
 def _help_if_alone(context: typer.Context) -> None:

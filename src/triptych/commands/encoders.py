@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
+from triptych.commands.options import AsJson
+
 EncoderName = Annotated[str, typer.Option(metavar="NAME", help="An encoder in models/ssl.")]
 SeedRun = Annotated[int, typer.Option(min=0, help="Which of its trainings, each with a seed of its own.")]
 Layer = Annotated[

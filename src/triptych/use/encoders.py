@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from triptych.core.arrays import write_arrays
 from triptych.core.errors import InputError
@@ -21,12 +20,12 @@ from triptych.making.folder import Listed, list_images, read_images
 from triptych.measures.representation import encode
 from triptych.results.reader import Results
 from triptych.ssl.shared.network import SiameseNetwork
+from triptych.use.progress import bar
 
 MODELS, DATA = Path("models/ssl"), Path("data/ssl")
 LAYERS = ("backbone", "projector")
 ENDINGS = (".parquet", ".csv", ".npz")
 BATCH = 256  # images at once; bounds the memory
-SILENT_SECONDS = 2  # of work before its progress is shown
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,12 @@ class Encoder:
 
     def features_of_many(self, images: np.ndarray, layer: str) -> np.ndarray:
         """The same of images that may be memory-mapped, with a progress bar."""
-        starts = tqdm(range(0, len(images), BATCH), "encoding", unit="batch", delay=SILENT_SECONDS, leave=False)
-        return np.concatenate([self.features(images[start : start + BATCH], layer) for start in starts])
+        parts = []
+        with bar("encoding", len(images), "image") as progress:
+            for start in range(0, len(images), BATCH):
+                parts.append(self.features(images[start : start + BATCH], layer))
+                progress.update(len(parts[-1]))
+        return np.concatenate(parts)
 
     def fitted(self, images: np.ndarray) -> np.ndarray:
         """RGB images (N, 3, H, W) in the channels that the encoder takes: as they are, or Pillow's grey levels."""
@@ -195,7 +198,7 @@ def features(encoder: Encoder, given: Sequence[Path], layer: str = "backbone") -
 def _read(encoder: Encoder, listed: Listed) -> Iterator[tuple[list[str], np.ndarray]]:
     """(paths, images) batch by batch; those that cannot be read are left out."""
     files = [path for path, _ in listed.images]
-    with tqdm(total=len(files), desc="encoding", unit="image", delay=SILENT_SECONDS, leave=False) as progress:
+    with bar("encoding", len(files), "image") as progress:
         for start in range(0, len(files), BATCH):
             part = files[start : start + BATCH]
             images, good = read_images(part, encoder.shape[-1], listed)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from triptych.core.errors import InputError
 from triptych.core.files import write_json, write_text
@@ -27,6 +26,7 @@ from triptych.report.cards import render
 from triptych.results.reader import Results
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.use.encoders import encoder_folders, image_shape, refuse_place
+from triptych.use.progress import bar
 from triptych.vae.network import VAE
 
 MODELS = Path("models")
@@ -128,8 +128,10 @@ def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         save_model(partial, model.network, model.config)
-        for file, graph in tqdm(model.graphs.items(), "writing ONNX", unit="file", leave=False):
-            write_onnx(partial / file, graph)
+        with bar("writing ONNX", len(model.graphs), "file") as progress:
+            for file, graph in model.graphs.items():
+                write_onnx(partial / file, graph)
+                progress.update()
         for file, content in model.settings.items():
             write_json(partial / file, content)
         write_text(partial / "README.md", card)

@@ -10,9 +10,9 @@ from triptych.sampling.samplers import Denoising
 PATIENCE = 2.0  # seconds without a bar
 
 
-def bar(command: str, total: int) -> tqdm:
-    """A bar of so many steps."""
-    return tqdm(total=total, desc=command, delay=PATIENCE, disable=None, dynamic_ncols=True)
+def bar(command: str, total: int, unit: str = "it") -> tqdm:
+    """A bar of so many steps; `unit` names one."""
+    return tqdm(total=total, desc=command, unit=unit, delay=PATIENCE, disable=None, dynamic_ncols=True)
 
 
 @dataclass(frozen=True)
