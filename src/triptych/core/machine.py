@@ -14,6 +14,9 @@ from triptych.core import forks
 from triptych.core.errors import InputError
 from triptych.core.runtime import Runtime
 
+# Rows of a batch below which a worker spends too much of a step on what does not depend on them.
+LEAST_ROWS = 8
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -23,7 +26,8 @@ class Machine:
         device: where tensors live.
         dtype: the precision of matrix work: float32, or bfloat16 under autocast.
         threads: CPU threads of this process.
-        rank, world: this process among all.
+        rank, world: this process among all that share a batch.
+        workers: how many processes a run is to be shared by, of which this one only waits for the others.
     """
 
     device: torch.device
@@ -31,6 +35,7 @@ class Machine:
     threads: int
     rank: int = 0
     world: int = 1
+    workers: int = 1
 
     @property
     def leads(self) -> bool:
@@ -53,6 +58,13 @@ class Machine:
         alone = self.world > 1 or self.device.type != "cpu" or not forks.AVAILABLE
         return 1 if alone else max(1, min(works, self.threads))
 
+    def workers_of(self, batch_size: int, at_once: int) -> int:
+        """How many workers of one thread share each batch of a run, of which so many go side by side on a CPU."""
+        if self.world > 1 or self.device.type != "cpu" or not forks.AVAILABLE:
+            return 1
+        shares = range(1, self.threads // at_once + 1)
+        return max((n for n in shares if not batch_size % n and batch_size // n >= LEAST_ROWS), default=1)
+
     def shared(self, works: int) -> "Machine":
         """This place with its threads divided among so many works at once; sets this process's own."""
         threads = max(1, self.threads // works)
@@ -68,7 +80,7 @@ class Machine:
             "device": name,
             "precision": precision,
             "threads": self.threads,
-            "processes": self.world,
+            "processes": self.world * self.workers,
             "torch": torch.__version__,
         }
 

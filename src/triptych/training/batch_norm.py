@@ -3,7 +3,8 @@
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+
+from triptych.core.collectives import summed
 
 
 class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -20,7 +21,7 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         wide = x.float()
         others = [axis for axis in range(x.dim()) if axis != 1]
         moments = torch.stack([wide.mean(dim=others), wide.square().mean(dim=others)])
-        mean, square = all_reduce(moments) / dist.get_world_size()
+        mean, square = summed(moments) / dist.get_world_size()
         variance = (square - mean.square()).clamp(min=0)
         if self.track_running_stats:
             count = dist.get_world_size() * x[:, 0].numel()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from triptych.core import workers
 from triptych.core.errors import InputError
 from triptych.core.machine import Machine
 from triptych.core.model_files import save_weights
@@ -24,12 +25,15 @@ from triptych.core.randomness import Draw
 from triptych.data.batches import Resident, epoch_order, to_float
 from triptych.training.batch_norm import globalise
 from triptych.training.checkpoint import Checkpoints
+from triptych.training.gradients import GradientSum
 from triptych.training.optimisation import WeightAverage, build_optimiser, rate_factor, set_rates
 from triptych.training.params import Training
 from triptych.training.recorded import recorded
 
 # How often the host looks at the device's numbers: for the bar, and to stop soon after a loss that is not finite.
 LOOK_SECONDS = 1.0
+# Steps between the moments at which processes agree on a checkpoint: to ask, they wait for each other and the device.
+AGREE_STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Trained:
         history: one row an epoch.
         timing: the stage's timing metric.
         epoch_seconds: training time of each epoch, by the clock.
-        epoch_cpu_seconds: seconds of the processor that this process took for each epoch, summed over its threads.
+        epoch_cpu_seconds: seconds of the processor for each epoch, summed over threads and the processes of a run.
     """
 
     network: nn.Module
@@ -127,7 +131,10 @@ class Trainer:
         self.forward: nn.Module = self.objective
         if plan.compile:
             self.forward = torch.compile(self.forward)
-        if machine.world > 1:
+        self.gradients: GradientSum | None = None
+        if machine.world > 1 and dist.get_backend() == workers.BACKEND:
+            self.gradients = GradientSum(self.objective)
+        elif machine.world > 1:
             self.forward = DistributedDataParallel(self.forward, broadcast_buffers=False)
         self.passes = recorded(self._passes, machine)
         self.share = recipe.batch_size // machine.world
@@ -176,7 +183,7 @@ class Trainer:
             if now - looked >= LOOK_SECONDS or self.progress.step == end:
                 self._look(bar)
                 looked = now
-            if self._agree(now - saved >= self.plan.checkpoint_seconds) and self.progress.step < end:
+            if self._is_time(now - saved) and self.progress.step < end:
                 self._add_time(watch)
                 self._save()
                 watch = Stopwatch()
@@ -190,6 +197,10 @@ class Trainer:
     def _add_time(self, watch: Stopwatch) -> None:
         self.machine.synchronise()
         clock, cpu = watch.elapsed()
+        if self.machine.world > 1:
+            every = torch.tensor(cpu, device=self.machine.device)
+            dist.all_reduce(every)
+            cpu = float(every)
         self.progress.partial_seconds += clock
         self.progress.partial_cpu_seconds += cpu
 
@@ -215,7 +226,11 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         with self.machine.autocast():
             loss, terms = self.forward(batch, draw)
-        loss.backward()
+        if self.gradients:
+            (loss / self.machine.world).backward()
+            self.gradients.share()
+        else:
+            loss.backward()
         return loss.detach(), terms
 
     # Sums of the losses, on the device -------------------------------------------------------------------------------
@@ -254,11 +269,13 @@ class Trainer:
             f"try a lower learning_rate, a longer warmup_steps or a gradient_clip; the last good checkpoint stays"
         )
 
-    def _agree(self, mine: bool) -> bool:
-        """Rank 0's decision, on every process: clocks differ, and all must stop for a checkpoint together."""
+    def _is_time(self, seconds: float) -> bool:
+        """Whether a checkpoint is due, so long after the last one: for all, as the leading process says."""
         if self.machine.world == 1:
-            return mine
-        flag = torch.tensor(float(mine), device=self.machine.device)
+            return seconds >= self.plan.checkpoint_seconds
+        if self.progress.step % AGREE_STEPS:
+            return False
+        flag = torch.tensor(float(seconds >= self.plan.checkpoint_seconds), device=self.machine.device)
         dist.broadcast(flag, src=0)
         return bool(flag)
 

@@ -6,9 +6,10 @@ This one takes kernels of convolutions too and iterates in float32 on the small 
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 # Coefficients and number of Jordan's iterations. They pull singular values into about [0.7, 1.2] instead of all to 1,
@@ -19,6 +20,12 @@ EPSILON = 1e-7
 # The root mean square of a step at learning rate 1, which AdamW's have by experience: the same learning rate then suits
 # both (Liu et al. 2025, arXiv:2502.16982, section 2.2).
 STEP_SIZE = 0.2
+
+# Multiplications in whose time a CPU starts the operations on matrices of one shape.
+START = 10**7
+
+# Parameters by the shape of their matrices.
+Stacks = dict[torch.Size, list[nn.Parameter]]
 
 
 @torch.no_grad()
@@ -66,17 +73,59 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is not None:
                     same_shape[p.flatten(1).shape].append(p)
-            for (rows, columns), parameters in same_shape.items():
-                directions = orthogonalised(torch.stack([self._direction(p, group["momentum"]) for p in parameters]))
+                    self._move(p, group["momentum"])
+            for parameters, directions in self._directions(same_shape, group["momentum"]):
+                rows, columns = directions.shape[1:]
                 size = group["lr"] * STEP_SIZE * math.sqrt(max(rows, columns))
                 for p, direction in zip(parameters, directions, strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
                     p.add_(direction.view(p.shape), alpha=-size)
 
-    def _direction(self, p: nn.Parameter, momentum: float) -> Tensor:
-        """Moves the running mean by the gradient, and looks one step ahead: a matrix (rows, columns)."""
+    def _move(self, p: nn.Parameter, momentum: float) -> None:
+        """Moves the running mean by the gradient."""
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
         state["momentum"].lerp_(p.grad, 1 - momentum)
-        return p.grad.lerp(state["momentum"], momentum).flatten(1)
+
+    def _directions(self, same_shape: Stacks, momentum: float) -> Iterator[tuple[list[nn.Parameter], Tensor]]:
+        """Parameters of one shape and their orthogonal steps, (N, rows, columns).
+
+        Of several processes each iterates on a share of the shapes, and they exchange what they found.
+        """
+        if not dist.is_initialized() or dist.get_world_size() == 1:
+            for parameters in same_shape.values():
+                yield parameters, self._direction(parameters, momentum)
+            return
+        sizes = [len(parameters) * shape.numel() for shape, parameters in same_shape.items()]
+        some = next(iter(same_shape.values()))[0]
+        flat = torch.zeros(sum(sizes), device=some.device)
+        found = flat.split(sizes)
+        for index in _share(same_shape, dist.get_rank(), dist.get_world_size()):
+            parameters = list(same_shape.values())[index]
+            found[index].copy_(self._direction(parameters, momentum).flatten())
+        dist.all_reduce(flat)
+        for (shape, parameters), directions in zip(same_shape.items(), found, strict=True):
+            yield parameters, directions.view(len(parameters), *shape)
+
+    def _direction(self, parameters: list[nn.Parameter], momentum: float) -> Tensor:
+        """The running means, looked at one step ahead and orthogonalised: (N, rows, columns)."""
+        ahead = [p.grad.lerp(self.state[p]["momentum"], momentum).flatten(1) for p in parameters]
+        return orthogonalised(torch.stack(ahead))
+
+
+def _products(short: int, long: int) -> int:
+    """Multiplications to make a matrix of these sides orthogonal: with its Gram matrix, and of Gram matrices."""
+    return 2 * short**2 * long + 4 * ITERATIONS * short**3
+
+
+def _share(same_shape: Stacks, rank: int, processes: int) -> list[int]:
+    """The places of the shapes that are this process's: the dearest one left goes to whom has least to do."""
+    costs = [START + len(parameters) * _products(*sorted(shape)) for shape, parameters in same_shape.items()]
+    loads, mine = [0] * processes, []
+    for index in sorted(range(len(costs)), key=lambda index: -costs[index]):
+        least = loads.index(min(loads))
+        loads[least] += costs[index]
+        if least == rank:
+            mine.append(index)
+    return mine

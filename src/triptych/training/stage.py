@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -14,11 +14,12 @@ import torch
 from triptych.core.errors import InputError
 from triptych.core.files import write_json, write_text
 from triptych.core.forks import side_by_side
-from triptych.core.machine import machine
+from triptych.core.machine import Machine, machine
 from triptych.core.model_files import save_model, seed_folder
 from triptych.core.objective import Objective
 from triptych.core.runtime import Runtime
 from triptych.core.seeds import fold
+from triptych.core.workers import in_workers
 from triptych.data.batches import resident
 from triptych.data.storage import Dataset, load, validate
 from triptych.training.checkpoint import Checkpoints, code_digest, only_writer, run_key
@@ -100,7 +101,8 @@ def run_stage(
     """
     with machine(runtime) as place, only_writer(stage, place.leads):
         at_once = place.at_once(seeds or 1)
-        place = place.shared(at_once)
+        workers = place.workers_of(recipe.batch_size, at_once)
+        place = replace(place.shared(at_once * workers), workers=workers)
         dataset = load(data)
         validate(dataset, recipe.batch_size, str(data))
         split = resident(dataset.train.images, dataset.train.labels, place.device)
@@ -112,7 +114,7 @@ def run_stage(
             "machine": asdict(place) | {"rank": 0},
         }
 
-        def run(own: int) -> Run:
+        def run(own: int, place: Machine = place) -> Run:
             checkpoints = Checkpoints(stage, run_key(seed=own, **shared), leads=place.leads)
             torch.manual_seed(fold(own, "weights"))
             objective, config = _built(build, dataset, data)
@@ -127,10 +129,13 @@ def run_stage(
             return Run(own, train(objective, split, recipe, plan, place, checkpoints), checkpoints, config)
 
         def leave_checkpoints(own: int) -> None:
-            run(own)
+            if workers == 1:
+                run(own)
+            else:
+                in_workers(lambda rank: run(own, replace(place, rank=rank, world=workers, workers=1)) and None, workers)
 
         every_seed = range(seed, seed + (seeds or 1))
-        if at_once > 1:
+        if at_once * workers > 1:
             import_module("torch._dynamo")  # the first optimiser would import it, in 1.5 s, in each copy and here
             for _ in side_by_side([partial(leave_checkpoints, own) for own in every_seed], at_once):
                 pass

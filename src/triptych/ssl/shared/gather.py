@@ -1,9 +1,9 @@
 """The rows of all processes, for losses that compare the images of a batch with each other."""
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
+
+from triptych.core import collectives
 
 
 def gathered(rows: Tensor) -> Tensor:
@@ -17,4 +17,4 @@ def gathered(rows: Tensor) -> Tensor:
         rows: equally many on every process.
     """
     alone = not dist.is_initialized() or dist.get_world_size() == 1
-    return rows if alone else torch.cat(all_gather(rows))
+    return rows if alone else collectives.gathered(rows)
