@@ -1,12 +1,14 @@
-"""Two processes under torchrun compute what one process computes with the same global batch.
+"""Two processes compute what one process computes with the same global batch: under torchrun, and as workers.
 
-As a script this file is what each process runs: `torchrun test_processes.py FOLDER`.
+As a script this file is what each process runs, `torchrun test_processes.py FOLDER`, or what starts the workers,
+`python test_processes.py FOLDER workers`.
 """
 
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,11 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from triptych.core import forks
 from triptych.core.machine import Machine, machine
 from triptych.core.model_files import save_weights
 from triptych.core.runtime import Runtime
+from triptych.core.workers import in_workers
 from triptych.ssl.methods.simsiam import SimSiam
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.view_params import ViewParams
@@ -132,16 +136,21 @@ def norm_data() -> tuple[Tensor, Tensor]:
 # What must hold -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def together(tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=["launcher", "workers"])
+def together(request, tmp_path_factory) -> Path:
     """The folder in which two processes have done all of the above."""
-    folder = tmp_path_factory.mktemp("together")
+    if request.param == "workers" and not forks.AVAILABLE:
+        pytest.skip("workers are forked, on Linux alone")
+    return done_together(tmp_path_factory.mktemp(request.param), request.param)
+
+
+def done_together(folder: Path, how: str) -> Path:
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={PROCESSES}"]
+    command = [*launcher, __file__, str(folder)] if how == "launcher" else [__file__, str(folder), "workers"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={PROCESSES}"]
-    done = subprocess.run(
-        [*launcher, __file__, str(folder)], env=environment, capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    assert how == "launcher" or "Warning" not in done.stderr
     return folder
 
 
@@ -207,8 +216,24 @@ def test_norms_are_replaced_in_place_and_keep_their_state():
     torch.testing.assert_close(network.eval()(x), norm_network().eval()(x))
 
 
+def test_workers_give_the_same_bits_at_each_repetition(together, tmp_path):
+    if not together.name.startswith("workers"):
+        pytest.skip("of workers; a launcher's backends promise no order of sums")
+    again = done_together(tmp_path, "workers")
+    for name in ("weights.safetensors", "simsiam/weights.safetensors", "rank_0.safetensors", "rank_1.safetensors"):
+        assert (again / name).read_bytes() == (together / name).read_bytes(), name
+
+
+def everything(folder: Path, place: Machine) -> None:
+    train_vae(folder, place)
+    train_simsiam(folder, place)
+    norm_half_a_batch(folder, place)
+
+
 if __name__ == "__main__":
     with machine(RUNTIME) as here:
-        train_vae(Path(sys.argv[1]), here)
-        train_simsiam(Path(sys.argv[1]), here)
-        norm_half_a_batch(Path(sys.argv[1]), here)
+        out = Path(sys.argv[1])
+        if sys.argv[2:] == ["workers"]:
+            in_workers(lambda rank: everything(out, replace(here, rank=rank, world=PROCESSES)), PROCESSES)
+        else:
+            everything(out, here)
