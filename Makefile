@@ -1,10 +1,13 @@
 # Triptych's verbs. `make help` lists them; the first one used installs the pinned dependencies into .venv.
 # PYTHON=/path/to/python3 chooses the interpreter; ARGS='...' adds arguments to dvc, pytest or the report.
+# TORCH_INDEX=URL takes the pinned release of torch from a package index of PyTorch's own builds, as that for CPUs alone.
 
 .DEFAULT_GOAL := help
 .PHONY: repro test bench bench-peers report clean help
 
 INSTALLED := .venv/.installed
+INSTALLED_FROM := $(shell cat .venv/.installed 2>/dev/null)
+TORCH_INDEX ?= $(INSTALLED_FROM)
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 repro: $(INSTALLED)  ## run the whole pipeline on params.yaml; ends with the verdicts and the report's path
@@ -42,6 +45,20 @@ help:  ## this list
 PYTHONS := $(if $(PYTHON),"$(PYTHON)",python3.13 python3.12 python3.11 python3)
 USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
+# What a build of torch brings along. The index of that build has what it needs of these; the lock's hashes are those of
+# the default build alone.
+TORCH_AND_ITS_OWN := torch|torchvision|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+
+TORCH := $(shell awk '/^(torch|torchvision)==/ { print $$1 }' requirements.lock 2>/dev/null)
+PIP_INSTALL := .venv/bin/python -m pip install -qq --no-input --disable-pip-version-check
+
+# Another build of torch goes into a new .venv: the same release counts as installed, whatever its build.
+.PHONY: reinstall
+ifneq ($(TORCH_INDEX),$(INSTALLED_FROM))
+$(INSTALLED): reinstall
+endif
+reinstall:
+	@if [ -e $(INSTALLED) ]; then rm -rf .venv; fi
+
 $(INSTALLED): requirements.lock pyproject.toml
 	@chosen=; for candidate in $(PYTHONS); do \
 		if "$$candidate" -c '$(USABLE)' >/dev/null 2>&1; then chosen=$$candidate; break; fi; \
@@ -54,7 +71,14 @@ $(INSTALLED): requirements.lock pyproject.toml
 		fi; \
 		"$$chosen" -m venv --clear .venv || exit 2; \
 	fi
+ifeq ($(TORCH_INDEX),)
 	@echo "installing the pinned dependencies into .venv: once, 2 to 15 minutes by the network, 6 GB on Linux"
-	@.venv/bin/python -m pip install -qq --no-input --disable-pip-version-check --require-hashes -r requirements.lock
-	@.venv/bin/python -m pip install -qq --no-input --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+else
+	@echo "installing the pinned dependencies into .venv: once; torch from $(TORCH_INDEX)"
+	@awk '/^[a-z]/ { own = /^($(TORCH_AND_ITS_OWN))==/ } !own' requirements.lock > .venv/without_torch.lock
+	@$(PIP_INSTALL) --require-hashes --no-deps -r .venv/without_torch.lock
+	@$(PIP_INSTALL) --index-url "$(TORCH_INDEX)" $(TORCH)
+endif
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@echo "$(TORCH_INDEX)" > $@

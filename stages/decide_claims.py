@@ -1,5 +1,6 @@
 """Stage `claims`: a verdict on each sentence of the report, from the numbers of all studies."""
 
+from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import read
@@ -20,5 +21,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with one_line_errors(), stage_clock("claims"):
         main()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_text
 from triptych.drawing import style
@@ -32,5 +33,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with one_line_errors(), stage_clock("figures"):
         main()

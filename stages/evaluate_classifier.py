@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.machine import machine
@@ -28,5 +29,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with one_line_errors(), stage_clock("evaluate_classifier"):
         main()

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from triptych.core.arrays import read_arrays, write_arrays
+from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json, write_text
 from triptych.core.machine import machine
@@ -54,5 +55,5 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with one_line_errors(), stage_clock(f"evaluate_ssl/{sys.argv[1]}"):
         main(sys.argv[1])

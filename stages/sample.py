@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from triptych.core.arrays import write_arrays
+from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.machine import machine
@@ -39,5 +40,5 @@ def main(study: str) -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with one_line_errors(), stage_clock(f"sample/{sys.argv[1]}"):
         main(sys.argv[1])

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
 from triptych.core.objective import Objective
 from triptych.core.runtime import Runtime
@@ -38,5 +39,5 @@ def main(variant: str) -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with one_line_errors(), stage_clock(f"ssl/{sys.argv[1]}"):
         main(sys.argv[1])

@@ -122,6 +122,7 @@ def report(
     beside: Annotated[
         Path | None, typer.Option(help="Folder of another run: print the verdicts of both as a table of Markdown.")
     ] = None,
+    time: Annotated[bool, typer.Option("--time", help="Print where the time went as a table of Markdown.")] = False,
 ) -> None:
     """The results so far: numbers with intervals, verdicts, seconds by stage, and where the page is."""
     from triptych.report import markdown, terminal
@@ -130,6 +131,9 @@ def report(
     results = Results()
     if beside:
         typer.echo(markdown.verdicts_table({"here": results, beside.name: Results(beside)}), nl=False)
+        return
+    if time:
+        typer.echo(markdown.time_table(results), nl=False)
         return
     found = terminal.found(results)
     if as_markdown:

@@ -89,7 +89,7 @@ def test_a_run_can_be_kept_in_another_folder_without_pictures_of_its_data(projec
     Path("plots/vae").mkdir()
     Path("plots/vae/training.csv").write_text("epoch,loss\n1,2.0\n")
     for variant in ("simsiam", "of_another_run"):
-        for path in (f"metrics/ssl/{variant}.json", f"metrics/timing/ssl/{variant}.json", f"plots/ssl/{variant}_x.csv"):
+        for path in (*numbers_of(variant), f"plots/ssl/{variant}_x.csv"):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text("{}")
     Path("kept/metrics").mkdir(parents=True)
@@ -98,7 +98,7 @@ def test_a_run_can_be_kept_in_another_folder_without_pictures_of_its_data(projec
     assert done.returncode == 0, done.stderr
     files = {str(path.relative_to("kept")) for path in Path("kept").rglob("*") if path.is_file()}
     numbers = {"metrics/vae.json", "metrics/timing/vae.json", "plots/vae/training.csv"}
-    numbers |= {"metrics/ssl/simsiam.json", "metrics/timing/ssl/simsiam.json", "plots/ssl/simsiam_x.csv"}
+    numbers |= {*numbers_of("simsiam"), "plots/ssl/simsiam_x.csv"}
     assert files == numbers | {"params.yaml", "plots/report.html", "run.json"}
     assert Path("kept/metrics/vae.json").read_text() == Path("metrics/vae.json").read_text()
     page = Path("kept/plots/report.html").read_text()
@@ -106,6 +106,21 @@ def test_a_run_can_be_kept_in_another_folder_without_pictures_of_its_data(projec
     assert len(json.loads(Path("kept/run.json").read_text())["versions"]["torch"].split(".")) >= 3
     triptych("archive", "kept")
     assert "Figure 7:" in Path("kept/plots/report.html").read_text()
+
+
+def numbers_of(variant: str) -> list[str]:
+    """The files of numbers that its stages leave."""
+    folders = ("ssl", "timing/ssl", "clock/ssl", "clock/evaluate_ssl")
+    return [f"metrics/{folder}/{variant}.json" for folder in folders]
+
+
+def test_report_tells_where_the_time_went(project: Path):
+    ran(project)
+    assert "metrics/clock: no stage has left its time there" in refused("report", "--time")
+    Path("metrics/clock").mkdir()
+    Path("metrics/clock/vae.json").write_text(json.dumps({"started": 10.0, "imported": 12.0, "ended": 300.0}))
+    told = triptych("report", "--time").stdout
+    assert "| vae | 2.0 | 84.0 | 204.0 |" in told and "By the clock it took 4 min 50 s" in told
 
 
 def test_a_run_is_not_kept_in_its_own_folder(project: Path):

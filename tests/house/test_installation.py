@@ -85,6 +85,46 @@ def test_a_python_that_fails_when_called_is_refused_in_one_line(tmp_path: Path):
     assert not (tmp_path / ".venv").exists()
 
 
+PYTHON_THAT_LOGS = """#!/bin/sh
+case "$*" in
+  "-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+  "-m pip install"*) echo "$*" >> pip.log ;;
+esac
+"""
+
+
+def test_another_build_of_torch_comes_from_its_own_index_and_is_remembered(tmp_path: Path, lock: str):
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    shim = tmp_path / "python3"
+    shim.write_text(PYTHON_THAT_LOGS)
+    shim.chmod(0o755)
+
+    def installs(*given: str) -> list[str]:
+        """The arguments of pip in one run of make."""
+        (tmp_path / "pip.log").write_text("")
+        command = ["make", "--no-print-directory", f"PYTHON={shim}", *given, ".venv/.installed"]
+        subprocess.run(command, cwd=tmp_path, env=plain_environment(), capture_output=True, text=True, check=True)
+        return (tmp_path / "pip.log").read_text().splitlines()
+
+    index = "https://builds.example/cpu"
+    rest, torch, own = installs(f"TORCH_INDEX={index}")
+    pins = {line.split("==")[0]: line.split()[0] for line in lock.splitlines() if re.match(r"\w", line)}
+    assert "--require-hashes --no-deps -r .venv/without_torch.lock" in rest
+    assert torch.endswith(f"--index-url {index} {pins['torch']} {pins['torchvision']}")
+    assert own.endswith("-e .")
+    left = {line.split("==")[0] for line in (tmp_path / ".venv/without_torch.lock").read_text().splitlines()}
+    gone = {name for name in pins if name not in left}
+    assert {"torch", "torchvision", "triton", "cuda-toolkit", "nvidia-cublas"} <= gone
+    assert all(re.match("torch$|torchvision$|triton$|cuda-|nvidia-", name) for name in gone)
+
+    assert installs() == [], "the build that is there is kept"
+    (tmp_path / ".venv/of_the_build_before").touch()
+    assert "--require-hashes -r requirements.lock" in installs("TORCH_INDEX=")[0]
+    assert not (tmp_path / ".venv/of_the_build_before").exists()
+    assert installs() == []
+
+
 def test_continuous_integration_runs_make_test():
     script = ROOT / ".ci/run"
     assert os.access(script, os.X_OK)

@@ -21,6 +21,8 @@ import yaml
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 
+from triptych.report import time_spent
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -256,6 +258,7 @@ MAY_RUN = {
     "src/triptych/report/page.html.j2": {"report"},
     "metrics/timing/vae.json": PAGES,  # one claim is about that very time
     "plots/vae/timing.csv": PAGES,
+    "metrics/clock/vae.json": {"report"},
 }
 
 
@@ -312,6 +315,18 @@ def test_each_training_stage_writes_its_time_apart():
         assert f"metrics/timing/{name.replace('@', '/')}.json" in pipeline()[name].outs
     readers = {stage.name for stage in pipeline().values() for path in stage.deps - stage.code if "timing" in path}
     assert readers <= PAGES
+
+
+def test_each_stage_leaves_its_clock_and_the_page_tells_of_it():
+    """But `report` itself, which reads the clocks of the others."""
+    rows = [clock for row in time_spent.stages(PARAMS) for clock in row.clocks]
+    assert sorted(rows) == sorted(name.replace("@", "/") for name in pipeline() if name != "report")
+    for name in rows:
+        stage = pipeline()[re.sub("^(ssl|evaluate_ssl|sample)/", r"\1@", name)]
+        script = stage.script.read_text(encoding="utf-8").replace("{sys.argv[1]}", stage.argument)
+        assert re.search(f"""with one_line_errors\\(\\), stage_clock\\(f?"{name}"\\):""", script), name
+        assert f"metrics/clock/{name}.json" in stage.outs
+    assert {stage.name for stage in pipeline().values() if any("clock" in path for path in stage.deps)} == {"report"}
 
 
 # --- What a change re-runs, by DVC itself ---

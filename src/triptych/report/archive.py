@@ -10,6 +10,7 @@ from triptych.results.reader import Results
 
 # Tables and numbers; figures stand on the page.
 KEPT = ("params.yaml", "metrics/**/*.json", "plots/**/*.csv")
+OF_VARIANTS = ("ssl", "evaluate_ssl")  # folders with files of each variant
 PAGE, MACHINE = Path("plots/report.html"), Path("run.json")
 
 
@@ -34,7 +35,9 @@ def archive(results: Results, folder: Path, machine: dict, with_data: bool) -> l
     for old in ("metrics", "plots"):
         shutil.rmtree(folder / old, ignore_errors=True)
     every = sorted(path.relative_to(results.root) for pattern in KEPT for path in results.root.glob(pattern))
-    found = [path for path in every if path.parent.name != "ssl" or _variant(path) in results.param("ssl.variants")]
+    found = [
+        path for path in every if path.parent.name not in OF_VARIANTS or _variant(path) in results.param("ssl.variants")
+    ]
     for path in found:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(results.root / path, folder / path)
@@ -44,6 +47,6 @@ def archive(results: Results, folder: Path, machine: dict, with_data: bool) -> l
 
 
 def _variant(path: Path) -> str:
-    """Of metrics/ssl/<variant>.json or plots/ssl/<variant>_<table>.csv. Those of variants that the params no longer
+    """Of metrics/…/<variant>.json or plots/ssl/<variant>_<table>.csv. Those of variants that the params no longer
     have stay behind from another run, for DVC removes no files of stages that are gone."""
     return path.stem if path.suffix == ".json" else path.stem.rpartition("_")[0]

@@ -1,8 +1,10 @@
-"""Tables of Markdown: the headline numbers, for the README, and the verdicts of several runs side by side."""
+"""Tables of Markdown: the headline numbers, the verdicts of several runs side by side, and where the time went."""
 
 from collections.abc import Mapping
 
+from triptych.core.errors import InputError
 from triptych.report.tables import Row, comparison, rows
+from triptych.report.time_spent import COLUMNS, time_spent
 from triptych.report.verdicts import Verdict, verdict
 from triptych.results.reader import Results
 from triptych.studies.every import STUDIES
@@ -33,6 +35,22 @@ def verdicts_table(runs: Mapping[str, Results]) -> str:
     for key, claim in claims.items():
         lines.append(_line(claim.says or claim.claim, *(_verdict(of_run.get(key)) for of_run in found.values())))
     return "\n".join(lines) + "\n"
+
+
+def time_table(results: Results) -> str:
+    """Where the time went: a row for each stage, the sums and shares, and a sentence with the time by the clock.
+
+    Raises:
+        InputError: no stage has left its clock, or a file is damaged.
+    """
+    spent = time_spent(results)
+    if spent is None:
+        raise InputError(
+            f"{results.root / 'metrics/clock'}: no stage has left its time there; `dvc repro` runs them all"
+        )
+    lines = [_line(*COLUMNS), f"|---|{'---:|' * (len(COLUMNS) - 1)}"]
+    lines += [_line(*cells) for cells in (*spent.body, *spent.foot)]
+    return "\n".join(lines) + f"\n\n{spent.sentence}\n"
 
 
 def _verdict(one: Verdict | None) -> str:

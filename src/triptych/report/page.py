@@ -11,6 +11,7 @@ from triptych.core.files import write_text
 from triptych.report import tables, verdicts
 from triptych.report.pictures import Picture, embedded
 from triptych.report.tables import Compared, Row
+from triptych.report.time_spent import COLUMNS, time_spent
 from triptych.report.verdicts import Verdict
 from triptych.results.formatting import duration, written, written_device
 from triptych.results.reader import CLAIMS, Metrics, Results, value_at
@@ -134,6 +135,8 @@ def render(results: Results, with_data: bool = True) -> str:
         timed=timed,
         seconds=sum(one.timing.values.get("seconds_total", 0) for one in timed),
         machines=_machines([one.timing for one in timed]),
+        spent=time_spent(results),
+        spent_on=COLUMNS,
         verdicts=claims,
         counts=verdicts.counts(claims or []),
         drawn={shown.figure.number for panel in panels for _, group in panel.groups for shown in group},
