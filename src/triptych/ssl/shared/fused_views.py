@@ -30,29 +30,34 @@ def clamp(value):
 @inlined
 def resized_crop(image, box, flipped, view):
     channels, height, width = view.shape
-    upper, lower, down = interpolation(box[0], box[2], False, image.shape[1], height)
-    left, right, across = interpolation(box[1], box[3], flipped, image.shape[2], width)
-    row = np.empty(image.shape[2], np.float32)
-    for c in range(channels):
-        for y in range(height):
-            above, below = ONE - down[y], down[y]
-            first, second = image[c, upper[y]], image[c, lower[y]]
-            for x in range(len(row)):
-                row[x] = above * first[x] + below * second[x]
+    rows, columns = image.shape[0], image.shape[1]
+    upper, lower, down = interpolation(box[0], box[2], False, rows, height)
+    left, right, across = interpolation(box[1], box[3], flipped, columns, width)
+    left *= np.uint32(channels)
+    right *= np.uint32(channels)
+    row, flat = np.empty(columns * channels, np.float32), image.reshape(rows, columns * channels)
+    for y in range(height):
+        above, below = ONE - down[y], down[y]
+        first, second = flat[upper[y]], flat[lower[y]]
+        for i in range(len(row)):
+            row[i] = above * first[i] + below * second[i]
+        for c in range(channels):
+            channel, line = row[c:], view[c, y]
             for x in range(width):
-                view[c, y, x] = (ONE - across[x]) * row[left[x]] + across[x] * row[right[x]]
+                line[x] = (ONE - across[x]) * channel[left[x]] + across[x] * channel[right[x]]
 
 
 @inlined
 def interpolation(start, length, mirrored, inputs, outputs):
     """The two pixels of the input that each of the output lies between, and the weight of the second."""
-    before, after, share = np.empty(outputs, np.int32), np.empty(outputs, np.int32), np.empty(outputs, np.float32)
+    before, after = np.empty(outputs, np.uint32), np.empty(outputs, np.uint32)
+    share = np.empty(outputs, np.float32)
     for i in range(outputs):
         output = np.float32(outputs - 1 - i if mirrored else i)
         place = (output + HALF) * (length / np.float32(outputs)) - HALF
         place = place if place > ZERO else ZERO
         place = (place if place < length - ONE else length - ONE) + start
-        before[i] = np.int32(place)
+        before[i] = np.uint32(place)
         after[i] = min(before[i] + 1, inputs - 1)
         share[i] = place - np.float32(before[i])
     return before, after, share
@@ -62,9 +67,10 @@ def interpolation(start, length, mirrored, inputs, outputs):
 def rotate(image, source, view):
     channels, height, width = image.shape
     middle_x, middle_y = np.float32(width - 1) * HALF, np.float32(height - 1) * HALF
-    corner, step_x, step_y = np.empty(width, np.int32), np.empty(width, np.int32), np.empty(width, np.int32)
-    right, below = np.empty(width, np.float32), np.empty(width, np.float32)
-    flat, rotated = image.reshape(channels, height * width), view
+    # The last pixel is the second of its pair, with all the weight: so pairs always lie within the image.
+    last_x, last_y = np.float32(max(width - 2, 0)), np.float32(max(height - 2, 0))
+    step_x, step_y = np.uint32(width > 1), np.uint32(width if height > 1 else 0)
+    corner, right, below = np.empty(width, np.uint32), np.empty(width, np.float32), np.empty(width, np.float32)
     for y in range(height):
         down = np.float32(y) - middle_y
         for x in range(width):
@@ -72,17 +78,35 @@ def rotate(image, source, view):
             place_x = source[0, 0] * across + source[0, 2] + source[0, 1] * down + middle_x
             place_y = source[1, 0] * across + source[1, 2] + source[1, 1] * down + middle_y
             place_x, place_y = reflected(place_x, width), reflected(place_y, height)
-            left, upper = np.int32(place_x), np.int32(place_y)
-            right[x], below[x] = place_x - np.float32(left), place_y - np.float32(upper)
-            corner[x] = upper * np.int32(width) + left
-            step_x[x] = np.int32(1) if left < width - 1 else np.int32(0)
-            step_y[x] = np.int32(width) if upper < height - 1 else np.int32(0)
-        for c in range(channels):
+            left, upper = whole(place_x), whole(place_y)
+            left, upper = left if left < last_x else last_x, upper if upper < last_y else last_y
+            right[x], below[x] = place_x - left, place_y - upper
+            corner[x] = np.int32(upper * np.float32(width) + left)
+        if channels == 3:
+            red, green, blue = planes(image)
             for x in range(width):
-                a, b = corner[x], corner[x] + step_y[x]
-                top = (ONE - right[x]) * flat[c, a] + right[x] * flat[c, a + step_x[x]]
-                bottom = (ONE - right[x]) * flat[c, b] + right[x] * flat[c, b + step_x[x]]
-                rotated[c, y, x] = (ONE - below[x]) * top + below[x] * bottom
+                where, share_x, share_y = corner[x], right[x], below[x]
+                view[0, y, x] = bilinear(red, where, step_x, step_y, share_x, share_y)
+                view[1, y, x] = bilinear(green, where, step_x, step_y, share_x, share_y)
+                view[2, y, x] = bilinear(blue, where, step_x, step_y, share_x, share_y)
+        else:
+            pixels = image.reshape(image.size)
+            for x in range(width):
+                view[0, y, x] = bilinear(pixels, corner[x], step_x, step_y, right[x], below[x])
+
+
+@inlined
+def whole(place):
+    """The whole part of what is not negative."""
+    return np.float32(np.int32(place))
+
+
+@inlined
+def bilinear(pixels, corner, step_x, step_y, right, below):
+    top = (ONE - right) * pixels[corner] + right * pixels[corner + step_x]
+    corner += step_y
+    bottom = (ONE - right) * pixels[corner] + right * pixels[corner + step_x]
+    return (ONE - below) * top + below * bottom
 
 
 @inlined
@@ -90,9 +114,9 @@ def reflected(place, size):
     """The place within the image where one beyond its border is seen in mirrors at the borders."""
     size = np.float32(size)
     place = abs(place + HALF)
-    times = np.int32(place / size)
-    place -= np.float32(times) * size
-    place = (size - place if times & 1 else place) - HALF
+    times = whole(place / size)
+    place -= times * size
+    place = (place if times == TWO * whole(times * HALF) else size - place) - HALF
     place = place if place > ZERO else ZERO
     return place if place < size - ONE else size - ONE
 
@@ -236,15 +260,21 @@ def invert(image):
 @inlined
 def write(image, view):
     """Into channels-last order, and within the range: weights that sum to one up to rounding can leave it by an ulp."""
-    channels, height, width = image.shape
-    for y in range(height):
-        for x in range(width):
-            for c in range(channels):
-                view[y, x, c] = clamp(image[c, y, x])
+    pixels = view.reshape(view.size)
+    if len(image) == 3:
+        red, green, blue = planes(image)
+        for i in range(len(red)):
+            pixels[3 * i] = clamp(red[i])
+            pixels[3 * i + 1] = clamp(green[i])
+            pixels[3 * i + 2] = clamp(blue[i])
+    else:
+        grey = image.reshape(image.size)
+        for i in range(len(grey)):
+            pixels[i] = clamp(grey[i])
 
 
 @njit(
-    "void(f4[:,:,:,:], f4[:,::1], b1[::1], f4[:,:,::1], f4[:,::1], b1[::1], b1[::1], f4[:,::1], f4[:,::1],"
+    "void(f4[:,:,:,::1], f4[:,::1], b1[::1], f4[:,:,::1], f4[:,::1], b1[::1], b1[::1], f4[:,::1], f4[:,::1],"
     " b1[::1], b1[::1], f4[::1], f4[:,:,:,::1])",
     cache=True,
     nogil=True,
@@ -254,7 +284,7 @@ def fuse(images, boxes, flipped, maps, jitter, grey, blurred, taps_down, taps_ac
     """Writes the view of each image. Of an operation that is off the parameters are empty: none of its length.
 
     Args:
-        images: (B, C, H, W), of any strides.
+        images: (B, H, W, C); C is 3 or 1.
         boxes: (B, 4) top, left, height and width of the crops.
         flipped: (B,) whether the crop is mirrored.
         maps: (B, 2, 3) of the rotation, from a pixel to its source (`affine.rotation`).
@@ -264,7 +294,7 @@ def fuse(images, boxes, flipped, maps, jitter, grey, blurred, taps_down, taps_ac
         luma: (4,) weights of red, green and blue in grey, and what is added.
         views: (B, height, width, C), of the size of the views.
     """
-    channels = images.shape[1]
+    channels = images.shape[3]
     height, width = views.shape[1], views.shape[2]
     image = np.empty((channels, height, width), np.float32)
     other = np.empty_like(image)

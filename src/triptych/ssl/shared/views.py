@@ -212,10 +212,10 @@ def views_in_one_pass(images: Tensor, chosen: Choices, size: tuple[int, int]) ->
         blurred = chosen.blur.chosen
         down, across = (blur_taps(chosen.blur.sigma, min(chosen.blur.radius, side - 1)) for side in size)
     luma = torch.tensor([*LUMA, sum(LUMA) - 1])
-    made = views.permute(0, 2, 3, 1)
     boxes = torch.stack(chosen.boxes, dim=1)
-    inputs = (images.detach(), boxes, flipped, maps, jitter, grey, blurred, down, across, solarized, inverted, luma)
-    fuse(*(tensor.numpy() for tensor in (*inputs, made)))
+    parameters = (boxes, flipped, maps, jitter, grey, blurred, down, across, solarized, inverted, luma)
+    pixels = images.detach().permute(0, 2, 3, 1).contiguous()
+    fuse(*(tensor.numpy() for tensor in (pixels, *parameters, views.permute(0, 2, 3, 1))))
     return views
 
 
