@@ -66,47 +66,66 @@ def interpolation(start, length, mirrored, inputs, outputs):
 @inlined
 def rotate(image, source, view):
     channels, height, width = image.shape
+    corner, right, below = sources(source, height, width)
+    step_x, step_y = np.uint32(width > 1), np.uint32(width if height > 1 else 0)
+    if channels == 3:
+        red, green, blue = planes(image)
+        turned_red, turned_green, turned_blue = planes(view)
+        for i in range(len(corner)):
+            where, share = around(corner[i], step_x, step_y), shares(right[i], below[i])
+            r, g, b = mixed(red, where, share), mixed(green, where, share), mixed(blue, where, share)
+            turned_red[i], turned_green[i], turned_blue[i] = r, g, b
+    else:
+        pixels, turned = image.reshape(image.size), view.reshape(view.size)
+        for i in range(len(corner)):
+            turned[i] = mixed(pixels, around(corner[i], step_x, step_y), shares(right[i], below[i]))
+
+
+@inlined
+def sources(source, height, width):
+    """For each pixel the upper left of the four that its source lies between, and how far right and below it is."""
+    xx, xy, x0 = source[0, 0], source[0, 1], source[0, 2]
+    yx, yy, y0 = source[1, 0], source[1, 1], source[1, 2]
     middle_x, middle_y = np.float32(width - 1) * HALF, np.float32(height - 1) * HALF
     # The last pixel is the second of its pair, with all the weight: so pairs always lie within the image.
     last_x, last_y = np.float32(max(width - 2, 0)), np.float32(max(height - 2, 0))
-    step_x, step_y = np.uint32(width > 1), np.uint32(width if height > 1 else 0)
-    corner, right, below = np.empty(width, np.uint32), np.empty(width, np.float32), np.empty(width, np.float32)
+    corner = np.empty(height * width, np.uint32)
+    right, below = np.empty(height * width, np.float32), np.empty(height * width, np.float32)
     for y in range(height):
         down = np.float32(y) - middle_y
         for x in range(width):
             across = np.float32(x) - middle_x
-            place_x = source[0, 0] * across + source[0, 2] + source[0, 1] * down + middle_x
-            place_y = source[1, 0] * across + source[1, 2] + source[1, 1] * down + middle_y
-            place_x, place_y = reflected(place_x, width), reflected(place_y, height)
+            place_x = reflected(xx * across + x0 + xy * down + middle_x, width)
+            place_y = reflected(yx * across + y0 + yy * down + middle_y, height)
             left, upper = whole(place_x), whole(place_y)
             left, upper = left if left < last_x else last_x, upper if upper < last_y else last_y
-            right[x], below[x] = place_x - left, place_y - upper
-            corner[x] = np.int32(upper * np.float32(width) + left)
-        if channels == 3:
-            red, green, blue = planes(image)
-            for x in range(width):
-                where, share_x, share_y = corner[x], right[x], below[x]
-                view[0, y, x] = bilinear(red, where, step_x, step_y, share_x, share_y)
-                view[1, y, x] = bilinear(green, where, step_x, step_y, share_x, share_y)
-                view[2, y, x] = bilinear(blue, where, step_x, step_y, share_x, share_y)
-        else:
-            pixels = image.reshape(image.size)
-            for x in range(width):
-                view[0, y, x] = bilinear(pixels, corner[x], step_x, step_y, right[x], below[x])
+            i = y * width + x
+            right[i], below[i] = place_x - left, place_y - upper
+            corner[i] = np.int32(upper * np.float32(width) + left)
+    return corner, right, below
+
+
+@inlined
+def around(corner, step_x, step_y):
+    return corner, corner + step_x, corner + step_y, corner + step_x + step_y
+
+
+@inlined
+def shares(right, below):
+    left, above = ONE - right, ONE - below
+    return left * above, right * above, left * below, right * below
+
+
+@inlined
+def mixed(pixels, where, share):
+    a, b, c, d = where
+    return share[0] * pixels[a] + share[1] * pixels[b] + share[2] * pixels[c] + share[3] * pixels[d]
 
 
 @inlined
 def whole(place):
     """The whole part of what is not negative."""
     return np.float32(np.int32(place))
-
-
-@inlined
-def bilinear(pixels, corner, step_x, step_y, right, below):
-    top = (ONE - right) * pixels[corner] + right * pixels[corner + step_x]
-    corner += step_y
-    bottom = (ONE - right) * pixels[corner] + right * pixels[corner + step_x]
-    return (ONE - below) * top + below * bottom
 
 
 @inlined
