@@ -17,6 +17,7 @@ from torch import Tensor
 
 from triptych.core.randomness import Draw
 from triptych.ssl.shared import affine
+from triptych.ssl.shared.fused_views import fuse
 from triptych.ssl.shared.heavy import RandAugment
 from triptych.ssl.shared.view_params import ViewParams
 
@@ -32,6 +33,36 @@ class Boxes(NamedTuple):
     left: Tensor
     height: Tensor
     width: Tensor
+
+
+class Jitter(NamedTuple):
+    """Factors of ColorJitter; each (B,). 1, or a hue of 0, changes nothing."""
+
+    brightness: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor
+
+
+class Blur(NamedTuple):
+    """Which images are blurred, (B,) bool, by what sigma, (B,), and how many pixels it reaches."""
+
+    chosen: Tensor
+    sigma: Tensor
+    radius: int
+
+
+class Choices(NamedTuple):
+    """What is drawn for the views of a batch: (B,) bool, or degrees for the angles. None where an operation is off."""
+
+    boxes: Boxes
+    flipped: Tensor | None
+    angles: Tensor | None
+    jitter: Jitter | None
+    grey: Tensor | None
+    blur: Blur | None
+    solarized: Tensor | None
+    inverted: Tensor | None
 
 
 class Views:
@@ -60,54 +91,31 @@ class Views:
         Returns:
             Images of the same channels and range, of the views' size, channels last.
         """
+        chosen = self.choose(len(images), images.shape[-2:], draw)
+        size = tuple(self.size or side for side in images.shape[-2:])
+        if fused(images):
+            return self.heavy(views_in_one_pass(images, chosen, size), draw)
         # Under autocast the matrix products would round the images to bfloat16.
         with torch.autocast(images.device.type, enabled=False):
-            views = self._crop(images, draw)
-            if self.params.rotation:
-                views = rotate(views, random_angles(self.params.rotation, len(views), draw))
-            if self.params.jitter:
-                views = self._jitter(views, draw)
-            if self.params.grey:
-                views = greyscale(views, happens(self.params.grey, len(views), draw))
-            if self.params.blur:
-                views = self._blur(views, draw)
-            if self.params.solarize:
-                views = solarize(views, happens(self.params.solarize, len(views), draw))
-            if self.params.invert:
-                views = invert(views, happens(self.params.invert, len(views), draw))
-            # Weights that sum to one only up to rounding can leave the range by an ulp.
-            return self.heavy(views.clamp_(-1, 1).contiguous(memory_format=torch.channels_last), draw)
+            return self.heavy(views_by_torch(images, chosen, size, self.params), draw)
 
-    def _crop(self, images: Tensor, draw: Draw) -> Tensor:
-        count, _, height, width = images.shape
-        boxes = random_boxes(self.params.crop_scale, self.params.crop_ratio, (height, width), count, draw)
-        flipped = torch.zeros_like(boxes.left, dtype=torch.bool)
-        if self.params.flip:
-            flipped = happens(self.params.flip, count, draw)
-        return resized_crop(images, boxes, flipped, (self.size or height, self.size or width))
+    def choose(self, count: int, size: tuple[int, int], draw: Draw) -> Choices:
+        """All that is drawn for the views of `count` images of a height and width, but for heavy operations."""
+        params = self.params
 
-    def _jitter(self, images: Tensor, draw: Draw) -> Tensor:
-        """Colour jitter in one fixed order.
+        def whether(probability: float) -> Tensor | None:
+            return happens(probability, count, draw) if probability else None
 
-        torchvision shuffles the four operations. Here each is one pass over the whole batch; 24 orders would be 24
-        passes, or a batch that is sorted by order and taken apart.
-        """
-        factors = random_jitter(self.params, len(images), draw)
-        if self.params.brightness:
-            images = adjust_brightness(images, factors.brightness)
-        if self.params.contrast:
-            images = adjust_contrast(images, factors.contrast)
-        if self.params.saturation:
-            images = adjust_saturation(images, factors.saturation)
-        if self.params.hue:
-            images = adjust_hue(images, factors.hue)
-        return images
-
-    def _blur(self, images: Tensor, draw: Draw) -> Tensor:
-        low, high = self.params.blur_sigma
-        blurred = happens(self.params.blur, len(images), draw)
-        sigma = low + (high - low) * draw.uniform((len(images),))
-        return gaussian_blur(images, sigma, blurred, blur_radius(high))
+        return Choices(
+            boxes=random_boxes(params.crop_scale, params.crop_ratio, size, count, draw),
+            flipped=whether(params.flip),
+            angles=random_angles(params.rotation, count, draw) if params.rotation else None,
+            jitter=random_jitter(params, count, draw) if params.jitter else None,
+            grey=whether(params.grey),
+            blur=random_blur(params.blur, params.blur_sigma, count, draw) if params.blur else None,
+            solarized=whether(params.solarize),
+            inverted=whether(params.invert),
+        )
 
 
 # --- What is drawn ---
@@ -163,15 +171,6 @@ def random_angles(most: float, count: int, draw: Draw) -> Tensor:
     return most * (2 * draw.uniform((count,)) - 1)
 
 
-class Jitter(NamedTuple):
-    """Factors of ColorJitter; each (B,). 1, or a hue of 0, changes nothing."""
-
-    brightness: Tensor
-    contrast: Tensor
-    saturation: Tensor
-    hue: Tensor
-
-
 def random_jitter(params: ViewParams, count: int, draw: Draw) -> Jitter:
     """Factors as torchvision's ColorJitter draws them, with those of images that are left alone set to nothing."""
     chance, *shares = draw.uniform((count, 5)).unbind(1)
@@ -183,6 +182,88 @@ def random_jitter(params: ViewParams, count: int, draw: Draw) -> Jitter:
     strengths = (params.brightness, params.contrast, params.saturation)
     blends = [spread(max(0.0, 1 - x), 1 + x, share, 1.0) for x, share in zip(strengths, shares[:3], strict=True)]
     return Jitter(*blends, spread(-params.hue, params.hue, shares[3], 0.0))
+
+
+def random_blur(probability: float, sigma: list[float], count: int, draw: Draw) -> Blur:
+    """Blurs as SimCLR's: sigma is uniform between its two bounds."""
+    low, high = sigma
+    return Blur(happens(probability, count, draw), low + (high - low) * draw.uniform((count,)), blur_radius(high))
+
+
+# --- The views of what was drawn ---
+
+
+def fused(images: Tensor) -> bool:
+    """Whether views are made in one pass by machine code of our own, or by torch's operations."""
+    return images.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def views_in_one_pass(images: Tensor, chosen: Choices, size: tuple[int, int]) -> Tensor:
+    """As `views_by_torch` up to rounding, several times as fast; see `fused_views.py`."""
+    none, channels = torch.zeros(0, dtype=torch.bool), images.shape[1]
+    views = torch.empty(len(images), channels, *size, memory_format=torch.channels_last)
+    flipped, grey, solarized, inverted = (
+        none if which is None else which for which in (chosen.flipped, chosen.grey, chosen.solarized, chosen.inverted)
+    )
+    maps = torch.empty(0, 2, 3) if chosen.angles is None else affine.rotation(chosen.angles)
+    jitter = torch.empty(0, 4) if chosen.jitter is None else torch.stack(chosen.jitter, dim=1)
+    blurred, down, across = none, torch.empty(0, 1), torch.empty(0, 1)
+    if chosen.blur:
+        blurred = chosen.blur.chosen
+        down, across = (blur_taps(chosen.blur.sigma, min(chosen.blur.radius, side - 1)) for side in size)
+    luma = torch.tensor([*LUMA, sum(LUMA) - 1])
+    boxes = torch.stack(chosen.boxes, dim=1)
+    parameters = (boxes, flipped, maps, jitter, grey, blurred, down, across, solarized, inverted, luma)
+    pixels = images.detach().permute(0, 2, 3, 1).contiguous()
+    fuse(*(tensor.numpy() for tensor in (pixels, *parameters, views.permute(0, 2, 3, 1))))
+    return views
+
+
+def views_by_torch(images: Tensor, chosen: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
+    """The operations one after the other.
+
+    Args:
+        images: (B, C, H, W) in [-1, 1].
+        chosen: what was drawn for them.
+        size: height and width of the views.
+        params: which kinds of jitter are on.
+
+    Returns:
+        (B, C, *size) in [-1, 1], channels last.
+    """
+    flipped = torch.zeros_like(chosen.boxes.left, dtype=torch.bool) if chosen.flipped is None else chosen.flipped
+    views = resized_crop(images, chosen.boxes, flipped, size)
+    if chosen.angles is not None:
+        views = rotate(views, chosen.angles)
+    if chosen.jitter is not None:
+        views = jittered(views, chosen.jitter, params)
+    if chosen.grey is not None:
+        views = greyscale(views, chosen.grey)
+    if chosen.blur is not None:
+        views = gaussian_blur(views, chosen.blur.sigma, chosen.blur.chosen, chosen.blur.radius)
+    if chosen.solarized is not None:
+        views = solarize(views, chosen.solarized)
+    if chosen.inverted is not None:
+        views = invert(views, chosen.inverted)
+    # Weights that sum to one only up to rounding can leave the range by an ulp.
+    return views.clamp_(-1, 1).contiguous(memory_format=torch.channels_last)
+
+
+def jittered(images: Tensor, factors: Jitter, params: ViewParams) -> Tensor:
+    """Colour jitter in one fixed order.
+
+    torchvision shuffles the four operations. Here each is one pass over the whole batch; 24 orders would be 24
+    passes, or a batch that is sorted by order and taken apart.
+    """
+    if params.brightness:
+        images = adjust_brightness(images, factors.brightness)
+    if params.contrast:
+        images = adjust_contrast(images, factors.contrast)
+    if params.saturation:
+        images = adjust_saturation(images, factors.saturation)
+    if params.hue:
+        images = adjust_hue(images, factors.hue)
+    return images
 
 
 # --- What is done. Images in and out: (B, C, H, W) in [-1, 1] ---
@@ -338,12 +419,18 @@ def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, radius: int) ->
     return along_rows(down, along_columns(across, images))
 
 
+def blur_taps(sigma: Tensor, radius: int) -> Tensor:
+    """(B, 2 radius + 1) weights of a Gaussian around its middle."""
+    offset = torch.arange(-radius, radius + 1, device=sigma.device)
+    # Below exp(-50) a weight adds nothing, but one too small for a normal float makes the products many times slower.
+    return torch.softmax((-0.5 * (offset / sigma[:, None]) ** 2).clamp_(min=-50), dim=1)
+
+
 def blur_matrix(sigma: Tensor, chosen: Tensor, radius: int, size: int) -> Tensor:
     """(B, size, size) weights [output, input] of a blur along one axis; the identity where not `chosen`."""
     radius = min(radius, size - 1)
     offset = torch.arange(-radius, radius + 1, device=sigma.device)
-    # Below exp(-50) a weight adds nothing, but one too small for a normal float makes the products many times slower.
-    gaussian = torch.softmax((-0.5 * (offset / sigma[:, None]) ** 2).clamp_(min=-50), dim=1)
+    gaussian = blur_taps(sigma, radius)
     taps = torch.where(chosen[:, None], gaussian, (offset == 0).to(gaussian.dtype))
     pixel = torch.arange(size, device=sigma.device)
     source = (pixel[:, None] + offset[:, None, None]).abs()

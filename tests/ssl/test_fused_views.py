@@ -1,0 +1,78 @@
+"""Views made in one pass on a CPU are those of torch's operations, which `test_views.py` holds to torchvision."""
+
+import pytest
+import torch
+from test_views import ALONE, EVERYTHING, NOTHING, batch, drawing, params
+from torch import Tensor
+
+from triptych.ssl.shared import views as made
+from triptych.ssl.shared.views import Views
+
+CROP = {"crop_scale": [0.2, 1.0], "crop_ratio": [0.5, 2.0]}
+OPERATIONS = {name: change for name, change in ALONE.items() if name != "heavy"}
+CHANGES = {
+    "nothing": {},
+    "crop": CROP,
+    **OPERATIONS,
+    "turned over": {"rotation": 180.0},
+    "cropped, flipped and turned": CROP | {"flip": 0.5, "rotation": 45.0},
+    "strong jitter": {"jitter": 0.5, "brightness": 2.0, "contrast": 2.0, "saturation": 2.0, "hue": 0.5},
+    "everything": EVERYTHING | {"heavy": NOTHING["heavy"]},
+}
+# Sources of two float32 computations differ by some 1e-6 pixels, across which values change by up to 2; hues as much.
+TOLERANCE = 1e-5
+
+
+def by_torch(views: Views, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "fused", lambda images: False)
+        return views(images, drawing())
+
+
+@pytest.mark.parametrize(
+    ("channels", "height", "width", "size"),
+    [(3, 32, 32, 0), (1, 32, 32, 0), (3, 31, 17, 0), (3, 20, 28, 11), (1, 5, 40, 48), (3, 5, 40, 0), (3, 3, 1, 0)],
+)
+def test_views_are_those_of_torch_s_operations(channels, height, width, size, monkeypatch):
+    images = batch(64, channels, height, max(width, 8))[..., :width]
+    for name, change in CHANGES.items():
+        views = Views(params(**change), size)
+        ours, theirs = views(images, drawing()), by_torch(views, images, monkeypatch)
+        assert ours.is_contiguous(memory_format=torch.channels_last), name
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_images_that_an_operation_spares_have_the_bits_that_torch_leaves(monkeypatch):
+    images = torch.rand(200, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for name, change in OPERATIONS.items():
+        chance = {key: 0.5 for key in change if change[key] == 1.0}
+        views = Views(params(**change | chance))
+        ours, theirs = views(images, drawing()) == images, by_torch(views, images, monkeypatch) == images
+        spared = theirs.flatten(1).all(dim=1)
+        assert torch.equal(ours.flatten(1).all(dim=1), spared), name
+        assert 0 < spared.sum() < 200 or not chance, name
+
+
+def test_the_order_of_the_images_in_memory_changes_no_bit():
+    images, views = batch(height=20, width=28), Views(params(**EVERYTHING))
+    expected = views(images, drawing())
+    rows_first = images.transpose(2, 3).contiguous().transpose(2, 3)
+    for other in (images.contiguous(memory_format=torch.channels_last), rows_first, images.repeat(2, 1, 1, 1)[:12]):
+        assert torch.equal(views(other, drawing()), expected)
+
+
+def test_an_image_is_altered_the_same_way_amid_any_others():
+    images, views = batch(), Views(params(**EVERYTHING))
+    others = torch.cat([images[:6], images[6:].neg()])
+    assert torch.equal(views(images, drawing())[:6], views(others, drawing())[:6])
+
+
+def test_one_pass_is_for_cpus_and_torch_s_operations_for_what_torch_compiles(monkeypatch):
+    images = batch()
+    assert made.fused(images) and not made.fused(images.to("meta"))
+    monkeypatch.setattr(made, "views_by_torch", lambda *arguments: pytest.fail("torch's operations were used"))
+    Views(params(**EVERYTHING))(images, drawing())
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    monkeypatch.setattr(made, "fuse", lambda *arguments: pytest.fail("the kernel was used"))
+    Views(params(**EVERYTHING))(images, drawing())
