@@ -1,8 +1,9 @@
-"""Every method, by its stage: two processes under torchrun train what one trains with the same global batch.
+"""Every method, by its stage: two processes, under torchrun or as workers, train what one trains with the same batch.
 
 As a script this file is what each process runs, for all methods one after the other: `torchrun FILE FOLDER`.
 """
 
+import json
 import os
 import runpy
 import subprocess
@@ -22,6 +23,7 @@ from tiny_ssl import EPOCHS, ROOT, project, tiny_params
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
+from triptych.core import forks
 from triptych.ssl.shared.methods import names
 
 INIT = dist.init_process_group
@@ -67,9 +69,9 @@ def train_every_method(folder: Path) -> None:
         runpy.run_path(str(ROOT / "stages/train_ssl.py"), run_name="__main__")
 
 
-def every_method(folder: Path) -> Path:
-    """A project with a variant of each method, one seed each."""
-    tree = tiny_params()
+def every_method(folder: Path, threads: int = 1) -> Path:
+    """A project with a variant of each method, one seed each; two threads of a run are two workers."""
+    tree = tiny_params(threads)
     tree["runtime"]["precision"] = "float32"
     tree["ssl"]["shared"] |= {"seeds": 1, "snapshot_every": 1}
     # No flat images: all their pixels would pass a ReLU together or not, as the rounding of a mean decides.
@@ -90,10 +92,22 @@ def alone(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def together(tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=["launcher", "workers"])
+def together(request, tmp_path_factory) -> Path:
     """The project after two processes have trained."""
-    folder = every_method(tmp_path_factory.mktemp("together"))
+    if request.param == "launcher":
+        return launched(every_method(tmp_path_factory.mktemp("launched")))
+    if not forks.AVAILABLE:
+        pytest.skip("workers are forked, on Linux alone")
+    folder = every_method(tmp_path_factory.mktemp("workers"), threads=2)
+    done = run_script(Path(__file__), str(folder), folder=folder)
+    assert done.returncode == 0, done.stderr
+    timing = json.loads((folder / "metrics/timing/ssl/simsiam.json").read_text())
+    assert (timing["processes"], timing["threads"]) == (2, 1)
+    return folder
+
+
+def launched(folder: Path) -> Path:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     path = os.pathsep.join([os.environ["PYTHONPATH"], str(ROOT / "tests")])
     done = subprocess.run(
