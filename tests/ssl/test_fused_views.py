@@ -1,11 +1,13 @@
 """Views made in one pass on a CPU are those of torch's operations, which `test_views.py` holds to torchvision."""
 
+import numba
 import pytest
 import torch
 from test_views import ALONE, EVERYTHING, NOTHING, batch, drawing, params
 from torch import Tensor
 
 from triptych.ssl.shared import views as made
+from triptych.ssl.shared.fused_views import compiled
 from triptych.ssl.shared.views import Views
 
 CROP = {"crop_scale": [0.2, 1.0], "crop_ratio": [0.5, 2.0]}
@@ -76,3 +78,14 @@ def test_one_pass_is_for_cpus_and_torch_s_operations_for_what_torch_compiles(mon
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     monkeypatch.setattr(made, "fuse", lambda *arguments: pytest.fail("the kernel was used"))
     Views(params(**EVERYTHING))(images, drawing())
+
+
+def test_without_a_folder_for_machine_code_it_is_compiled_anew(monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "IPythonCacheLocator")  # there is no notebook here
+    with pytest.raises(RuntimeError, match="cannot cache"):
+        numba.njit(cache=True)(one_more)
+    assert compiled("f4(f4)")(one_more)(1.0) == 2.0
+
+
+def one_more(number: float) -> float:
+    return number + 1

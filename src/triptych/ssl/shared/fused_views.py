@@ -10,6 +10,8 @@ The machine code is compiled when this is first imported (seconds) and kept in `
 another module, whose change would leave it as it was.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit
 
@@ -19,6 +21,18 @@ TINY = np.finfo(np.float32).tiny
 ROUNDER = np.float32(1.5 * 2**23)
 
 inlined = njit(error_model="numpy")
+
+
+def compiled(signature: str) -> Callable[[Callable], Callable]:
+    """Compiles a function of a numba signature; the code is kept where there is a folder that can be written."""
+
+    def decorate(function: Callable) -> Callable:
+        try:
+            return njit(signature, cache=True, nogil=True, error_model="numpy")(function)
+        except RuntimeError:  # neither beside this file nor in the user's cache
+            return njit(signature, nogil=True, error_model="numpy")(function)
+
+    return decorate
 
 
 @inlined
@@ -292,12 +306,9 @@ def write(image, view):
             pixels[i] = clamp(grey[i])
 
 
-@njit(
+@compiled(
     "void(f4[:,:,:,::1], f4[:,::1], b1[::1], f4[:,:,::1], f4[:,::1], b1[::1], b1[::1], f4[:,::1], f4[:,::1],"
     " b1[::1], b1[::1], f4[::1], f4[:,:,:,::1])",
-    cache=True,
-    nogil=True,
-    error_model="numpy",
 )
 def fuse(images, boxes, flipped, maps, jitter, grey, blurred, taps_down, taps_across, solarized, inverted, luma, views):
     """Writes the view of each image. Of an operation that is off the parameters are empty: none of its length.

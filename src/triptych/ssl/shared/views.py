@@ -7,6 +7,9 @@ not. (B,) tensors hold one parameter for each image.
 
 Resizing and blurring are products with small matrices, one for each image and axis. On small images that resizes as
 fast as sampling a grid and blurs several times as fast as convolving, and the identity matrix changes no bit.
+
+All that is chance is drawn first. Then, on GPUs and in what torch compiles, the operations follow each other on the
+whole batch; on CPUs `fused_views.py` does the same in one pass, image by image.
 """
 
 import math
@@ -200,8 +203,9 @@ def fused(images: Tensor) -> bool:
 
 def views_in_one_pass(images: Tensor, chosen: Choices, size: tuple[int, int]) -> Tensor:
     """As `views_by_torch` up to rounding, several times as fast; see `fused_views.py`."""
-    none, channels = torch.zeros(0, dtype=torch.bool), images.shape[1]
-    views = torch.empty(len(images), channels, *size, memory_format=torch.channels_last)
+    views = torch.empty(*images.shape[:2], *size, memory_format=torch.channels_last)
+    # Of an operation that is off the parameters have no row.
+    none = torch.zeros(0, dtype=torch.bool)
     flipped, grey, solarized, inverted = (
         none if which is None else which for which in (chosen.flipped, chosen.grey, chosen.solarized, chosen.inverted)
     )
