@@ -1,7 +1,8 @@
 """A small pre-softmax ResNet (He et al. 2016, arXiv:1512.03385) for 32-pixel images."""
 
 from torch import Tensor, nn
-from torch.nn import functional
+
+from triptych.backbones.fused_norm import norm_relu, normed
 
 
 class BasicBlock(nn.Module):
@@ -19,8 +20,14 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, before, H, W) -> (B, after, H/stride, W/stride)."""
-        hidden = functional.relu(self.first_norm(self.first(x)))
-        return functional.relu(self.second_norm(self.second(hidden)) + self.shortcut(x))
+        hidden = norm_relu(self.first_norm, self.first(x))
+        return norm_relu(self.second_norm, self.second(hidden), self._shortcut(x))
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if isinstance(self.shortcut, nn.Identity):
+            return x
+        projection, norm = self.shortcut
+        return normed(norm, projection(x))
 
 
 # In the square of [-1, 1]: a channel whose deviation is about one level of 8 bits counts as flat, and stays small.
@@ -73,4 +80,5 @@ class SmallResNet(nn.Module):
         """(B, C, H, W) in [-1, 1] -> features (B, feature_size)."""
         if self.standardise:
             images = standardised(images)
-        return self.levels(self.stem(images)).mean(dim=(2, 3))
+        convolution, norm, _ = self.stem
+        return self.levels(norm_relu(norm, convolution(images))).mean(dim=(2, 3))

@@ -1,0 +1,121 @@
+"""Loops compiled to machine code by numba, for what torch takes several passes for on a CPU.
+
+A loop reads and writes pairs of numbers, each pair a word: two of float32 in 64 bits, or two of bfloat16 in 32, which
+numpy does not know. Of a pair each comes out by one operation, without moving among the lanes of a vector; inside, all
+are float32. Compiled without fast-math: sums keep their order and no product is fused with a sum, so that every CPU
+computes the same bits.
+
+numba keeps its code in `__pycache__` beside the source and compiles again when that source has changed, but not when a
+function that it calls from another file has: after a change here, delete the `.nbi` files of the rooms above.
+"""
+
+from collections.abc import Callable
+
+import numba
+import numpy as np
+import torch
+from numba import types
+from numba.core.types import Type
+from numba.extending import intrinsic, overload
+from torch import Tensor
+
+# The word of each type of tensor, as a value that tells the compiled functions its type; and their types.
+WORD = {torch.bfloat16: np.uint32(0), torch.float32: np.uint64(0)}
+WORDS = (types.uint32, types.uint64)
+
+
+def compiled(*signatures: Type) -> Callable[[Callable], Callable]:
+    """Compiles a function for these signatures now, or loads what an earlier process has compiled."""
+
+    def compile_now(function: Callable) -> Callable:
+        options = {"error_model": "numpy", "nogil": True}
+        try:
+            return numba.njit(list(signatures), cache=True, **options)(function)
+        except RuntimeError as error:
+            if "cannot cache" not in str(error):
+                raise
+            # No folder can be written: compiled anew by each process.
+            return numba.njit(list(signatures), **options)(function)
+
+    return compile_now
+
+
+def compilable(x: Tensor) -> bool:
+    """Whether compiled loops can read (B, C, H, W): on the CPU in channels last, and nothing traces the operations."""
+    return (
+        not torch.compiler.is_compiling()
+        and type(x) is Tensor
+        and x.device.type == "cpu"
+        and x.dtype in WORD
+        and x.dim() == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and x.numel() % 2 == 0
+        and x.numel() > 0
+        and not torch.jit.is_tracing()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+# Within compiled functions alone ---------------------------------------------------------------------------------------
+
+
+@intrinsic
+def _pointer(typing: object, address: Type, word: Type) -> tuple:
+    def generate(context: object, builder: object, signature: object, values: tuple) -> object:
+        return builder.inttoptr(values[0], context.get_value_type(types.CPointer(word)))
+
+    return types.CPointer(word)(address, word), generate
+
+
+@numba.njit
+def at(address: int, size: int, word: np.generic) -> np.ndarray:
+    """The array of so many of `word`'s type at an address."""
+    return numba.carray(_pointer(address, word), size)
+
+
+def low(word: np.generic) -> np.float32:
+    """The first of a pair."""
+    raise NotImplementedError
+
+
+@overload(low, strict=False)
+def _low(word: Type) -> Callable:
+    if word == types.uint32:
+        return lambda word: np.uint32(np.uint32(word) << np.uint32(16)).view(np.float32)
+    return lambda word: np.uint32(word).view(np.float32)
+
+
+def high(word: np.generic) -> np.float32:
+    """The second of a pair."""
+    raise NotImplementedError
+
+
+@overload(high, strict=False)
+def _high(word: Type) -> Callable:
+    if word == types.uint32:
+        return lambda word: np.uint32(np.uint32(word) & np.uint32(0xFFFF0000)).view(np.float32)
+    return lambda word: np.uint32(np.uint64(word) >> np.uint64(32)).view(np.float32)
+
+
+def pair(first: np.float32, second: np.float32, word: np.generic) -> np.generic:
+    """Two numbers as a word, of the type of `word`; bfloat16 takes the nearest, of two as near the even one."""
+    raise NotImplementedError
+
+
+@overload(pair, strict=False)
+def _pair(first: Type, second: Type, word: Type) -> Callable:
+    if word == types.uint32:
+        return lambda first, second, word: np.uint32(
+            np.uint32(_rounded(first) >> np.uint32(16)) | np.uint32(_rounded(second) & np.uint32(0xFFFF0000))
+        )
+    return lambda first, second, word: np.uint64(
+        np.uint64(np.float32(first).view(np.uint32))
+        | np.uint64(np.uint64(np.float32(second).view(np.uint32)) << np.uint64(32))
+    )
+
+
+@numba.njit
+def _rounded(value: np.float32) -> np.uint32:
+    # A NaN stays one: those of arithmetic and those read from bfloat16 have zeros in the half that is cut off.
+    bits = np.float32(value).view(np.uint32)
+    return np.uint32(bits + np.uint32(0x7FFF) + np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1)))
