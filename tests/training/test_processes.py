@@ -95,22 +95,30 @@ def training() -> Training:
     return tiny_run.recipe(optimiser=tiny_run.SGD | {"learning_rate": 0.001}, gradient_clip=50.0, batch_size=16)
 
 
+LAYOUTS = {
+    "contiguous": torch.contiguous_format,
+    "channels_last": torch.channels_last,
+}  # compiled loops take the latter
+
+
 def norm_half_a_batch(folder: Path, place: Machine) -> None:
-    """This process's half of the batch through a convolution and two global batch norms, forwards and backwards."""
-    network, (x, target) = globalise(norm_network()), norm_data()
-    share = len(x) // place.world
-    rows = slice(place.rank * share, (place.rank + 1) * share)
-    mine = x[rows].clone().requires_grad_()
-    output = network(mine)
-    (output - target[rows]).square().mean().backward()
-    for parameter in network.parameters():
-        dist.all_reduce(parameter.grad)
-        parameter.grad /= place.world
-    # The loss is a mean over the rows of all processes, of which each knows its own.
-    results = {"output": output.detach(), "x.grad": mine.grad / place.world}
-    results |= {f"{name}.grad": p.grad for name, p in network.named_parameters()}
-    results |= dict(network.state_dict())
-    save_file({name: t.contiguous() for name, t in results.items()}, folder / f"rank_{place.rank}.safetensors")
+    """This process's half of the batch through a convolution and global batch norms, forwards and backwards."""
+    for name, layout in LAYOUTS.items():
+        network, (x, target) = globalise(norm_network()).to(memory_format=layout), norm_data()
+        share = len(x) // place.world
+        rows = slice(place.rank * share, (place.rank + 1) * share)
+        mine = x[rows].to(memory_format=layout).clone().requires_grad_()
+        output = network(mine)
+        (output - target[rows]).square().mean().backward()
+        for parameter in network.parameters():
+            dist.all_reduce(parameter.grad)
+            parameter.grad /= place.world
+        # The loss is a mean over the rows of all processes, of which each knows its own.
+        results = {"output": output.detach(), "x.grad": mine.grad / place.world}
+        results |= {f"{name}.grad": p.grad for name, p in network.named_parameters()}
+        results |= dict(network.state_dict())
+        file = folder / f"{name}_{place.rank}.safetensors"
+        save_file({name: t.contiguous() for name, t in results.items()}, file)
 
 
 def norm_network() -> nn.Sequential:
@@ -187,12 +195,13 @@ def test_two_processes_train_the_simsiam_that_one_trains(together, tmp_path, one
         assert shared == pytest.approx(alone, rel=1e-4)
 
 
-def test_a_global_batch_norm_is_the_batch_norm_of_the_whole_batch(together):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_global_batch_norm_is_the_batch_norm_of_the_whole_batch(layout, together):
     network, (x, target) = norm_network(), norm_data()
     x.requires_grad_()
     output = network(x)
     (output - target).square().mean().backward()
-    halves = [load_file(together / f"rank_{rank}.safetensors") for rank in range(PROCESSES)]
+    halves = [load_file(together / f"{layout}_{rank}.safetensors") for rank in range(PROCESSES)]
     for name, whole in {"output": output, "x.grad": x.grad}.items():
         torch.testing.assert_close(torch.cat([half[name] for half in halves]), whole.detach(), rtol=1e-4, atol=1e-5)
     for half in halves:
@@ -220,7 +229,12 @@ def test_workers_give_the_same_bits_at_each_repetition(together, tmp_path):
     if not together.name.startswith("workers"):
         pytest.skip("of workers; a launcher's backends promise no order of sums")
     again = done_together(tmp_path, "workers")
-    for name in ("weights.safetensors", "simsiam/weights.safetensors", "rank_0.safetensors", "rank_1.safetensors"):
+    for name in (
+        "weights.safetensors",
+        "simsiam/weights.safetensors",
+        "channels_last_0.safetensors",
+        "contiguous_1.safetensors",
+    ):
         assert (again / name).read_bytes() == (together / name).read_bytes(), name
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from triptych.backbones.fused_norm import norm_relu, normed
+from triptych.kernels.batch_norm import norm_relu, normed
 
 
 class BasicBlock(nn.Module):

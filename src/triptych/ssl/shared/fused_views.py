@@ -10,10 +10,10 @@ The machine code is compiled when this is first imported (seconds) and kept in `
 another module, whose change would leave it as it was.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 from numba import njit
+
+from triptych.kernels.compiled import compiled
 
 ZERO, HALF, ONE, TWO, THREE, SIX = (np.float32(value) for value in (0, 0.5, 1, 2, 3, 6))
 TINY = np.finfo(np.float32).tiny
@@ -21,18 +21,6 @@ TINY = np.finfo(np.float32).tiny
 ROUNDER = np.float32(1.5 * 2**23)
 
 inlined = njit(error_model="numpy")
-
-
-def compiled(signature: str) -> Callable[[Callable], Callable]:
-    """Compiles a function of a numba signature; the code is kept where there is a folder that can be written."""
-
-    def decorate(function: Callable) -> Callable:
-        try:
-            return njit(signature, cache=True, nogil=True, error_model="numpy")(function)
-        except RuntimeError:  # neither beside this file nor in the user's cache
-            return njit(signature, nogil=True, error_model="numpy")(function)
-
-    return decorate
 
 
 @inlined

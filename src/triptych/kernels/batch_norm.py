@@ -1,17 +1,19 @@
 """Batch norm, the sum with a shortcut and ReLU in two passes over memory each way, on a CPU in training.
 
 torch takes six, and for bfloat16 in channels last its batch norm is slow: a fifth of a SimSiam step went there.
-Whatever `fusible` does not hold for goes torch's way.
+Whatever `fusible` does not hold for goes torch's way. Over several processes (`training.batch_norm`) it is the only way
+that does not copy each tensor to float32 and back.
 """
 
+import numba
 import numpy as np
 import torch
-from numba import types
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
-from triptych.core.compiled import WORD, WORDS, at, compilable, compiled, high, low, pair
+from triptych.kernels.compiled import WORD, at, compilable, compiled, high, low, pair
 
 # Values of one inner loop: whole rows of channels, so that few channels still make a long loop.
 TILE = 512
@@ -33,9 +35,9 @@ def normed(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 def fusible(norm: nn.Module, x: Tensor) -> bool:
-    """Whether `norm` is a plain batch norm in training and `x` a tensor that compiled loops can read."""
+    """Whether `norm` is a batch norm in training, torch's or global, and `x` a tensor that compiled loops can read."""
     return (
-        type(norm) is nn.BatchNorm2d
+        (type(norm) is nn.BatchNorm2d or is_global(norm))
         and norm.training
         and norm.affine
         and norm.track_running_stats
@@ -47,6 +49,11 @@ def fusible(norm: nn.Module, x: Tensor) -> bool:
     )
 
 
+def is_global(norm: nn.Module) -> bool:
+    """Whether its statistics are those of all processes."""
+    return getattr(norm, "over_processes", False)
+
+
 def _like(shortcut: Tensor, x: Tensor) -> bool:
     return compilable(shortcut) and shortcut.dtype == x.dtype and shortcut.shape == x.shape
 
@@ -54,7 +61,8 @@ def _like(shortcut: Tensor, x: Tensor) -> bool:
 def _fused(norm: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
     norm.num_batches_tracked.add_(1)
     running = norm.running_mean, norm.running_var
-    return FusedNorm.apply(x, norm.weight, norm.bias, shortcut, *running, norm.eps, norm.momentum, relu)
+    processes = dist.get_world_size() if is_global(norm) else 1
+    return FusedNorm.apply(x, norm.weight, norm.bias, shortcut, *running, norm.eps, norm.momentum, relu, processes)
 
 
 class FusedNorm(torch.autograd.Function):
@@ -72,28 +80,22 @@ class FusedNorm(torch.autograd.Function):
         eps: float,
         momentum: float,
         relu: bool,
+        processes: int,
     ) -> Tensor:
         """The output, like `x`; the running statistics are updated in place."""
         out = torch.empty_like(x)
-        moments = torch.empty((2, len(weight)))
-        _forward(
-            WORD[x.dtype],
-            x.numel(),
-            len(weight),
-            x.data_ptr(),
-            0 if shortcut is None else shortcut.data_ptr(),
-            weight.data_ptr(),
-            bias.data_ptr(),
-            eps,
-            relu,
-            momentum,
-            running_mean.data_ptr(),
-            running_var.data_ptr(),
-            moments.data_ptr(),
-            out.data_ptr(),
-        )
+        word, size, channels = WORD[x.dtype], x.numel(), len(weight)
+        moments = torch.empty((2, channels))
+        _moments(word, size, channels, x.data_ptr(), moments.data_ptr())
+        if processes > 1:
+            moments = _of_all(moments)
+        running = running_mean.data_ptr(), running_var.data_ptr()
+        _track(size // channels * processes, channels, moments.data_ptr(), momentum, eps, *running)
+        beside = 0 if shortcut is None else shortcut.data_ptr()
+        affine = weight.data_ptr(), bias.data_ptr()
+        _normalise(word, size, channels, x.data_ptr(), beside, *affine, relu, moments.data_ptr(), out.data_ptr())
         ctx.save_for_backward(x, weight, moments, *([out] if relu else []))
-        ctx.has_shortcut = shortcut is not None
+        ctx.has_shortcut, ctx.processes = shortcut is not None, processes
         return out
 
     @staticmethod
@@ -103,31 +105,42 @@ class FusedNorm(torch.autograd.Function):
         x, weight, moments, *out = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         passed = torch.empty_like(x) if ctx.has_shortcut else None
-        of_x, of_weight, of_bias = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
-        _backward(
-            WORD[x.dtype],
-            x.numel(),
-            len(weight),
+        of_x, sums = torch.empty_like(x), torch.empty((2, len(weight)))
+        word, size, channels = WORD[x.dtype], x.numel(), len(weight)
+        tensors = (
             gradient.data_ptr(),
             out[0].data_ptr() if out else 0,
             x.data_ptr(),
-            weight.data_ptr(),
             moments.data_ptr(),
             0 if passed is None else passed.data_ptr(),
-            of_weight.data_ptr(),
-            of_bias.data_ptr(),
-            of_x.data_ptr(),
         )
+        _sums(word, size, channels, *tensors, sums.data_ptr())
+        # Each process's own: the gradients of parameters are added up with all others.
+        of_bias, of_weight = sums
+        if ctx.processes > 1:
+            sums = sums.clone()
+            dist.all_reduce(sums)
+        rows = size // channels * ctx.processes
+        _inputs(word, size, channels, *tensors, rows, weight.data_ptr(), sums.data_ptr(), of_x.data_ptr())
         found = of_x, of_weight, of_bias, passed
         needed = zip(found, ctx.needs_input_grad, strict=False)
-        return *(value if needs else None for value, needs in needed), *[None] * 5
+        return *(value if needs else None for value, needs in needed), *[None] * 6
+
+
+def _of_all(moments: Tensor) -> Tensor:
+    """Mean and variance over the equally many rows of all processes, from each process's own."""
+    every = [torch.empty_like(moments) for _ in range(dist.get_world_size())]
+    dist.all_gather(every, moments)
+    mean, variance = torch.stack(every, dim=1)
+    whole = mean.mean(dim=0)
+    return torch.stack([whole, (variance + (mean - whole).square()).mean(dim=0)])
 
 
 # A tensor is rows of channels one after another, read as words. Of arrays of shape (2, tile) the first row stands for
 # the first of each pair in a tile of words, the second for the second.
 
 
-@compiled(types.float32[:, ::1](types.float32[::1]))
+@numba.njit
 def _tiled(channels: np.ndarray) -> np.ndarray:
     """The channels' numbers in the places of their values: (C,) -> (2, tile)."""
     tile = np.empty((2, max(1, TILE // (2 * len(channels))) * len(channels)), np.float32)
@@ -139,7 +152,7 @@ def _tiled(channels: np.ndarray) -> np.ndarray:
     return tile
 
 
-@compiled(types.void(types.float32[:, ::1], types.float64[::1]))
+@numba.njit
 def _gather(tile: np.ndarray, sums: np.ndarray) -> None:
     """Adds a tile's values to the channels' sums, and clears the tile."""
     for start in range(0, tile.size, len(sums)):
@@ -149,10 +162,11 @@ def _gather(tile: np.ndarray, sums: np.ndarray) -> None:
     tile[:] = 0
 
 
-@compiled(*(types.void(word[::1], types.float32[::1], types.float32[::1]) for word in WORDS))
-def _moments(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> None:
+@compiled()
+def _moments(word: np.generic, size: int, channels: int, x_at: int, moments_at: int) -> None:
     """The channels' means and biased variances, in two passes: one would cancel where the mean is large."""
-    rows = 2 * len(x) // len(mean)
+    x, moments = at(x_at, size // 2, word), at(moments_at, 2 * channels, np.float32(0))
+    rows, mean, variance = size // channels, moments[:channels], moments[channels:]
     tile = _tiled(np.zeros_like(mean))
     first, second, width = tile[0], tile[1], tile.shape[1]
     sums = np.zeros(len(mean), np.float64)
@@ -182,17 +196,24 @@ def _moments(x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> None:
         variance[c] = sums[c] / rows
 
 
-ADDRESS = types.intp
-SIZES = types.intp, types.intp
+@compiled()
+def _track(
+    rows: int, channels: int, moments_at: int, momentum: float, eps: float, running_mean_at: int, running_var_at: int
+) -> None:
+    """Moves the running statistics; of the moments the variances become inverse deviations."""
+    real = np.float32(0)
+    running_mean, running_var = at(running_mean_at, channels, real), at(running_var_at, channels, real)
+    moments = at(moments_at, 2 * channels, real)
+    mean, inverse = moments[:channels], moments[channels:]
+    for c in range(channels):
+        variance = np.float64(inverse[c])
+        running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c]
+        running_var[c] = (1 - momentum) * running_var[c] + momentum * variance * rows / (rows - 1)
+        inverse[c] = 1 / np.sqrt(variance + eps)
 
 
-@compiled(
-    *(
-        types.void(word, *SIZES, *[ADDRESS] * 4, types.float64, types.boolean, types.float64, *[ADDRESS] * 4)
-        for word in WORDS
-    )
-)
-def _forward(
+@compiled()
+def _normalise(
     word: np.generic,
     size: int,
     channels: int,
@@ -200,28 +221,18 @@ def _forward(
     shortcut_at: int,
     weight_at: int,
     bias_at: int,
-    eps: float,
     relu: bool,
-    momentum: float,
-    running_mean_at: int,
-    running_var_at: int,
     moments_at: int,
     out_at: int,
 ) -> None:
-    """Fills the output and the moments: the channels' means, then their inverse deviations."""
-    real, words, rows = np.float32(0), size // 2, size // channels
+    """Fills the output from the channels' means and inverse deviations."""
+    real, words = np.float32(0), size // 2
     x, out = at(x_at, words, word), at(out_at, words, word)
     weight, bias = at(weight_at, channels, real), at(bias_at, channels, real)
-    running_mean, running_var = at(running_mean_at, channels, real), at(running_var_at, channels, real)
     moments = at(moments_at, 2 * channels, real)
     mean, inverse = moments[:channels], moments[channels:]
-    _moments(x, mean, inverse)
     scale = np.empty(channels, np.float32)
     for c in range(channels):
-        variance = np.float64(inverse[c])
-        running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c]
-        running_var[c] = (1 - momentum) * running_var[c] + momentum * variance * rows / (rows - 1)
-        inverse[c] = 1 / np.sqrt(variance + eps)
         scale[c] = inverse[c] * weight[c]
     centre, scales, shift = _tiled(mean), _tiled(scale), _tiled(bias)
     centre_1, centre_2, scale_1, scale_2 = centre[0], centre[1], scales[0], scales[1]
@@ -242,28 +253,27 @@ def _forward(
                 to[j] = pair(floor if a < floor else a, floor if b < floor else b, word)
 
 
-@compiled(*(types.void(word, *SIZES, *[ADDRESS] * 9) for word in WORDS))
-def _backward(
+@compiled()
+def _sums(
     word: np.generic,
     size: int,
     channels: int,
     gradient_at: int,
     out_at: int,
     x_at: int,
-    weight_at: int,
     moments_at: int,
     passed_at: int,
-    of_weight_at: int,
-    of_bias_at: int,
-    of_x_at: int,
+    sums_at: int,
 ) -> None:
-    """Fills the last four, `passed` (what ReLU lets pass to the shortcut) where there is one; no ReLU without `out`."""
-    real, words, rows, zero = np.float32(0), size // 2, size // channels, np.float32(0)
-    x, gradient, of_x = at(x_at, words, word), at(gradient_at, words, word), at(of_x_at, words, word)
+    """The channels' gradients of the bias, then of the weight; and what ReLU lets pass to the shortcut, if any.
+
+    There is no ReLU without an output.
+    """
+    real, words, zero = np.float32(0), size // 2, np.float32(0)
+    x, gradient = at(x_at, words, word), at(gradient_at, words, word)
     out = at(out_at if out_at else x_at, words, word)
     passed = at(passed_at if passed_at else gradient_at, words, word)
-    weight, moments = at(weight_at, channels, real), at(moments_at, 2 * channels, real)
-    of_weight, of_bias = at(of_weight_at, channels, real), at(of_bias_at, channels, real)
+    moments, found = at(moments_at, 2 * channels, real), at(sums_at, 2 * channels, real)
     mean, inverse = moments[:channels], moments[channels:]
     centre = _tiled(mean)
     tile, products = np.zeros_like(centre), np.zeros_like(centre)
@@ -302,13 +312,41 @@ def _backward(
             _gather(products, dots)
     _gather(tile, sums)
     _gather(products, dots)
+    for c in range(channels):
+        found[c] = sums[c]
+        found[channels + c] = dots[c] * inverse[c]
+
+
+@compiled()
+def _inputs(
+    word: np.generic,
+    size: int,
+    channels: int,
+    gradient_at: int,
+    out_at: int,
+    x_at: int,
+    moments_at: int,
+    passed_at: int,
+    rows: int,
+    weight_at: int,
+    sums_at: int,
+    of_x_at: int,
+) -> None:
+    """The gradient of x, from what `_sums` found over so many rows."""
+    real, words, zero = np.float32(0), size // 2, np.float32(0)
+    x, of_x = at(x_at, words, word), at(of_x_at, words, word)
+    out = at(out_at if out_at else x_at, words, word)
+    passed = at(passed_at if passed_at else gradient_at, words, word)
+    weight, sums = at(weight_at, channels, real), at(sums_at, 2 * channels, real)
+    moments = at(moments_at, 2 * channels, real)
+    mean, inverse = moments[:channels], moments[channels:]
+    centre = _tiled(mean)
+    centre_1, centre_2, width = centre[0], centre[1], centre.shape[1]
     scale, level, slope = np.empty(channels, np.float32), np.empty(channels, np.float32), np.empty(channels, np.float32)
     for c in range(channels):
-        of_bias[c] = sums[c]
-        of_weight[c] = dots[c] * inverse[c]
         # In the order of a line in x and the gradient: scale * gradient + slope * x + level.
         scale[c] = inverse[c] * weight[c]
-        slope[c] = -dots[c] / rows * inverse[c] * inverse[c] * scale[c]
+        slope[c] = -sums[channels + c] / rows * inverse[c] * scale[c]
         level[c] = -sums[c] / rows * scale[c]
     scales, levels, slopes = _tiled(scale), _tiled(level), _tiled(slope)
     scale_1, scale_2, level_1, level_2 = scales[0], scales[1], levels[0], levels[1]

@@ -4,40 +4,51 @@ A loop reads and writes pairs of numbers, each pair a word: two of float32 in 64
 numpy does not know. Of a pair each comes out by one operation, without moving among the lanes of a vector; inside, all
 are float32. Compiled without fast-math: sums keep their order and no product is fused with a sum, so that every CPU
 computes the same bits.
-
-numba keeps its code in `__pycache__` beside the source and compiles again when that source has changed, but not when a
-function that it calls from another file has: after a change here, delete the `.nbi` files of the rooms above.
 """
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import numba
 import numpy as np
 import torch
-from numba import types
+from numba import config, types
 from numba.core.types import Type
 from numba.extending import intrinsic, overload
 from torch import Tensor
 
-# The word of each type of tensor, as a value that tells the compiled functions its type; and their types.
+# The word of each type of tensor, as a value that tells the compiled functions its type.
 WORD = {torch.bfloat16: np.uint32(0), torch.float32: np.uint64(0)}
-WORDS = (types.uint32, types.uint64)
 
 
-def compiled(*signatures: Type) -> Callable[[Callable], Callable]:
-    """Compiles a function for these signatures now, or loads what an earlier process has compiled."""
+# numba compiles again when the file of a function has changed, but not when a file has that it calls functions of: so
+# the machine code of each state of this folder lies apart.
+_SOURCES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+_CACHE = Path(__file__).parent / "__pycache__" / hashlib.sha256(_SOURCES).hexdigest()[:16]
 
-    def compile_now(function: Callable) -> Callable:
+
+def compiled(signature: str | None = None) -> Callable[[Callable], Callable]:
+    """Compiles a function, or loads what an earlier process has compiled: now, or for the types of its first call.
+
+    A process pays, in tenths of a second, for what it loads: without a signature, only if it calls the function.
+    """
+
+    def decorate(function: Callable) -> Callable:
         options = {"error_model": "numpy", "nogil": True}
+        users = config.CACHE_DIR
+        config.CACHE_DIR = users or str(_CACHE)
         try:
-            return numba.njit(list(signatures), cache=True, **options)(function)
+            return numba.njit(signature, cache=True, **options)(function)
         except RuntimeError as error:
             if "cannot cache" not in str(error):
                 raise
             # No folder can be written: compiled anew by each process.
-            return numba.njit(list(signatures), **options)(function)
+            return numba.njit(signature, **options)(function)
+        finally:
+            config.CACHE_DIR = users
 
-    return compile_now
+    return decorate
 
 
 def compilable(x: Tensor) -> bool:
@@ -56,7 +67,7 @@ def compilable(x: Tensor) -> bool:
     )
 
 
-# Within compiled functions alone ---------------------------------------------------------------------------------------
+# Within compiled functions alone --------------------------------------------------------------------------------------
 
 
 @intrinsic

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.backbones.fused_norm import fusible, norm_relu, normed
 from triptych.backbones.small_resnet import SmallResNet
+from triptych.kernels.batch_norm import fusible, norm_relu, normed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -124,7 +124,7 @@ def test_a_network_learns_from_two_views_as_by_torchs_own(monkeypatch: pytest.Mo
     twin = copy.deepcopy(network)
     (network(views[0]) * network(views[1])).sum().backward()
     with monkeypatch.context() as patch:
-        patch.setattr("triptych.backbones.fused_norm.fusible", lambda norm, x: False)
+        patch.setattr("triptych.kernels.batch_norm.fusible", lambda norm, x: False)
         (twin(views[0]) * twin(views[1])).sum().backward()
     for (name, mine), theirs in zip(network.named_parameters(), twin.parameters(), strict=True):
         scale = float(theirs.grad.abs().max())
