@@ -166,6 +166,16 @@ def test_processes_share_one_batch_of_heavy_views():
     assert torch.equal(torch.cat(apart), heavy(images, drawing()))
 
 
+@pytest.mark.parametrize(("channels", "height", "width"), SHAPES)
+@pytest.mark.parametrize("count", [1, 64])
+def test_images_picked_by_operation_have_the_bits_of_whole_batches(count, channels, height, width, monkeypatch):
+    images, heavy = batch(count, channels, height, width), rand_augment(operations=3, magnitude=5.0)
+    picked = heavy(images, drawing())
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # as on a GPU, where nothing is picked
+    monkeypatch.setattr(torch.Tensor, "nonzero", lambda *arguments: pytest.fail("images were picked"))
+    assert torch.equal(heavy(images, drawing()), picked)
+
+
 def test_heavy_views_are_the_views_altered_last():
     images, draw = batch(64), drawing()
     heavy = HeavyParams(operations=2, magnitude=9.0)

@@ -33,7 +33,8 @@ from triptych.ssl.shared.affine import rotation, sample
 from triptych.ssl.shared.view_params import HeavyParams
 
 MAPS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
-OPERATIONS = (*MAPS, "posterize", "solarize", "equalize", "sharpness", "cutout")
+LEVELS = ("posterize", "solarize", "equalize")
+OPERATIONS = (*MAPS, *LEVELS, "sharpness", "cutout")
 STRONGEST = 10
 BRIGHTEST = 255  # of the levels of eight bits
 
@@ -83,12 +84,26 @@ def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor,
         place: (B, 2) in [0, 1), how far down and right the centre of a cutout lies.
     """
     share = magnitude / STRONGEST
-    chosen = {name: (operation == index)[:, None, None, None] for index, name in enumerate(OPERATIONS)}
-    mapped = sample(images, sources(operation, share, sign, images.shape[-2:]), "zeros")
-    images = torch.where((operation < len(MAPS))[:, None, None, None], mapped, images)
-    images = relevelled(images, share, chosen)
-    images = sharpen(images, torch.where(chosen["sharpness"], 1 + 0.9 * share * sign[:, None, None, None], 1.0))
-    return cut_out(images, share / 2, place, chosen["cutout"])
+    if images.device.type != "cpu" or torch.compiler.is_compiling():
+        for _, alter in STEPS:
+            images = alter(images, operation, share, sign, place)
+        return images
+    # Here time goes by the pixel, and it takes none to find the few images that drew an operation.
+    images = images.clone()
+    for names, alter in STEPS:
+        first = OPERATIONS.index(names[0])
+        rows = ((operation >= first) & (operation < first + len(names))).nonzero()[:, 0]
+        images.index_copy_(0, rows, alter(images[rows], operation[rows], share, sign[rows], place[rows]))
+    return images
+
+
+# --- Steps: each alters the images that drew one of its operations, and leaves every bit of the others ---
+
+
+def mapped(images: Tensor, operation: Tensor, share: float, sign: Tensor, place: Tensor) -> Tensor:
+    """The `MAPS`."""
+    altered = sample(images, sources(operation, share, sign, images.shape[-2:]), "zeros")
+    return torch.where(per_image(operation < len(MAPS)), altered, images)
 
 
 def sources(operation: Tensor, share: float, sign: Tensor, size: tuple[int, int]) -> Tensor:
@@ -117,22 +132,36 @@ def sources(operation: Tensor, share: float, sign: Tensor, size: tuple[int, int]
     return maps
 
 
-def relevelled(images: Tensor, share: float, chosen: dict[str, Tensor]) -> Tensor:
-    """Posterizes, solarizes or equalizes each image for which that was chosen, by one table for each of its channels.
-
-    Args:
-        images: (B, C, H, W) in [-1, 1].
-        share: M/10.
-        chosen: (B, 1, 1, 1) bool for each operation.
-    """
+def relevelled(images: Tensor, operation: Tensor, share: float, sign: Tensor, place: Tensor) -> Tensor:
+    """The `LEVELS`, by one table for each channel of each image."""
+    posterized, solarized, equalized = (per_image(operation == OPERATIONS.index(name)) for name in LEVELS)
     # Truncating takes what interpolation left outside the range by an ulp for 0 or 255.
     pixels = images.add(1).mul_((BRIGHTEST + 1 - 1e-3) / 2).long().flatten(2)
     level = torch.arange(BRIGHTEST + 1, dtype=torch.int32, device=images.device)
-    table = torch.where(chosen["posterize"][..., 0], posterize(level, round(8 - 4 * share)), level)
-    table = torch.where(chosen["solarize"][..., 0], solarize(level, 1 - share), table)
-    table = torch.where(chosen["equalize"][..., 0], equalize(level, pixels), table)
+    table = torch.where(posterized[..., 0], posterize(level, round(8 - 4 * share)), level)
+    table = torch.where(solarized[..., 0], solarize(level, 1 - share), table)
+    table = torch.where(equalized[..., 0], equalize(level, pixels), table)
     values = table.to(images.dtype).mul_(2 / BRIGHTEST).sub_(1).gather(2, pixels).view(images.shape)
-    return torch.where(chosen["posterize"] | chosen["solarize"] | chosen["equalize"], values, images)
+    return torch.where(posterized | solarized | equalized, values, images)
+
+
+def sharpened(images: Tensor, operation: Tensor, share: float, sign: Tensor, place: Tensor) -> Tensor:
+    """Sharpness."""
+    factor = torch.where(operation == OPERATIONS.index("sharpness"), 1 + 0.9 * share * sign, 1.0)
+    return sharpen(images, per_image(factor))
+
+
+def cut(images: Tensor, operation: Tensor, share: float, sign: Tensor, place: Tensor) -> Tensor:
+    """Cutout."""
+    return cut_out(images, share / 2, place, per_image(operation == OPERATIONS.index("cutout")))
+
+
+STEPS = ((MAPS, mapped), (LEVELS, relevelled), (("sharpness",), sharpened), (("cutout",), cut))
+
+
+def per_image(parameter: Tensor) -> Tensor:
+    """(B,) -> (B, 1, 1, 1), to meet images."""
+    return parameter[:, None, None, None]
 
 
 # --- What becomes of each level: (256,) int32 in, as many along the last dimension out ---
