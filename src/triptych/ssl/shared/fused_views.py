@@ -1,10 +1,10 @@
-"""The operations of `views.py` in one pass over the images, for CPUs.
+"""The operations of `views.py`, and those of `heavy.py`, in one pass over the images, for CPUs.
 
 As operations of torch they are some forty passes over the whole batch, each of which fetches it from a far cache. Here
-an image stays in the nearest cache from its crop to its last operation. Every function is named as its twin in
-`views.py`, has its formula and works in place on one image, (C, H, W), channel after channel, so that the compiler
-makes vectors of neighbouring pixels. Products and sums are not contracted (numba's fastmath is off): the bits of a
-view are the same on every CPU.
+an image stays in the nearest cache from its crop to its last operation. Every function is named as its twin there,
+has its formula and works on one image, (C, H, W), channel after channel, so that the compiler makes vectors of
+neighbouring pixels. Products and sums are not contracted (numba's fastmath is off), which would make other bits of the
+same parameters on another CPU.
 
 The machine code is compiled when this is first imported (seconds) and kept in `__pycache__`. It knows no constant of
 another module, whose change would leave it as it was.
