@@ -1,17 +1,19 @@
-"""The operations of `views.py` in one pass over the images, for CPUs.
+"""The operations of `views.py`, and those of `heavy.py`, in one pass over the images, for CPUs.
 
 As operations of torch they are some forty passes over the whole batch, each of which fetches it from a far cache. Here
-an image stays in the nearest cache from its crop to its last operation. Every function is named as its twin in
-`views.py`, has its formula and works in place on one image, (C, H, W), channel after channel, so that the compiler
-makes vectors of neighbouring pixels. Products and sums are not contracted (numba's fastmath is off): the bits of a
-view are the same on every CPU.
+an image stays in the nearest cache from its crop to its last operation. Every function is named as its twin there,
+has its formula and works on one image, (C, H, W), channel after channel, so that the compiler makes vectors of
+neighbouring pixels. Products and sums are not contracted (numba's fastmath is off), which would make other bits of the
+same parameters on another CPU.
 
-The machine code is compiled when this is first imported (seconds) and kept in `__pycache__`. It knows no constant of
+The machine code is compiled when it is first called (seconds) and kept in `__pycache__`. It knows no constant of
 another module, whose change would leave it as it was.
 """
 
 import numpy as np
+import torch
 from numba import njit
+from torch import Tensor
 
 from triptych.kernels.compiled import compiled
 
@@ -21,6 +23,11 @@ TINY = np.finfo(np.float32).tiny
 ROUNDER = np.float32(1.5 * 2**23)
 
 inlined = njit(error_model="numpy")
+
+
+def fused(images: Tensor) -> bool:
+    """Whether views are made in one pass by machine code of our own, or by torch's operations."""
+    return images.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 @inlined
@@ -294,10 +301,7 @@ def write(image, view):
             pixels[i] = clamp(grey[i])
 
 
-@compiled(
-    "void(f4[:,:,:,::1], f4[:,::1], b1[::1], f4[:,:,::1], f4[:,::1], b1[::1], b1[::1], f4[:,::1], f4[:,::1],"
-    " b1[::1], b1[::1], f4[::1], f4[:,:,:,::1])",
-)
+@compiled()
 def fuse(images, boxes, flipped, maps, jitter, grey, blurred, taps_down, taps_across, solarized, inverted, luma, views):
     """Writes the view of each image. Of an operation that is off the parameters are empty: none of its length.
 
@@ -336,4 +340,139 @@ def fuse(images, boxes, flipped, maps, jitter, grey, blurred, taps_down, taps_ac
             solarize(image)
         if len(inverted) and inverted[b]:
             invert(image)
+        write(image, views[b])
+
+
+# --- Heavy operations, whose twins are in `heavy.py` ---
+
+# A map, then the other operations in their order there.
+MAP, POSTERIZE, SOLARIZE, EQUALIZE, SHARPNESS, CUTOUT = range(6)
+
+
+@inlined
+def sample(image, source, padded, view):
+    """As `rotate`, but zeros come from outside: of a border that is wide enough for the pixels around any source."""
+    channels, height, width = image.shape
+    xx, xy, x0 = source[0, 0], source[0, 1], source[0, 2]
+    yx, yy, y0 = source[1, 0], source[1, 1], source[1, 2]
+    middle_x, middle_y = np.float32(width - 1) * HALF, np.float32(height - 1) * HALF
+    stride = width + 3
+    padded[:] = ZERO
+    padded[:, 1 : 1 + height, 1 : 1 + width] = image
+    pixels = padded.reshape(channels, (height + 3) * stride)
+    for y in range(height):
+        down = np.float32(y) - middle_y
+        for x in range(width):
+            across = np.float32(x) - middle_x
+            place_x = amid(xx * across + x0 + xy * down + middle_x, width)
+            place_y = amid(yx * across + y0 + yy * down + middle_y, height)
+            left, upper = whole(place_x + ONE), whole(place_y + ONE)
+            share = shares(place_x - (left - ONE), place_y - (upper - ONE))
+            where = around(np.uint32(upper) * stride + np.uint32(left), 1, stride)
+            for c in range(channels):
+                view[c, y, x] = mixed(pixels[c], where, share)
+
+
+@inlined
+def amid(place, size):
+    """The place, or of one farther out than a pixel from the image the nearest that is not."""
+    place = place if place > -ONE else -ONE
+    return place if place < np.float32(size) else np.float32(size)
+
+
+@inlined
+def level_of(value, scale):
+    level = np.int32((value + ONE) * scale)
+    return min(max(level, 0), 255)
+
+
+@inlined
+def relevelled(channel, scale, table):
+    for i in range(len(channel)):
+        channel[i] = table[level_of(channel[i], scale)]
+
+
+@inlined
+def equalize(channel, scale, table):
+    counts = np.zeros(len(table), np.int64)
+    for i in range(len(channel)):
+        counts[level_of(channel[i], scale)] += 1
+    brightest = len(table) - 1
+    most = brightest
+    while counts[most] == 0:
+        most -= 1
+    step = (len(channel) - counts[most]) // brightest
+    if step > 0:
+        even, darker = np.empty_like(table), 0
+        for level in range(len(table)):
+            even[level] = table[min((darker + step // 2) // step, brightest)]
+            darker += counts[level]
+        relevelled(channel, scale, even)
+    else:
+        relevelled(channel, scale, table)
+
+
+@inlined
+def sharpen(image, factor, view):
+    channels, height, width = image.shape
+    view[:] = image
+    rows = np.empty((height, width), np.float32)
+    strength = (ONE - factor) / np.float32(13)
+    for c in range(channels):
+        for y in range(height):
+            for x in range(1, width - 1):
+                rows[y, x] = image[c, y, x - 1] + image[c, y, x] + image[c, y, x + 1]
+        for y in range(1, height - 1):
+            for x in range(1, width - 1):
+                change = rows[y - 1, x] + rows[y, x] + rows[y + 1, x] - np.float32(9) * image[c, y, x]
+                view[c, y, x] = clamp(change * strength + image[c, y, x])
+
+
+@inlined
+def cut_out(image, side, place):
+    height, width = image.shape[1], image.shape[2]
+    top = int(place[0] * np.float32(height)) - side // 2
+    left = int(place[1] * np.float32(width)) - side // 2
+    image[:, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = ZERO
+
+
+@compiled()
+def fuse_heavy(images, kinds, maps, factors, places, tables, scale, side, views):
+    """Writes each image after one heavy operation.
+
+    Args:
+        images: (B, H, W, C).
+        kinds: (B,) which operation: 0 a map, then posterize, solarize, equalize, sharpness and cutout.
+        maps: (B, 2, 3) from a pixel to its source.
+        factors: (B,) of sharpness.
+        places: (B, 2) in [0, 1), of the cutout's centre.
+        tables: (3, 256) values of the levels as they are, posterized and solarized.
+        scale: levels to a unit of the values.
+        side: of the cutout, in pixels.
+        views: (B, H, W, C).
+    """
+    count, height, width, channels = images.shape
+    image, other = np.empty((channels, height, width), np.float32), np.empty((channels, height, width), np.float32)
+    padded = np.empty((channels, height + 3, width + 3), np.float32)
+    for b in range(count):
+        kind = kinds[b]
+        for c in range(channels):
+            for y in range(height):
+                for x in range(width):
+                    image[c, y, x] = images[b, y, x, c]
+        if kind == MAP:
+            sample(image, maps[b], padded, other)
+            image, other = other, image
+        elif kind == SHARPNESS:
+            sharpen(image, factors[b], other)
+            image, other = other, image
+        elif kind == CUTOUT:
+            cut_out(image, side, places[b])
+        else:
+            for c in range(channels):
+                channel = image[c].reshape(height * width)
+                if kind == EQUALIZE:
+                    equalize(channel, scale, tables[0])
+                else:
+                    relevelled(channel, scale, tables[kind])
         write(image, views[b])

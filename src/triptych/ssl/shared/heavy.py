@@ -30,12 +30,14 @@ from torch.nn import functional
 
 from triptych.core.randomness import Draw
 from triptych.ssl.shared.affine import rotation, sample
+from triptych.ssl.shared.fused_views import fuse_heavy, fused
 from triptych.ssl.shared.view_params import HeavyParams
 
 MAPS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 OPERATIONS = (*MAPS, "posterize", "solarize", "equalize", "sharpness", "cutout")
 STRONGEST = 10
 BRIGHTEST = 255  # of the levels of eight bits
+LEVELS_A_UNIT = (BRIGHTEST + 1 - 1e-3) / 2
 
 
 class RandAugment:
@@ -63,7 +65,8 @@ class RandAugment:
             return views
         # Under autocast some operations would round the images to bfloat16.
         with torch.autocast(views.device.type, enabled=False):
-            views = views.contiguous()  # most operations take one channel after another, or copy
+            if not fused(views):
+                views = views.contiguous()  # most operations take one channel after another, or copy
             for _ in range(self.params.operations):
                 operation, side, down, right = draw.uniform((len(views), 4)).unbind(1)
                 operation = (operation * len(OPERATIONS)).long()
@@ -83,12 +86,37 @@ def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor,
         place: (B, 2) in [0, 1), how far down and right the centre of a cutout lies.
     """
     share = magnitude / STRONGEST
+    if fused(images):
+        return augmented_in_one_pass(images, operation, share, sign, place)
     chosen = {name: (operation == index)[:, None, None, None] for index, name in enumerate(OPERATIONS)}
     mapped = sample(images, sources(operation, share, sign, images.shape[-2:]), "zeros")
     images = torch.where((operation < len(MAPS))[:, None, None, None], mapped, images)
     images = relevelled(images, share, chosen)
-    images = sharpen(images, torch.where(chosen["sharpness"], 1 + 0.9 * share * sign[:, None, None, None], 1.0))
+    images = sharpen(images, torch.where(chosen["sharpness"], sharpness(share, sign)[:, None, None, None], 1.0))
     return cut_out(images, share / 2, place, chosen["cutout"])
+
+
+def augmented_in_one_pass(images: Tensor, operation: Tensor, share: float, sign: Tensor, place: Tensor) -> Tensor:
+    """As `augmented` up to rounding, of which each image costs no more than its own operation; see `fused_views.py`."""
+    level = torch.arange(BRIGHTEST + 1, dtype=torch.int32)
+    tables = values(torch.stack([level, posterize(level, round(8 - 4 * share)), solarize(level, 1 - share)]))
+    kinds = (operation - len(MAPS) + 1).clamp(min=0)
+    maps = sources(operation, share, sign, images.shape[-2:])
+    pixels = images.detach().permute(0, 2, 3, 1).contiguous()
+    views = torch.empty_like(pixels)
+    made = (tensor.numpy() for tensor in (pixels, kinds, maps, sharpness(share, sign), place.contiguous(), tables))
+    fuse_heavy(*made, LEVELS_A_UNIT, round(share / 2 * min(images.shape[-2:])), views.numpy())
+    return views.permute(0, 3, 1, 2)
+
+
+def sharpness(share: float, sign: Tensor) -> Tensor:
+    """(B,) factors of the blend with the smoothed image."""
+    return 1 + 0.9 * share * sign
+
+
+def values(levels: Tensor) -> Tensor:
+    """Of [0, 255] in [-1, 1]."""
+    return levels.to(torch.float32).mul_(2 / BRIGHTEST).sub_(1)
 
 
 def sources(operation: Tensor, share: float, sign: Tensor, size: tuple[int, int]) -> Tensor:
@@ -126,13 +154,13 @@ def relevelled(images: Tensor, share: float, chosen: dict[str, Tensor]) -> Tenso
         chosen: (B, 1, 1, 1) bool for each operation.
     """
     # Truncating takes what interpolation left outside the range by an ulp for 0 or 255.
-    pixels = images.add(1).mul_((BRIGHTEST + 1 - 1e-3) / 2).long().flatten(2)
+    pixels = images.add(1).mul_(LEVELS_A_UNIT).long().flatten(2)
     level = torch.arange(BRIGHTEST + 1, dtype=torch.int32, device=images.device)
     table = torch.where(chosen["posterize"][..., 0], posterize(level, round(8 - 4 * share)), level)
     table = torch.where(chosen["solarize"][..., 0], solarize(level, 1 - share), table)
     table = torch.where(chosen["equalize"][..., 0], equalize(level, pixels), table)
-    values = table.to(images.dtype).mul_(2 / BRIGHTEST).sub_(1).gather(2, pixels).view(images.shape)
-    return torch.where(chosen["posterize"] | chosen["solarize"] | chosen["equalize"], values, images)
+    altered = values(table).gather(2, pixels).view(images.shape)
+    return torch.where(chosen["posterize"] | chosen["solarize"] | chosen["equalize"], altered, images)
 
 
 # --- What becomes of each level: (256,) int32 in, as many along the last dimension out ---

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from triptych.core.randomness import Draw
 from triptych.ssl.shared import affine
-from triptych.ssl.shared.fused_views import fuse
+from triptych.ssl.shared.fused_views import fuse, fused
 from triptych.ssl.shared.heavy import RandAugment
 from triptych.ssl.shared.view_params import ViewParams
 
@@ -194,11 +194,6 @@ def random_blur(probability: float, sigma: list[float], count: int, draw: Draw) 
 
 
 # --- The views of what was drawn ---
-
-
-def fused(images: Tensor) -> bool:
-    """Whether views are made in one pass by machine code of our own, or by torch's operations."""
-    return images.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def views_in_one_pass(images: Tensor, chosen: Choices, size: tuple[int, int]) -> Tensor:
