@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
-from scipy.stats import t as student
+from scipy.special import stdtrit  # the quantiles of scipy.stats.t, which takes a second to import
 from threadpoolctl import threadpool_limits
 
 from triptych.core.seeds import fold
@@ -39,12 +38,14 @@ def mean(values: np.ndarray, level: float) -> Estimate:
     value, count = float(wide.mean()), len(wide)
     if count < 2:
         return Estimate(value, value, value)
-    half = float(student.ppf((1 + level) / 2, count - 1) * wide.std(ddof=1)) / math.sqrt(count)
+    half = float(stdtrit(count - 1, (1 + level) / 2) * wide.std(ddof=1)) / math.sqrt(count)
     return Estimate(value, value - half, value + half)
 
 
 def proportion(successes: np.ndarray, level: float) -> Estimate:
     """The share of independent (N,) booleans with Wilson's interval; sound also at 0 % and 100 %."""
+    from scipy.stats import binomtest  # only for who needs it: evaluate_ssl, run once a variant, does not
+
     interval = binomtest(int(np.sum(successes)), len(successes)).proportion_ci(level, method="wilson")
     return Estimate(float(np.mean(successes)), float(interval.low), float(interval.high))
 
@@ -141,5 +142,5 @@ class Resampling:
             parts.append((wide.mean(axis=1).var(ddof=1) / seeds, seeds - 1))
         mean, variance = float(wide.mean()), sum(part for part, _ in parts)
         uncertain = sum(part**2 / freedom for part, freedom in parts if part > 0)
-        half = student.ppf((1 + self.level) / 2, variance**2 / uncertain) * math.sqrt(variance) if uncertain else 0.0
+        half = stdtrit(variance**2 / uncertain, (1 + self.level) / 2) * math.sqrt(variance) if uncertain else 0.0
         return Estimate(mean, mean - float(half), mean + float(half))
