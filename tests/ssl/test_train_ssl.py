@@ -10,6 +10,8 @@ import pytest
 import yaml
 from tiny_ssl import BATCH, EPOCHS, TRAIN, project, stage, tiny_params
 
+from triptych.core import forks
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
@@ -126,6 +128,23 @@ def test_workers_end_with_their_stage_and_are_taken_up_again(trained, tmp_path):
     done = stage(folder, "train_ssl.py", "simsiam")
     assert done.returncode == 0, done.stderr
     same_results(folder, trained)
+
+
+# --- Seeds side by side, each shared by workers ---
+
+
+@pytest.mark.skipif(not forks.AVAILABLE, reason="workers are forked, on Linux alone")
+def test_a_stage_whose_worker_is_killed_ends_bit_identical_to_one_that_is_not(tmp_path):
+    whole, folder = project(tmp_path / "whole", threads=4), project(tmp_path / "killed", threads=4)
+    assert stage(whole, "train_ssl.py", "simsiam").returncode == 0
+    done = stage(folder, "train_ssl.py", "simsiam", before=KILL_DURING_SEED_1)
+    assert done.returncode == 2 and "SIGKILL" in done.stderr
+    done = stage(folder, "train_ssl.py", "simsiam")
+    assert done.returncode == 0, done.stderr
+    assert "ssl/simsiam seed 1: resuming at step" in done.stderr
+    same_results(folder, whole)
+    timing = json.loads((folder / "metrics/timing/ssl/simsiam.json").read_text())
+    assert [timing[key] for key in ("runs", "runs_at_once", "processes", "threads")] == [2, 2, 2, 1]
 
 
 def test_what_stops_a_worker_stops_the_stage_in_one_line(tmp_path):
