@@ -13,7 +13,7 @@ from triptych.report.pictures import Picture, embedded
 from triptych.report.tables import Compared, Row
 from triptych.report.time_spent import COLUMNS, time_spent
 from triptych.report.verdicts import Verdict
-from triptych.results.formatting import duration, written, written_device
+from triptych.results.formatting import duration, written, written_place
 from triptych.results.reader import CLAIMS, Metrics, Results, value_at
 from triptych.studies.every import METRICS, STUDIES, writers
 from triptych.studies.record import Figure, Metric, Part, Study
@@ -204,10 +204,8 @@ def _machines(timings: Sequence[Metrics]) -> list[str]:
     """Each place that trained something: device, precision, threads, torch."""
     places = []
     for timing in (one.values for one in timings):
-        device = str(timing.get("device", "unknown device"))
-        words = [written_device(device)]
+        words = [written_place(timing)]
         words += [str(timing["precision"])] if "precision" in timing else []
-        words += [f"{timing[key]} {key}" for key in ("threads", "processes") if timing.get(key, 1) > 1]
         words += [f"torch {timing['torch']}"] if "torch" in timing else []
         places.append(", ".join(words))
     return list(dict.fromkeys(places))

@@ -53,9 +53,18 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def written_device(name: str) -> str:
-    """`CPU`, `MPS`, or the name of a GPU as it is."""
-    return name.upper() if name in ("cpu", "mps") else name
+def written_place(timing: Mapping) -> str:
+    """Where something was trained: `CPU, 2 processes of 1 thread`, or the name of a GPU as it is."""
+    device = str(timing.get("device", "unknown device"))
+    name = device.upper() if device in ("cpu", "mps") else device
+    threads = _counted(timing.get("threads", 1), "thread", "threads")
+    if timing.get("processes", 1) > 1:
+        return f"{name}, {_counted(timing['processes'], 'process', 'processes')} of {threads}"
+    return f"{name}, {threads}"
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _number(value: float, style: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from triptych.drawing import bars, curves, sheets
+from triptych.results.formatting import written_place
 from triptych.results.reader import Results, UnmeasuredError
 from triptych.studies.epochs import REPORT_TOTAL, after_epoch, stand_in
 from triptych.studies.generated.judged import Reading
@@ -22,7 +23,7 @@ def wall_clock(number: int, study: str, name: str, caption: str) -> Figure:
             path,
             seconds,
             f"{name}: wall-clock training time",
-            f"{timing.values['device']}, {timing.values['threads']} threads, torch {timing.values['torch']}: "
+            f"{written_place(timing.values)}, torch {timing.values['torch']}: "
             f"{timing.number('images_per_second'):,.0f} images/s; epochs spread by {spread:.1%} (std over mean). "
             "A straight line at the right means steady epochs.",
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from triptych.results.formatting import PERCENT, written, written_device
+from triptych.results.formatting import PERCENT, written, written_place
 from triptych.results.reader import Metrics
 from triptych.studies.ssl.baselines import PIXELS, UNTRAINED, measured
 from triptych.studies.ssl.runs import Run
@@ -138,11 +138,7 @@ def seeds_of(runs: Sequence[Run]) -> str:
 
 def cost_note(runs: Sequence[Run], timings: Sequence[Metrics]) -> str:
     """Where the times come from and how to read the dots."""
-    places = dict.fromkeys(
-        f"{written_device(timing.values['device'])}, {timing.values['threads']} thread"
-        + ("" if timing.values["threads"] == 1 else "s")
-        for timing in timings
-    )
+    places = dict.fromkeys(written_place(timing.values) for timing in timings)
     return sentences(
         f"Accuracy against the training time of one encoder, without evaluations ({' / '.join(places)}). Look for what "
         "stands high and far left; what is below the lines of pixels and of the untrained encoder has bought nothing. "
