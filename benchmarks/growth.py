@@ -31,7 +31,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from overlays import nested
 from pages import table, write_section
-from projects import ROOT, ended_well, params_of, started, thrown_away
+from projects import ROOT, ended_well, params_of, running, thrown_away, unwind_when_terminated
 from pydantic import Field
 
 from triptych.core.errors import InputError, one_line_errors
@@ -142,18 +142,18 @@ def run(multiple: float, params: dict, variants: list[str]) -> Iterator[Row]:
 def watched(folder: Path, stage: Stage) -> tuple[float, float, int]:
     """Seconds of a stage by the clock and of the processor, and the most bytes that it and its children had."""
     clock, cpu = perf_counter(), processor_seconds()
-    process = started(folder, stage.script, *stage.argument)
-    resident = peak = 0
-    while process.poll() is None:
-        with suppress(psutil.NoSuchProcess):  # one that has ended since the last look
-            every = [process, *process.children(recursive=True)]
-            now = sum(each.memory_info().rss for each in every)
-            if now > 1.01 * resident:  # what is not shared costs a hundred times the time to tell
-                resident, peak = now, max(peak, own_bytes(*every))
-        with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
-            process.wait(LOOK_SECONDS)
-    seconds = perf_counter() - clock
-    ended_well(process, folder)
+    with running(folder, stage.script, *stage.argument) as process:
+        resident = peak = 0
+        while process.poll() is None:
+            with suppress(psutil.NoSuchProcess):  # one that has ended since the last look
+                every = [process, *process.children(recursive=True)]
+                now = sum(each.memory_info().rss for each in every)
+                if now > 1.01 * resident:  # what is not shared costs a hundred times the time to tell
+                    resident, peak = now, max(peak, own_bytes(*every))
+            with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
+                process.wait(LOOK_SECONDS)
+        seconds = perf_counter() - clock
+        ended_well(process, folder)
     return seconds, processor_seconds() - cpu, peak
 
 
@@ -325,6 +325,7 @@ def main() -> None:
     asked = parser.parse_args()
     if (asked.shrink != 1 or asked.multiples) and asked.to == ROOT:
         raise InputError("--shrink and --multiples are for a trial: name another folder to write to, with --to")
+    unwind_when_terminated()
     settings = validate(Settings, read_yaml(SETTINGS), "", SETTINGS)
     csv = asked.to / CSV
     if asked.draw:

@@ -31,7 +31,7 @@ from pathlib import Path
 import psutil
 from overlays import nested
 from pages import table, write_section
-from projects import ROOT, ended_well, params_of, started, stop, thrown_away, write_params
+from projects import ROOT, ended_well, params_of, run, running, thrown_away, unwind_when_terminated, write_params
 
 from triptych.core.errors import InputError, one_line_errors
 from triptych.core.files import write_json
@@ -118,14 +118,15 @@ class Project:
         """How long a training lasts from now on."""
         write_params(self.folder, overlaid(self.params, of_epochs(training, epochs)))
 
-    def start(self, training: Training, own_session: bool = False) -> psutil.Popen:
+    def run(self, training: Training, own_session: bool = False) -> AbstractContextManager[psutil.Popen]:
         """A training's process. It begins anew: no checkpoint is left of an earlier one."""
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
-        return started(self.folder, training.script, *training.arguments, own_session=own_session)
+        return running(self.folder, training.script, *training.arguments, own_session=own_session)
 
     def timing(self, training: Training) -> dict:
         """What a whole training writes of its time, after it has run."""
-        ended_well(self.start(training), self.folder)
+        with self.run(training) as process:
+            ended_well(process, self.folder)
         path = self.folder / "metrics/timing" / f"{training.timing}.json"
         return json.loads(path.read_text(encoding="utf-8"))
 
@@ -160,7 +161,7 @@ def prepared(revision: str | None = None) -> Iterator[Project]:
     """A project with IMAGES images, of the code and params of a revision or of the working tree."""
     params = small(params_of(revision))
     with thrown_away(params, revision) as folder:
-        ended_well(started(folder, "prepare"), folder)
+        run(folder, "prepare")
         yield Project(folder, params)
 
 
@@ -182,19 +183,26 @@ def second_training(project: Project, training: Training) -> Iterator[None]:
     Raises:
         InputError: it does not begin, or ends too early.
     """
-    process = project.start(training, own_session=True)
-    try:
+    with project.run(training, own_session=True) as process:
         end = time.monotonic() + PATIENCE
-        while process.poll() is None and not project.has_begun():
+        while not project.has_begun():
+            require_running(process, project)
             if time.monotonic() > end:
                 raise InputError(f"{training.script}: the second training has not begun after {PATIENCE} s")
             time.sleep(LOOK_SECONDS)
         yield
-        if process.poll() is not None:
-            ended_well(process, project.folder)
-            raise InputError(f"{training.script}: the second training ended before the first")
-    finally:
-        stop(process)
+        require_running(process, project)
+
+
+def require_running(process: psutil.Popen, project: Project) -> None:
+    """Passes a training that goes on.
+
+    Raises:
+        InputError: it has failed, or ended before what it was to be beside.
+    """
+    if process.poll() is not None:
+        ended_well(process, project.folder)
+        raise InputError(f"{' '.join(process.args[1:])}: the second training ended before the first")
 
 
 def measured(
@@ -244,6 +252,16 @@ def machine() -> dict:
     return found
 
 
+def written_setting(how: dict) -> str:
+    """What stands above the table."""
+    sessions = {"1": ", divided between sessions first", "0": ", divided between processes alone"}
+    return (
+        f"Medians of {how['rounds']} rounds in which the conditions take turns, with trainings of about "
+        f"{how['seconds']:g} s where the machine is idle. It has {how['cores']} cores"
+        f"{sessions.get(how.get('autogroups'), '')}; what runs beside has the same nice value."
+    )
+
+
 def written_table(stages: dict[str, dict[str, list[float]]], revision: str | None) -> str:
     """A row a stage, in Markdown: images a second, and how many times slower than idle."""
     shown = [name for name in CONDITIONS if any(name in rates for rates in stages.values())]
@@ -275,6 +293,7 @@ def main() -> None:
     parser.add_argument("--against", metavar="REVISION", help="of git, whose code the idle machine runs in turns")
     parser.add_argument("--to", type=Path, default=ROOT, help="the folder below which all is written")
     asked = parser.parse_args()
+    unwind_when_terminated()
     stages = {}
     with (
         prepared() as project,
@@ -283,9 +302,9 @@ def main() -> None:
     ):
         for name in asked.only:
             stages[name] = measured(TRAININGS[name], project, other, old, asked.seconds, asked.rounds)
-    text = written_table(stages, asked.against)
-    print(text)
     how = {"seconds": asked.seconds, "rounds": asked.rounds, "against": asked.against, **machine()}
+    text = f"{written_setting(how)}\n\n{written_table(stages, asked.against)}"
+    print(text)
     write_json(asked.to / JSON, how | {"images_per_second": stages})
     write_section(asked.to / PAGE, "in-use", text)
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -80,11 +81,12 @@ def _git(*arguments: str) -> bytes:
         raise InputError(f"git {arguments[0]}: {' '.join(error.stderr.decode().split())}") from None
 
 
-def started(folder: Path, script: str, *arguments: str, own_session: bool = False) -> psutil.Popen:
-    """A script of `stages` at work in a project, as dvc.yaml has it; what it says goes to the project's log.
+@contextmanager
+def running(folder: Path, script: str, *arguments: str, own_session: bool = False) -> Iterator[psutil.Popen]:
+    """A script of `stages` at work in a project, as dvc.yaml has it; what is left of it at the end is stopped.
 
     Args:
-        folder: the project.
+        folder: the project; what the script says goes to its log.
         script: its name, e.g. `train_vae`.
         arguments: of the script.
         own_session: whether it gets a session of its own, as an application that another terminal has started.
@@ -92,7 +94,13 @@ def started(folder: Path, script: str, *arguments: str, own_session: bool = Fals
     command = [sys.executable, f"stages/{script}.py", *arguments]
     environment = os.environ | {"PYTHONPATH": "src"}
     with (folder / LOG).open("wb") as log:
-        return psutil.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=own_session)
+        process = psutil.Popen(
+            command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=own_session
+        )
+    try:
+        yield process
+    finally:
+        _stop(process)
 
 
 def ended_well(process: psutil.Popen, folder: Path) -> None:
@@ -106,7 +114,18 @@ def ended_well(process: psutil.Popen, folder: Path) -> None:
         raise InputError(f"{' '.join(process.args[1:])} failed: {said[-1] if said else 'without a word'}")
 
 
-def stop(process: psutil.Popen) -> None:
+def run(folder: Path, script: str, *arguments: str) -> None:
+    """A script of `stages` from its start to its end; see `running` and `ended_well`."""
+    with running(folder, script, *arguments) as process:
+        ended_well(process, folder)
+
+
+def unwind_when_terminated() -> None:
+    """Lets SIGTERM end this process as an exception does, so that what it started is stopped and its folders go."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def _stop(process: psutil.Popen) -> None:
     """Ends a process, if it has not ended yet, and all that it has started."""
     with suppress(psutil.NoSuchProcess):
         for each in (process, *process.children(recursive=True)):
