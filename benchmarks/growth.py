@@ -4,8 +4,8 @@
     python benchmarks/growth.py --draw               # table and figure of the numbers that are there
     python benchmarks/growth.py --shrink 8 --to out  # a trial of an eighth of the images, into another folder
 
-growth.yaml says what grows, and what does not. For each multiple of the default's images, a throw-away copy of the
-project runs all stages one after another, each a process of its own, without DVC.
+growth.yaml says what grows, and what does not. For each multiple of the default's images, all stages run one after
+another in a throw-away copy of the project, each a process of its own, without DVC.
 
 Seconds are those of the clock, from the start of the process to its end, and those that the processor gave to it and
 its children (RUSAGE_CHILDREN), which other work on the machine does not stretch. Memory is the resident set of the
@@ -31,19 +31,31 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from overlays import nested
 from pages import table, write_section
-from projects import ROOT, ended_well, params_of, running, thrown_away, unwind_when_terminated
+from projects import (
+    ROOT,
+    ended_well,
+    params_of,
+    run,
+    running,
+    thrown_away,
+    unwind_when_terminated,
+    write_params,
+)
 from pydantic import Field
 
 from triptych.core.errors import InputError, one_line_errors
 from triptych.core.files import write_text
 from triptych.core.overlay import overlaid
 from triptych.core.schema import Section, read_yaml, validate
+from triptych.data.storage import SPLITS
 from triptych.drawing import style
 from triptych.results.formatting import written
 from triptych.results.reader import value_at
 
 SETTINGS = Path(__file__).with_suffix(".yaml")
 CSV, FIGURE, PAGE = Path("benchmarks/results/growth.csv"), Path("docs/growth.png"), Path("docs/scale.md")
+# What runs once unmeasured: loops that are compiled are kept from then on.
+WARM = ("prepare", "train_classifier", "train_vae", "train_ddpm", "train_ssl")
 LOOK_SECONDS = 0.1
 LEAST = 2  # of whatever grows
 # Below so many seconds of the processor at the largest multiple, beyond the start, growth drowns in a start's scatter.
@@ -130,13 +142,20 @@ def params_at(multiple: float, tree: dict, settings: Settings) -> dict:
     return changed | {"ssl": changed["ssl"] | {"variants": kept}}
 
 
-def run(multiple: float, params: dict, variants: list[str]) -> Iterator[Row]:
-    """Each stage in turn, in one throw-away project."""
-    with thrown_away(params) as folder:
-        for stage in stages(variants):
-            seconds, cpu, peak = watched(folder, stage)
-            images = sum(params["data"][name][split] for name in stage.datasets for split in ("train", "test"))
-            yield Row(stage.name, multiple, images, round(seconds, 3), round(cpu, 3), round(peak / MIB, 1))
+def measured(settings: Settings, multiples: list[int], shrink: float) -> Iterator[Row]:
+    """Every stage in turn at the small multiple that tells what a start takes, then at every multiple."""
+    tree, every = params_of(), stages(settings.variants)
+    params = {multiple: params_at(multiple / shrink, tree, settings) for multiple in (settings.start, *multiples)}
+    with thrown_away(params[settings.start]) as folder:
+        for stage in every:
+            if stage.script in WARM:
+                run(folder, stage.script, *stage.argument)
+        for multiple, own in params.items():
+            write_params(folder, own)
+            for stage in every:
+                seconds, cpu, peak = watched(folder, stage)
+                images = sum(own["data"][name][split] for name in stage.datasets for split in SPLITS)
+                yield Row(stage.name, multiple, images, round(seconds, 3), round(cpu, 3), round(peak / MIB, 1))
 
 
 def watched(folder: Path, stage: Stage) -> tuple[float, float, int]:
@@ -166,13 +185,6 @@ def processor_seconds() -> float:
 def own_bytes(first: psutil.Process, *others: psutil.Process) -> int:
     """What a process holds in memory, and what others hold besides."""
     return first.memory_info().rss + sum(each.memory_full_info().uss for each in others)
-
-
-def measured(settings: Settings, multiples: list[int], shrink: float) -> Iterator[Row]:
-    """Every stage at the small multiple that tells what a start takes, then at every multiple."""
-    tree = params_of()
-    for multiple in (settings.start, *multiples):
-        yield from run(multiple, params_at(multiple / shrink, tree, settings), settings.variants)
 
 
 # What came of it ------------------------------------------------------------------------------------------------------

@@ -223,6 +223,7 @@ def measured(
     project.set_epochs(training, epochs)
     other.set_epochs(training, ENDLESS * epochs)
     if old:
+        old.rate(training)  # what it compiles is kept from then on
         old.set_epochs(training, epochs)
     rates: dict[str, list[float]] = {name: [] for name in CONDITIONS if old or name != "against"}
 
