@@ -213,14 +213,20 @@ class Growth:
         return bool(seconds[-1] >= LEAST_SECONDS and (seconds > 0).all())
 
     def exponent(self, column: str = "cpu_seconds", last: int = 0) -> float | None:
-        """p of seconds ~ images^p beyond the start, by least squares of the logarithms; None without growth.
+        """p of seconds ~ images^p beyond the start; None without growth.
 
         Args:
             column: which seconds.
             last: over how many of the multiples, from the largest down; 0 for all.
         """
         images, seconds = (self.beyond_start(name)[-last:] for name in ("images", column))
-        return slope(images, seconds) if self.grows and (seconds > 0).all() else None
+        return power_law(images, seconds)[0] if self.grows and (seconds > 0).all() else None
+
+    def over_first(self) -> np.ndarray:
+        """Seconds of the processor at each multiple, over what their power law has at the first."""
+        images, seconds = (self.beyond_start(name) for name in ("images", "cpu_seconds"))
+        p, factor = power_law(images, seconds)
+        return seconds / (factor * images[0] ** p)
 
     @property
     def bytes_per_image(self) -> float:
@@ -228,9 +234,13 @@ class Growth:
         return MIB * float(np.polyfit(self.rows["images"], self.rows["peak_mib"], 1)[0])
 
 
-def slope(images: np.ndarray, seconds: np.ndarray) -> float:
-    """The exponent of a power law."""
-    return float(np.polyfit(np.log(images), np.log(seconds), 1)[0])
+def power_law(images: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:
+    """p and c of seconds = c images^p, by least squares of the logarithms.
+
+    Each weighs as its seconds: starts scatter alike at all multiples, so that a logarithm is as sure as it is large.
+    """
+    p, log_c = np.polyfit(np.log(images), np.log(seconds), 1, w=seconds)
+    return float(p), float(np.exp(log_c))
 
 
 def by_stage(rows: pd.DataFrame) -> dict[str, Growth]:
@@ -270,9 +280,9 @@ def written_table(growths: dict[str, Growth]) -> str:
 def draw(path: Path, growths: dict[str, Growth]) -> None:
     """A small plot a stage: seconds beyond the start and peak memory, each over its value at the first multiple."""
     style.apply()
-    columns = 5
+    columns = 6
     lines = -(-(len(growths) + 1) // columns)
-    page, cells = plt.subplots(lines, columns, figsize=(style.WIDTH, 1.75 * lines), sharex=True, sharey=True)
+    page, cells = plt.subplots(lines, columns, figsize=(style.WIDTH, 1.9 * lines), sharex=True, sharey=True)
     for axes, (name, growth) in zip(cells.flat, growths.items(), strict=False):
         plot(axes, name, growth)
     for axes in cells.flat[len(growths) :]:
@@ -280,17 +290,17 @@ def draw(path: Path, growths: dict[str, Growth]) -> None:
     for axes in cells.flat[len(growths) - columns : len(growths)]:
         axes.tick_params(labelbottom=True)
     entries = {
-        "seconds of the processor\nbeyond the start": {"color": style.PALETTE[0], "marker": "o"},
+        "seconds of the\nprocessor,\nbeyond the start": {"color": style.PALETTE[0], "marker": "o"},
         "peak memory": {"color": style.PALETTE[1], "marker": "s", "linestyle": ":"},
         "as the images": {"color": style.INK, "linestyle": "--", "linewidth": 1},
         "as their square": {"color": style.MUTED, "linestyle": ":", "linewidth": 1},
     }
     handles = [Line2D([], [], **how) for how in entries.values()]
-    place = {"loc": "upper left", "bbox_to_anchor": (-0.1, 1.1), "frameon": False, "fontsize": 9}
+    place = {"loc": "upper left", "bbox_to_anchor": (-0.25, 1.15), "frameon": False, "fontsize": 8.5}
     cells.flat[len(growths)].legend(handles, list(entries), **place)
     note = (
-        "Each stage on times the default's images, over its own value at the default's; both axes are logarithmic. "
-        "A stage without a blue line takes little more than its start, whatever the number of images."
+        "Each stage against the number of images, as multiples of the default's; both axes are logarithmic, and all is "
+        "over its value at the default's. p is the exponent. A stage without it takes little more than its start."
     )
     style.finish(path, page, "What grows with the images", note)
 
@@ -302,12 +312,11 @@ def plot(axes: Axes, name: str, growth: Growth) -> None:
     axes.plot(multiples, multiples**2, color=style.MUTED, linestyle=":", linewidth=1)
     axes.plot(multiples, growth.rows["peak_mib"] / growth.rows["peak_mib"].iloc[0], "s:", color=style.PALETTE[1], ms=4)
     if growth.grows:
-        seconds = growth.beyond_start("cpu_seconds")
-        axes.plot(multiples, seconds / seconds[0], "o-", color=style.PALETTE[0], ms=5)
+        axes.plot(multiples, growth.over_first(), "o-", color=style.PALETTE[0], ms=5)
         said = f"p = {growth.exponent():.2f}"
-        axes.text(0.06, 0.9, said, transform=axes.transAxes, va="top", fontsize=9, color=style.INK)
-    axes.set_title(name.replace("@", "@\u200b"), fontsize=9, fontweight="normal")
-    axes.set(xscale="log", yscale="log", ylim=(0.7, 1.3 * multiples[-1] ** 2))
+        axes.text(0.06, 0.93, said, transform=axes.transAxes, va="top", fontsize=9, color=style.INK)
+    axes.set_title(name.replace("@", "\n@"), fontsize=8.5, fontweight="normal")
+    axes.set(xscale="log", yscale="log", ylim=(0.5, 1.3 * multiples[-1] ** 2))
     axes.set_xticks(multiples, [f"{multiple:g}×" for multiple in multiples], fontsize=8.5)
     axes.set_yticks([1, 4, 16, 64], ["1×", "4×", "16×", "64×"], fontsize=8.5)
     axes.minorticks_off()
