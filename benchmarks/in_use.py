@@ -12,7 +12,8 @@ second training of the same kind; each number is a median over the rounds.
 What shares the machine has the same nice value as the stage. Linux with autogroups divides a core between sessions
 first, then between the processes of a session: a busy loop of another terminal or desktop application is one session
 against that of the stage, and takes more of a core than a loop in the stage's own. Both are measured; the second
-training is in a session of its own. Writes benchmarks/results/in_use.json and a section of docs/performance.md.
+training is in a session of its own, and so is each worker that a stage forks. Writes benchmarks/results/in_use.json and
+a section of docs/performance.md.
 """
 
 import argparse
@@ -205,6 +206,16 @@ def require_running(process: psutil.Popen, project: Project) -> None:
         raise InputError(f"{' '.join(process.args[1:])}: the second training ended before the first")
 
 
+def lasting(training: Training, project: Project, seconds: float) -> int:
+    """How many epochs of a training last so long on the idle machine; the project has them from now on."""
+    epochs = FIRST_EPOCHS
+    for share in (0.25, 1.0):  # the first rate is that of a short training, which compiles what later ones find
+        images_per_epoch = IMAGES * project.seeds(training)
+        epochs = max(FIRST_EPOCHS, round(share * seconds * project.rate(training) / images_per_epoch))
+        project.set_epochs(training, epochs)
+    return epochs
+
+
 def measured(
     training: Training, project: Project, other: Project, old: Project | None, seconds: float, rounds: int
 ) -> dict[str, list[float]]:
@@ -218,9 +229,7 @@ def measured(
         seconds: how long a training should last on the idle machine.
         rounds: how often each condition has its turn.
     """
-    first = project.rate(training)
-    epochs = max(FIRST_EPOCHS, round(seconds * first / (IMAGES * project.seeds(training))))
-    project.set_epochs(training, epochs)
+    epochs = lasting(training, project, seconds)
     other.set_epochs(training, ENDLESS * epochs)
     if old:
         old.rate(training)  # what it compiles is kept from then on
