@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import yaml
 from held_out import without_test_images
+from overlays import nested
 
 from triptych.backbones.small_resnet import standardised
 from triptych.core.errors import InputError, one_line_errors
@@ -50,18 +51,6 @@ COLUMNS = {
     "loss": ".2f",
     "seconds": ".0f",
 }
-
-
-def nested(changes: dict) -> dict:
-    """Values at dotted keys as an overlay of params."""
-    tree: dict = {}
-    for key, value in changes.items():
-        *sections, last = key.split(".")
-        place = tree
-        for name in sections:
-            place = place.setdefault(name, {})
-        place[last] = value
-    return tree
 
 
 def run(params: Params, variant: str, dataset: Dataset, seed: int, place: Machine) -> dict[str, float]:
