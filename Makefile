@@ -24,9 +24,9 @@ bench: $(INSTALLED)  ## time the train steps and the data generator on this mach
 	@$(RUN) pytest tests/benchmarks --benchmark-enable --benchmark-sort=name \
 		--benchmark-columns=min,median,iqr,rounds $(ARGS)
 
-bench-peers: $(INSTALLED)  ## the DDPM's train step against that of diffusers, taking turns (installs diffusers into .venv)
+bench-peers: $(INSTALLED)  ## ours beside lightly, plain PyTorch and two of diffusion, 6 minutes (installs them into .venv)
 	@$(RUN) python -m pip install -qq --no-input --disable-pip-version-check -e '.[peers]'
-	@$(RUN) python benchmarks/peers_ddpm.py $(ARGS)
+	@$(RUN) python -m benchmarks.peers $(ARGS)
 
 report: $(INSTALLED)  ## print the results so far and where the report page is
 	@$(RUN) triptych report $(ARGS)

@@ -1,0 +1,1 @@
+"""Triptych's training beside that of other libraries: `python -m benchmarks.peers`."""

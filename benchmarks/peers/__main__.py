@@ -1,0 +1,88 @@
+"""Ours beside lightly, plain PyTorch, diffusers and denoising-diffusion-pytorch, taking turns in one run.
+
+    python -m benchmarks.peers
+
+Needs the `peers` extra, and runs from the project's root. Writes benchmarks/results/peers.json and its tables in
+docs/performance.md. `dvc metrics diff --targets benchmarks/results/peers.json` then shows what became faster or slower
+since the last commit.
+"""
+
+import argparse
+import json
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.peers.page import put, section
+from triptych import doctor
+from triptych.core.errors import InputError, one_line_errors
+from triptych.core.files import write_json, write_text
+from triptych.core.machine import Machine, machine
+from triptych.params import Params, check
+
+RESULTS, PAGE = Path("benchmarks/results/peers.json"), Path("docs/performance.md")
+PEERS = ("lightly", "diffusers", "denoising-diffusion-pytorch")
+ROUNDS = 9
+
+
+def versions() -> dict[str, str]:
+    """Of the peers.
+
+    Raises:
+        InputError: one of them is not installed.
+    """
+    try:
+        return {name: version(name) for name in PEERS}
+    except PackageNotFoundError as error:
+        raise InputError(f"{error.name} is not installed: `make bench-peers` installs it") from None
+
+
+def speeds(params: Params, place: Machine, rounds: int) -> dict[str, dict]:
+    """Every row of the table, by its name in the results."""
+    from benchmarks.peers import ddpm, simsiam, vae
+
+    every = tuple(range(place.threads + 1))
+    rows = {}
+    tell("SimSiam on one thread")
+    rows["simsiam_one_thread"] = simsiam.measure(params.ssl, place.shared(place.threads), (0,), rounds)
+    place = place.shared(1)
+    tell("SimSiam on all threads")
+    rows["simsiam_all_threads"] = simsiam.measure(params.ssl, place, every[:3], rounds)
+    tell("VAE")
+    rows["vae"] = vae.measure(params.vae, place, rounds)
+    tell("DDPM")
+    return rows | ddpm.measure(params.ddpm, place, rounds)
+
+
+def tell(what: str) -> None:
+    """A line on stderr: what is measured now."""
+    print(f"measuring {what}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Measures, and writes the numbers and the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="pairs of turns (default %(default)s)")
+    parser.add_argument("--quality", action="store_true", help="also samples after equal minutes: half an hour more")
+    asked = parser.parse_args()
+    about, params = versions(), check()
+    before = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    if asked.quality:
+        from benchmarks.peers import quality
+
+        quality.check()
+    with machine(params.runtime) as place:
+        results = {"rounds": asked.rounds, **speeds(params, place, asked.rounds)}
+        results["machine"] = doctor.machine() | place.describe() | {"peers": about}
+        results["quality"] = before.get("quality")  # of the commit that it names
+        if asked.quality:
+            tell("samples after equal minutes")
+            results["quality"] = quality.measure(params, place) | {"commit": results["machine"]["commit"]}
+    write_json(RESULTS, {name: value for name, value in results.items() if value})
+    write_text(PAGE, put(PAGE, section(results)))
+    print(section(results))
+
+
+if __name__ == "__main__":
+    with one_line_errors(interrupted="interrupted: nothing was written"):
+        main()
