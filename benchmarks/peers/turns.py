@@ -80,8 +80,9 @@ def compare(
 
 
 def fastest(duels: Sequence[Duel]) -> Duel:
-    """The duel with the peer's best setting, which is the one that counts."""
-    return max(duels, key=lambda duel: duel.speed)
+    """The duel with the peer's best setting, which is the one that counts, of those that were not left out."""
+    pairs = max(len(duel.theirs) for duel in duels)
+    return max((duel for duel in duels if len(duel.theirs) == pairs), key=lambda duel: duel.speed)
 
 
 def summary(duels: Sequence[Duel], gflop: tuple[float, float] | None = None) -> dict:
@@ -96,7 +97,7 @@ def summary(duels: Sequence[Duel], gflop: tuple[float, float] | None = None) -> 
     """
     best = fastest(duels)
     numbers = {
-        "triptych": statistics.median([rate for duel in duels for rate in duel.ours]),
+        "triptych": statistics.median(best.ours),
         "peer": best.speed,
         **_spread("ratio", best.ratios),
         "setting": best.peer.setting,

@@ -63,14 +63,15 @@ def test_a_setting_far_behind_the_fastest_takes_no_more_turns(one_thread):
 
 def test_the_fastest_setting_counts_and_ratios_are_of_neighbours():
     duels = [
+        Duel(Contestant("left out", 1, 1, lambda: None), ours=[9.0], theirs=[9.0]),
         Duel(Contestant("slow", 1, 1, lambda: None), ours=[9.0, 9.0, 9.0], theirs=[1.0, 1.0, 1.0]),
         Duel(Contestant("fast", 1, 1, lambda: None), ours=[2.0, 8.0, 30.0], theirs=[1.0, 2.0, 3.0]),
     ]
     numbers = summary(duels, gflop=(3.0, 6.0))
-    assert numbers["setting"] == "fast" and numbers["settings"] == {"slow": 1.0, "fast": 2.0}
+    assert numbers["setting"] == "fast" and numbers["settings"] == {"left out": 9.0, "slow": 1.0, "fast": 2.0}
     assert (numbers["ratio_low"], numbers["ratio"], numbers["ratio_high"]) == (3.0, 4.0, 7.0)
-    assert (numbers["triptych"], numbers["peer"]) == (9.0, 2.0)
-    assert (numbers["triptych_gflops"], numbers["peer_gflops"], numbers["gflops_ratio"]) == (27.0, 12.0, 2.0)
+    assert (numbers["triptych"], numbers["peer"]) == (8.0, 2.0)
+    assert (numbers["triptych_gflops"], numbers["peer_gflops"], numbers["gflops_ratio"]) == (24.0, 12.0, 2.0)
 
 
 class Denoiser(nn.Module):
