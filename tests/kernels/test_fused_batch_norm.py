@@ -124,13 +124,38 @@ def test_a_network_learns_from_two_views_as_by_torchs_own(monkeypatch: pytest.Mo
     twin = copy.deepcopy(network)
     (network(views[0]) * network(views[1])).sum().backward()
     with monkeypatch.context() as patch:
-        patch.setattr("triptych.kernels.batch_norm.fusible", lambda norm, x: False)
+        patch.setattr("triptych.kernels.batch_norm.fusible", lambda norm, x, parts: False)
         (twin(views[0]) * twin(views[1])).sum().backward()
     for (name, mine), theirs in zip(network.named_parameters(), twin.parameters(), strict=True):
         scale = float(theirs.grad.abs().max())
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-4 * scale, msg=name)
     for (name, mine), theirs in zip(network.named_buffers(), twin.buffers(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("fusing", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("shape", [(8, 4, 6, 6), (12, 10)])
+def test_parts_are_normalised_as_if_one_after_another(
+    shape: tuple[int, ...], affine: bool, fusing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
+    norms = [kind(shape[1], affine=affine) for _ in range(2)]
+    layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
+    views = [torch.randn(shape).add_(3 * view).to(memory_format=layout).requires_grad_() for view in range(2)]
+    weights = torch.randn(2, *shape)
+    if not fusing:
+        monkeypatch.setattr("triptych.kernels.batch_norm.fusible", lambda norm, x, parts: False)
+    assert fusible(norms[0], torch.cat(views), parts=2)
+    together = torch.stack(norm_relu(norms[0], torch.cat(views), parts=2).chunk(2))
+    found = torch.autograd.grad((together * weights).sum(), [*views, *norms[0].parameters()])
+    monkeypatch.undo()
+    apart = torch.stack([functional.relu(norms[1](view)) for view in views])
+    expected = torch.autograd.grad((apart * weights).sum(), [*views, *norms[1].parameters()])
+    torch.testing.assert_close([together, *found], [apart, *expected], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(norms[0].state_dict(), norms[1].state_dict())
+    # The statistics of all together are others.
+    assert (functional.relu(kind(shape[1])(torch.cat(views))) - torch.cat(list(together))).abs().max() > 0.1
 
 
 def test_it_steps_aside() -> None:
@@ -141,7 +166,6 @@ def test_it_steps_aside() -> None:
     assert fusible(norm, x)
     assert not fusible(norm_of(4).eval(), x)
     assert not fusible(OtherNorm(4), x)
-    assert not fusible(nn.BatchNorm2d(4, affine=False), x)
     assert not fusible(nn.BatchNorm2d(4, track_running_stats=False), x)
     assert not fusible(nn.BatchNorm2d(4, momentum=None), x)
     assert not fusible(norm, x.contiguous())
@@ -149,6 +173,8 @@ def test_it_steps_aside() -> None:
     assert not fusible(norm, x.to("meta"))
     assert not fusible(norm, x[:1, :, :1, :1])
     assert not fusible(norm_of(3), random((1, 3, 3, 3), torch.float32, 0))
+    assert not fusible(norm, x, parts=3)
+    assert not fusible(norm_of(3), random((2, 3, 3, 3), torch.float32, 0), parts=2)
     seen = []
     torch.func.grad(lambda x: (seen.append(fusible(norm, x)), x.sum())[1])(x)
     assert seen == [False]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from passes import watched
 from test_momentum import TRAINING
 from test_simsiam import SMALL, batch, draw, network
 from test_views import NOTHING
@@ -94,12 +95,11 @@ def test_without_asymmetry_it_is_simsiam_in_one_direction():
 def test_gradients_flow_through_the_source_alone(autocast):
     """The target's passes leave no graph at all; autocast's cache of weights keeps the source's."""
     objective = AsymSiam(network(), [Power(1.0)], [Power(0.5), Power(0.25)]).train()
-    graphs = []
-    objective.network.register_forward_hook(lambda module, inputs, outputs: graphs.append(outputs[0].requires_grad))
+    seen = watched(objective.network)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         loss, _ = objective(batch(), draw())
     loss.backward()
-    assert sorted(graphs) == [False, False, True] and loss.dtype == torch.float32
+    assert [z.requires_grad for _, z, _ in seen] == [True, False, False] and loss.dtype == torch.float32
     assert all(p.grad is not None and p.grad.any() for p in objective.network.backbone.parameters())
 
 
@@ -199,26 +199,23 @@ def test_what_a_branch_sees_is_of_its_kind():
     """The network itself: inverted views reach it with the predictor's gradient, the plain ones without."""
     still = SHARED["views"] | NOTHING
     objective, _ = build(recipe(views=still, source={"invert": 1.0}), 3)
-    seen = []
-    objective.network.register_forward_hook(
-        lambda module, inputs, outputs: seen.append((inputs[0], outputs[1].requires_grad))
-    )
-    data = batch()
+    seen, data = watched(objective.network), batch()
     objective.train()(data, draw())
-    (source, source_learns), (target, target_learns) = seen
+    (source, _, source_p), (target, _, target_p) = seen
     torch.testing.assert_close(source, -data.images)
     torch.testing.assert_close(target, data.images)
-    assert source_learns and not target_learns
+    assert source_p.requires_grad and not target_p.requires_grad
 
 
 def test_small_crops_are_as_many_and_as_small_as_the_recipe_says():
     objective, _ = build(recipe(source={"grey": 0.0}, small_crops=3, small_crop_size=12), 3)
-    sizes = []
-    objective.network.register_forward_hook(
-        lambda module, inputs, outputs: sizes.append((*inputs[0].shape[-2:], outputs[1].requires_grad))
-    )
+    seen = watched(objective.network)
     loss, terms = objective.train()(batch(), draw())
-    assert sizes == [(16, 16, True), *[(12, 12, True)] * 3, (16, 16, False)]
+    assert [(*view.shape[-2:], p.requires_grad) for view, _, p in seen] == [
+        (16, 16, True),
+        *[(12, 12, True)] * 3,
+        (16, 16, False),
+    ]
     assert -1 <= float(loss.detach()) <= 1 and set(terms) == {"full_views", "small_crops", "embedding_std"}
     changed = {"grey": 0.0, "crop_scale": [0.1, 0.3]}
     assert objective.small[0].params == recipe().views.model_copy(update=changed)
@@ -226,10 +223,12 @@ def test_small_crops_are_as_many_and_as_small_as_the_recipe_says():
 
 def test_every_full_view_of_the_source_learns():
     objective, _ = build(recipe(source_views=2), 3)
-    learns = []
-    objective.network.register_forward_hook(lambda module, inputs, outputs: learns.append(outputs[1].requires_grad))
+    seen = watched(objective.network)
     _, terms = objective.train()(batch(), draw())
-    assert learns == [True, True, False] and set(terms) == {"full_views", "embedding_std"}
+    assert [p.requires_grad for _, _, p in seen] == [True, True, False] and set(terms) == {
+        "full_views",
+        "embedding_std",
+    }
 
 
 def test_a_mixed_source_and_a_mean_target():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from passes import watched
 from test_momentum import TRAINING
 from test_simsiam import SMALL, TwoViews, batch, draw, network
 from torch import Tensor
@@ -80,20 +81,20 @@ def test_heavy_views_are_made_of_the_standard_views():
 
 def branch_gradients(alpha: float, power: float) -> tuple[list[Tensor | None], list[Tensor | None]]:
     """Gradients of the four z through the target branch alone, and of the four p; standard views come first."""
-    net, z_held, p_held = network(), [], []
+    net, held = network(), []
 
     def cut(module, inputs, outputs):
         z, p = outputs
         p = p.detach().requires_grad_()
         z.retain_grad()
-        z_held.append(z)
-        p_held.append(p)
+        held.extend((z, p))
         return z, p
 
     net.register_forward_hook(cut)
     loss, _ = dssl(alpha, power, net)(batch(), draw())
     loss.backward()
-    return [z.grad for z in z_held], [p.grad for p in p_held]
+    z, p = held
+    return [None] * 4 if z.grad is None else list(z.grad.chunk(4)), list(p.grad.chunk(4))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
@@ -130,11 +131,13 @@ def test_a_heavy_view_that_is_its_standard_view_makes_both_directions_equal():
     assert float(terms["standard_to_heavy"]) == pytest.approx(same, rel=1e-4)
 
 
-def test_each_view_passes_the_network_once_and_alone():
-    objective, seen = dssl(0.1), []
-    objective.network.register_forward_hook(lambda module, inputs, outputs: seen.append(len(inputs[0])))
+def test_each_view_passes_the_network_once_and_is_normed_on_its_own():
+    objective = dssl(0.1)
+    seen = watched(objective.network)
     objective(batch(6), draw())
-    assert seen == [6, 6, 6, 6]
+    assert len(seen) == 4
+    for _, z, _ in seen:
+        torch.testing.assert_close(z.mean(dim=0), torch.zeros(z.shape[1]), atol=1e-5, rtol=0)
 
 
 def test_the_predictor_alone_keeps_a_constant_rate():
@@ -175,10 +178,9 @@ def test_real_heavy_views_are_further_from_the_standard_views_than_none():
     data = batch(32)
     seen = {}
     for name, objective in {"plain": plain, "heavy": heavy}.items():
-        views = []
-        objective.network.register_forward_hook(lambda module, inputs, outputs, views=views: views.append(inputs[0]))
+        passes = watched(objective.network)
         loss, terms = objective.train()(data, draw())
-        seen[name] = views
+        seen[name] = [view for view, _, _ in passes]
         assert torch.isfinite(loss) and list(terms) == [
             *("standard", "heavy_to_standard", "standard_to_heavy", "embedding_std")
         ]

@@ -1,10 +1,13 @@
 """Projectors end as their method wants them to, and what was trained before one could choose is unchanged."""
 
+import copy
+
 import pytest
 import torch
 from test_simsiam import PARAMS, SMALL
 from torch import Tensor, nn
 
+from triptych.ssl.shared.momentum import MomentumEncoder
 from triptych.ssl.shared.network import Projector, SiameseNetwork
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -69,6 +72,35 @@ def test_a_normed_projector_draws_what_its_layers_draw_in_their_order():
     ).state_dict()
     found = projector().state_dict()
     assert list(found) == list(expected) and all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("backbone", [SMALL, {"name": "resnet18"}])
+def test_several_views_come_out_as_if_one_after_another(backbone):
+    torch.manual_seed(0)
+    network = SiameseNetwork(3, backbone, {"hidden": [16], "dim": 8}, {"hidden": 4}).train()
+    twin, views = (
+        copy.deepcopy(network),
+        list(torch.randn(3, 4, 3, 16, 16) + torch.arange(3.0)[:, None, None, None, None]),
+    )
+    together, apart = network.each(*views), [twin(view) for view in views]
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-4)
+    for pairs in (together, apart):
+        sum((z.square() * p.sin()).sum() for z, p in pairs).backward()
+    for (name, mine), theirs in zip(network.named_parameters(), twin.parameters(), strict=True):
+        scale = float(theirs.grad.abs().max())
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-3, atol=1e-3 * scale + 1e-6, msg=name)
+    torch.testing.assert_close(network.state_dict(), twin.state_dict(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_teacher_takes_several_views_as_if_one_after_another():
+    torch.manual_seed(0)
+    teachers = [MomentumEncoder(SiameseNetwork(3, SMALL, {"hidden": [16], "dim": 8}, None)).train()]
+    teachers.append(copy.deepcopy(teachers[0]))
+    views = list(torch.randn(2, 4, 3, 16, 16))
+    torch.testing.assert_close(
+        list(teachers[0](*views)), [teachers[1](view)[0] for view in views], rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(teachers[0].state_dict(), teachers[1].state_dict(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("last_norm", [{}, {"last_norm": True}, {"last_norm": False}])

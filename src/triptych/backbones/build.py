@@ -1,5 +1,6 @@
 """Encoders that turn an image into features: a small ResNet, and ResNet-18 with the stem of 32-pixel images."""
 
+import torch
 from torch import Tensor, nn
 
 from triptych.backbones.small_resnet import SmallResNet
@@ -26,9 +27,11 @@ class ResNet18(nn.Module):
         self.layers.maxpool = nn.Identity()
         self.layers.fc = nn.Identity()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1] -> features (B, 512)."""
-        return self.layers(images)
+    def forward(self, images: Tensor, views: int = 1) -> Tensor:
+        """(B, C, H, W) in [-1, 1] -> features (B, 512); views as SmallResNet's."""
+        if views == 1:
+            return self.layers(images)
+        return torch.cat([self.layers(view) for view in images.chunk(views)])
 
 
 def build_backbone(name: str, in_channels: int, **sizes: object) -> nn.Module:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
-from triptych.kernels.compiled import WORD, at, compilable, compiled, high, low, pair
+from triptych.kernels.compiled import WORD, at, compilable, compiled, dense, high, low, pair
 
 # Values of one inner loop: whole rows of channels, so that few channels still make a long loop.
 TILE = 512
@@ -21,31 +21,38 @@ TILE = 512
 TILES = 64
 
 
-def norm_relu(norm: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-    """relu(norm(x) + shortcut), of (B, C, H, W); running statistics are updated as the norm does."""
-    if fusible(norm, x) and (shortcut is None or _like(shortcut, x)):
-        return _fused(norm, x, shortcut, relu=True)
-    x = norm(x)
+def norm_relu(norm: nn.Module, x: Tensor, shortcut: Tensor | None = None, parts: int = 1) -> Tensor:
+    """relu(norm(x) + shortcut), of (B, C, H, W) or (B, C); running statistics are updated as the norm does.
+
+    Args:
+        parts: the batch is so many equal ones, one after another, and each is normalised by its own statistics.
+    """
+    if fusible(norm, x, parts) and (shortcut is None or _like(shortcut, x)):
+        return _fused(norm, x, shortcut, True, parts)
+    x = normed(norm, x, parts)
     return functional.relu(x if shortcut is None else x + shortcut)
 
 
-def normed(norm: nn.Module, x: Tensor) -> Tensor:
-    """norm(x), of (B, C, H, W)."""
-    return _fused(norm, x, None, relu=False) if fusible(norm, x) else norm(x)
+def normed(norm: nn.Module, x: Tensor, parts: int = 1) -> Tensor:
+    """norm(x), as `norm_relu`."""
+    if fusible(norm, x, parts):
+        return _fused(norm, x, None, False, parts)
+    return norm(x) if parts == 1 or not norm.training else torch.cat([norm(part) for part in x.chunk(parts)])
 
 
-def fusible(norm: nn.Module, x: Tensor) -> bool:
+def fusible(norm: nn.Module, x: Tensor, parts: int = 1) -> bool:
     """Whether `norm` is a batch norm in training, torch's or global, and `x` a tensor that compiled loops can read."""
     return (
-        (type(norm) is nn.BatchNorm2d or is_global(norm))
+        (type(norm) in (nn.BatchNorm1d, nn.BatchNorm2d) or is_global(norm))
         and norm.training
-        and norm.affine
         and norm.track_running_stats
         and norm.momentum is not None
         and compilable(x)
-        and norm.weight.dtype == torch.float32
+        and norm.running_mean.dtype == torch.float32
         and x.shape[1] == norm.num_features
-        and x.numel() > x.shape[1]
+        and len(x) % parts == 0
+        and x.numel() // parts > x.shape[1]
+        and x.numel() // parts % 2 == 0
     )
 
 
@@ -58,15 +65,18 @@ def _like(shortcut: Tensor, x: Tensor) -> bool:
     return compilable(shortcut) and shortcut.dtype == x.dtype and shortcut.shape == x.shape
 
 
-def _fused(norm: nn.BatchNorm2d, x: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
-    norm.num_batches_tracked.add_(1)
+def _fused(norm: nn.Module, x: Tensor, shortcut: Tensor | None, relu: bool, parts: int) -> Tensor:
+    norm.num_batches_tracked.add_(parts)
     running = norm.running_mean, norm.running_var
+    affine = norm.weight, norm.bias
+    if not norm.affine:
+        affine = torch.ones_like(norm.running_mean), torch.zeros_like(norm.running_mean)
     processes = dist.get_world_size() if is_global(norm) else 1
-    return FusedNorm.apply(x, norm.weight, norm.bias, shortcut, *running, norm.eps, norm.momentum, relu, processes)
+    return FusedNorm.apply(x, *affine, shortcut, *running, norm.eps, norm.momentum, relu, parts, processes)
 
 
 class FusedNorm(torch.autograd.Function):
-    """Batch norm by the batch's statistics (Ioffe & Szegedy 2015, arXiv:1502.03167), + shortcut, ReLU."""
+    """Batch norm by each part's statistics (Ioffe & Szegedy 2015, arXiv:1502.03167), + shortcut, ReLU."""
 
     @staticmethod
     def forward(
@@ -80,60 +90,89 @@ class FusedNorm(torch.autograd.Function):
         eps: float,
         momentum: float,
         relu: bool,
+        parts: int,
         processes: int,
     ) -> Tensor:
-        """The output, like `x`; the running statistics are updated in place."""
+        """The output, like `x`; the running statistics are updated in place, part after part."""
         out = torch.empty_like(x)
-        word, size, channels = WORD[x.dtype], x.numel(), len(weight)
-        moments = torch.empty((2, channels))
-        _moments(word, size, channels, x.data_ptr(), moments.data_ptr())
-        if processes > 1:
-            moments = _of_all(moments)
+        word, size, channels = WORD[x.dtype], x.numel() // parts, len(weight)
+        found = torch.empty((parts, 2, channels))
         running = running_mean.data_ptr(), running_var.data_ptr()
-        _track(size // channels * processes, channels, moments.data_ptr(), momentum, eps, *running)
-        beside = 0 if shortcut is None else shortcut.data_ptr()
         affine = weight.data_ptr(), bias.data_ptr()
-        _normalise(word, size, channels, x.data_ptr(), beside, *affine, relu, moments.data_ptr(), out.data_ptr())
-        ctx.save_for_backward(x, weight, moments, *([out] if relu else []))
-        ctx.has_shortcut, ctx.processes = shortcut is not None, processes
+
+        def finish(part: int) -> None:
+            _track(size // channels * processes, channels, found[part].data_ptr(), momentum, eps, *running)
+            tensors = _start(x, part, parts), _start(shortcut, part, parts)
+            to = found[part].data_ptr(), _start(out, part, parts)
+            normalise(word, size, channels, *tensors, *affine, relu, *to)
+
+        # Part by part, where nothing keeps from it: the second pass then finds the part in a near cache.
+        for part in range(parts):
+            moments(word, size, channels, _start(x, part, parts), found[part].data_ptr())
+            if processes == 1:
+                finish(part)
+        if processes > 1:
+            found = _of_all(found)
+            for part in range(parts):
+                finish(part)
+        ctx.save_for_backward(x, weight, found, *([out] if relu else []))
+        ctx.has_shortcut, ctx.parts, ctx.processes = shortcut is not None, parts, processes
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, weight, bias and shortcut."""
-        x, weight, moments, *out = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        x, weight, found, *out = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=dense(x))
         passed = torch.empty_like(x) if ctx.has_shortcut else None
-        of_x, sums = torch.empty_like(x), torch.empty((2, len(weight)))
-        word, size, channels = WORD[x.dtype], x.numel(), len(weight)
-        tensors = (
-            gradient.data_ptr(),
-            out[0].data_ptr() if out else 0,
-            x.data_ptr(),
-            moments.data_ptr(),
-            0 if passed is None else passed.data_ptr(),
-        )
-        _sums(word, size, channels, *tensors, sums.data_ptr())
+        parts, channels = ctx.parts, len(weight)
+        of_x, sums = torch.empty_like(x), torch.empty((parts, 2, channels))
+        word, size = WORD[x.dtype], x.numel() // parts
+        rows = size // channels * ctx.processes
+        tensors = [
+            (
+                _start(gradient, part, parts),
+                _start(out[0] if out else None, part, parts),
+                _start(x, part, parts),
+                found[part].data_ptr(),
+                _start(passed, part, parts),
+            )
+            for part in range(parts)
+        ]
+
+        def finish(part: int) -> None:
+            to = sums[part].data_ptr(), _start(of_x, part, parts)
+            _inputs(word, size, channels, *tensors[part], rows, weight.data_ptr(), *to)
+
+        for part in range(parts):
+            _sums(word, size, channels, *tensors[part], sums[part].data_ptr())
+            if ctx.processes == 1:
+                finish(part)
         # Each process's own: the gradients of parameters are added up with all others.
-        of_bias, of_weight = sums
+        of_bias, of_weight = sums.sum(dim=0)
         if ctx.processes > 1:
             sums = sums.clone()
             dist.all_reduce(sums)
-        rows = size // channels * ctx.processes
-        _inputs(word, size, channels, *tensors, rows, weight.data_ptr(), sums.data_ptr(), of_x.data_ptr())
-        found = of_x, of_weight, of_bias, passed
-        needed = zip(found, ctx.needs_input_grad, strict=False)
-        return *(value if needs else None for value, needs in needed), *[None] * 6
+            for part in range(parts):
+                finish(part)
+        gradients = of_x, of_weight, of_bias, passed
+        needed = zip(gradients, ctx.needs_input_grad, strict=False)
+        return *(value if needs else None for value, needs in needed), *[None] * 7
 
 
-def _of_all(moments: Tensor) -> Tensor:
-    """Mean and variance over the equally many rows of all processes, from each process's own."""
-    every = [torch.empty_like(moments) for _ in range(dist.get_world_size())]
-    dist.all_gather(every, moments)
-    mean, variance = torch.stack(every, dim=1)
+def _of_all(found: Tensor) -> Tensor:
+    """Each part's mean and variance over the equally many rows of all processes, from each process's own."""
+    every = [torch.empty_like(found) for _ in range(dist.get_world_size())]
+    dist.all_gather(every, found)
+    mean, variance = torch.stack(every).unbind(dim=2)
     whole = mean.mean(dim=0)
-    return torch.stack([whole, (variance + (mean - whole).square()).mean(dim=0)])
+    return torch.stack([whole, (variance + (mean - whole).square()).mean(dim=0)], dim=1)
+
+
+def _start(x: Tensor | None, part: int, parts: int) -> int:
+    """The address of a part; 0 where there is no tensor."""
+    return 0 if x is None else x.data_ptr() + part * (x.numel() // parts) * x.element_size()
 
 
 # A tensor is rows of channels one after another, read as words. Of arrays of shape (2, tile) the first row stands for
@@ -163,7 +202,7 @@ def _gather(tile: np.ndarray, sums: np.ndarray) -> None:
 
 
 @compiled()
-def _moments(word: np.generic, size: int, channels: int, x_at: int, moments_at: int) -> None:
+def moments(word: np.generic, size: int, channels: int, x_at: int, moments_at: int) -> None:
     """The channels' means and biased variances, in two passes: one would cancel where the mean is large."""
     x, moments = at(x_at, size // 2, word), at(moments_at, 2 * channels, np.float32(0))
     rows, mean, variance = size // channels, moments[:channels], moments[channels:]
@@ -213,7 +252,7 @@ def _track(
 
 
 @compiled()
-def _normalise(
+def normalise(
     word: np.generic,
     size: int,
     channels: int,

@@ -52,19 +52,24 @@ def compiled(signature: str | None = None) -> Callable[[Callable], Callable]:
 
 
 def compilable(x: Tensor) -> bool:
-    """Whether compiled loops can read (B, C, H, W): on the CPU in channels last, and nothing traces the operations."""
+    """Whether compiled loops can read (B, C, H, W) or (B, C): on the CPU, channels last, and nothing traces them."""
     return (
         not torch.compiler.is_compiling()
         and type(x) is Tensor
         and x.device.type == "cpu"
         and x.dtype in WORD
-        and x.dim() == 4
-        and x.is_contiguous(memory_format=torch.channels_last)
+        and x.dim() in (2, 4)
+        and x.is_contiguous(memory_format=dense(x))
         and x.numel() % 2 == 0
         and x.numel() > 0
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
     )
+
+
+def dense(x: Tensor) -> torch.memory_format:
+    """The layout in which the channels of a place lie side by side, and the places one after another."""
+    return torch.channels_last if x.dim() == 4 else torch.contiguous_format
 
 
 # Within compiled functions alone --------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ class AsymSiam(Objective):
 
     One direction: no view of the target is a source too, so that fewer views need gradients than in SimSiam's
     symmetric loss. The authors' code is of MoCo v2 with such views; here they are SimSiam's, without momentum encoder
-    and without negatives. Each view passes the network on its own, so that batch norm takes its statistics per view.
+    and without negatives. Batch norm takes its statistics per view.
     The predictor keeps a constant learning rate, as SimSiam's.
 
     Args:
@@ -83,9 +83,13 @@ class AsymSiam(Objective):
         Terms: `full_views`, the mean loss of the full source views; `small_crops`, that of the small ones where there
         are any; `embedding_std` as SimSiam's, of the first source view.
         """
-        source_views = [augmentation(batch.images, draw) for augmentation in (*self.sources, *self.small)]
-        target_views = [augmentation(batch.images, draw) for augmentation in self.targets]
-        encoded = [self.network(view) for view in source_views]
+        source_views, small_views, target_views = (
+            [augmentation(batch.images, draw) for augmentation in kind]
+            for kind in (self.sources, self.small, self.targets)
+        )
+        encoded = self.network.each(*source_views)
+        if small_views:
+            encoded += self.network.each(*small_views)
         z = self._target(target_views)
         losses = torch.stack([negative_cosine(p.float(), z) for _, p in encoded])
         full, small = losses.detach().tensor_split([len(self.sources)])
@@ -95,7 +99,7 @@ class AsymSiam(Objective):
     @torch.no_grad()
     def _target(self, views: Sequence[Tensor]) -> Tensor:
         """(B, dim): the encoder is SimSiam's one encoder, and its batch norm takes the statistics of each view."""
-        return mean_encoding([self.network(view)[0] for view in views])
+        return mean_encoding([z for z, _ in self.network.each(*views)])
 
     def parameter_groups(self) -> list[dict]:
         """The predictor keeps a constant learning rate."""

@@ -33,8 +33,7 @@ class BarlowTwins(Objective):
     """L = Σ_i (1 - C_ii)² + λ Σ_i Σ_{j≠i} C_ij² (equation 1), C the cross-correlation of two views' projections.
 
     C is that of the global batch. The sum is taken as it is; the authors' code multiplies it by a further constant,
-    which acts on the learning rate. Each view passes the network on its own, so that batch norm takes its statistics
-    per view.
+    which acts on the learning rate. Batch norm takes its statistics per view.
 
     Args:
         network: without a predictor; its projector ends without a norm.
@@ -53,7 +52,7 @@ class BarlowTwins(Objective):
         the projections fill their space and 0 in collapse.
         """
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
-        z1, z2 = (gathered(self.network(x)[0].float()) for x in (x1, x2))
+        z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         C = cross_correlation(z1, z2)
         on, off = invariance(C), redundancy(C)
         loss = on + self.off_diagonal * off

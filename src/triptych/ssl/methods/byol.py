@@ -52,8 +52,9 @@ class BYOL(Objective):
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss; term `embedding_std`, 1 where the projections fill their space and 0 in collapse."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
-        (z1, q1), (_, q2) = self.network(x1), self.network(x2)
-        loss = regression(q1, self.target(x2)) + regression(q2, self.target(x1))
+        (z1, q1), (_, q2) = self.network.each(x1, x2)
+        t1, t2 = self.target(x1, x2)
+        loss = regression(q1, t2) + regression(q2, t1)
         return loss, {"embedding_std": spread(z1.float())}
 
     def after_step(self, progress: float) -> None:

@@ -39,8 +39,8 @@ class DSSL(Objective):
     """L = [D(p1, z2) + D(p2, z1)] / 2 + (1 - α) [D(p̂1, z1) + D(p̂2, z2)] / 2 + α [D(p1, ẑ1) + D(p2, ẑ2)] / 2.
 
     p and z are of two standard views v1 and v2, p̂ and ẑ of their heavy views, which are augmentations of v1 and v2
-    themselves. D stops the gradient of z. Each of the four views passes the network on its own, so that batch norm
-    takes its statistics per view. The predictor keeps a constant learning rate, as SimSiam's.
+    themselves. D stops the gradient of z. Batch norm takes its statistics per view. The predictor keeps a constant
+    learning rate, as SimSiam's.
 
     Args:
         network: SimSiam's.
@@ -59,8 +59,8 @@ class DSSL(Objective):
         Terms: `standard`, `heavy_to_standard`, `standard_to_heavy`; `embedding_std` as SimSiam's.
         """
         v1, v2 = self.views(batch.images, draw), self.views(batch.images, draw)
-        z, p = self._encode(v1, v2)
-        z_heavy, p_heavy = self._encode(self.heavy(v1, draw), self.heavy(v2, draw))
+        encoded = self.network.each(v1, v2, self.heavy(v1, draw), self.heavy(v2, draw))
+        (z, p), (z_heavy, p_heavy) = zip(*encoded[:2], strict=True), zip(*encoded[2:], strict=True)
         terms = {
             "standard": crosswise(p, z),
             "heavy_to_standard": pairwise(p_heavy, z),
@@ -69,10 +69,6 @@ class DSSL(Objective):
         loss = terms["standard"] + (1 - self.alpha) * terms["heavy_to_standard"]
         loss = loss + self.alpha * terms["standard_to_heavy"]
         return loss, {name: term.detach() for name, term in terms.items()} | {"embedding_std": spread(z[0].float())}
-
-    def _encode(self, x1: Tensor, x2: Tensor) -> tuple[Pair, Pair]:
-        (z1, p1), (z2, p2) = self.network(x1), self.network(x2)
-        return (z1, z2), (p1, p2)
 
     def parameter_groups(self) -> list[dict]:
         """The predictor keeps a constant learning rate."""

@@ -29,8 +29,8 @@ class SimCLR(Objective):
     """L = mean over all 2N views i of -log(exp(s_ij) / Σ_{k≠i} exp(s_ik)), j the other view of i's image (equation 1).
 
     s_ik is the cosine similarity of z_i and z_k over τ; the 2N - 1 candidates k of a view, all views but itself, are
-    those of the global batch. Each view passes the network on its own, so that batch norm takes its statistics per
-    view, where the authors' code passes both together; as theirs, batch norm spans all processes.
+    those of the global batch. Batch norm takes its statistics per view, where the authors' code takes those of both
+    together; as theirs, it spans all processes.
 
     Args:
         network: without a predictor; its projector ends without a norm.
@@ -49,7 +49,7 @@ class SimCLR(Objective):
         space and 0 in collapse.
         """
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
-        z1, z2 = (gathered(self.network(x)[0].float()) for x in (x1, x2))
+        z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = similarities(z1, z2, self.temperature)
         attraction, repulsion = positive(s), negative(s)
         terms = {"positive": attraction.detach(), "negative": repulsion.detach(), "embedding_std": spread(z1)}

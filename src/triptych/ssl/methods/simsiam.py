@@ -45,8 +45,8 @@ class Recipe(SSLRecipe):
 class SimSiam(Objective):
     """L = D(p1, stopgrad(z2)) / 2 + D(p2, stopgrad(z1)) / 2 (equations 2 and 4).
 
-    The stop-gradient acts on the target branch z; the predictor's branch p carries all gradients. Each view passes
-    the network on its own, so that batch norm takes its statistics per view.
+    The stop-gradient acts on the target branch z; the predictor's branch p carries all gradients. Batch norm takes
+    its statistics per view.
 
     Args:
         network: its predictor is the identity in the ablation "no predictor".
@@ -76,16 +76,14 @@ class SimSiam(Objective):
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, in [-1, 1]; term `embedding_std`, 1 where the projections fill their space and 0 in collapse."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
-        (z1, p1), (z2, p2) = self.network(x1), self.network(x2)
-        loss = negative_cosine(p1.float(), self._target(x2, z2).float())
+        (z1, p1), (z2, p2) = self.network.each(x1, x2)
+        t1, t2 = self.momentum_encoder(x1, x2) if self.momentum_encoder else (z1, z2)
+        if self.stop_gradient:
+            t1, t2 = t1.detach(), t2.detach()
+        loss = negative_cosine(p1.float(), t2.float())
         if self.symmetric:
-            loss = loss / 2 + negative_cosine(p2.float(), self._target(x1, z1).float()) / 2
+            loss = loss / 2 + negative_cosine(p2.float(), t1.float()) / 2
         return loss, {"embedding_std": spread(z1.float())}
-
-    def _target(self, x: Tensor, z: Tensor) -> Tensor:
-        if self.momentum_encoder:
-            return self.momentum_encoder(x)
-        return z.detach() if self.stop_gradient else z
 
     def parameter_groups(self) -> list[dict]:
         """The predictor keeps a constant learning rate: it should adapt to the latest projections (section 4.2)."""

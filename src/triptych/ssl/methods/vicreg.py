@@ -42,8 +42,8 @@ class VICReg(Objective):
 
     Published forms differ by constants; these are the ones of the authors' code, to which the weights 25, 25 and 1
     belong: s is the mean over images and dimensions, where equation 5 sums over dimensions; v is the mean of the two
-    branches, where equation 6 has their sum; c is the sum of the two branches. Each view passes the network on its
-    own, so that batch norm takes its statistics per view.
+    branches, where equation 6 has their sum; c is the sum of the two branches. Batch norm takes its statistics per
+    view.
 
     Args:
         network: without a predictor; its projector ends without a norm.
@@ -72,7 +72,7 @@ class VICReg(Objective):
         `embedding_std`, 1 where the projections fill their space and 0 in collapse.
         """
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
-        z1, z2 = (gathered(self.network(x)[0].float()) for x in (x1, x2))
+        z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         terms = {
             "invariance": invariance(z1, z2),
             "variance": (variance(z1, self.gamma) + variance(z2, self.gamma)) / 2,

@@ -26,9 +26,10 @@ class MomentumEncoder(nn.Module):
         self.requires_grad_(False)
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1] -> projection z (B, dim), which carries no gradient."""
-        return self.projector(self.backbone(images))
+    def forward(self, *views: Tensor) -> tuple[Tensor, ...]:
+        """z of each view, (B, C, H, W) in [-1, 1] -> (B, dim), as if it passed alone; without a gradient."""
+        count = len(views)
+        return self.projector(self.backbone(torch.cat(views), count), count).chunk(count)
 
     @torch.no_grad()
     def update(self, network: SiameseNetwork, momentum: float) -> None:

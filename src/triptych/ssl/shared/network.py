@@ -1,11 +1,27 @@
 """Encoder, projector and predictor of the methods that compare two views of an image."""
 
+import torch
 from torch import Tensor, nn
 
 from triptych.backbones.build import build_backbone
+from triptych.kernels.batch_norm import norm_relu, normed
 
 
-class Projector(nn.Sequential):
+class Layers(nn.Sequential):
+    """Linear layers and batch norms in turn, with a ReLU behind some of the norms."""
+
+    def forward(self, x: Tensor, views: int = 1) -> Tensor:
+        """(B, before) -> (B, after); norms take their statistics view by view."""
+        layers = list(self)
+        for layer, following in zip(layers, [*layers[1:], None], strict=True):
+            if isinstance(layer, nn.Linear):
+                x = layer(x)
+            elif not isinstance(layer, nn.ReLU):
+                x = norm_relu(layer, x, parts=views) if isinstance(following, nn.ReLU) else normed(layer, x, views)
+        return x
+
+
+class Projector(Layers):
     """Linear layers; batch norm and ReLU after each but the last, which ends in one of two ways.
 
     With a batch norm without affine map: the projection MLP of SimSiam (Chen & He 2021, section 3 and Appendix D).
@@ -29,7 +45,7 @@ class Projector(nn.Sequential):
         super().__init__(*layers)
 
 
-class Predictor(nn.Sequential):
+class Predictor(Layers):
     """A bottleneck of two layers, batch norm and ReLU on the hidden one only (Chen & He 2021, section 3)."""
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -52,7 +68,17 @@ class SiameseNetwork(nn.Module):
         self.projector = Projector(self.backbone.feature_size, **projector)
         self.predictor = Predictor(projector["dim"], **predictor) if predictor else nn.Identity()
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) in [-1, 1] -> projection z = f(x) and prediction p = h(z), both (B, dim)."""
-        z = self.projector(self.backbone(images))
-        return z, self.predictor(z)
+    def forward(self, images: Tensor, views: int = 1) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) in [-1, 1] -> projection z = f(x) and prediction p = h(z), both (B, dim).
+
+        Args:
+            images: `views` equal batches, one after another.
+            views: norms take the statistics of each.
+        """
+        z = self.projector(self.backbone(images, views), views)
+        return z, self.predictor(z, views) if isinstance(self.predictor, Layers) else z
+
+    def each(self, *images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """z and p of each of several views, all (B, C, H, W): as if they passed one by one, in fewer operations."""
+        z, p = self(torch.cat(images), len(images))
+        return list(zip(z.chunk(len(images)), p.chunk(len(images)), strict=True))
