@@ -24,7 +24,7 @@ CAPACITY = 32 * 2**20
 # Two places each, used in turn: whoever writes to one again has met all others since they read it.
 PLACES = 2
 
-REDUCTIONS = {dist.ReduceOp.SUM, dist.ReduceOp.AVG, dist.ReduceOp.MIN, dist.ReduceOp.MAX}
+REDUCTIONS = {dist.ReduceOp.SUM: torch.add, dist.ReduceOp.MIN: torch.minimum, dist.ReduceOp.MAX: torch.maximum}
 
 
 class Meetings:
@@ -94,13 +94,10 @@ class SharedMemoryGroup(dist.ProcessGroup):
         self.meetings.wait(self.rank())
 
     def _reduce(self, flat: Tensor, how: dist.ReduceOp) -> None:
-        kind = next(kind for kind in REDUCTIONS if how == kind)
+        combine = next(combine for kind, combine in REDUCTIONS.items() if how == kind)
         first, *others = self._laid_out(flat)
-        combine = {dist.ReduceOp.MIN: torch.minimum, dist.ReduceOp.MAX: torch.maximum}.get(kind, torch.add)
         for other in others:
             first = combine(first, other, out=flat)
-        if kind == dist.ReduceOp.AVG:
-            flat.div_(self.size())
 
     def _every(self, tensor: Tensor) -> list[Tensor]:
         """The tensors of all workers, of the shape of this one's."""
