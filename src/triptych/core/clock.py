@@ -1,5 +1,6 @@
 """The clock of a stage: when its process was started, when its imports had ended, and when its work had."""
 
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ def stage_clock(stage: str) -> Iterator[None]:
     if int(os.environ.get("RANK", 0)) == 0:
         times = {"started": min(process_start(), imported), "imported": imported, "ended": time.time()}
         write_json(FOLDER / f"{stage}.json", {key: round(value, 3) for key, value in times.items()})
+    # The interpreter's last collections would walk through all that torch has made: half a second and more.
+    gc.freeze()
 
 
 def process_start() -> float:

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from triptych.core import forks
 from triptych.core.errors import InputError
+from triptych.core.memory import keep_freed_memory
 from triptych.core.runtime import Runtime
 
 # Rows of a batch below which a worker spends too much of a step on what does not depend on them.
@@ -128,6 +129,8 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
         torch.set_num_threads(runtime.threads)
     elif world > 1 and device.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
+    if device.type == "cpu":
+        keep_freed_memory()
     # The same params and seed must give the same bits; cuBLAS needs its workspace fixed for that.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # The mode "warn" sets what use_deterministic_algorithms does, without importing torch's compiler for 3 s.

@@ -1,0 +1,47 @@
+"""Memory that a step frees serves the next one: no page is mapped anew."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="told to glibc alone")
+
+# Allocates and frees 20 MB in pieces of two sizes, ten times, and prints how many pages were mapped since the third.
+STEPS = """
+import resource, sys, torch
+from triptych.core.memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    assert keep_freed_memory()
+def step():
+    tensors = [torch.ones(size) for size in (2**18, 2**20) * 4]
+    return sum(float(tensor[0]) for tensor in tensors)
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def pages(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", STEPS, how], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@glibc
+def test_later_steps_map_no_pages() -> None:
+    # 5,000 pages of 4 KiB a step are given back and taken again, unless they are kept.
+    assert pages("kept") < 200 < 10_000 < pages("given back")
+
+
+def test_elsewhere_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from triptych.core import memory
+
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    assert not memory.keep_freed_memory()
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: object())
+    assert not memory.keep_freed_memory()
