@@ -36,6 +36,14 @@ def test_the_times_of_a_process_stand_in_their_order_between_those_around_it():
     assert imported - started > 0.02, "a new Python takes longer than that to import json alone"
 
 
+def test_the_interpreter_ends_without_walking_through_what_was_made():
+    code = "import gc\nfrom triptych.core.clock import stage_clock\n"
+    code += "with stage_clock('vae'): pass\nprint(gc.get_freeze_count())"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env={"PYTHONPATH": str(SRC)}, check=True, capture_output=True, text=True)
+    assert int(done.stdout) > 1000
+
+
 def test_an_error_leaves_nothing_and_an_earlier_clock_as_it_was():
     with pytest.raises(ValueError), stage_clock("vae"):
         raise ValueError
