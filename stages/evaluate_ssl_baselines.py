@@ -29,9 +29,9 @@ def main() -> None:
     tell_left_out("ssl_baselines", left_out)
     seeds = range(params.seed, params.seed + shared.seeds)
     with machine(params.runtime) as place:
-        # Of one thread, as other measures, but one after another: two sets of pixels at once would take 3 GiB.
-        place = place.shared(place.at_once(2 + len(seeds)))
-        hits = measure_baselines(shared.backbone, seeds, dataset, settings, place.device)
+        at_once = place.at_once(2 + len(seeds))
+        place = place.shared(at_once)
+        hits = measure_baselines(shared.backbone, seeds, dataset, settings, place.device, at_once)
     resampling = Resampling(params.seed, settings.confidence_level, settings.bootstrap, "ssl baselines")
     write_json(Path("metrics/ssl_baselines.json"), split(accuracies(hits, resampling) | left_out))
     write_arrays(Path("evaluations/ssl_baselines/results.npz"), hits)

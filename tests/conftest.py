@@ -17,6 +17,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     # The processes that tests start run this checkout, whichever is installed.
     os.environ["PYTHONPATH"] = str(SOURCE)
+    # Copies of the project share what this checkout has compiled.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(SOURCE / "triptych/kernels/__pycache__"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

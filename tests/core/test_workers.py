@@ -68,6 +68,7 @@ def refuse(folder: Path, rank: int) -> None:
 def be_killed(folder: Path, rank: int) -> None:
     """One is killed while the others wait for it."""
     (folder / f"{rank}.pid").write_text(str(os.getpid()))
+    dist.barrier()  # all have told who they are
     if rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     dist.barrier()

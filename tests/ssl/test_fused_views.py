@@ -1,13 +1,16 @@
 """Views made in one pass on a CPU are those of torch's operations, which `test_views.py` holds to torchvision."""
 
+import shutil
+from pathlib import Path
+
 import numba
 import pytest
 import torch
 from test_views import ALONE, EVERYTHING, NOTHING, batch, drawing, params
 from torch import Tensor
 
+from triptych.kernels.compiled import StateLocator, compiled
 from triptych.ssl.shared import views as made
-from triptych.ssl.shared.fused_views import compiled
 from triptych.ssl.shared.views import Views
 
 CROP = {"crop_scale": [0.2, 1.0], "crop_ratio": [0.5, 2.0]}
@@ -80,11 +83,23 @@ def test_one_pass_is_for_cpus_and_torch_s_operations_for_what_torch_compiles(mon
     Views(params(**EVERYTHING))(images, drawing())
 
 
-def test_without_a_folder_for_machine_code_it_is_compiled_anew(monkeypatch):
-    monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "IPythonCacheLocator")  # there is no notebook here
-    with pytest.raises(RuntimeError, match="cannot cache"):
-        numba.njit(cache=True)(one_more)
+def test_without_a_folder_for_machine_code_it_is_compiled_anew(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))  # in which no folder can be made
+    assert StateLocator.from_function(one_more, __file__) is None
     assert compiled("f4(f4)")(one_more)(1.0) == 2.0
+
+
+def test_copies_of_a_file_share_its_machine_code_and_another_state_of_it_has_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "machine code"))
+    copy, changed = tmp_path / "copy.py", tmp_path / "changed.py"
+    shutil.copy(__file__, copy)
+    changed.write_text(copy.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    here, there, other = (StateLocator.from_function(one_more, str(file)) for file in (__file__, copy, changed))
+    assert here.get_cache_path() == there.get_cache_path() != other.get_cache_path()
+    assert here.get_source_stamp() == there.get_source_stamp()
+    assert compiled("f4(f4)")(one_more)(1.0) == 2.0
+    assert list(Path(here.get_cache_path()).glob("*.nbc"))
 
 
 def one_more(number: float) -> float:

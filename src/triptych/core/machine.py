@@ -73,6 +73,12 @@ class Machine:
         threadpool_limits(threads)  # of the libraries below numpy and scipy
         return replace(self, threads=threads)
 
+    def announce(self, **more: object) -> None:
+        """Tells in one line on stderr what there is, and more, where this process leads."""
+        if self.leads:
+            about = self.describe() | more
+            print(", ".join(f"{key} {value}" for key, value in about.items()), file=sys.stderr, flush=True)
+
     def describe(self) -> dict:
         """What a timing depends on."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
@@ -116,7 +122,7 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
 
     Args:
         runtime: what the params say.
-        announce: whether the leading process tells in one line on stderr what it has.
+        announce: whether `Machine.announce` is called at once.
 
     Raises:
         InputError: the wished device is not on this machine.
@@ -140,10 +146,8 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     place = Machine(device, getattr(torch, wish), torch.get_num_threads(), rank, world)
-    if announce and place.leads:
-        about = place.describe()
-        text = ", ".join(f"{key} {value}" for key, value in about.items())
-        print(text, file=sys.stderr, flush=True)
+    if announce:
+        place.announce()
     try:
         yield place
     finally:

@@ -3,10 +3,11 @@
 import ctypes
 import sys
 
-# Parameters of glibc's mallopt, and the largest of a request that it serves from what was freed: older versions take
-# no more than the second.
+# Parameters of glibc's mallopt, and the largest of a request that it serves from what was freed: all that glibc's older
+# versions take, and above any tensor of a step. What a measurement makes of a whole split is larger, and goes back to
+# the system.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-LARGEST = (1 << 30, 32 << 20)
+LARGEST = 32 << 20
 NEVER = 2**31 - 1
 
 
@@ -21,4 +22,4 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return any(mallopt(MMAP_THRESHOLD, size) for size in LARGEST) and bool(mallopt(TRIM_THRESHOLD, NEVER))
+    return bool(mallopt(MMAP_THRESHOLD, LARGEST)) and bool(mallopt(TRIM_THRESHOLD, NEVER))

@@ -5,6 +5,9 @@ Whatever `fusible` does not hold for goes torch's way. Over several processes (`
 that does not copy each tensor to float32 and back.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numba
 import numpy as np
 import torch
@@ -94,28 +97,23 @@ class FusedNorm(torch.autograd.Function):
         processes: int,
     ) -> Tensor:
         """The output, like `x`; the running statistics are updated in place, part after part."""
-        out = torch.empty_like(x)
+        out, moments_of = torch.empty_like(x), torch.empty((parts, 2, len(weight)))
         word, size, channels = WORD[x.dtype], x.numel() // parts, len(weight)
-        found = torch.empty((parts, 2, channels))
         running = running_mean.data_ptr(), running_var.data_ptr()
         affine = weight.data_ptr(), bias.data_ptr()
+        places = list(zip(*(_starts(tensor, parts) for tensor in (x, shortcut, moments_of, out)), strict=True))
+
+        def gather(part: int) -> None:
+            of_x, _, found, _ = places[part]
+            moments(word, size, channels, of_x, found)
 
         def finish(part: int) -> None:
-            _track(size // channels * processes, channels, found[part].data_ptr(), momentum, eps, *running)
-            tensors = _start(x, part, parts), _start(shortcut, part, parts)
-            to = found[part].data_ptr(), _start(out, part, parts)
-            normalise(word, size, channels, *tensors, *affine, relu, *to)
+            of_x, beside, found, to = places[part]
+            _track(size // channels * processes, channels, found, momentum, eps, *running)
+            normalise(word, size, channels, of_x, beside, *affine, relu, found, to)
 
-        # Part by part, where nothing keeps from it: the second pass then finds the part in a near cache.
-        for part in range(parts):
-            moments(word, size, channels, _start(x, part, parts), found[part].data_ptr())
-            if processes == 1:
-                finish(part)
-        if processes > 1:
-            found = _of_all(found)
-            for part in range(parts):
-                finish(part)
-        ctx.save_for_backward(x, weight, found, *([out] if relu else []))
+        _by_parts(gather, finish, parts, partial(_over_processes, moments_of) if processes > 1 else None)
+        ctx.save_for_backward(x, weight, moments_of, *([out] if relu else []))
         ctx.has_shortcut, ctx.parts, ctx.processes = shortcut is not None, parts, processes
         return out
 
@@ -123,56 +121,68 @@ class FusedNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, weight, bias and shortcut."""
-        x, weight, found, *out = ctx.saved_tensors
+        x, weight, moments_of, *out = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=dense(x))
         passed = torch.empty_like(x) if ctx.has_shortcut else None
         parts, channels = ctx.parts, len(weight)
         of_x, sums = torch.empty_like(x), torch.empty((parts, 2, channels))
+        # Of all processes; each process's own are its gradients of parameters, which are added up with all others.
+        sums_of_all = sums if ctx.processes == 1 else torch.empty_like(sums)
         word, size = WORD[x.dtype], x.numel() // parts
-        rows = size // channels * ctx.processes
-        tensors = [
-            (
-                _start(gradient, part, parts),
-                _start(out[0] if out else None, part, parts),
-                _start(x, part, parts),
-                found[part].data_ptr(),
-                _start(passed, part, parts),
-            )
-            for part in range(parts)
-        ]
+        rows, weight_at = size // channels * ctx.processes, weight.data_ptr()
+        read = gradient, out[0] if out else None, x, moments_of, passed
+        places = list(zip(*(_starts(tensor, parts) for tensor in (*read, sums, sums_of_all, of_x)), strict=True))
+
+        def gather(part: int) -> None:
+            *tensors, own, _, _ = places[part]
+            _sums(word, size, channels, *tensors, own)
 
         def finish(part: int) -> None:
-            to = sums[part].data_ptr(), _start(of_x, part, parts)
-            _inputs(word, size, channels, *tensors[part], rows, weight.data_ptr(), *to)
+            *tensors, _, total, to = places[part]
+            _inputs(word, size, channels, *tensors, rows, weight_at, total, to)
 
-        for part in range(parts):
-            _sums(word, size, channels, *tensors[part], sums[part].data_ptr())
-            if ctx.processes == 1:
-                finish(part)
-        # Each process's own: the gradients of parameters are added up with all others.
+        def meet() -> None:
+            dist.all_reduce(sums_of_all.copy_(sums))
+
+        _by_parts(gather, finish, parts, meet if ctx.processes > 1 else None)
         of_bias, of_weight = sums.sum(dim=0)
-        if ctx.processes > 1:
-            sums = sums.clone()
-            dist.all_reduce(sums)
-            for part in range(parts):
-                finish(part)
         gradients = of_x, of_weight, of_bias, passed
         needed = zip(gradients, ctx.needs_input_grad, strict=False)
         return *(value if needs else None for value, needs in needed), *[None] * 7
 
 
-def _of_all(found: Tensor) -> Tensor:
-    """Each part's mean and variance over the equally many rows of all processes, from each process's own."""
-    every = [torch.empty_like(found) for _ in range(dist.get_world_size())]
-    dist.all_gather(every, found)
+def _by_parts(
+    gather: Callable[[int], None], finish: Callable[[int], None], parts: int, meet: Callable[[], None] | None
+) -> None:
+    """What all of a part must be read for, then what needs that; in between, processes meet where there are several.
+
+    Alone, part by part: the second pass then finds the part in a near cache.
+    """
+    for part in range(parts):
+        gather(part)
+        if meet is None:
+            finish(part)
+    if meet is not None:
+        meet()
+        for part in range(parts):
+            finish(part)
+
+
+def _over_processes(moments_of: Tensor) -> None:
+    """Each part's mean and variance (parts, 2, C) over the equally many rows of all processes, for each one's own."""
+    every = [torch.empty_like(moments_of) for _ in range(dist.get_world_size())]
+    dist.all_gather(every, moments_of)
     mean, variance = torch.stack(every).unbind(dim=2)
     whole = mean.mean(dim=0)
-    return torch.stack([whole, (variance + (mean - whole).square()).mean(dim=0)], dim=1)
+    moments_of.copy_(torch.stack([whole, (variance + (mean - whole).square()).mean(dim=0)], dim=1))
 
 
-def _start(x: Tensor | None, part: int, parts: int) -> int:
-    """The address of a part; 0 where there is no tensor."""
-    return 0 if x is None else x.data_ptr() + part * (x.numel() // parts) * x.element_size()
+def _starts(x: Tensor | None, parts: int) -> list[int]:
+    """The addresses of the parts; 0 where there is no tensor."""
+    if x is None:
+        return [0] * parts
+    start, step = x.data_ptr(), x.numel() // parts * x.element_size()
+    return [start + part * step for part in range(parts)]
 
 
 # A tensor is rows of channels one after another, read as words. Of arrays of shape (2, tile) the first row stands for

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 import torch
 from numba import config, types
+from numba.core.caching import InTreeCacheLocator
 from numba.core.types import Type
 from numba.extending import intrinsic, overload
 from torch import Tensor
@@ -22,10 +23,21 @@ from torch import Tensor
 WORD = {torch.bfloat16: np.uint32(0), torch.float32: np.uint64(0)}
 
 
-# numba compiles again when the file of a function has changed, but not when a file has that it calls functions of: so
-# the machine code of each state of this folder lies apart.
-_SOURCES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-_CACHE = Path(__file__).parent / "__pycache__" / hashlib.sha256(_SOURCES).hexdigest()[:16]
+# numba compiles again when the file of a function has changed, but not when a file has that it calls functions of.
+_CALLED = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+
+
+class StateLocator(InTreeCacheLocator):
+    """Where the machine code of a function lies: a folder for each state of its file and of this folder's files.
+
+    Not by the path of the sources, as numba's own locators: so that copies of a project can share what one compiled,
+    by the environment variable NUMBA_CACHE_DIR.
+    """
+
+    def __init__(self, function: Callable, file: str) -> None:
+        super().__init__(function, file)
+        state = hashlib.sha256(_CALLED + Path(file).read_bytes()).hexdigest()[:16]
+        self._cache_path = str(Path(config.CACHE_DIR or Path(__file__).parent / "__pycache__", state))
 
 
 def compiled(signature: str | None = None) -> Callable[[Callable], Callable]:
@@ -36,8 +48,8 @@ def compiled(signature: str | None = None) -> Callable[[Callable], Callable]:
 
     def decorate(function: Callable) -> Callable:
         options = {"error_model": "numpy", "nogil": True}
-        users = config.CACHE_DIR
-        config.CACHE_DIR = users or str(_CACHE)
+        others = config.CACHE_LOCATOR_CLASSES
+        config.CACHE_LOCATOR_CLASSES = f"{__name__}.{StateLocator.__name__}"
         try:
             return numba.njit(signature, cache=True, **options)(function)
         except RuntimeError as error:
@@ -46,7 +58,7 @@ def compiled(signature: str | None = None) -> Callable[[Callable], Callable]:
             # No folder can be written: compiled anew by each process.
             return numba.njit(signature, **options)(function)
         finally:
-            config.CACHE_DIR = users
+            config.CACHE_LOCATOR_CLASSES = others
 
     return decorate
 

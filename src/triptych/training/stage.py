@@ -100,10 +100,11 @@ def run_stage(
     Raises:
         InputError: see `train`; also a missing or damaged dataset, or another process that trains this stage.
     """
-    with machine(runtime) as place, only_writer(stage, place.leads):
+    with machine(runtime, announce=False) as place, only_writer(stage, place.leads):
         at_once = place.at_once(seeds or 1)
         workers = place.workers_of(recipe.batch_size, at_once)
         place = replace(place.shared(at_once * workers), workers=workers)
+        place.announce(runs_at_once=at_once)
         dataset = load(data)
         validate(dataset, recipe.batch_size, str(data))
         split = resident(dataset.train.images, dataset.train.labels, place.device)

@@ -6,8 +6,8 @@ has its formula and works on one image, (C, H, W), channel after channel, so tha
 neighbouring pixels. Products and sums are not contracted (numba's fastmath is off), which would make other bits of the
 same parameters on another CPU.
 
-The machine code is compiled when it is first called (seconds) and kept in `__pycache__`. It knows no constant of
-another module, whose change would leave it as it was.
+The machine code is compiled when it is first called (seconds) and kept. It knows no constant of another module, whose
+change would leave it as it was.
 """
 
 import numpy as np

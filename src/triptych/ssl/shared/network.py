@@ -4,20 +4,16 @@ import torch
 from torch import Tensor, nn
 
 from triptych.backbones.build import build_backbone
-from triptych.kernels.batch_norm import norm_relu, normed
+from triptych.kernels.batch_norm import normed
 
 
 class Layers(nn.Sequential):
-    """Linear layers and batch norms in turn, with a ReLU behind some of the norms."""
+    """Linear layers, batch norms and ReLUs in turn; of none, the identity."""
 
     def forward(self, x: Tensor, views: int = 1) -> Tensor:
         """(B, before) -> (B, after); norms take their statistics view by view."""
-        layers = list(self)
-        for layer, following in zip(layers, [*layers[1:], None], strict=True):
-            if isinstance(layer, nn.Linear):
-                x = layer(x)
-            elif not isinstance(layer, nn.ReLU):
-                x = norm_relu(layer, x, parts=views) if isinstance(following, nn.ReLU) else normed(layer, x, views)
+        for layer in self:
+            x = normed(layer, x, views) if isinstance(layer, nn.BatchNorm1d) else layer(x)
         return x
 
 
@@ -66,7 +62,7 @@ class SiameseNetwork(nn.Module):
         super().__init__()
         self.backbone = build_backbone(in_channels=in_channels, **backbone)
         self.projector = Projector(self.backbone.feature_size, **projector)
-        self.predictor = Predictor(projector["dim"], **predictor) if predictor else nn.Identity()
+        self.predictor = Predictor(projector["dim"], **predictor) if predictor else Layers()
 
     def forward(self, images: Tensor, views: int = 1) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) in [-1, 1] -> projection z = f(x) and prediction p = h(z), both (B, dim).
@@ -76,7 +72,7 @@ class SiameseNetwork(nn.Module):
             views: norms take the statistics of each.
         """
         z = self.projector(self.backbone(images, views), views)
-        return z, self.predictor(z, views) if isinstance(self.predictor, Layers) else z
+        return z, self.predictor(z, views)
 
     def each(self, *images: Tensor) -> list[tuple[Tensor, Tensor]]:
         """z and p of each of several views, all (B, C, H, W): as if they passed one by one, in fewer operations."""
