@@ -6,7 +6,7 @@ import pytest
 import torch
 from passes import watched
 from test_views import NOTHING
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from triptych.core.objective import Batch
