@@ -39,7 +39,7 @@ def test_features_says_what_it_left_out(folder: Path):
     Path("images/a/0.png").write_bytes(b"broken")
     asked = ("features", "images", "--encoder", "simsiam", "--seed-run", "1", "--layer", "projector", "--out", "f.csv")
     assert "left out: 1, not readable: images/a/0.png\n" in triptych(*asked).stdout
-    assert json.loads(triptych(*asked, "--json").stdout) == {
+    assert json.loads(triptych(*asked, "--json", "--force").stdout) == {
         "encoder": "simsiam",
         "seed_run": 1,
         "layer": "projector",
@@ -54,7 +54,7 @@ def test_the_example_of_neighbours_draws_a_picture(folder: Path):
     done = triptych(*example("neighbours"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("the picture: neighbours.png\n")
-    found = json.loads(triptych(*example("neighbours"), "--count", "3", "--json").stdout)
+    found = json.loads(triptych(*example("neighbours"), "--count", "3", "--json", "--force").stdout)
     assert len(found["neighbours"]) == 3
     assert found["neighbours"][0].keys() == {"index", "similarity", "label"}
     assert {one["label"] for one in found["neighbours"]} <= {"dark", "grey", "bright"}
@@ -78,8 +78,10 @@ WRONG = {
     "features images --encoder simsiam --out f.txt": "allowed are .parquet, .csv, .npz",
     "features images --encoder simsiam --out image.png/f.csv": "image.png is no folder",
     "features images --encoder simsiam --out images.csv": "images.csv: a folder",
+    "features images --encoder simsiam --out there.csv": "there.csv: exists already; --force replaces it",
     "features images --encoder simsiam --layer head --out f.csv": "layer",
     "neighbours image.png --encoder simsiam --out n.gif": "allowed are .png",
+    "neighbours image.png --encoder simsiam --out image.png": "image.png: exists already",
     "neighbours image.png --encoder simsiam --count 1000": "96 training images",
     "neighbours nowhere.png --encoder simsiam": "no such file",
     "export gan out": "allowed are classifier, vae, ddpm and ssl/<variant>",
@@ -92,6 +94,7 @@ WRONG = {
 def test_what_is_wrong_is_one_line_and_leaves_nothing(folder: Path):
     Path("empty").mkdir()
     Path("images.csv").mkdir()
+    Path("there.csv").touch()
     before = sorted(folder.rglob("*"))
     for arguments, message in WRONG.items():
         assert message in refused(*arguments.split()), arguments

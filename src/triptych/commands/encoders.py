@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from triptych.commands.options import AsJson
+from triptych.commands.options import AsJson, Force
 
 EncoderName = Annotated[str, typer.Option(metavar="NAME", help="An encoder in models/ssl.")]
 SeedRun = Annotated[int, typer.Option(min=0, help="Which of its trainings, each with a seed of its own.")]
@@ -24,6 +24,7 @@ def features(
     encoder: EncoderName = "simsiam",
     seed_run: SeedRun = 0,
     layer: Layer = "backbone",
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Features of your own images by a trained encoder: a row for each, its path and f0, f1, …
@@ -32,7 +33,7 @@ def features(
     """
     from triptych.use import encoders
 
-    encoders.refuse_output(out, encoders.ENDINGS)
+    encoders.refuse_output(out, encoders.ENDINGS, force)
     found = encoders.features(encoders.trained_encoder(encoder, seed_run), images, layer)
     encoders.write_features(out, found)
     count, size = found.values.shape
@@ -53,13 +54,14 @@ def neighbours(
     count: Annotated[int, typer.Option(min=1, help="How many training images.")] = 8,
     seed_run: SeedRun = 0,
     layer: Layer = "backbone",
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """The training images nearest to an image by a trained encoder, in cosine similarity, side by side as a picture."""
     from triptych.use import encoders
     from triptych.use import neighbours as nearest
 
-    encoders.refuse_output(out, (".png",))
+    encoders.refuse_output(out, (".png",), force)
     found = nearest.neighbours(encoders.trained_encoder(encoder, seed_run), image, count, layer)
     nearest.draw(out, found)
     if as_json:

@@ -9,14 +9,13 @@ from typing import Annotated
 
 import typer
 
-from triptych.commands.options import AsJson
+from triptych.commands.options import AsJson, Force
 
 Count = Annotated[int, typer.Option(min=1, help="Images; fewer are the first of more.")]
 Out = Annotated[str, typer.Option(help="A sheet, NAME.png; or with a slash at its end a folder, a file an image.")]
 Seed = Annotated[
     int | None, typer.Option(min=0, help="Of the noise; equal seeds, equal images.  [default: params.yaml]")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Own = Annotated[list[Path] | None, typer.Argument(metavar="IMAGE", help="Your own, of any size and form.")]
 Test = Annotated[int | None, typer.Option(min=1, help="The first so many test images.  [default: 8, without an IMAGE]")]
 

@@ -111,7 +111,7 @@ def trained_encoder(name: str, seed_run: int = 0) -> Encoder:
     folders = encoder_folders(name)
     if not 0 <= seed_run < len(folders):
         raise InputError(f"{MODELS / name}: no training {seed_run}; there are 0 to {len(folders) - 1}")
-    device, shape = choose_device("auto"), image_shape("ssl")
+    device, shape = choose_device("auto"), dataset_shape("ssl")
     network, config = load_model(folders[seed_run], SiameseNetwork, device)
     if config["network"]["in_channels"] != shape[0]:
         raise InputError(
@@ -121,7 +121,7 @@ def trained_encoder(name: str, seed_run: int = 0) -> Encoder:
     return Encoder(network, shape, device)
 
 
-def image_shape(dataset: str) -> tuple[int, int, int]:
+def dataset_shape(dataset: str) -> tuple[int, int, int]:
     """(C, H, W) of the images in data/<dataset>, from the card beside them, else from the one among the metrics.
 
     Raises:
@@ -210,16 +210,19 @@ def _read(encoder: Encoder, listed: Listed) -> Iterator[tuple[list[str], np.ndar
 # --- the table ---
 
 
-def refuse_output(path: Path, endings: Sequence[str]) -> None:
+def refuse_output(path: Path, endings: Sequence[str], force: bool) -> None:
     """Refuses a file that cannot be written, before any work.
 
     Raises:
-        InputError: it ends otherwise than in one of `endings`, is a folder, or lies where none can be made.
+        InputError: it ends otherwise than in one of `endings`, is a folder, lies where none can be made, or is there
+            already, unless it may be replaced by `force`.
     """
     if path.suffix.lower() not in endings:
         raise InputError(f"{path}: unknown ending; allowed are {', '.join(endings)}")
     if path.is_dir():
         raise InputError(f"{path}: a folder; name a file in it")
+    if path.exists() and not force:
+        raise InputError(f"{path}: exists already; --force replaces it, --out names another place")
     refuse_place(path)
 
 
@@ -237,10 +240,12 @@ def refuse_place(path: Path) -> None:
 def write_features(path: Path, found: Features) -> None:
     """Writes a table with the columns path, f0, f1, …; as .npz the arrays `path` (N,) and `features` (N, d).
 
+    What is there is replaced.
+
     Raises:
         InputError: see `refuse_output`.
     """
-    refuse_output(path, ENDINGS)
+    refuse_output(path, ENDINGS, force=True)
     if path.suffix.lower() == ".npz":
         write_arrays(path, {"path": np.array(found.paths), "features": found.values})
         return

@@ -25,7 +25,7 @@ from triptych.judge.network import Classifier
 from triptych.report.cards import render
 from triptych.results.reader import Results
 from triptych.ssl.shared.network import SiameseNetwork
-from triptych.use.encoders import encoder_folders, image_shape, refuse_place
+from triptych.use.encoders import dataset_shape, encoder_folders, refuse_place
 from triptych.use.progress import bar
 from triptych.vae.network import VAE
 
@@ -189,7 +189,7 @@ def _classifier(folder: Path) -> Model:
         features = network.backbone(images)
         return network.head(features), features
 
-    images = _images(image_shape("generative"))
+    images = _images(dataset_shape("generative"))
     graph = Graph(Computation(network, compute), {"images": images}, ("logits", "features"))
     return Model(network, config, {"classifier.onnx": graph})
 
@@ -214,7 +214,7 @@ def _encoder(folders: list[Path], seed_run: int) -> Model:
         features = network.backbone(images)
         return features, network.projector(features)
 
-    graph = Graph(Computation(network, compute), {"images": _images(image_shape("ssl"))}, ("features", "projection"))
+    graph = Graph(Computation(network, compute), {"images": _images(dataset_shape("ssl"))}, ("features", "projection"))
     return Model(network, config, {"encoder.onnx": graph})
 
 
