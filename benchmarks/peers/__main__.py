@@ -13,10 +13,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.peers.page import put, section
+from benchmarks.pages import write_section
+from benchmarks.peers.page import section
 from triptych import doctor
 from triptych.core.errors import InputError, one_line_errors
-from triptych.core.files import write_json, write_text
+from triptych.core.files import write_json
 from triptych.core.machine import Machine, machine
 from triptych.params import Params, check
 
@@ -79,7 +80,7 @@ def main() -> None:
             tell("samples after equal minutes")
             results["quality"] = quality.measure(params, place) | {"commit": results["machine"]["commit"]}
     write_json(RESULTS, {name: value for name, value in results.items() if value})
-    write_text(PAGE, put(PAGE, section(results)))
+    write_section(PAGE, "peers", section(results))
     print(section(results))
 
 

@@ -1,8 +1,5 @@
 """The tables of docs/performance.md, from nothing but the numbers in peers.json."""
 
-from pathlib import Path
-
-START, END = "<!-- peers: python -m benchmarks.peers writes what follows -->", "<!-- end of peers -->"
 HEADING = (
     "| what | beside | Triptych | the other | times as fast | the other's best setting | what else differs |",
     "|---|---|---|---|---|---|---|",
@@ -10,7 +7,7 @@ HEADING = (
 
 
 def section(results: dict) -> str:
-    """Everything between the two marks: where it was measured, ours beside each peer, and all settings of the peers."""
+    """The section `peers`: where it was measured, ours beside each peer, and all settings of the peers."""
     rows = [row for row in results.values() if isinstance(row, dict) and "settings" in row]
     lines = [
         _where(results["machine"], results["rounds"]),
@@ -25,12 +22,6 @@ def section(results: dict) -> str:
         for setting, speed in row["settings"].items()
     ]
     return "\n".join(lines + _quality(results.get("quality"))) + "\n"
-
-
-def put(page: Path, text: str) -> str:
-    """The page's text with another text between the two marks."""
-    before, rest = page.read_text(encoding="utf-8").split(START)
-    return f"{before}{START}\n{text}{END}{rest.split(END)[1]}"
 
 
 def _where(machine: dict, rounds: int) -> str:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.pages import read_section
 from benchmarks.peers import __main__ as verb
 from benchmarks.peers.contestant import Contestant, Ours, Pictures, endless, network_gflop, settings
-from benchmarks.peers.page import END, START, put, section
+from benchmarks.peers.page import section
 from benchmarks.peers.turns import SIEVE, Duel, compare, summary
 from triptych.core.errors import InputError
 from triptych.core.machine import Machine
@@ -143,15 +144,9 @@ def test_the_tables_show_speeds_ratios_and_the_best_setting():
 
 
 def test_the_page_holds_the_tables_of_the_committed_numbers_and_none_where_there_are_none():
-    page, results = (ROOT / verb.PAGE).read_text(encoding="utf-8"), ROOT / verb.RESULTS
+    results = ROOT / verb.RESULTS
     expected = section(json.loads(results.read_text(encoding="utf-8"))) if results.exists() else ""
-    assert page.split(START)[1].split(END)[0].strip() == expected.strip()
-
-
-def test_only_what_lies_between_the_marks_is_replaced(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{START}\nold\n{END}\nafter\n", encoding="utf-8")
-    assert put(page, "new\n") == f"before\n{START}\nnew\n{END}\nafter\n"
+    assert read_section(ROOT / verb.PAGE, "peers") == expected.strip()
 
 
 def test_a_peer_that_is_missing_is_named_in_one_line(monkeypatch):

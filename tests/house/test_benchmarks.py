@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from pages import write_section
+from pages import read_section, write_section
 
 from triptych.core.errors import InputError
 from triptych.core.schema import read_yaml, validate
@@ -88,10 +88,13 @@ def test_trainings_beside_others_have_valid_params(tree, epochs):
 
 def test_a_section_of_a_page_is_replaced_and_the_rest_stays(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- a:begin -->\nold\n<!-- a:end -->\nafter\n")
+    page.write_text("before\n<!-- a:begin; by x -->\nold\n<!-- a:end -->\nafter\n")
     write_section(page, "a", "new\n")
     write_section(page, "b", "other")
     write_section(page, "b", "another")
     assert page.read_text() == (
-        "before\n<!-- a:begin -->\nnew\n<!-- a:end -->\nafter\n\n<!-- b:begin -->\nanother\n<!-- b:end -->\n"
+        "before\n<!-- a:begin; by x -->\nnew\n<!-- a:end -->\nafter\n\n<!-- b:begin -->\nanother\n<!-- b:end -->\n"
     )
+    assert [read_section(page, name) for name in "ab"] == ["new", "another"]
+    with pytest.raises(ValueError, match="no section c"):
+        read_section(page, "c")

@@ -4,7 +4,7 @@ The part after # is a path of keys: of a list, a record's `id`, `t` or `seed`, o
 its interval: `[94.5 % (94.1 to 94.8 %)](...)`; a word is a value of that spelling.
 
 As a script it writes the quotes of README and docs anew, and their tables, from the files: after another run,
-`PYTHONPATH=src python tests/report/quotes.py`.
+`PYTHONPATH=src:. python tests/report/quotes.py`.
 """
 
 import json
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.pages import write_section
 from triptych.report.markdown import results_table, time_table, verdicts_table
 from triptych.results.reader import Results
 
@@ -109,29 +110,18 @@ def rewritten(page: Path) -> str:
     return LINK.sub(put_right, page.read_text(encoding="utf-8"))
 
 
-def between(text: str, begin: str, end: str, table: str) -> str:
-    """The text with a table in place of what stands between two marks, the first of which ends in `-->`."""
-    before, rest = text.split(begin, 1)
-    words, rest = rest.split("-->", 1)
-    return f"{before}{begin}{words}-->\n{table.strip()}\n{end}{rest.split(end, 1)[1]}"
-
-
 def tables(root: Path) -> None:
     """Writes the tables of results, of verdicts, of time and of `dvc metrics show` into the pages that have them."""
     here = Results(root)
-    readme = root / "README.md"
-    text = between(readme.read_text(encoding="utf-8"), "<!-- results", "<!-- end of results -->", results_table(here))
+    readme, real = root / "README.md", root / "docs/real/README.md"
+    runs = {"default": here, "real": Results(real.parent), "rivals": Results(real.parent / "rivals")}
+    write_section(readme, "results", results_table(here))
+    write_section(real, "verdicts", verdicts_table(runs))
+    write_section(root / "docs/performance.md", "time", time_table(here))
     shown = subprocess.run(["dvc", "metrics", "show"], cwd=root, capture_output=True, text=True, check=True).stdout
     lines = "\n".join(line.rstrip() for line in shown.strip().splitlines())
-    head, rest = text.split("$ dvc metrics show\n", 1)
+    head, rest = readme.read_text(encoding="utf-8").split("$ dvc metrics show\n", 1)
     readme.write_text(f"{head}$ dvc metrics show\n{lines}\n```{rest.split('```', 1)[1]}", encoding="utf-8")
-    real = root / "docs/real/README.md"
-    runs = {"default": here, "real": Results(real.parent), "rivals": Results(real.parent / "rivals")}
-    text = real.read_text(encoding="utf-8")
-    real.write_text(between(text, "<!-- verdicts", "<!-- end of verdicts -->", verdicts_table(runs)), encoding="utf-8")
-    performance = root / "docs/performance.md"
-    text = performance.read_text(encoding="utf-8")
-    performance.write_text(between(text, "<!-- time", "<!-- end of time -->", time_table(here)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from benchmarks.pages import read_section
 from triptych.report.markdown import results_table, verdicts_table
 from triptych.results.reader import Results
 
@@ -12,19 +13,15 @@ RIVALS = REAL / "rivals"  # a second run, of more encoders
 PAGE = (REAL / "README.md").read_text(encoding="utf-8")
 
 
-def section(name: str) -> str:
-    """What stands between the marks of a table."""
-    return PAGE.split(f"<!-- {name}")[1].split("-->", 1)[1].split(f"<!-- end of {name} -->")[0].strip()
-
-
 def test_the_table_of_results_is_that_of_the_kept_run():
-    assert section("results") == results_table(Results(REAL)).strip()
+    assert read_section(REAL / "README.md", "results") == results_table(Results(REAL)).strip()
 
 
 def test_the_table_of_verdicts_is_that_of_both_runs():
     """`triptych report --beside docs/real` prints two of its columns."""
     runs = {"default": ROOT, "real": REAL, "rivals": RIVALS}
-    assert section("verdicts") == verdicts_table({name: Results(root) for name, root in runs.items()}).strip()
+    expected = verdicts_table({name: Results(root) for name, root in runs.items()})
+    assert read_section(REAL / "README.md", "verdicts") == expected.strip()
 
 
 def test_every_claim_whose_verdicts_differ_is_spoken_of():
