@@ -7,7 +7,7 @@ import numpy as np
 from triptych.core.machine import Machine
 from triptych.measures.frechet import FrechetReference, estimated_distance
 from triptych.measures.judge import Judge
-from triptych.measures.manifolds import precision_recall
+from triptych.measures.manifolds import Manifold, precision_recall
 from triptych.measures.sharpness import sharpness
 from triptych.params import Params
 from triptych.results.formatting import PERCENT, written
@@ -38,7 +38,9 @@ class Measured:
         settings = self.params.evaluation
         judged = self.judge(images)
         resampling = Resampling(self.params.seed, settings.confidence_level, settings.bootstrap, "benchmark")
-        precision, recall = precision_recall(judged.features, self.features, settings.manifold_neighbours)
+        kinds = (judged.features, self.features)
+        manifolds = (Manifold(f[: settings.manifold_images], settings.manifold_neighbours) for f in kinds)
+        precision, recall = precision_recall(*manifolds)
         cells = (
             written(estimated_distance(judged.features, self.reference, resampling, "frechet"), ".2f"),
             written(resampling.proportion(judged.recognised(settings.recognition_threshold)), PERCENT),

@@ -54,6 +54,7 @@ EVALUATION = {
     "confidence_level": 0.95,
     "recognition_threshold": 0.8,
     "manifold_neighbours": 3,
+    "manifold_images": 1000,
     "vae": {"likelihood_images": 8, "importance_samples": 4},
     "ddpm": {"bound": {"steps": 1000, "images": 8, "times": 5}},
     "ssl": {

@@ -9,6 +9,7 @@ from tiny_generative import dataset, evaluation, judge
 from toy_images import pictures
 
 from triptych.measures.generated import RealImages, measure_generated
+from triptych.measures.manifolds import Manifold, precision_recall
 from triptych.statistics.estimate import Estimate
 from triptych.statistics.intervals import Resampling
 
@@ -37,6 +38,20 @@ def test_training_images_are_what_the_floors_say():
     assert found["frechet_distance"].value == pytest.approx(found["frechet_floor"])
     assert found["precision"].value == found["real_precision"]
     assert found["recall"].value == found["real_recall"]
+
+
+def test_precision_and_recall_are_of_as_many_images_as_a_manifold_takes():
+    sees, images, most = judge(), pictures(70, seed=5), 30
+    real = RealImages(dataset(), sees, len(images))
+    settings = evaluation().model_copy(update={"manifold_images": most})
+    found = measure_generated(images, sees(images), real, settings, Resampling(0, 0.95, 20, "test"))
+    generated, test, train = (Manifold(s.features[:most], 3) for s in (sees(images), real.test, real.train))
+    precision, recall = precision_recall(generated, test)
+    assert len(precision) == len(recall) == most
+    assert (found["precision"].value, found["recall"].value) == (precision.mean(), recall.mean())
+    assert [found[f"real_{name}"] for name in ("precision", "recall")] == [
+        inside.mean() for inside in precision_recall(train, test)
+    ]
 
 
 def test_one_image_over_and_over_recalls_nothing_and_a_flat_one_is_not_sharp():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from triptych.measures.manifolds import precision_recall, squared_radii
+from triptych.measures.manifolds import Manifold, precision_recall, squared_radii
 
 
 def test_manifolds_are_balls_to_the_kth_neighbour() -> None:
@@ -17,7 +17,7 @@ def test_manifolds_are_balls_to_the_kth_neighbour() -> None:
             for p in points
         ]
 
-    precision, recall = precision_recall(generated, real, 3)
+    precision, recall = precision_recall(Manifold(generated, 3), Manifold(real, 3))
     assert precision.tolist() == covered(generated, real, 3)
     assert recall.tolist() == covered(real, generated, 3)
 
@@ -26,7 +26,7 @@ def test_a_collapsed_generator_is_precise_and_recalls_nothing() -> None:
     rng = np.random.default_rng(1)
     real = rng.normal(size=(500, 8))
     collapsed = real[:1] + 1e-3 * rng.normal(size=(200, 8))
-    precision, recall = precision_recall(collapsed, real, 3)
+    precision, recall = precision_recall(Manifold(collapsed, 3), Manifold(real, 3))
     assert precision.mean() == 1
     assert recall.mean() < 0.02
 

@@ -7,7 +7,7 @@ from triptych.data.storage import Dataset
 from triptych.measures import needs
 from triptych.measures.frechet import FrechetReference, estimated_distance
 from triptych.measures.judge import Judge, Judged
-from triptych.measures.manifolds import precision_recall
+from triptych.measures.manifolds import Manifold, precision_recall
 from triptych.measures.params import EvaluationParams
 from triptych.measures.sharpness import sharpness
 from triptych.sampling.degeneracy import clipped_share, spread
@@ -65,14 +65,14 @@ def measure_generated(
         images: uint8 (N, C, H, W).
         judged: what the judge says of them.
         real: what they are held against.
-        settings: the judge's threshold and the size of the manifolds.
+        settings: the judge's threshold, and what makes a manifold.
         resampling: how intervals are made.
     """
     return {
         **distribution(judged, real, resampling),
         **recognition(judged, real, settings.recognition_threshold, resampling),
         "sharpness_ratio": sharpness_ratio(images, real, resampling),
-        **coverage(judged, real, settings.manifold_neighbours, resampling),
+        **coverage(judged, real, settings, resampling),
         **health(images),
     }
 
@@ -102,15 +102,20 @@ def sharpness_ratio(images: np.ndarray, real: RealImages, resampling: Resampling
     return found
 
 
-def coverage(judged: Judged, real: RealImages, neighbours: int, resampling: Resampling) -> Numbers:
-    """Precision and recall against the test images, and those of training images: the most that could be."""
+def coverage(judged: Judged, real: RealImages, settings: EvaluationParams, resampling: Resampling) -> Numbers:
+    """Precision and recall against the test images, and those of training images: the most that could be.
+
+    Of the first images of each kind, as many as a manifold takes.
+    """
     sets = {"test": real.test, "training": real.train, "generated": judged}
-    for name, judged_set in sets.items():
-        few = needs.images(len(judged_set.features), neighbours + 1, f"{name} images")
+    points = {name: judged_set.features[: settings.manifold_images] for name, judged_set in sets.items()}
+    for name, features in points.items():
+        few = needs.images(len(features), settings.manifold_neighbours + 1, f"{name} images")
         if few:
             return dict.fromkeys(("precision", "recall", "real_precision", "real_recall"), few)
-    precision, recall = precision_recall(judged.features, real.test.features, neighbours)
-    best_precision, best_recall = precision_recall(real.train.features, real.test.features, neighbours)
+    test, train, generated = (Manifold(features, settings.manifold_neighbours) for features in points.values())
+    precision, recall = precision_recall(generated, test)
+    best_precision, best_recall = precision_recall(train, test)
     return {
         "precision": resampling.proportion(precision),
         "recall": resampling.proportion(recall),

@@ -1,4 +1,7 @@
-"""Improved precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991), in blocks of bounded memory."""
+"""Improved precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991), in blocks of bounded memory.
+
+All pairs of points are looked at: time grows with the square of their number, so give it a part of many.
+"""
 
 import numpy as np
 
@@ -19,23 +22,29 @@ def squared_radii(features: np.ndarray, neighbours: int) -> np.ndarray:
     return np.concatenate([np.partition(squared_distances(b, wide), neighbours, axis=1)[:, neighbours] for b in blocks])
 
 
-def within(points: np.ndarray, features: np.ndarray, radii: np.ndarray) -> np.ndarray:
-    """(N,) whether each point lies in a ball around any of the features (M, d) with squared radii (M,)."""
-    points, features = points.astype(np.float64), features.astype(np.float64)
-    blocks = (points[start : start + BLOCK] for start in range(0, len(points), BLOCK))
-    return np.concatenate([(squared_distances(b, features) <= radii).any(axis=1) for b in blocks])
-
-
-def precision_recall(generated: np.ndarray, real: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which generated points lie in the real manifold, and which real points in the generated one.
+class Manifold:
+    """What lies within a ball around any of the features (N, d), each ball reaching to its k-th nearest other point.
 
     Args:
-        generated, real: features (N, d) and (M, d).
-        neighbours: k of the balls that make a manifold.
+        features: see above.
+        neighbours: k.
+    """
+
+    def __init__(self, features: np.ndarray, neighbours: int) -> None:
+        self.features = features.astype(np.float64)
+        self.squared_radii = squared_radii(features, neighbours)
+
+    def holds(self, points: np.ndarray) -> np.ndarray:
+        """(M,) whether each of the points (M, d) lies in it."""
+        wide = points.astype(np.float64)
+        blocks = (wide[start : start + BLOCK] for start in range(0, len(wide), BLOCK))
+        return np.concatenate([(squared_distances(b, self.features) <= self.squared_radii).any(axis=1) for b in blocks])
+
+
+def precision_recall(generated: Manifold, real: Manifold) -> tuple[np.ndarray, np.ndarray]:
+    """Which generated points lie in the real manifold, and which real points in the generated one.
 
     Returns:
-        Booleans (N,) and (M,); their means are precision and recall.
+        Booleans, one for each generated and one for each real point; their means are precision and recall.
     """
-    inside_real = within(generated, real, squared_radii(real, neighbours))
-    inside_generated = within(real, generated, squared_radii(generated, neighbours))
-    return inside_real, inside_generated
+    return real.holds(generated.features), generated.holds(real.features)

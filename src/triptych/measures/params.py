@@ -61,6 +61,7 @@ class EvaluationParams(Section):
     confidence_level: InsideUnit
     recognition_threshold: InsideUnit
     manifold_neighbours: Count
+    manifold_images: Count
     vae: VAEEvaluation
     ddpm: DDPMEvaluation
     ssl: SSLEvaluation

@@ -71,7 +71,7 @@ def feature_scale(x: Tensor) -> Tensor:
     """(d,) standard deviation of each feature (N, d), and infinity, which silences it, where it is only rounding."""
     std = x.std(dim=0, correction=0)
     # Features come from float32: a spread of its last digit would be blown up to noise of size 1.
-    rounding = torch.finfo(torch.float32).eps * x.abs().amax(dim=0)
+    rounding = torch.finfo(torch.float32).eps * torch.linalg.vector_norm(x, ord=torch.inf, dim=0)
     return torch.where(std > rounding, std, torch.inf)
 
 
@@ -96,6 +96,7 @@ def fit_probe(
         raise ValueError(f"penalty = {penalty} must be positive: without it separable classes have no optimum")
     x = in_float64(features)
     labels = labels.to(x.device, torch.int64)
+    # A copy, even where all are labelled: changed in place below, for pixels of many images take gigabytes.
     x, labels = x[labels >= 0], labels[labels >= 0]
     if not len(x):
         raise ValueError("no image is labelled, so there is nothing to fit")
@@ -103,7 +104,7 @@ def fit_probe(
         raise ValueError("features hold values that are not finite")
 
     mean, scale = x.mean(dim=0), feature_scale(x)
-    x = with_bias((x - mean) / scale)
+    x = with_bias(x.sub_(mean).div_(scale))
     shape = (x.shape[1], int(labels.max()) + 1)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:

@@ -5,6 +5,8 @@ from scipy.ndimage import laplace
 
 # Rec. 601 luma, as JPEG and most measures of sharpness use it.
 LUMA = np.array([0.299, 0.587, 0.114])
+# Images at once, which as float64 take 24 bytes for each of their pixels.
+BLOCK = 1024
 
 
 def luminance(images: np.ndarray) -> np.ndarray:
@@ -15,4 +17,5 @@ def luminance(images: np.ndarray) -> np.ndarray:
 
 def sharpness(images: np.ndarray) -> np.ndarray:
     """(N,) the variance of each image's Laplacian, the usual focus measure (Pech-Pacheco et al. 2000)."""
-    return laplace(luminance(images), axes=(1, 2), mode="nearest").var(axis=(1, 2))
+    blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
+    return np.concatenate([laplace(luminance(b), axes=(1, 2), mode="nearest").var(axis=(1, 2)) for b in blocks])
