@@ -47,6 +47,28 @@ def test_later_steps_map_no_pages() -> None:
     assert pages("kept") < 200 < 10_000 < pages("given back")
 
 
+# Prints by how many MiB the resident set is larger after 256 MiB were made and freed in one piece.
+WHOLE_SPLIT = """
+import psutil, torch
+from triptych.core import memory
+assert memory.keep_freed_memory()
+torch.ones(1)
+process = psutil.Process()
+before = process.memory_info().rss
+whole = torch.ones(2**26)
+assert process.memory_info().rss - before > 200 * 2**20
+del whole
+print((process.memory_info().rss - before) // 2**20)
+"""
+
+
+@glibc
+def test_what_is_larger_than_a_step_s_tensors_goes_back_to_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", WHOLE_SPLIT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 30
+
+
 def test_elsewhere_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from triptych.core import memory
 

@@ -94,6 +94,15 @@ def test_the_probe_leaves_out_unlabelled_images_and_dead_features():
     assert with_dead.classes(shifted).tolist() == plain.classes(features).tolist()
 
 
+def test_the_probe_leaves_its_features_as_they_are():
+    """Also float64 ones on the CPU, of which none is left out: those that it computes with."""
+    x, labels = clusters(60, 3, seed=1)
+    x = x.double()
+    before = x.clone()
+    fit_probe(x, labels, 0.01)
+    assert torch.equal(x, before)
+
+
 def test_the_probe_takes_features_made_in_inference_mode():
     features, labels = clusters(100, 3, seed=1)
     with torch.inference_mode():

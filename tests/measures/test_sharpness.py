@@ -20,6 +20,13 @@ def test_luminance_is_pillow_s():
     np.testing.assert_allclose(luminance(images[:, :1])[0] * 255, images[0, 0])
 
 
+def test_blocks_do_not_change_sharpness(monkeypatch: pytest.MonkeyPatch):
+    images = pixels(10, 3, 7, 9)
+    whole = sharpness(images)
+    monkeypatch.setattr("triptych.measures.sharpness.BLOCK", 3)
+    np.testing.assert_allclose(sharpness(images), whole, rtol=1e-12)
+
+
 def test_sharpness_is_the_variance_of_the_laplacian():
     images = pixels(3, 1, 7, 9)
     padded = np.pad(images[:, 0] / 255, ((0, 0), (1, 1), (1, 1)), mode="edge")
