@@ -34,5 +34,8 @@ def run_script(script: Path, *arguments: str, folder: Path, before: str = "") ->
         first.write_text(before)
         process = SERVER.Process(target=_run, args=(script, arguments, folder, out, err, first))
         process.start()
-        process.join()
+        try:
+            process.join()
+        finally:
+            process.kill()  # where a limit of pytest's ends the test; one that has ended stays as it is
         return CompletedProcess([str(script), *arguments], process.exitcode, out.read_text(), err.read_text())

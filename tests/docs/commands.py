@@ -2,9 +2,9 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+import shell
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```sh ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -32,7 +32,6 @@ def check_out(folder: Path) -> None:
 def run(commands: str, folder: Path, **more: str) -> str:
     """What a shell prints that runs them there, with this environment activated; the first that fails ends it."""
     environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(folder / "src"),
         "GIT_CONFIG_COUNT": "2",
         "GIT_CONFIG_KEY_0": "user.name",
@@ -40,13 +39,4 @@ def run(commands: str, folder: Path, **more: str) -> str:
         "GIT_CONFIG_KEY_1": "user.email",
         "GIT_CONFIG_VALUE_1": "test@localhost",
     }
-    done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", commands],
-        cwd=folder,
-        env=environment | more,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, f"{commands}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
-    return done.stdout
+    return shell.run(folder, "bash", "-eu", "-o", "pipefail", "-c", commands, environment=environment | more)

@@ -6,11 +6,9 @@ stage's script is replaced by one that writes the stage's outputs at once, new o
 
 import ast
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +18,7 @@ import pytest
 import yaml
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
+from shell import run
 
 from triptych.report import time_spent
 
@@ -341,13 +340,6 @@ for out, kind in json.loads(pathlib.Path("outputs.json").read_text())[sys.argv[1
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"number": uuid.uuid4().hex}))
 """
-
-
-def run(folder: Path, *command: str) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def repro(folder: Path) -> set[str]:

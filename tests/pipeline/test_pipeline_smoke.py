@@ -5,7 +5,6 @@ import math
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+import shell
 import yaml
 from PIL import Image
 
@@ -28,7 +28,6 @@ from triptych.studies.evidence import Evidence
 from triptych.studies.params import ClaimsParams
 
 ROOT = Path(__file__).parents[2]
-AS_ON_A_TERMINAL = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 # The report's figures by number, and the sheet of views.
 FIGURES = range(1, 51)
 
@@ -36,12 +35,8 @@ pytestmark = pytest.mark.slow
 
 
 def run(folder: Path, *command: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | AS_ON_A_TERMINAL
     # A fresh machine runs the checkout's own code, wherever the package in this environment was installed from.
-    environment["PYTHONPATH"] = str(folder / "src")
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
-    return done.stdout
+    return shell.run(folder, *command, environment=os.environ | {"PYTHONPATH": str(folder / "src")})
 
 
 def check_out(folder: Path) -> None:

@@ -1,0 +1,31 @@
+"""A command of a test ends, or is ended, whatever it starts."""
+
+import subprocess
+import time
+
+import psutil
+import pytest
+from shell import left_behind, run
+
+
+def test_what_a_command_leaves_behind_does_not_hold_it_up(tmp_path):
+    before = time.monotonic()
+    assert run(tmp_path, "sh", "-c", "sleep 60 & echo done") == "done\n"
+    assert time.monotonic() - before < 30
+    [other] = left_behind(tmp_path)
+    other.kill()
+    psutil.wait_procs([other], timeout=10)
+    assert left_behind(tmp_path) == []
+
+
+def test_one_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path):
+    with pytest.raises(subprocess.TimeoutExpired):
+        run(tmp_path, "sh", "-c", "sleep 60 & sleep 60", seconds=1)
+    until = time.monotonic() + 10
+    while left_behind(tmp_path):
+        assert time.monotonic() < until
+
+
+def test_one_that_fails_shows_what_it_said(tmp_path):
+    with pytest.raises(AssertionError, match="no such thing"):
+        run(tmp_path, "sh", "-c", "echo no such thing >&2; exit 3")
