@@ -19,16 +19,6 @@ def blocks(page: str) -> dict[str, str]:
     return found
 
 
-def check_out(folder: Path) -> None:
-    """What git would track of the code, params and profiles, without results, as a repository of its own."""
-    folder.mkdir()
-    for name in run("git ls-files -co --exclude-standard", ROOT).splitlines():
-        if (ROOT / name).is_file() and not name.startswith(("metrics/", "plots/", "tests/", "docs/", "dvc.lock")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-    run("git init -q && git add -A && git commit -q -m 'as it is'", folder)
-
-
 def run(commands: str, folder: Path, **more: str) -> str:
     """What a shell prints that runs them there, with this environment activated; the first that fails ends it."""
     environment = os.environ | {

@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from commands import blocks, check_out, run
+from checkouts import RESULTS, check_out
+from commands import blocks, run
 from shell import left_behind
 
 PAGE = blocks("teams.md")
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.slow
 def checkout(tmp_path_factory) -> Path:
     """A repository in which SimSiam was trained and measured on the smoke profile, and its results are committed."""
     folder = tmp_path_factory.mktemp("team") / "checkout"
-    check_out(folder)
+    check_out(folder, without=(*RESULTS, "tests/", "docs/"))
     run("python -m triptych profile use smoke", folder)
     graph = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))

@@ -7,7 +7,6 @@ stage's script is replaced by one that writes the stage's outputs at once, new o
 import ast
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from checkouts import RESULTS, check_out
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from shell import run
@@ -371,16 +371,8 @@ def edit_params(folder: Path, keys: str, value: object) -> None:
 def stand_ins(tmp_path_factory) -> Path:
     """A copy of the project whose stages, of few variants, write new outputs at once."""
     folder = tmp_path_factory.mktemp("project")
-    listed = run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z")
-    made = [path for stage in pipeline().values() for path in stage.outs]
-    for name in filter(None, listed.split("\0")):
-        source, target = ROOT / name, folder / name
-        if source.is_file() and not any(covers(path, name) for path in made):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
-    (folder / "dvc.lock").unlink(missing_ok=True)
+    check_out(folder, without=RESULTS)
     edit_params(folder, "ssl.variants", FEW)
-    run(folder, "git", "init", "-q")
     outputs = {
         stage.name: {path: "file" if Path(path).suffix else "folder" for path in stage.outs}
         for stage in pipeline().values()

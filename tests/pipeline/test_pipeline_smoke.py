@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -15,6 +14,7 @@ import pandas as pd
 import pytest
 import shell
 import yaml
+from checkouts import RESULTS, check_out
 from PIL import Image
 
 from triptych.core.schema import read
@@ -39,30 +39,11 @@ def run(folder: Path, *command: str) -> str:
     return shell.run(folder, *command, environment=os.environ | {"PYTHONPATH": str(folder / "src")})
 
 
-def check_out(folder: Path) -> None:
-    """HEAD by git clone; with uncommitted changes, what git would track now, in a new repository."""
-    if not run(ROOT, "git", "status", "--porcelain"):
-        run(ROOT, "git", "clone", "-q", str(ROOT), str(folder))
-        return
-    for name in filter(None, run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z").split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    run(folder, "git", "init", "-q")
-    run(folder, "git", "add", "-A")
-    run(folder, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "as it is")
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> Path:
     """A checkout in which the smoke profile has run, and nothing that was made before is left."""
     folder = tmp_path_factory.mktemp("smoke") / "checkout"
-    folder.mkdir()
-    check_out(folder)
-    for made in ("metrics", "plots"):
-        shutil.rmtree(folder / made, ignore_errors=True)
-    # It would keep the stages of variants that the profile leaves out.
-    (folder / "dvc.lock").unlink(missing_ok=True)
+    check_out(folder, without=RESULTS)
     run(folder, sys.executable, "-m", "triptych", "profile", "use", "smoke", "--force")
     run(folder, "dvc", "repro")
     return folder
