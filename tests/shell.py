@@ -45,7 +45,7 @@ def left_behind(folder: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if Path(process.cwd()).is_relative_to(folder):
+            if Path(process.cwd()).is_relative_to(folder.resolve()):
                 found.append(process)
         except psutil.Error:  # it has ended, or is not ours
             continue

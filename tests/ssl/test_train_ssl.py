@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from shell import left_behind
 from tiny_ssl import BATCH, EPOCHS, TRAIN, project, stage, tiny_params
 
 from triptych.core import forks
@@ -90,8 +91,15 @@ def test_two_seeds_side_by_side_train_what_they_train_one_after_another(trained,
     same_results(folder, trained)
     timing = json.loads((folder / "metrics/timing/ssl/simsiam.json").read_text())
     assert (timing["runs"], timing["runs_at_once"], timing["threads"], timing["resumed"]) == (2, 2, 1, 0)
+    assert "threads 1, processes 1, " in announced(done.stderr) and "runs_at_once 2" in announced(done.stderr)
     assert timing["seconds_total"] == pytest.approx(EPOCHS * timing["seconds_per_epoch"])
     assert not list((folder / "checkpoints").rglob("*.safetensors"))
+
+
+def announced(said: str) -> str:
+    """The line in which a stage tells what it will use."""
+    [line] = [line for line in said.splitlines() if line.startswith("device ")]
+    return line
 
 
 KILL_THE_STAGE_AFTER_AN_EPOCH = """
@@ -105,25 +113,12 @@ threading.Thread(target=wait, daemon=True).start()
 """
 
 
-def workers(folder: Path) -> list[int]:
-    """Processes that run a stage in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if (process / "cwd").resolve() == folder.resolve() and b"train_ssl" in (process / "cmdline").read_bytes():
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
-
-
-@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks for processes in /proc")
 def test_workers_end_with_their_stage_and_are_taken_up_again(trained, tmp_path):
     folder = project(tmp_path, threads=2)
     done = stage(folder, "train_ssl.py", "simsiam", before=KILL_THE_STAGE_AFTER_AN_EPOCH)
     assert done.returncode == -signal.SIGKILL
     deadline = time.monotonic() + 30
-    while workers(folder):
+    while left_behind(folder):
         assert time.monotonic() < deadline, "a worker goes on without its stage"
     done = stage(folder, "train_ssl.py", "simsiam")
     assert done.returncode == 0, done.stderr
@@ -145,6 +140,7 @@ def test_a_stage_whose_worker_is_killed_ends_bit_identical_to_one_that_is_not(tm
     same_results(folder, whole)
     timing = json.loads((folder / "metrics/timing/ssl/simsiam.json").read_text())
     assert [timing[key] for key in ("runs", "runs_at_once", "processes", "threads")] == [2, 2, 2, 1]
+    assert "threads 1, processes 2, " in announced(done.stderr) and "runs_at_once 2" in announced(done.stderr)
 
 
 def test_what_stops_a_worker_stops_the_stage_in_one_line(tmp_path):
