@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -50,3 +52,19 @@ def left_behind(folder: Path) -> list[psutil.Process]:
         except psutil.Error:  # it has ended, or is not ours
             continue
     return found
+
+
+def end_left_behind(folder: Path, seconds: float = 10) -> None:
+    """Ends the processes that work in a folder or below.
+
+    Raises:
+        TimeoutError: some are still there after so many seconds.
+    """
+    until = time.monotonic() + seconds
+    while processes := left_behind(folder):
+        if time.monotonic() > until:
+            raise TimeoutError(f"in {folder} still work {processes}")
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.05)

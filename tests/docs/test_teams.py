@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 from checkouts import RESULTS, check_out
 from commands import blocks, run
-from shell import left_behind
+from shell import end_left_behind
 
 PAGE = blocks("teams.md")
 KEPT = ("prepare", "ssl", "ssl_baselines", "evaluate_ssl")
@@ -72,10 +71,7 @@ def test_a_bucket_does_the_same(checkout, bucket):
 def no_worker_stays(checkout) -> Iterator[None]:
     """DVC's workers end ten seconds after the queue is empty; of two that start in the same moment, one may not."""
     yield
-    workers = left_behind(checkout)
-    for worker in workers:
-        worker.kill()
-    psutil.wait_procs(workers, timeout=10)
+    end_left_behind(checkout)
 
 
 @pytest.mark.usefixtures("no_worker_stays")
