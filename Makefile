@@ -15,7 +15,7 @@ repro: $(INSTALLED)  ## run the whole pipeline on params.yaml; ends with the ver
 	@$(RUN) dvc repro $(ARGS)
 	@$(RUN) triptych report
 
-test: $(INSTALLED)  ## linters, unit tests and the smoke profile through DVC in a fresh clone
+test: $(INSTALLED)  ## linters, unit tests and the smoke profile through DVC in a fresh checkout
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)

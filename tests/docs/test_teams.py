@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from checkouts import RESULTS, check_out
+from checkouts import check_out
 from commands import blocks, run
 from shell import end_left_behind
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def checkout(tmp_path_factory) -> Path:
     """A repository in which SimSiam was trained and measured on the smoke profile, and its results are committed."""
     folder = tmp_path_factory.mktemp("team") / "checkout"
-    check_out(folder, without=(*RESULTS, "tests/", "docs/"))
+    check_out(folder)
     run("python -m triptych profile use smoke", folder)
     graph = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))

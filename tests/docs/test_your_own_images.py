@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from checkouts import RESULTS, check_out
+from checkouts import check_out
 from commands import ROOT, blocks, run
 from PIL import Image
 
@@ -47,7 +47,7 @@ def write_photos(folder: Path) -> int:
 def project(tmp_path_factory) -> Path:
     """The checkout after all that the page shows: smoke's sizes, two encoders, and `data` as the page has it."""
     folder = tmp_path_factory.mktemp("own") / "checkout"
-    check_out(folder, without=(*RESULTS, "tests/", "docs/"))
+    check_out(folder)
     write_photos(folder.parent / "photos")
     run("python -m triptych profile use smoke", folder)
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))

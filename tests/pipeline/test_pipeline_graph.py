@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from checkouts import RESULTS, check_out
+from checkouts import check_out
 from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from shell import run
@@ -371,7 +371,7 @@ def edit_params(folder: Path, keys: str, value: object) -> None:
 def stand_ins(tmp_path_factory) -> Path:
     """A copy of the project whose stages, of few variants, write new outputs at once."""
     folder = tmp_path_factory.mktemp("project")
-    check_out(folder, without=RESULTS)
+    check_out(folder)
     edit_params(folder, "ssl.variants", FEW)
     outputs = {
         stage.name: {path: "file" if Path(path).suffix else "folder" for path in stage.outs}

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import shell
 import yaml
-from checkouts import RESULTS, check_out
+from checkouts import check_out
 from PIL import Image
 
 from triptych.core.schema import read
@@ -43,7 +43,7 @@ def run(folder: Path, *command: str) -> str:
 def done(tmp_path_factory) -> Path:
     """A checkout in which the smoke profile has run, and nothing that was made before is left."""
     folder = tmp_path_factory.mktemp("smoke") / "checkout"
-    check_out(folder, without=RESULTS)
+    check_out(folder)
     run(folder, sys.executable, "-m", "triptych", "profile", "use", "smoke", "--force")
     run(folder, "dvc", "repro")
     return folder

@@ -113,6 +113,7 @@ threading.Thread(target=wait, daemon=True).start()
 """
 
 
+@pytest.mark.skipif(not forks.AVAILABLE, reason="workers are forked, on Linux alone")
 def test_workers_end_with_their_stage_and_are_taken_up_again(trained, tmp_path):
     folder = project(tmp_path, threads=2)
     done = stage(folder, "train_ssl.py", "simsiam", before=KILL_THE_STAGE_AFTER_AN_EPOCH)
