@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.core.arrays import read_arrays
 from triptych.core.errors import one_line_errors
-from triptych.core.machine import machine
+from triptych.core.files import read_arrays
 from triptych.data.storage import load
-from triptych.measures.judge import Judge
+from triptych.judge.measure import Judge
+from triptych.machine.device import machine
 from triptych.params import check
-from triptych.results.formatting import PERCENT, written
+from triptych.report.formatting import PERCENT, written
 
 KINDS = {
     "VAE, N(0, I)": ("vae", "samples"),

@@ -17,20 +17,20 @@ import yaml
 from held_out import HELD_OUT, held_out
 
 from triptych.core.errors import one_line_errors
-from triptych.core.machine import Machine, machine
 from triptych.core.schema import read_yaml, validate
 from triptych.core.seeds import fold
 from triptych.data.batches import resident, to_uint8
 from triptych.data.storage import load
 from triptych.ddpm.method import diffusion_method
-from triptych.ddpm.network import denoising_network
+from triptych.ddpm.model import denoising_network
 from triptych.ddpm.params import DDPMParams
+from triptych.ddpm.samplers import draw_images
+from triptych.judge.measure import Judge, Judged
+from triptych.machine.device import Machine, machine
 from triptych.measures.frechet import FrechetReference, estimated_distance
-from triptych.measures.judge import Judge, Judged
+from triptych.measures.intervals import Resampling
 from triptych.measures.params import EvaluationParams
 from triptych.params import check
-from triptych.sampling.samplers import draw_images
-from triptych.statistics.intervals import Resampling
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trained, train
 

@@ -21,25 +21,25 @@ from held_out import HELD_OUT, without_test_images
 from runs import trained
 
 from triptych.core.errors import one_line_errors
-from triptych.core.machine import Machine, machine
-from triptych.core.model_files import load_model
-from triptych.core.parts import run_parts
-from triptych.core.randomness import Draw
 from triptych.core.schema import validate
 from triptych.core.seeds import fold
 from triptych.data.batches import to_float
+from triptych.data.sources.build import build
+from triptych.data.sources.params import Npz, StreetDigits
 from triptych.data.storage import Dataset, Split
-from triptych.judge.network import Classifier
+from triptych.judge.measure import Judge
+from triptych.judge.model import Classifier
 from triptych.judge.objective import ClassificationObjective
-from triptych.making.params import Npz, StreetDigits
-from triptych.making.sources import build
+from triptych.machine.device import Machine, machine
+from triptych.machine.processes import run_parts
+from triptych.machine.randomness import Draw
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.frechet import FrechetReference
-from triptych.measures.judge import Judge
-from triptych.measures.likelihood import calibrated_sigma, importance_weights, iwae_bound
-from triptych.measures.representation import knn_correct
+from triptych.nn.weights import load_model
 from triptych.params import Params, check
-from triptych.vae.network import VAE
+from triptych.ssl.representation import knn_correct
+from triptych.vae.likelihood import calibrated_sigma, importance_weights, iwae_bound
+from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 
 KNOBS = Path(__file__).with_suffix(".yaml")

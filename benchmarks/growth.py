@@ -45,12 +45,11 @@ from pydantic import Field
 
 from triptych.core.errors import InputError, one_line_errors
 from triptych.core.files import write_text
-from triptych.core.overlay import overlaid
-from triptych.core.schema import Section, read_yaml, validate
+from triptych.core.schema import Section, overlaid, read_yaml, validate
 from triptych.data.storage import SPLITS
-from triptych.drawing import style
-from triptych.results.formatting import written
-from triptych.results.reader import value_at
+from triptych.report.drawing import style
+from triptych.report.formatting import written
+from triptych.report.reader import value_at
 
 SETTINGS = Path(__file__).with_suffix(".yaml")
 CSV, FIGURE, PAGE = Path("benchmarks/results/growth.csv"), Path("docs/growth.png"), Path("docs/scale.md")

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from triptych.core.randomness import generator
+from triptych.data.sources.build import build
+from triptych.data.sources.params import Source, StreetDigits
 from triptych.data.storage import Dataset, Split
-from triptych.making.params import Source, StreetDigits
-from triptych.making.sources import build
+from triptych.machine.randomness import generator
 from triptych.params import Params
 
 HELD_OUT = 2000

@@ -36,8 +36,8 @@ from projects import ROOT, ended_well, params_of, run, running, thrown_away, unw
 
 from triptych.core.errors import InputError, one_line_errors
 from triptych.core.files import write_json
-from triptych.core.overlay import overlaid
-from triptych.results.reader import value_at
+from triptych.core.schema import overlaid
+from triptych.report.reader import value_at
 
 JSON, PAGE = Path("benchmarks/results/in_use.json"), Path("docs/performance.md")
 CHECKPOINTS = "checkpoints"

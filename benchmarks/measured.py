@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from triptych.core.machine import Machine
+from triptych.judge.measure import Judge
+from triptych.machine.device import Machine
 from triptych.measures.frechet import FrechetReference, estimated_distance
-from triptych.measures.judge import Judge
+from triptych.measures.intervals import Resampling
 from triptych.measures.manifolds import Manifold, precision_recall
 from triptych.measures.sharpness import sharpness
 from triptych.params import Params
-from triptych.results.formatting import PERCENT, written
-from triptych.statistics.intervals import Resampling
+from triptych.report.formatting import PERCENT, written
 
 CLASSIFIER = Path("models/classifier")
 COLUMNS = ("Fréchet distance", "recognised", "sharpness", "precision", "recall")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from torch import nn
 
-from triptych.core.machine import Machine
-from triptych.core.objective import Objective
 from triptych.data.batches import resident
 from triptych.data.storage import Dataset
+from triptych.machine.device import Machine
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
+from triptych.training.objective import Objective
 from triptych.training.params import Training
 
 

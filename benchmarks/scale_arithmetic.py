@@ -25,15 +25,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet50
 
-from triptych.backbones.small_resnet import SmallResNet
 from triptych.core.errors import one_line_errors
-from triptych.core.objective import Batch, Objective
-from triptych.core.randomness import Draw
+from triptych.machine.randomness import Draw
+from triptych.nn.backbones import SmallResNet
 from triptych.params import Params, check
-from triptych.ssl.shared.methods import method
 from triptych.ssl.shared.params import SSLRecipe
-from triptych.ssl.shared.recipes import recipe
-from triptych.training.batch_norm import globalise
+from triptych.ssl.shared.recipes import method, recipe
+from triptych.training.objective import Batch, Objective
+from triptych.training.processes import globalise
 
 PAGE = Path("docs/scale.md")
 # ImageNet-1k, and the side to which the field crops it.

@@ -20,21 +20,19 @@ import yaml
 from held_out import without_test_images
 from overlays import nested
 
-from triptych.backbones.small_resnet import standardised
 from triptych.core.errors import InputError, one_line_errors
-from triptych.core.forks import side_by_side
-from triptych.core.machine import Machine, machine
-from triptych.core.overlay import overlaid
-from triptych.core.schema import read_yaml, validate
+from triptych.core.schema import overlaid, read_yaml, validate
 from triptych.core.seeds import fold
 from triptych.data.batches import resident, to_float
 from triptych.data.storage import Dataset
-from triptych.measures.baselines import untrained_hits
-from triptych.measures.collapse import effective_rank, embedding_std
-from triptych.measures.representation import encode, knn_correct, linear_correct
+from triptych.machine.device import Machine, machine
+from triptych.machine.processes import side_by_side
+from triptych.nn.backbones import standardised
 from triptych.params import Params, validated
-from triptych.ssl.shared.methods import method
-from triptych.ssl.shared.recipes import recipe
+from triptych.ssl.baselines import untrained_hits
+from triptych.ssl.collapse import effective_rank, embedding_std
+from triptych.ssl.representation import encode, knn_correct, linear_correct
+from triptych.ssl.shared.recipes import method, recipe
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
 

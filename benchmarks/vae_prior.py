@@ -17,15 +17,15 @@ from measured import Measured, heading
 from runs import trained
 
 from triptych.core.errors import one_line_errors
-from triptych.core.machine import Machine, machine
 from triptych.core.seeds import fold
 from triptych.data.storage import Dataset
+from triptych.machine.device import Machine, machine
 from triptych.params import Params, check
-from triptych.results.formatting import PERCENT
-from triptych.sampling.prior import fit
-from triptych.sampling.vae import Codec, prior_draws
-from triptych.vae.network import VAE
+from triptych.report.formatting import PERCENT
+from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
+from triptych.vae.prior import fit
+from triptych.vae.sample import Codec, prior_draws
 
 
 def codec(params: Params, sigma: float, dataset: Dataset, place: Machine) -> Codec:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
-from triptych.report import cards, headline, page
-from triptych.results.reader import Results
+from triptych.page import build as page
+from triptych.page import cards, headline
+from triptych.report.reader import Results
 
 PAGE = Path("plots/report.html")
 

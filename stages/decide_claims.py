@@ -1,14 +1,14 @@
 """Stage `claims`: a verdict on each sentence of the report, from the numbers of all studies."""
 
-from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import read
-from triptych.results.reader import Results
-from triptych.statistics.intervals import Resampling
-from triptych.studies.decide import counts, decide
-from triptych.studies.evidence import Evidence
-from triptych.studies.params import ClaimsParams
+from triptych.machine.clock import stage_clock
+from triptych.measures.intervals import Resampling
+from triptych.page.decide import counts, decide
+from triptych.report.evidence import Evidence
+from triptych.report.params import ClaimsParams
+from triptych.report.reader import Results
 
 
 def main() -> None:

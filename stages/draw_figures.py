@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_text
-from triptych.drawing import style
-from triptych.results.reader import Results, UnmeasuredError
-from triptych.studies import overview
-from triptych.studies.every import figures
-from triptych.studies.ssl.runs import history
-from triptych.studies.ssl.variants import variants
+from triptych.machine.clock import stage_clock
+from triptych.report import overview
+from triptych.report.drawing import style
+from triptych.report.reader import Results, UnmeasuredError
+from triptych.ssl.words.runs import history
+from triptych.ssl.words.variants import variants
+from triptych.studies import figures
 
 FOLDER, CURVES = Path("plots/figures"), Path("plots/curves/ssl.csv")
 

@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
-from triptych.core.machine import machine
-from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import load
-from triptych.measures.classifier import judge_quality
-from triptych.measures.judge import Judge
+from triptych.judge.measure import Judge, judge_quality
+from triptych.machine.clock import stage_clock
+from triptych.machine.device import machine
+from triptych.machine.params import Runtime
+from triptych.measures.estimate import split
 from triptych.measures.needs import tell_left_out
 from triptych.measures.params import EvaluationParams
-from triptych.statistics.estimate import split
 
 
 def main() -> None:

@@ -2,20 +2,19 @@
 
 from pathlib import Path
 
-from triptych.core.arrays import read_arrays, write_arrays
-from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
-from triptych.core.files import write_json, write_text
-from triptych.core.machine import machine
-from triptych.core.runtime import Runtime
+from triptych.core.files import read_arrays, write_arrays, write_json, write_text
 from triptych.core.schema import read
 from triptych.data.storage import load
+from triptych.ddpm.measure import DDPMMeasures
 from triptych.ddpm.trained import load_trained
-from triptych.measures.ddpm import DDPMMeasures
-from triptych.measures.judge import Judge
+from triptych.judge.measure import Judge
+from triptych.machine.clock import stage_clock
+from triptych.machine.device import machine
+from triptych.machine.params import Runtime
+from triptych.measures.estimate import split
 from triptych.measures.needs import tell_left_out
 from triptych.measures.params import EvaluationParams
-from triptych.statistics.estimate import split
 
 PARTS_AT_ONCE = 8  # at most: the longest of them bounds the whole
 

@@ -3,23 +3,22 @@
 import sys
 from pathlib import Path
 
-from triptych.core.arrays import read_arrays, write_arrays
-from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
-from triptych.core.files import write_json, write_text
-from triptych.core.machine import machine
-from triptych.core.runtime import Runtime
+from triptych.core.files import read_arrays, write_arrays, write_json, write_text
 from triptych.core.schema import read
 from triptych.data.storage import load
-from triptych.measures.baselines import measure_baselines
-from triptych.measures.course import load_history
+from triptych.machine.clock import stage_clock
+from triptych.machine.device import machine
+from triptych.machine.params import Runtime
+from triptych.measures.estimate import split
 from triptych.measures.needs import tell_left_out
 from triptych.measures.params import EvaluationParams
-from triptych.measures.ssl import SSLMeasures
+from triptych.ssl.baselines import measure_baselines
+from triptych.ssl.course import load_history
+from triptych.ssl.measure import SSLMeasures
 from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import recipe
 from triptych.ssl.shared.views import Views
-from triptych.statistics.estimate import split
 
 
 def main(name: str) -> None:

@@ -2,22 +2,21 @@
 
 from pathlib import Path
 
-from triptych.core.arrays import write_arrays
-from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
-from triptych.core.files import write_json
-from triptych.core.machine import machine
-from triptych.core.runtime import Runtime
+from triptych.core.files import write_arrays, write_json
 from triptych.core.schema import read
 from triptych.data.storage import load
+from triptych.machine.clock import stage_clock
+from triptych.machine.device import machine
+from triptych.machine.params import Runtime
 from triptych.measures.accuracy import accuracies
-from triptych.measures.baselines import measure_baselines
+from triptych.measures.estimate import split
+from triptych.measures.intervals import Resampling
 from triptych.measures.needs import tell_left_out, two_classes
 from triptych.measures.params import EvaluationParams
-from triptych.measures.ssl import ACCURACIES
+from triptych.ssl.baselines import measure_baselines
+from triptych.ssl.measure import ACCURACIES
 from triptych.ssl.shared.params import SSLParams
-from triptych.statistics.estimate import split
-from triptych.statistics.intervals import Resampling
 
 
 def main() -> None:

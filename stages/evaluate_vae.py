@@ -2,22 +2,21 @@
 
 from pathlib import Path
 
-from triptych.core.arrays import read_arrays, write_arrays
-from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
-from triptych.core.files import write_json, write_text
-from triptych.core.machine import machine
-from triptych.core.model_files import load_model
-from triptych.core.runtime import Runtime
+from triptych.core.files import read_arrays, write_arrays, write_json, write_text
 from triptych.core.schema import read
 from triptych.data.storage import load
-from triptych.measures.judge import Judge
+from triptych.judge.measure import Judge
+from triptych.machine.clock import stage_clock
+from triptych.machine.device import machine
+from triptych.machine.params import Runtime
+from triptych.measures.estimate import split
 from triptych.measures.needs import tell_left_out
 from triptych.measures.params import EvaluationParams
-from triptych.measures.vae import VAEMeasures
-from triptych.sampling.prior import load_mixture
-from triptych.statistics.estimate import split
-from triptych.vae.network import VAE
+from triptych.nn.weights import load_model
+from triptych.vae.measure import VAEMeasures
+from triptych.vae.model import VAE
+from triptych.vae.prior import load_mixture
 
 PARTS_AT_ONCE = 6  # as many as there are
 

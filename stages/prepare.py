@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import read
+from triptych.data.sources import grid
+from triptych.data.sources.build import build
+from triptych.data.sources.params import DataParams
 from triptych.data.storage import save
-from triptych.making import grid
-from triptych.making.params import DataParams
-from triptych.making.sources import build
+from triptych.machine.clock import stage_clock
 
 
 def main() -> None:

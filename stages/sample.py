@@ -6,23 +6,22 @@ from pathlib import Path
 
 import torch
 
-from triptych.core.arrays import write_arrays
-from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
-from triptych.core.files import write_json
-from triptych.core.machine import machine
-from triptych.core.model_files import save_tensors
-from triptych.core.runtime import Runtime
+from triptych.core.files import write_arrays, write_json
 from triptych.core.schema import read
 from triptych.data.storage import load
-from triptych.sampling.params import SamplingParams
+from triptych.machine.clock import stage_clock
+from triptych.machine.device import machine
+from triptych.machine.params import Runtime
+from triptych.measures.sampling_params import SamplingParams
+from triptych.nn.weights import save_tensors
 
 
 def main(study: str) -> None:
     """Reads params and weights, draws, writes the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, sampling=SamplingParams)
     # By its name: drawing from one study depends on no code of another.
-    sampling = import_module(f"triptych.sampling.{study}")
+    sampling = import_module(f"triptych.{study}.sample")
     with machine(params.runtime) as place:
         drawn = sampling.draw(
             model=Path("models") / study,

@@ -3,15 +3,14 @@
 import sys
 from pathlib import Path
 
-from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
-from triptych.core.objective import Objective
-from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import Dataset
-from triptych.ssl.shared.methods import method
+from triptych.machine.clock import stage_clock
+from triptych.machine.params import Runtime
 from triptych.ssl.shared.params import SSLParams
-from triptych.ssl.shared.recipes import recipe
+from triptych.ssl.shared.recipes import method, recipe
+from triptych.training.objective import Objective
 from triptych.training.stage import run_stage
 
 

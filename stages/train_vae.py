@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from triptych.core.clock import stage_clock
 from triptych.core.errors import one_line_errors
-from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.storage import Dataset
+from triptych.machine.clock import stage_clock
+from triptych.machine.params import Runtime
 from triptych.training.stage import run_stage
-from triptych.vae.network import VAE
+from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 from triptych.vae.params import VAEParams
 

@@ -18,7 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # The processes that tests start run this checkout, whichever is installed.
     os.environ["PYTHONPATH"] = str(SOURCE)
     # Copies of the project share what this checkout has compiled.
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(SOURCE / "triptych/kernels/__pycache__"))
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(SOURCE / "triptych/nn/fast/__pycache__"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

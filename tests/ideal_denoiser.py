@@ -11,7 +11,7 @@ from triptych.ddpm.denoising import DenoisingObjective
 from triptych.ddpm.edm import EDMObjective
 from triptych.ddpm.params import EDMProcess
 from triptych.ddpm.process import DiffusionObjective
-from triptych.sampling.noise import ImageNoise
+from triptych.machine.randomness import ImageNoise
 
 PROCESSES: dict[str, DenoisingObjective] = {
     "cosine": DiffusionObjective(Constant(), process(schedule=COSINE)),

@@ -9,16 +9,16 @@ from torch import nn
 from toy_diffusion import COSINE, process
 from toy_images import pictures
 
-from triptych.core.machine import Machine
-from triptych.core.model_files import save_model, save_weights
 from triptych.core.schema import validate
 from triptych.data.storage import Dataset, Split
-from triptych.ddpm.network import denoising_network
-from triptych.judge.network import Classifier
-from triptych.measures.judge import Judge
+from triptych.ddpm.model import denoising_network
+from triptych.judge.measure import Judge
+from triptych.judge.model import Classifier
+from triptych.machine.device import Machine
 from triptych.measures.params import EvaluationParams
-from triptych.sampling.params import SamplingParams
-from triptych.vae.network import VAE
+from triptych.measures.sampling_params import SamplingParams
+from triptych.nn.weights import save_model, save_weights
+from triptych.vae.model import VAE
 
 CPU = torch.device("cpu")
 EPOCHS = (1, 5)

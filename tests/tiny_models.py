@@ -9,9 +9,9 @@ import tiny_ssl
 import torch
 from PIL import Image
 
-from triptych.core.model_files import save_model, seed_folder
 from triptych.data.storage import save
-from triptych.judge.network import Classifier
+from triptych.judge.model import Classifier
+from triptych.nn.weights import save_model, seed_folder
 from triptych.ssl.shared.network import SiameseNetwork
 
 ROOT = Path(__file__).parents[1]

@@ -8,11 +8,12 @@ import yaml
 from safetensors.numpy import save_file
 from tiny_generative import CPU, SAMPLING, VAE_SIZES, Files, dataset, place, sampling, save_ddpm
 
-from triptych.core.model_files import save_weights
 from triptych.data.storage import save
+from triptych.ddpm import sample as ddpm
 from triptych.ddpm.trained import load_trained
-from triptych.sampling import ddpm, vae
-from triptych.vae.network import VAE
+from triptych.nn.weights import save_weights
+from triptych.vae import sample as vae
+from triptych.vae.model import VAE
 
 RUNTIME = {
     "launch": "python",

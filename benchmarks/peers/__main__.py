@@ -15,10 +15,10 @@ from pathlib import Path
 
 from benchmarks.pages import write_section
 from benchmarks.peers.page import section
-from triptych import doctor
+from triptych.cli import doctor
 from triptych.core.errors import InputError, one_line_errors
 from triptych.core.files import write_json
-from triptych.core.machine import Machine, machine
+from triptych.machine.device import Machine, machine
 from triptych.params import Params, check
 
 RESULTS, PAGE = Path("benchmarks/results/peers.json"), Path("docs/performance.md")

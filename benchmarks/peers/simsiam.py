@@ -18,12 +18,11 @@ from benchmarks.peers.contestant import (
     settings,
 )
 from benchmarks.peers.turns import compare, summary
-from triptych.backbones.build import build_backbone
-from triptych.core.machine import Machine
+from triptych.machine.device import Machine
+from triptych.nn.backbones import build_backbone
 from triptych.ssl.methods.simsiam import Recipe, build
-from triptych.ssl.shared.params import SSLParams
+from triptych.ssl.shared.params import SSLParams, ViewParams
 from triptych.ssl.shared.recipes import recipe
-from triptych.ssl.shared.view_params import ViewParams
 
 STEPS = 8
 CHANNELS = 3

@@ -7,9 +7,9 @@ from torchvision import transforms
 
 from benchmarks.peers.contestant import Contestant, Ours, Pictures, Setting, endless, random_images, resident, settings
 from benchmarks.peers.turns import compare, summary
-from triptych.core.machine import Machine
 from triptych.data.batches import to_float
-from triptych.vae.network import VAE
+from triptych.machine.device import Machine
+from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 from triptych.vae.params import VAEParams
 

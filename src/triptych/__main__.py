@@ -1,6 +1,6 @@
 """`python -m triptych` is `triptych`."""
 
-from triptych.cli import app
+from triptych.cli.app import app
 
 if __name__ == "__main__":
     app()

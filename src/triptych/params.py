@@ -4,16 +4,16 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from triptych.core.runtime import Runtime
 from triptych.core.schema import Section, read_yaml, validate
+from triptych.data.sources.params import DataParams
 from triptych.ddpm.params import DDPMParams
 from triptych.judge.params import ClassifierParams
-from triptych.making.params import DataParams
+from triptych.machine.params import Runtime
 from triptych.measures.params import EvaluationParams
-from triptych.sampling.params import SamplingParams
+from triptych.measures.sampling_params import SamplingParams
+from triptych.report.params import ClaimsParams
 from triptych.ssl.shared import recipes
 from triptych.ssl.shared.params import SSLParams
-from triptych.studies.params import ClaimsParams
 from triptych.vae.params import VAEParams
 
 

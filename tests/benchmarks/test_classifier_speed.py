@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from triptych.core.schema import read
-from triptych.judge.network import Classifier
+from triptych.judge.model import Classifier
 from triptych.judge.objective import ClassificationObjective
 from triptych.judge.params import ClassifierParams
 

@@ -10,10 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from triptych.core.schema import read
 from triptych.ddpm.denoising import DenoisingObjective
 from triptych.ddpm.method import diffusion_method
-from triptych.ddpm.network import denoising_network
+from triptych.ddpm.model import denoising_network
 from triptych.ddpm.params import DDPMParams
-from triptych.sampling.noise import ImageNoise
-from triptych.sampling.samplers import reverse
+from triptych.ddpm.samplers import reverse
+from triptych.machine.randomness import ImageNoise
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SHAPE = (3, 32, 32)

@@ -15,9 +15,9 @@ from benchmarks.peers.contestant import Contestant, Ours, Pictures, endless, net
 from benchmarks.peers.page import section
 from benchmarks.peers.turns import SIEVE, Duel, compare, summary
 from triptych.core.errors import InputError
-from triptych.core.machine import Machine
 from triptych.core.schema import read
-from triptych.vae.network import VAE
+from triptych.machine.device import Machine
+from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 from triptych.vae.params import VAEParams
 

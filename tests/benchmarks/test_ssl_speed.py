@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from triptych.core.schema import read
-from triptych.ssl.shared.methods import method
 from triptych.ssl.shared.params import SSLParams
-from triptych.ssl.shared.recipes import recipe
+from triptych.ssl.shared.recipes import method, recipe
 
 SHAPE = (3, 32, 32)
 STUDY = read(Path(__file__).parents[2] / "params.yaml", ssl=SSLParams).ssl

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from triptych.core.schema import read
-from triptych.making.params import DataParams, StreetDigits
-from triptych.making.streetdigits import draw
+from triptych.data.sources.params import DataParams, StreetDigits
+from triptych.data.sources.streetdigits import draw
 
 IMAGES = 5000
 PARAMS = Path(__file__).parents[2] / "params.yaml"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from triptych.core.schema import read
-from triptych.vae.network import VAE
+from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 from triptych.vae.params import VAEParams
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.core.randomness import Draw
 from triptych.core.schema import validate
-from triptych.ssl.shared.view_params import ViewParams
+from triptych.machine.randomness import Draw
+from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Views
 
 BATCH, SHAPE = 256, (3, 32, 32)

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-from triptych import cli
+from triptych.cli import app as cli
 
 ROOT = Path(__file__).parents[2]
 

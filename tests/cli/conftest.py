@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from triptych import profiles
+from triptych.cli import profiles
 
 ROOT = Path(__file__).parents[2]
 

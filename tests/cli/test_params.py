@@ -10,11 +10,11 @@ from dvc.utils.serialize import parse_yaml
 from scripts import run_script
 
 from triptych import params as schema
-from triptych import profiles
+from triptych.cli import profiles
 from triptych.core.errors import InputError
 from triptych.core.schema import parse, read, validate
+from triptych.data.sources.params import DataParams
 from triptych.ddpm.params import UNetParams
-from triptych.making.params import DataParams
 from triptych.params import Params
 from triptych.vae.params import VAEParams
 

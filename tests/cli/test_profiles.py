@@ -10,9 +10,9 @@ import yaml
 from command_line import ROOT, refused, triptych
 
 from triptych import params as schema
-from triptych import profiles
+from triptych.cli import profiles
 from triptych.core.errors import InputError
-from triptych.core.overlay import overlaid
+from triptych.core.schema import overlaid
 
 DEFAULT = """\
 # profile: default. The purpose of default.

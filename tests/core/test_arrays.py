@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from triptych.core.arrays import read_arrays, write_arrays
 from triptych.core.errors import InputError
-from triptych.core.snapshots import snapshot_files
+from triptych.core.files import read_arrays, write_arrays
+from triptych.nn.weights import snapshot_files
 
 
 def test_arrays_come_back_as_they_were_and_as_the_same_bytes(tmp_path):

@@ -1,6 +1,6 @@
 """The one rule by which mappings are laid over each other."""
 
-from triptych.core.overlay import overlaid
+from triptych.core.schema import overlaid
 
 BASE = {"epochs": 15, "optimiser": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}, "views": {"flip": 0.0}}
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from toy_diffusion import COSINE, LINEAR, Constant, images, noise_like, process
 
-from triptych.core.objective import Batch
-from triptych.core.randomness import Draw
 from triptych.ddpm.process import Diffusion, DiffusionObjective, cosine_betas, linear_betas
+from triptych.machine.randomness import Draw
+from triptych.training.objective import Batch
 
 
 def test_linear_schedule_has_the_reports_noise_levels() -> None:

@@ -13,7 +13,7 @@ from pages import read_section, write_section
 from triptych.core.errors import InputError
 from triptych.core.schema import read_yaml, validate
 from triptych.params import validated
-from triptych.results.reader import value_at
+from triptych.report.reader import value_at
 
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "params.yaml"

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from triptych.core.objective import Batch
-from triptych.core.randomness import Draw
-from triptych.judge.network import Classifier
+from triptych.judge.model import Classifier
 from triptych.judge.objective import QUARTER_TURNS, ClassificationObjective, TurnObjective, turned
+from triptych.machine.randomness import Draw
+from triptych.training.objective import Batch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import linalg
 
 from triptych.measures.frechet import FrechetReference, estimated_distance, frechet_distance, moments
-from triptych.statistics.intervals import Resampling
+from triptych.measures.intervals import Resampling
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:

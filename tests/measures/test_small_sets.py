@@ -13,20 +13,20 @@ from tiny_generative import CPU, evaluation, place, sampling, save_ddpm, save_va
 from tiny_ssl import measured, project, stage, tiny_params, train_and_measure
 from toy_images import pictures
 
-from triptych.core.model_files import load_model
 from triptych.data.storage import Dataset, Split, save
+from triptych.ddpm import sample as ddpm
+from triptych.ddpm.measure import DDPMMeasures
 from triptych.ddpm.trained import load_trained
-from triptych.judge.network import Classifier
+from triptych.judge.generated import COMPARED
+from triptych.judge.measure import Judge, judge_quality
+from triptych.judge.model import Classifier
 from triptych.measures import needs
-from triptych.measures.classifier import judge_quality
-from triptych.measures.ddpm import DDPMMeasures
-from triptych.measures.generated import COMPARED
-from triptych.measures.judge import Judge
-from triptych.measures.vae import VAEMeasures
-from triptych.sampling import ddpm, vae
-from triptych.sampling.prior import Mixture
-from triptych.statistics.estimate import split
-from triptych.vae.network import VAE
+from triptych.measures.estimate import split
+from triptych.nn.weights import load_model
+from triptych.vae import sample as vae
+from triptych.vae.measure import VAEMeasures
+from triptych.vae.model import VAE
+from triptych.vae.prior import Mixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

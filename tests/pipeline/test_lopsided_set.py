@@ -8,7 +8,7 @@ import pytest
 import yaml
 from scripts import run_script
 
-from triptych.profiles import merged
+from triptych.cli.profiles import merged
 
 ROOT = Path(__file__).parents[2]
 VARIANTS = ("simsiam", "no_predictor")

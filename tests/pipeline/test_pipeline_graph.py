@@ -20,7 +20,7 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from shell import run
 
-from triptych.report import time_spent
+from triptych.page import time_spent
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -85,7 +85,7 @@ def local_modules(path: Path) -> Iterator[Path]:
 def named_modules(stage: Stage) -> list[Path]:
     """Modules that a script imports by a name that it is given: a study's sampling, a variant's method."""
     if stage.script.name == "sample.py":
-        return [SOURCE / f"triptych/sampling/{stage.argument}.py"]
+        return [SOURCE / f"triptych/{stage.argument}/sample.py"]
     if stage.argument in VARIANTS:
         return [SOURCE / f"triptych/ssl/methods/{VARIANTS[stage.argument]['method']}.py"]
     return []
@@ -240,21 +240,21 @@ MAY_RUN = {
     "sampling.ddpm.guidance.weight": {"sample@ddpm", "evaluate_ddpm"} | PAGES,
     "sampling.vae.fitted_prior.components": {"sample@vae", "evaluate_vae"} | PAGES,
     "sampling.vae.interpolation_steps": {"sample@vae", "evaluate_vae"} | PAGES,
-    "src/triptych/sampling/samplers.py": SAMPLED | {"evaluate_vae", "evaluate_ddpm"} | PAGES,
+    "src/triptych/ddpm/samplers.py": {"sample@ddpm", "evaluate_ddpm"} | PAGES,
     # Measures: nothing is trained, and nothing sampled
     "evaluation.ssl.knn.neighbours": EVALUATE_SSL | PAGES,
     "evaluation.ssl.collapse.embedding_std": EVALUATE_SSL - {"ssl_baselines"} | PAGES,
     "evaluation.bootstrap": EVALUATED - {"evaluate_classifier"} | PAGES,
     "evaluation.recognition_threshold": EVALUATED - EVALUATE_SSL | PAGES,
-    "src/triptych/measures/frechet.py": EVALUATED | PAGES,
-    "src/triptych/measures/neighbours.py": EVALUATED | PAGES,
-    "src/triptych/statistics/intervals.py": EVALUATED | PAGES,
+    "src/triptych/measures/frechet.py": {"evaluate_vae", "evaluate_ddpm"} | PAGES,
+    "src/triptych/measures/neighbours.py": EVALUATE_SSL | PAGES,
+    "src/triptych/measures/intervals.py": EVALUATED | PAGES,
     # Verdicts, figures and the page: nothing is measured
     "claims.vae.sharpness": {"claims", "report"},
-    "src/triptych/studies/vae/figures.py": PAGES,
-    "src/triptych/drawing/style.py": PAGES,
-    "src/triptych/results/formatting.py": PAGES,
-    "src/triptych/report/page.html.j2": {"report"},
+    "src/triptych/vae/words/figures.py": PAGES,
+    "src/triptych/report/drawing/style.py": PAGES,
+    "src/triptych/report/formatting.py": PAGES,
+    "src/triptych/page/page.html.j2": {"report"},
     "metrics/timing/vae.json": PAGES,  # one claim is about that very time
     "plots/vae/timing.csv": PAGES,
     "metrics/clock/vae.json": {"report"},
@@ -396,9 +396,9 @@ def test_dvc_runs_every_stage_once_and_then_what_a_change_concerns(stand_ins):
     assert Repo(str(stand_ins)).status() == {}, "byte code, or a second look, makes a stage stale"
 
     edit_params(stand_ins, "ssl.variants.no_predictor.predictor", "fixed_random")
-    code = stand_ins / "src/triptych/sampling/samplers.py"
+    code = stand_ins / "src/triptych/ddpm/samplers.py"
     code.write_text(code.read_text() + "\n")
-    changes = ("ssl.variants.no_predictor.predictor", "src/triptych/sampling/samplers.py")
+    changes = ("ssl.variants.no_predictor.predictor", "src/triptych/ddpm/samplers.py")
     assert repro(stand_ins) == few(set.union(*(MAY_RUN[change] for change in changes)))
 
 

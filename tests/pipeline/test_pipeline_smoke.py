@@ -18,14 +18,15 @@ from checkouts import check_out
 from PIL import Image
 
 from triptych.core.schema import read
-from triptych.drawing import style
-from triptych.report import cards, page
-from triptych.results.reader import Results, UnmeasuredError
-from triptych.statistics.intervals import Resampling
-from triptych.studies.decide import decide
-from triptych.studies.every import figures
-from triptych.studies.evidence import Evidence
-from triptych.studies.params import ClaimsParams
+from triptych.measures.intervals import Resampling
+from triptych.page import build as page
+from triptych.page import cards
+from triptych.page.decide import decide
+from triptych.report.drawing import style
+from triptych.report.evidence import Evidence
+from triptych.report.params import ClaimsParams
+from triptych.report.reader import Results, UnmeasuredError
+from triptych.studies import figures
 
 ROOT = Path(__file__).parents[2]
 # The report's figures by number, and the sheet of views.

@@ -11,12 +11,12 @@ from test_simsiam import SMALL, batch, draw, network
 from test_views import NOTHING
 from torch import Tensor
 
-from triptych.core.randomness import Draw
 from triptych.core.schema import read_yaml
+from triptych.machine.randomness import Draw
 from triptych.ssl.methods.asymsiam import AsymSiam, Recipe, ScaleMix, build, mean_encoding
 from triptych.ssl.methods.simsiam import SimSiam
 from triptych.ssl.shared.network import SiameseNetwork
-from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Views
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -15,8 +15,7 @@ from triptych.ssl.methods.barlow_twins import (
     invariance,
     redundancy,
 )
-from triptych.ssl.shared.cosine import spread
-from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.network import SiameseNetwork, spread
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

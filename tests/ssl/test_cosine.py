@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from triptych.ssl.shared.cosine import negative_cosine, spread
+from triptych.ssl.shared.network import negative_cosine, spread
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

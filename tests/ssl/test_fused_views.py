@@ -9,7 +9,7 @@ import torch
 from test_views import ALONE, EVERYTHING, NOTHING, batch, drawing, params
 from torch import Tensor
 
-from triptych.kernels.compiled import StateLocator, compiled
+from triptych.nn.fast.compiled import StateLocator, compiled
 from triptych.ssl.shared import views as made
 from triptych.ssl.shared.views import Views
 

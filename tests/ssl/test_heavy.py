@@ -8,10 +8,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
-from triptych.core.randomness import Draw
+from triptych.machine.randomness import Draw
 from triptych.ssl.shared import heavy
 from triptych.ssl.shared.heavy import OPERATIONS, HeavyParams, RandAugment, augmented
-from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Views
 
 VIEWS = {

@@ -23,8 +23,8 @@ from tiny_ssl import EPOCHS, ROOT, project, tiny_params
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from triptych.core import forks
-from triptych.ssl.shared.methods import names
+from triptych.machine import processes as forks
+from triptych.ssl.shared.recipes import names
 
 INIT = dist.init_process_group
 HEAD = {"projector_hidden": [16], "projector_dim": 8}

@@ -8,16 +8,16 @@ import torch
 from test_simsiam import TwoViews, batch, draw, network
 from torch import nn
 
-from triptych.core.machine import Machine
-from triptych.core.objective import Objective
 from triptych.data.batches import Resident
+from triptych.machine.device import Machine
 from triptych.ssl.methods.byol import BYOL
 from triptych.ssl.methods.simsiam import SimSiam
-from triptych.ssl.shared.momentum import MomentumEncoder, momentum_at
-from triptych.training.batch_norm import globalise
+from triptych.ssl.shared.network import MomentumEncoder, momentum_at
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
+from triptych.training.objective import Objective
 from triptych.training.params import Training
+from triptych.training.processes import globalise
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

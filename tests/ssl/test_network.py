@@ -7,8 +7,7 @@ import torch
 from test_simsiam import PARAMS, SMALL
 from torch import Tensor, nn
 
-from triptych.ssl.shared.momentum import MomentumEncoder
-from triptych.ssl.shared.network import Projector, SiameseNetwork
+from triptych.ssl.shared.network import MomentumEncoder, Projector, SiameseNetwork
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

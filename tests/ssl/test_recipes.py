@@ -8,7 +8,7 @@ import pytest
 from triptych.core.errors import InputError
 from triptych.core.schema import validate
 from triptych.ssl.methods import simsiam
-from triptych.ssl.shared import methods
+from triptych.ssl.shared import recipes as methods
 from triptych.ssl.shared.params import SSLParams, SSLRecipe
 from triptych.ssl.shared.recipes import check, recipe
 

@@ -9,8 +9,7 @@ from test_simsiam import TwoViews, batch, draw
 from torch import Tensor
 
 from triptych.ssl.methods.simclr import Recipe, SimCLR, build, negative, positive, similarities
-from triptych.ssl.shared.cosine import spread
-from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.network import SiameseNetwork, spread
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,13 +9,13 @@ from test_views import NOTHING
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.core.objective import Batch
-from triptych.core.randomness import Draw
 from triptych.core.schema import read_yaml
+from triptych.machine.randomness import Draw
 from triptych.ssl.methods.simsiam import Recipe, SimSiam, build
 from triptych.ssl.shared.network import SiameseNetwork
-from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import Batch
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

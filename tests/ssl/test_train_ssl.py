@@ -11,7 +11,7 @@ import yaml
 from shell import left_behind
 from tiny_ssl import BATCH, EPOCHS, TRAIN, project, stage, tiny_params
 
-from triptych.core import forks
+from triptych.machine import processes as forks
 
 
 @pytest.fixture(scope="module")

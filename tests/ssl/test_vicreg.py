@@ -7,8 +7,7 @@ from test_simsiam import TwoViews, batch, draw
 from torch import Tensor
 
 from triptych.ssl.methods.vicreg import EPSILON, Recipe, VICReg, build, covariance, invariance, variance
-from triptych.ssl.shared.cosine import spread
-from triptych.ssl.shared.network import SiameseNetwork
+from triptych.ssl.shared.network import SiameseNetwork, spread
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

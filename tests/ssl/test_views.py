@@ -13,11 +13,11 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as reference
 
 from triptych.core.errors import InputError
-from triptych.core.randomness import Draw
 from triptych.core.schema import validate
 from triptych.data.batches import to_float
+from triptych.machine.randomness import Draw
 from triptych.ssl.shared import views as made
-from triptych.ssl.shared.view_params import ViewChanges, ViewParams
+from triptych.ssl.shared.params import ViewChanges, ViewParams
 from triptych.ssl.shared.views import Boxes, Views
 
 NOTHING = {

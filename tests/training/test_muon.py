@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from triptych.training.muon import Muon, orthogonalised
+from triptych.training.optimisers import Muon, orthogonalised
 
 
 def matrices(*shape: int, seed: int = 0) -> Tensor:

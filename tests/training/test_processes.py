@@ -18,18 +18,18 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from triptych.core import forks
-from triptych.core.machine import Machine, machine
-from triptych.core.model_files import save_weights
-from triptych.core.runtime import Runtime
-from triptych.core.workers import in_workers
+from triptych.machine import processes as forks
+from triptych.machine.device import Machine, machine
+from triptych.machine.params import Runtime
+from triptych.machine.workers import in_workers
+from triptych.nn.weights import save_weights
 from triptych.ssl.methods.simsiam import SimSiam
 from triptych.ssl.shared.network import SiameseNetwork
-from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Views
-from triptych.training.batch_norm import GlobalBatchNorm1d, GlobalBatchNorm2d, globalise
 from triptych.training.params import Training
-from triptych.vae.network import VAE
+from triptych.training.processes import GlobalBatchNorm1d, GlobalBatchNorm2d, globalise
+from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 
 HERE = Path(__file__).parent

@@ -7,27 +7,26 @@ import pytest
 import tiny_run
 import torch
 
-from triptych.core.machine import Machine, machine
-from triptych.core.objective import Batch, Objective
-from triptych.core.randomness import Draw, generator
-from triptych.core.runtime import Runtime
 from triptych.core.schema import read
 from triptych.data.batches import Resident
 from triptych.ddpm.method import diffusion_method
-from triptych.ddpm.network import denoising_network
+from triptych.ddpm.model import denoising_network
 from triptych.ddpm.params import DDPMParams
-from triptych.judge.network import Classifier
+from triptych.judge.model import Classifier
 from triptych.judge.objective import ClassificationObjective, TurnObjective
 from triptych.judge.params import ClassifierParams
-from triptych.ssl.shared.methods import method
+from triptych.machine.device import Machine, machine
+from triptych.machine.params import Runtime
+from triptych.machine.randomness import Draw, generator
 from triptych.ssl.shared.params import SSLParams
-from triptych.ssl.shared.recipes import recipe
+from triptych.ssl.shared.recipes import method, recipe
 from triptych.training import loop
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
+from triptych.training.objective import Batch, Objective
 from triptych.training.params import Training
 from triptych.training.recorded import WARM_UP, Recorded, recorded
-from triptych.vae.network import VAE
+from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 from triptych.vae.params import VAEParams
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.vae.network import LOG_VARIANCE_RANGE, VAE
+from triptych.vae.model import LOG_VARIANCE_RANGE, VAE
 from triptych.vae.objective import kl_to_standard_normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, distributions
 
-from triptych.core.objective import Batch
-from triptych.core.randomness import Draw
-from triptych.vae.network import VAE
+from triptych.machine.randomness import Draw
+from triptych.training.objective import Batch
+from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective, gaussian_nll, kl_to_standard_normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -1,1 +1,1 @@
-"""What every other part stands on: errors, files, randomness, the base of the params' schema, the machine."""
+"""Files, errors, seeds and the base of the params schema. No torch."""

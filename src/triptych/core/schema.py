@@ -5,8 +5,9 @@ import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML, YAMLError
 
 from triptych.core.errors import InputError
@@ -198,3 +199,26 @@ def _field_names_at(kind: typing.Any, location: tuple) -> list[str]:
         steps = list(_walk(kind, (step,)))
         kind = steps[-1][1] if steps else next(m for m in _models_of(kind) if step in _tags_of(m))
     return [name for model in _models_of(kind) for name in model.model_fields]
+
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+InsideUnit = Annotated[float, Field(gt=0, lt=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def replaces(base: object, new: object) -> bool:
+    """Whether a value takes the other's place whole: one of them is no mapping, or `new` is of another `name`."""
+    if not (isinstance(base, dict) and isinstance(new, dict)):
+        return True
+    return "name" in new and new["name"] != base.get("name")
+
+
+def overlaid(base: dict, overlay: dict) -> dict:
+    """`base` with the overlay's values in their places, at any depth; neither is changed."""
+    result = dict(base)
+    for key, new in overlay.items():
+        old = base.get(key)
+        result[key] = new if replaces(old, new) else overlaid(old, new)
+    return result

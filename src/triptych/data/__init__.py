@@ -1,1 +1,1 @@
-"""How prepared images lie on disk and are drawn in batches."""
+"""Prepared images on disk and in batches."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.core.randomness import generator
+from triptych.machine.randomness import generator
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Denoising diffusion: networks, processes, losses, params."""
+"""Study 2: the denoising diffusion model."""

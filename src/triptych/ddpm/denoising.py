@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.core.objective import Objective
+from triptych.training.objective import Objective
 
 Level = float | np.ndarray
 

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from triptych.core.objective import Batch
-from triptych.core.randomness import Draw
 from triptych.ddpm.denoising import DenoisingObjective, Level, column
 from triptych.ddpm.params import EDMProcess
+from triptych.machine.randomness import Draw
+from triptych.training.objective import Batch
 
 # The networks' sinusoids count in thousandths; c_noise is of the order of 1.
 TIME_UNIT = 1000.0

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from triptych.core.fields import Count, InsideUnit, Positive
-from triptych.core.schema import Section
+from triptych.core.schema import Count, InsideUnit, Positive, Section
 from triptych.training.params import SnapshotTraining
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.core.objective import Batch
-from triptych.core.randomness import Draw
 from triptych.ddpm.denoising import DenoisingObjective, Level, column
 from triptych.ddpm.params import CosineSchedule, DDPMProcess, LinearSchedule
+from triptych.machine.randomness import Draw
+from triptych.training.objective import Batch
 
 # Nichol & Dhariwal 2021, section 3.2: the last steps of the cosine schedule would otherwise divide by zero.
 LARGEST_BETA = 0.999

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
-from triptych.core.model_files import load_model
 from triptych.core.schema import validate
 from triptych.ddpm.denoising import DenoisingObjective
 from triptych.ddpm.method import diffusion_method
-from triptych.ddpm.network import denoising_network
+from triptych.ddpm.model import denoising_network
 from triptych.ddpm.params import Process
+from triptych.nn.weights import load_model
 
 
 def load_trained(folder: Path, device: torch.device) -> DenoisingObjective:

@@ -1,1 +1,1 @@
-"""The judge: a supervised classifier that evaluates everything generated."""
+"""The reference classifier ("judge") that evaluates generated images."""

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.core.objective import Batch, Objective
-from triptych.core.randomness import Draw
-from triptych.judge.network import Classifier
+from triptych.judge.model import Classifier
+from triptych.machine.randomness import Draw
+from triptych.training.objective import Batch, Objective
 
 
 class ClassificationObjective(Objective):

@@ -1,1 +1,1 @@
-"""One measure a file, from models and arrays to numbers with intervals."""
+"""Measures that studies share, intervals and statistics."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from triptych.statistics.estimate import Estimate
-from triptych.statistics.intervals import Resampling
+from triptych.measures.estimate import Estimate
+from triptych.measures.intervals import Resampling
 
 
 def accuracy_key(hits: str) -> str:

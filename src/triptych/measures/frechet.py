@@ -5,8 +5,8 @@ It is not FID: the features are the judge's, not Inception's, so its numbers com
 
 import numpy as np
 
-from triptych.statistics.estimate import Estimate
-from triptych.statistics.intervals import Resampling
+from triptych.measures.estimate import Estimate
+from triptych.measures.intervals import Resampling
 
 
 def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

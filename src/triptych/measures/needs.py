@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from triptych.data.storage import Dataset
-from triptych.statistics.estimate import LeftOut
+from triptych.measures.estimate import LeftOut
 
 
 def two_classes(dataset: Dataset) -> LeftOut | None:

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from triptych.core.fields import Count, InsideUnit, Positive
-from triptych.core.schema import Section
+from triptych.core.schema import Count, InsideUnit, Positive, Section
 
 
 class VAEEvaluation(Section):

@@ -1,1 +1,1 @@
-"""The page and the terminal: everything that was measured, as people read it."""
+"""Results read from files, records of studies, rules for claims, drawing."""

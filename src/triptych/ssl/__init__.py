@@ -1,1 +1,1 @@
-"""Encoders that learn by comparing views of an image."""
+"""Study 3: SimSiam, its ablations and rivals."""

@@ -1,1 +1,1 @@
-"""One loop for every method: it knows no method and no measure."""
+"""The training loop, checkpoints and optimisers. It knows no method and no measure."""

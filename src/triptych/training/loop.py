@@ -16,18 +16,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from triptych.core import workers
 from triptych.core.errors import InputError
-from triptych.core.machine import Machine
-from triptych.core.model_files import save_weights
-from triptych.core.objective import Batch, Objective
-from triptych.core.randomness import Draw
 from triptych.data.batches import Resident, epoch_order, to_float
-from triptych.training.batch_norm import globalise
+from triptych.machine import workers
+from triptych.machine.device import Machine
+from triptych.machine.randomness import Draw
+from triptych.nn.weights import save_weights
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.gradients import GradientSum
-from triptych.training.optimisation import WeightAverage, build_optimiser, rate_factor, set_rates
+from triptych.training.objective import Batch, Objective
+from triptych.training.optimisers import WeightAverage, build_optimiser, rate_factor, set_rates
 from triptych.training.params import Training
+from triptych.training.processes import GradientSum, globalise
 from triptych.training.recorded import recorded
 
 # How often the host looks at the device's numbers: for the bar, and to stop soon after a loss that is not finite.

@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from triptych.core.fields import Positive, Share
-from triptych.core.schema import Section
+from triptych.core.schema import Positive, Section, Share
 
 
 class Adam(Section):

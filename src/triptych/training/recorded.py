@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from triptych.core.machine import Machine
-from triptych.core.objective import Batch
-from triptych.core.randomness import Draw
+from triptych.machine.device import Machine
+from triptych.machine.randomness import Draw
+from triptych.training.objective import Batch
 
 # Steps before the recording, launch by launch: in the first, libraries choose their algorithms and take their memory.
 WARM_UP = 3

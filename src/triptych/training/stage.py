@@ -14,17 +14,17 @@ import torch
 
 from triptych.core.errors import InputError
 from triptych.core.files import write_json, write_text
-from triptych.core.forks import side_by_side
-from triptych.core.machine import Machine, machine
-from triptych.core.model_files import save_model, seed_folder
-from triptych.core.objective import Objective
-from triptych.core.runtime import Runtime
 from triptych.core.seeds import fold
-from triptych.core.workers import in_workers
 from triptych.data.batches import resident
 from triptych.data.storage import Dataset, load, validate
+from triptych.machine.device import Machine, machine
+from triptych.machine.params import Runtime
+from triptych.machine.processes import side_by_side
+from triptych.machine.workers import in_workers
+from triptych.nn.weights import save_model, seed_folder
 from triptych.training.checkpoint import Checkpoints, code_digest, only_writer, run_key
 from triptych.training.loop import Plan, Trained, train
+from triptych.training.objective import Objective
 from triptych.training.params import Training
 
 

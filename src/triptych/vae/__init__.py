@@ -1,1 +1,1 @@
-"""The variational autoencoder: network, loss, params."""
+"""Study 1: the variational autoencoder."""

@@ -4,9 +4,9 @@ import math
 
 from torch import Tensor
 
-from triptych.core.objective import Batch, Objective
-from triptych.core.randomness import Draw
-from triptych.vae.network import VAE
+from triptych.machine.randomness import Draw
+from triptych.training.objective import Batch, Objective
+from triptych.vae.model import VAE
 
 
 def kl_to_standard_normal(mu: Tensor, log_var: Tensor) -> Tensor:

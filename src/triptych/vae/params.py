@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from triptych.core.fields import Count, Positive
-from triptych.core.schema import Section
+from triptych.core.schema import Count, Positive, Section
 from triptych.training.params import SnapshotTraining
 
 

@@ -1,1 +1,1 @@
-"""One method a file, named as in params.yaml: its recipe's schema beside its loss."""
+"""One module per method: its recipe and its loss."""

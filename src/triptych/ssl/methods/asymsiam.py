@@ -11,15 +11,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from triptych.core.fields import Count
-from triptych.core.objective import Batch, Objective
-from triptych.core.randomness import Draw
-from triptych.ssl.shared.cosine import negative_cosine, spread
-from triptych.ssl.shared.network import SiameseNetwork
-from triptych.ssl.shared.params import SSLRecipe
-from triptych.ssl.shared.predictor_rate import constant_for_predictor
-from triptych.ssl.shared.view_params import AreaShare, Pair, ViewChanges
+from triptych.core.schema import Count
+from triptych.machine.randomness import Draw
+from triptych.ssl.shared.network import SiameseNetwork, constant_for_predictor, negative_cosine, spread
+from triptych.ssl.shared.params import AreaShare, Pair, SSLRecipe, ViewChanges
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import Batch, Objective
 
 # From images (B, C, H, W) to a view of each.
 Augmentation = Callable[[Tensor, Draw], Tensor]

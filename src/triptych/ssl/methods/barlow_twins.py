@@ -6,13 +6,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from triptych.core.objective import Batch, Objective
-from triptych.core.randomness import Draw
-from triptych.ssl.shared.cosine import spread
-from triptych.ssl.shared.gather import gathered
-from triptych.ssl.shared.network import SiameseNetwork
+from triptych.machine.randomness import Draw
+from triptych.ssl.shared.network import SiameseNetwork, gathered, spread
 from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import Batch, Objective
 
 # Added to each variance, as by the batch norm with which the authors' code standardises.
 EPSILON = 1e-5

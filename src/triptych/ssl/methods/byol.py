@@ -2,14 +2,12 @@
 
 from torch import Tensor
 
-from triptych.core.fields import Count, Probability, Share
-from triptych.core.objective import Batch, Objective
-from triptych.core.randomness import Draw
-from triptych.ssl.shared.cosine import negative_cosine, spread
-from triptych.ssl.shared.momentum import MomentumEncoder, momentum_at
-from triptych.ssl.shared.network import SiameseNetwork
+from triptych.core.schema import Count, Probability, Share
+from triptych.machine.randomness import Draw
+from triptych.ssl.shared.network import MomentumEncoder, SiameseNetwork, momentum_at, negative_cosine, spread
 from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):

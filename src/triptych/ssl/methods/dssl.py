@@ -6,16 +6,13 @@ the other way round, so that heavy augmentation adds to SimSiam instead of break
 
 from torch import Tensor
 
-from triptych.core.fields import Count, Probability
-from triptych.core.objective import Batch, Objective
-from triptych.core.randomness import Draw
-from triptych.ssl.shared.cosine import negative_cosine, spread
+from triptych.core.schema import Count, Probability
+from triptych.machine.randomness import Draw
 from triptych.ssl.shared.heavy import RandAugment
-from triptych.ssl.shared.network import SiameseNetwork
-from triptych.ssl.shared.params import SSLRecipe
-from triptych.ssl.shared.predictor_rate import constant_for_predictor
-from triptych.ssl.shared.view_params import HeavyParams
+from triptych.ssl.shared.network import SiameseNetwork, constant_for_predictor, negative_cosine, spread
+from triptych.ssl.shared.params import HeavyParams, SSLRecipe
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import Batch, Objective
 
 Pair = tuple[Tensor, Tensor]
 

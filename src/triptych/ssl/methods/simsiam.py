@@ -5,15 +5,12 @@ from typing import Literal
 from pydantic import model_validator
 from torch import Tensor
 
-from triptych.core.fields import Count, Share
-from triptych.core.objective import Batch, Objective
-from triptych.core.randomness import Draw
-from triptych.ssl.shared.cosine import negative_cosine, spread
-from triptych.ssl.shared.momentum import MomentumEncoder
-from triptych.ssl.shared.network import SiameseNetwork
+from triptych.core.schema import Count, Share
+from triptych.machine.randomness import Draw
+from triptych.ssl.shared.network import MomentumEncoder, SiameseNetwork, constant_for_predictor, negative_cosine, spread
 from triptych.ssl.shared.params import SSLRecipe
-from triptych.ssl.shared.predictor_rate import constant_for_predictor
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):

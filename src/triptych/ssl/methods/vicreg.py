@@ -7,14 +7,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.core.fields import Positive
-from triptych.core.objective import Batch, Objective
-from triptych.core.randomness import Draw
-from triptych.ssl.shared.cosine import spread
-from triptych.ssl.shared.gather import gathered
-from triptych.ssl.shared.network import SiameseNetwork
+from triptych.core.schema import Positive
+from triptych.machine.randomness import Draw
+from triptych.ssl.shared.network import SiameseNetwork, gathered, spread
 from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import Batch, Objective
 
 # ε of equation 2 as in the authors' code; it keeps the gradient of a dimension without variance finite.
 EPSILON = 1e-4

@@ -1,1 +1,1 @@
-"""What the methods that compare views share: views, networks, the layers of a variant's recipe."""
+"""Views, networks and recipes that the methods share."""

@@ -28,10 +28,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from triptych.core.randomness import Draw
+from triptych.machine.randomness import Draw
+from triptych.nn.fast.views import fuse_heavy, fused
 from triptych.ssl.shared.affine import rotation, sample
-from triptych.ssl.shared.fused_views import fuse_heavy, fused
-from triptych.ssl.shared.view_params import HeavyParams
+from triptych.ssl.shared.params import HeavyParams
 
 MAPS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 OPERATIONS = (*MAPS, "posterize", "solarize", "equalize", "sharpness", "cutout")

@@ -1,15 +1,33 @@
 """The recipe of a variant: what all share, under its method's, under its own; the later wins."""
 
 import difflib
+import pkgutil
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from triptych.core.errors import InputError
-from triptych.core.overlay import overlaid, replaces
-from triptych.core.schema import validate
-from triptych.ssl.shared import methods
+from triptych.core.schema import overlaid, replaces, validate
 from triptych.ssl.shared.params import SSLParams, SSLRecipe
+
+PACKAGE = "triptych.ssl.methods"
+
+
+def names() -> list[str]:
+    """The methods there are; none of them is imported."""
+    return sorted(module.name for module in pkgutil.iter_modules(import_module(PACKAGE).__path__))
+
+
+def method(name: str) -> ModuleType:
+    """The module of a method.
+
+    It holds `Recipe`, the schema of the method's recipe (an SSLRecipe), and `build(recipe, in_channels)`, which makes
+    the objective and the keyword arguments of its network.
+    """
+    return import_module(f"{PACKAGE}.{name}")
+
 
 PARAMS = Path("params.yaml")
 ABSENT = object()
@@ -27,8 +45,8 @@ def recipe(study: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
     if variant not in study.variants:
         raise InputError(f"{path}: 'ssl.variants' has no '{variant}'{_nearest(variant, study.variants)}")
     chosen = study.variants[variant]
-    if chosen.method not in methods.names():
-        hint = _nearest(chosen.method, methods.names())
+    if chosen.method not in names():
+        hint = _nearest(chosen.method, names())
         raise InputError(f"{path}: 'ssl.variants.{variant}.method' is '{chosen.method}'{hint}")
     return _merged(study, chosen.method, [(f"ssl.variants.{variant}", chosen.overrides)], path)
 
@@ -40,22 +58,22 @@ def check(study: SSLParams, path: Path = PARAMS) -> None:
         InputError: see `recipe`.
     """
     for name in study.methods:
-        if name not in methods.names():
-            raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{_nearest(name, methods.names())}")
+        if name not in names():
+            raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{_nearest(name, names())}")
         _merged(study, name, [], path)
     for name in study.variants:
         recipe(study, name, path)
 
 
-def _merged(study: SSLParams, method: str, own: Layers, path: Path) -> SSLRecipe:
+def _merged(study: SSLParams, name: str, own: Layers, path: Path) -> SSLRecipe:
     """The recipe of a method with a variant's own layer, if any, on top."""
-    if method not in study.methods:
-        raise InputError(f"{path}: key 'ssl.methods.{method}' is missing")
-    layers = [("ssl.shared", study.shared.model_dump()), (f"ssl.methods.{method}", study.methods[method]), *own]
+    if name not in study.methods:
+        raise InputError(f"{path}: key 'ssl.methods.{name}' is missing")
+    layers = [("ssl.shared", study.shared.model_dump()), (f"ssl.methods.{name}", study.methods[name]), *own]
     merged: dict = {}
     for _, layer in layers:
         merged = overlaid(merged, layer)
-    return validate(methods.method(method).Recipe, merged, partial(_place, layers), path)
+    return validate(method(name).Recipe, merged, partial(_place, layers), path)
 
 
 def _place(layers: Layers, keys: Sequence[str]) -> str:

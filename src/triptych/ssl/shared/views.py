@@ -18,11 +18,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from triptych.core.randomness import Draw
+from triptych.machine.randomness import Draw
+from triptych.nn.fast.views import fuse, fused
 from triptych.ssl.shared import affine
-from triptych.ssl.shared.fused_views import fuse, fused
 from triptych.ssl.shared.heavy import RandAugment
-from triptych.ssl.shared.view_params import ViewParams
+from triptych.ssl.shared.params import ViewParams
 
 CROP_TRIALS = 10
 # torchvision's weights of red, green and blue in grey. They sum to 0.9999, here as there.

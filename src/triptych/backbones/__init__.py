@@ -1,1 +1,0 @@
-"""Encoders that turn an image into features; the judge and the third study use them."""

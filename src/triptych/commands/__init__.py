@@ -1,1 +1,0 @@
-"""Commands of `triptych` that use trained models: options and their words; the work is in `use`."""

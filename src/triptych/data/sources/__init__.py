@@ -1,0 +1,1 @@
+"""Sources of images, which `prepare` alone runs."""

@@ -1,0 +1,248 @@
+"""House-number digits, drawn: the look of SVHN without its download, at any size and difficulty.
+
+A digit is a signed distance field taken from a printed font. Sampling that field through a perspective grid gives the
+digit at any size, weight and angle with clean edges; what a camera adds (light, texture, shadow, a low resolution,
+sensor noise) comes on top. A whole block of images is drawn at a time, in a few tensor operations.
+"""
+
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from triptych.data.sources.params import StreetDigits
+from triptych.machine.randomness import generator
+
+# Image i lies in block i // BLOCK, and a block is always drawn whole: n images are the first n of any larger number.
+# 250 images of 32x32 fit the cache of one core.
+BLOCK = 250
+CLASSES = [str(digit) for digit in range(10)]
+
+# House numbers are mostly sturdy: thin text faces are rare here and the sans come more than once. No dotted zeros.
+FONTS = (
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-Bold",
+    "DejaVuSans-Oblique",
+    "DejaVuSans-BoldOblique",
+    "DejaVuSerif",
+    "DejaVuSerif-Bold",
+    "DejaVuSerif-BoldItalic",
+    "STIXGeneralBol",
+    "STIXGeneralBolIta",
+    "cmr10",
+    "cmb10",
+    "cmss10",
+    "cmss10",
+    "cmtt10",
+)
+
+# The atlas: the space around a glyph lets its distance field fade out inside the cell.
+CELL = 64
+GLYPH = 0.6  # height of a digit in its cell
+OVERSAMPLING = 4  # the outline is traced at this many times the cell's resolution
+
+# A stroke of 1 makes a digit at most this much (of its height) wider or thinner on each side of its outline.
+STROKE_REACH = 0.03
+
+
+def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """The first `count` images of a split.
+
+    Args:
+        count: how many.
+        seed: with `split` ("train", "test") it names the stream; image i depends on (seed, split, i, knobs) alone.
+        knobs: size and difficulty.
+        threads: blocks drawn side by side; 0 means as many as torch uses. The images do not depend on it.
+
+    Returns:
+        images uint8 (count, 3, size, size) and labels int64 (count,).
+    """
+    images = np.empty((count, 3, knobs.size, knobs.size), np.uint8)
+    labels = np.empty(count, np.int64)
+
+    def fill(block: int) -> None:
+        rows = slice(block * BLOCK, min((block + 1) * BLOCK, count))
+        pixels, digits = _block(seed, split, block, knobs)
+        images[rows] = pixels[: rows.stop - rows.start].numpy()
+        labels[rows] = digits[: rows.stop - rows.start].numpy()
+
+    _atlas()
+    before = torch.get_num_threads()
+    # One thread inside each block: sums inside an operation are then split the same way on any machine's core count.
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads or before) as pool:
+            list(pool.map(fill, range(-(-count // BLOCK))))
+    finally:
+        torch.set_num_threads(before)
+    return images, labels
+
+
+@functools.cache
+def _atlas() -> tuple[Tensor, Tensor]:
+    """Signed distance fields (fonts, 10, CELL, CELL) in digit heights, positive inside, and ink widths (fonts, 10)."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    glyphs = {font: [_glyph(folder / f"{font}.ttf", digit) for digit in CLASSES] for font in set(FONTS)}
+    fields = torch.stack([torch.stack([field for field, _ in glyphs[font]]) for font in FONTS])
+    widths = torch.tensor([[width for _, width in glyphs[font]] for font in FONTS])
+    return fields, widths
+
+
+def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
+    """One digit's signed distance field (CELL, CELL), centred on its ink, and its width; both in digit heights."""
+    side = CELL * OVERSAMPLING
+    height = side * GLYPH
+    # A font's size is not its digits' height: measure at one size, then draw at the right one.
+    _, top, _, bottom = ImageFont.truetype(path, side).getbbox("8")
+    font = ImageFont.truetype(path, side * height / (bottom - top))
+    left, top, right, bottom = font.getbbox(digit)
+    canvas = Image.new("L", (side, side))
+    ImageDraw.Draw(canvas).text(((side - left - right) / 2, (side - top - bottom) / 2), digit, fill=255, font=font)
+    inside = np.asarray(canvas) > 127
+    distance = (distance_transform_edt(inside) - distance_transform_edt(~inside)) / height
+    field = distance.reshape(CELL, OVERSAMPLING, CELL, OVERSAMPLING).mean(axis=(1, 3))
+    return torch.from_numpy(field).float(), (right - left) / height
+
+
+class _Chance:
+    """One block's random numbers, each drawn for the whole block."""
+
+    def __init__(self, *parts: int | str) -> None:
+        self.generator = generator("cpu", *parts)
+
+    def between(self, low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand((BLOCK, *shape), generator=self.generator)
+
+    def around(self, spread: float, *shape: int) -> Tensor:
+        return self.between(-spread, spread, *shape)
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn((BLOCK, *shape), generator=self.generator)
+
+    def index(self, high: int, *shape: int) -> Tensor:
+        return torch.randint(high, (BLOCK, *shape), generator=self.generator)
+
+
+def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
+    """Block number `block`: images uint8 (BLOCK, 3, size, size), labels int64 (BLOCK,)."""
+    chance = _Chance(seed, "streetdigits", split, block)
+    # Every ten images hold each digit once, in an order of their own.
+    labels = chance.between(0, 1).view(-1, len(CLASSES)).argsort(dim=1).flatten()
+    grid, pixel = _grid(chance, knobs)
+    ink, shade = _ink(chance, knobs, labels, grid, pixel)
+    picture = _paint(chance, knobs, ink, shade)
+    picture = _soften(chance, knobs, picture)
+    sensor = chance.normal(3, knobs.size, knobs.size) * chance.between(0, knobs.noise, 1, 1, 1)
+    return (picture + sensor).clamp_(0, 1).mul_(255).round_().to(torch.uint8), labels
+
+
+def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
+    """Where each pixel lies on the wall: (BLOCK, size, size, 2) in digit heights from the digit's centre (x, y).
+
+    Also the side of a pixel in digit heights (BLOCK, 1, 1).
+    """
+    height = chance.between(*knobs.digit_height, 1, 1)
+    centre = (torch.arange(knobs.size) + 0.5) / knobs.size - 0.5
+    x = centre.view(1, 1, -1) - chance.around(knobs.shift, 1, 1)
+    y = centre.view(1, -1, 1) - chance.around(knobs.shift, 1, 1)
+    tilt_x, tilt_y = chance.around(knobs.perspective, 1, 1), chance.around(knobs.perspective, 1, 1)
+    depth = 1 + 2 * (tilt_x * x + tilt_y * y)  # 1 at the centre; the tilts are the change over half an image
+    angle = torch.deg2rad(chance.around(knobs.rotation, 1, 1))
+    cos, sin = angle.cos() / depth, angle.sin() / depth
+    along, across = cos * x + sin * y, cos * y - sin * x
+    along = (along + chance.around(knobs.shear, 1, 1) * across) * (1 + chance.around(knobs.stretch, 1, 1))
+    return torch.stack([along, across], dim=-1) / height.unsqueeze(-1), 1 / (height * knobs.size)
+
+
+def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
+    """How much of each pixel the digits cover, and their shadow: both (BLOCK, 1, size, size) in [0, 1].
+
+    As in SVHN a digit may have neighbours, of the same font, which the frame cuts.
+    """
+    fields, widths = _atlas()
+    font = chance.index(len(FONTS))
+    width = widths[font, labels]
+    shadow_offset = torch.stack([chance.around(0.08), chance.between(0.03, 0.09)], dim=-1).view(BLOCK, 1, 1, 2)
+    field = _field(fields[font, labels], grid)
+    shade = _field(fields[font, labels], grid - shadow_offset)
+    for side in (-1, 1):
+        other = chance.index(len(CLASSES))
+        present = chance.between(0, 1, 1, 1) < knobs.neighbours
+        step = side * ((width + widths[font, other]) / 2 + chance.between(0.1, 0.25))
+        offset = torch.stack([step, chance.around(0.05)], dim=-1).view(BLOCK, 1, 1, 2)
+        beside = fields[font, other]
+        field = torch.where(present, field.maximum(_field(beside, grid - offset)), field)
+        shade = torch.where(present, shade.maximum(_field(beside, grid - offset - shadow_offset)), shade)
+    weight = chance.around(knobs.stroke * STROKE_REACH, 1, 1)
+    ink = ((field + weight) / pixel + 0.5).clamp_(0, 1)
+    shade = ((shade + weight) / (3 * pixel) + 0.5).clamp_(0, 1)
+    return ink.unsqueeze(1), shade.unsqueeze(1)
+
+
+def _field(fields: Tensor, grid: Tensor) -> Tensor:
+    """Distance fields (BLOCK, CELL, CELL) read at `grid` (in digit heights from the cell's centre)."""
+    # grid_sample's coordinates run from -1 to 1 over the cell; beyond it the nearest edge's value stands in.
+    read = F.grid_sample(fields.unsqueeze(1), grid * (2 * GLYPH), padding_mode="border", align_corners=False)
+    return read.squeeze(1)
+
+
+def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> Tensor:
+    """Wall and digits in colour, under uneven light: (BLOCK, 3, size, size), about [0, 1]."""
+    size = knobs.size
+    wall = chance.between(*knobs.luminance, 1, 1, 1)
+    contrast = chance.between(*knobs.contrast, 1, 1, 1)
+    # Lighter or darker by chance where both fit, else to the side with room.
+    lighter = torch.where(
+        (wall - contrast < 0) | (wall + contrast > 1), wall < 0.5, chance.between(0, 1, 1, 1, 1) < 0.5
+    )
+    digit = torch.where(lighter, wall + contrast, wall - contrast).clamp_(0, 1)
+    wall, digit = wall + _tint(chance, knobs.channel_spread), digit + _tint(chance, knobs.channel_spread)
+
+    centre = torch.linspace(-1, 1, size)
+    slope_x, slope_y = chance.around(knobs.gradient, 1, 1, 1) / 2, chance.around(knobs.gradient, 1, 1, 1) / 2
+    light = slope_x * centre.view(1, 1, 1, -1) + slope_y * centre.view(1, 1, -1, 1)
+    coarse = chance.normal(1, 5, 5) * chance.between(0, knobs.texture, 1, 1, 1)
+    fine = chance.normal(1, 16, 16) * chance.between(0, knobs.texture, 1, 1, 1)
+    stains = _enlarge(coarse, size) + 0.5 * _enlarge(fine, size)
+
+    wall = (wall + stains) * (1 - chance.between(0, knobs.shadow, 1, 1, 1) * shade)
+    return torch.lerp(wall, digit + 0.3 * stains, ink) + light
+
+
+def _tint(chance: _Chance, spread: float) -> Tensor:
+    """A colour's departure from grey (BLOCK, 3, 1, 1), at most `spread` in a channel.
+
+    Paint, brick and daylight vary from warm (red) to cool (blue) far more than from green to magenta.
+    """
+    warmth, green = chance.around(spread, 1, 1), chance.around(0.3 * spread, 1, 1)
+    return torch.stack([warmth - green, green, -warmth - green], dim=1).clamp_(-spread, spread)
+
+
+def _enlarge(coarse: Tensor, size: int) -> Tensor:
+    return F.interpolate(coarse, (size, size), mode="bilinear", align_corners=True)
+
+
+def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
+    """Each picture as a camera of between `least_resolution` and `size` pixels a side would have seen it."""
+    resolution = chance.index(knobs.size - knobs.least_resolution + 1)
+    matrix = _resolutions(knobs.size, knobs.least_resolution)[resolution].unsqueeze(1)
+    return matrix @ picture @ matrix.mT
+
+
+@functools.cache
+def _resolutions(size: int, least: int) -> Tensor:
+    """Matrices (size - least + 1, size, size): number r reduces a line of pixels to least + r and enlarges it again."""
+    line = torch.eye(size).view(1, 1, size, size)
+
+    def resize(lines: Tensor, to: int) -> Tensor:
+        return F.interpolate(lines, (to, size), mode="bilinear", antialias=True, align_corners=False)
+
+    return torch.stack([resize(resize(line, to), size)[0, 0] for to in range(least, size + 1)])

@@ -1,1 +1,0 @@
-"""Where images come from: what the stage `prepare` alone runs."""

@@ -1,0 +1,1 @@
+"""Encoders that several studies share, and weights on disk."""

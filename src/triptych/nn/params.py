@@ -1,0 +1,26 @@
+"""Names and sizes of the encoders in params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from triptych.core.schema import Count, Section
+
+
+class SmallResNetParams(Section):
+    """Sizes of the small encoder."""
+
+    name: Literal["small_resnet"]
+    width: Count
+    blocks: Annotated[list[Count], Field(min_length=1)]
+    stem_stride: Annotated[int, Field(ge=1, le=2)]
+    standardise: bool
+
+
+class ResNet18Params(Section):
+    """torchvision's ResNet-18 with the stem of 32-pixel images."""
+
+    name: Literal["resnet18"]
+
+
+BackboneParams = Annotated[SmallResNetParams | ResNet18Params, Field(discriminator="name")]

@@ -1,1 +1,0 @@
-"""From trained weights to arrays of images."""

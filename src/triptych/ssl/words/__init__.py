@@ -1,0 +1,1 @@
+"""Metrics, figures and claims of SimSiam and its rivals."""

@@ -1,0 +1,53 @@
+"""The record of the third study."""
+
+from collections.abc import Mapping
+
+from triptych.report.record import Figure, Part, Study
+from triptych.ssl.words.claims import CLAIMS
+from triptych.ssl.words.metrics import METRICS
+from triptych.ssl.words.variants import remark, title, variants
+
+
+def load_figures() -> tuple[Figure, ...]:
+    """The figures; imported here, for what draws takes seconds to import."""
+    from triptych.ssl.words.figures import FIGURES
+
+    return FIGURES
+
+
+def parts(params: Mapping) -> list[Part]:
+    """One a variant."""
+    return [
+        Part(f"ssl/{name}", title(name), f"ssl@{name}", f"evaluate_ssl@{name}", settings.described)
+        for name, settings in variants(params).items()
+    ]
+
+
+STUDY = Study(
+    slug="simsiam",
+    short="SimSiam",
+    title="SimSiam, its ablations and rivals",
+    question="An encoder learns to give two distorted views of one image the same embedding, without other images for "
+    "contrast. What keeps it from giving every image the same?",
+    parts=parts,
+    metrics=METRICS,
+    claims=CLAIMS,
+    load_figures=load_figures,
+    settings={
+        "ssl.shared.backbone.name": "SimSiam: encoder",
+        "ssl.methods.simsiam.training.epochs": "SimSiam: epochs",
+        "ssl.methods.simsiam.training.batch_size": "SimSiam: batch size",
+        "ssl.methods.simsiam.training.optimiser.learning_rate": "SimSiam: learning rate",
+        "ssl.shared.seeds": "SimSiam: seeds of each variant",
+        "evaluation.ssl.knn.neighbours": "kNN: k",
+        "evaluation.ssl.knn.temperature": "kNN: temperature",
+        "evaluation.ssl.collapse.embedding_std": "collapsed below an embedding std of",
+    },
+    corrections=(
+        "The loss is a negative cosine, so its floor is −1, not 1.",
+        "Stop-gradient acts on the target branch: the branch with the predictor is the one that learns.",
+        "SimSiam does not reconstruct its input; it only makes the embeddings of two views agree.",
+        "BYOL is not contrastive: it uses no negatives.",
+    ),
+    remark=remark,
+)

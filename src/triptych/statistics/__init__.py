@@ -1,1 +1,0 @@
-"""A number with its interval, and how intervals are computed."""

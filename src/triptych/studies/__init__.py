@@ -1,1 +1,0 @@
-"""One record a study, without torch: its metrics, figures and claims."""

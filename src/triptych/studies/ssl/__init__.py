@@ -1,1 +1,0 @@
-"""The study of SimSiam, its ablations and rivals."""

@@ -1,1 +1,0 @@
-"""What is done with trained models outside the pipeline: one module a command."""

@@ -1,0 +1,114 @@
+"""Features of a user's images are those that the measures see, whatever the order and the batch."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny_models
+import torch
+from PIL import Image
+
+from triptych.cli import encoders
+from triptych.core.errors import InputError
+from triptych.core.files import read_arrays
+from triptych.data.sources.folder import read_image
+from triptych.data.storage import Dataset, Split, save
+from triptych.ssl.representation import encode
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with encoders, in which the test runs."""
+    tiny_models.encoders(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("layer", encoders.LAYERS)
+def test_features_are_those_that_the_measures_see_of_each_seed(folder: Path, layer: str):
+    paths = tiny_models.pictures(Path("images"))
+    images = np.stack([read_image(path, 16) for path in paths])
+    made = []
+    for seed_run in range(tiny_models.SEEDS):
+        encoder = encoders.trained_encoder("simsiam", seed_run)
+        found = encoders.features(encoder, [Path("images")], layer)
+        again = tiny_models.save_encoder(Path("again"), seed_run)
+        expected = encode(again, images, CPU, 5).features(layer).numpy()
+        assert found.paths == [str(path) for path in paths]
+        np.testing.assert_allclose(found.values, expected, rtol=1e-4, atol=1e-5)
+        made.append(found.values)
+    assert np.abs(made[0] - made[1]).max() > 0.01
+
+
+def test_order_and_batches_do_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = tiny_models.pictures(Path("images"))
+    encoder = encoders.trained_encoder("simsiam")
+    together = encoders.features(encoder, paths)
+    monkeypatch.setattr(encoders, "BATCH", 2)
+    apart = encoders.features(encoder, paths[::-1])
+    assert apart.paths == together.paths[::-1]
+    np.testing.assert_allclose(apart.values[::-1], together.values, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_no_image_is_left_out_and_named(folder: Path):
+    paths = tiny_models.pictures(Path("images"))
+    paths[2].write_bytes(b"broken")
+    Path("images/a/notes.txt").write_text("no image")
+    found = encoders.features(encoders.trained_encoder("simsiam"), [Path("images")])
+    assert found.paths == [str(path) for path in paths if path != paths[2]]
+    assert found.left_out == {".txt is no image's ending": ["images/a/notes.txt"], "not readable": [str(paths[2])]}
+    assert np.isfinite(found.values).all()
+
+
+def test_an_encoder_of_grey_images_sees_grey(folder: Path):
+    grey = Split(np.zeros((4, 1, 16, 16), np.uint8), np.full(4, -1))
+    save(Dataset(grey, grey, [], "drawn", "none"), encoders.DATA)
+    tiny_models.save_encoder(encoders.MODELS / "grey", 0, in_channels=1)
+    tiny_models.pictures(Path("images"))
+    image = Image.new("RGB", (16, 16), (200, 200, 200))
+    encoder = encoders.trained_encoder("grey")
+    assert np.all(encoder.fitted(np.asarray(image).transpose(2, 0, 1)[None]) == 200)
+    assert encoders.features(encoder, [Path("images")]).values.shape == (5, 16)
+    with pytest.raises(InputError, match="images of 3 channels, and those of data/ssl have 1"):
+        encoders.trained_encoder("simsiam")
+
+
+@pytest.mark.parametrize("ending", encoders.ENDINGS)
+def test_tables_hold_the_paths_and_every_digit_of_the_features(tmp_path: Path, ending: str):
+    values = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    path = tmp_path / f"made/features{ending}"
+    encoders.write_features(path, encoders.Features(["a,b.png", "é.png", "c.png"], values, {}))
+    if ending == ".npz":
+        arrays = read_arrays(path)
+        names, read = list(arrays["path"]), arrays["features"]
+    else:
+        table = pd.read_csv(path) if ending == ".csv" else pd.read_parquet(io.BytesIO(path.read_bytes()))
+        assert list(table.columns) == ["path", "f0", "f1", "f2", "f3"]
+        names, read = list(table["path"]), table.drop(columns="path").to_numpy(np.float32)
+    assert names == ["a,b.png", "é.png", "c.png"]
+    np.testing.assert_array_equal(read, values)
+
+
+def test_the_size_of_images_is_known_without_the_dataset(folder: Path):
+    card = encoders.DATA / "card.json"
+    Path("metrics").mkdir()
+    Path("metrics/data.json").write_text('{"ssl": ' + card.read_text() + "}")
+    card.unlink()
+    assert encoders.trained_encoder("simsiam").shape == (3, 16, 16)
+
+
+def test_what_is_not_there_is_refused(folder: Path):
+    encoder = encoders.trained_encoder("simsiam")
+    Path("empty").mkdir()
+    Path("broken.png").write_bytes(b"")
+    for given, message in (("nowhere", "no such file"), ("empty", "no images"), ("broken.png", "not readable")):
+        with pytest.raises(InputError, match=message):
+            encoders.features(encoder, [Path(given)])
+    with pytest.raises(InputError, match="did you mean 'simsiam'"):
+        encoders.trained_encoder("simsam")
+    with pytest.raises(InputError, match="no training 2; there are 0 to 1"):
+        encoders.trained_encoder("simsiam", 2)

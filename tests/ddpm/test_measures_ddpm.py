@@ -1,0 +1,103 @@
+"""Every number of the DDPM study, on a tiny model: complete, within its interval, and the same in every run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_generative import CPU, dataset, evaluation, judge, place, sampling, save_ddpm
+
+from triptych.ddpm.measure import COST_COLUMNS, GUIDANCE_COLUMNS, DDPMMeasures
+from triptych.ddpm.sample import draw
+from triptych.ddpm.trained import load_trained
+from triptych.measures.estimate import Estimate, split
+from triptych.measures.similarity import psnr
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def measures(folder: Path, dtype: torch.dtype = torch.float32) -> DDPMMeasures:
+    files = save_ddpm(folder)
+    drawn = draw(files.model, files.snapshots, dataset(), sampling(), 0, place(dtype)).arrays
+    return DDPMMeasures(load_trained(files.model, CPU), judge(), dataset(), drawn, evaluation(), 0, CPU)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("ddpm")
+
+
+@pytest.fixture(scope="module")
+def study(folder) -> DDPMMeasures:
+    return measures(folder)
+
+
+@pytest.fixture(scope="module")
+def numbers(study) -> dict:
+    return study.numbers()
+
+
+def test_every_number_is_within_its_interval_and_the_same_each_time(study, numbers, folder):
+    estimates = {key: number for key, number in numbers.items() if isinstance(number, Estimate)}
+    assert set(estimates) == {
+        "vlb_bpd", "frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall",
+    }  # fmt: skip
+    assert all(number.low <= number.value <= number.high for number in estimates.values())
+    guided = numbers["guided"]
+    assert {key for key in guided if isinstance(guided[key], Estimate)} == set(estimates) - {"vlb_bpd"}
+    assert all(guided[key].low <= guided[key].value <= guided[key].high for key in set(estimates) - {"vlb_bpd"})
+    assert (guided["weight"], guided["epoch"]) == (2.0, 1)
+    assert sum(numbers["vlb_parts_bpd"].values()) == pytest.approx(numbers["vlb_bpd"].value)
+    assert isinstance(numbers["half_restored_reached"], bool) and numbers["half_restored_t"] > 0
+    again = measures(folder)
+    assert split(again.numbers()) == split(numbers)
+    assert again.sampling().equals(study.sampling())
+    assert again.guidance().equals(study.guidance())
+
+
+def test_restoration_has_a_row_for_each_time_and_a_line_for_each_of_its_estimates(study, numbers):
+    rows = numbers["restoration"]
+    assert [row["t"] for row in rows] == [30, 120, 500]
+    assert [row["sigma"] for row in rows] == study.drawn["restoration_sigmas"].tolist()
+    expected = psnr(np.array(dataset().test.images[:20]), study.drawn["restored_120"]).mean()
+    assert rows[1]["psnr"].value == pytest.approx(expected)
+    assert len(study.restoration()) == 9
+
+
+def test_the_cost_table_has_a_row_for_each_sampler_and_number_of_steps(study):
+    table = study.sampling()
+    assert tuple(table) == COST_COLUMNS
+    assert table[["sampler", "steps", "evaluations", "samples"]].values.tolist() == [
+        ["ddim", 2, 2, 20],
+        ["heun", 2, 2, 20],  # from boundless noise to none: neither step is of second order
+    ]
+    assert (table["low"] <= table["frechet_distance"]).all() and (table["frechet_distance"] <= table["high"]).all()
+
+
+def test_the_guidance_table_has_each_guide_from_no_guidance_on(study):
+    table = study.guidance()
+    assert tuple(table) == GUIDANCE_COLUMNS
+    points = [[epoch, weight, 20] for epoch in (1, 5) for weight in (1.0, 1.5, 2.0)]
+    assert table[["epoch", "weight", "samples"]].values.tolist() == points
+    without = table[table["weight"] == 1].drop(columns="epoch")
+    assert without.iloc[0].equals(without.iloc[1])
+    first = judge()(study.drawn["samples"][:20])
+    assert without.iloc[0]["recognisability"] == first.recognised(evaluation().recognition_threshold).mean()
+    for value, low, high in (GUIDANCE_COLUMNS[3:6], GUIDANCE_COLUMNS[6:]):
+        assert (table[low] <= table[value]).all() and (table[value] <= table[high]).all()
+
+
+def test_the_judge_reads_the_first_samples_and_the_ends_of_the_strips(study):
+    found = study.probabilities()
+    assert list(found) == ["final_probabilities", "strip_probabilities_30", "strip_probabilities_120", "classes"]
+    end = judge()(study.drawn["strip_backward_120"][-1:]).probabilities
+    np.testing.assert_allclose(found["strip_probabilities_120"], end, rtol=1e-5)
+    assert found["final_probabilities"].shape == (5, 10) and found["classes"].tolist() == dataset().classes
+
+
+def test_the_precision_of_sampling_moves_the_samples_numbers_a_little_and_the_bound_not_at_all(numbers, tmp_path):
+    half = measures(tmp_path, torch.bfloat16).numbers()
+    assert half["vlb_bpd"] == numbers["vlb_bpd"]
+    for of in (lambda found: found["restoration"][1]["psnr"].value, lambda found: found["frechet_distance"].value):
+        assert of(half) != of(numbers)
+        assert of(half) == pytest.approx(of(numbers), rel=0.05)

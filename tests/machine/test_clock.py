@@ -1,0 +1,67 @@
+"""A stage's clock: its times in their order, after work that ended well, from the leading process alone."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from triptych.machine.clock import stage_clock
+
+SRC = Path(__file__).parents[2] / "src"
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RANK", raising=False)
+
+
+def times(path: str) -> list[float]:
+    found = json.loads(Path(path).read_text())
+    assert list(found) == ["started", "imported", "ended"]
+    return list(found.values())
+
+
+def test_the_times_of_a_process_stand_in_their_order_between_those_around_it():
+    code = "from triptych.machine.clock import stage_clock\nwith stage_clock('ssl/simsiam'): pass"
+    before = time.time()
+    subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(SRC)}, check=True)
+    after = time.time()
+    started, imported, ended = times("metrics/clock/ssl/simsiam.json")
+    # The operating system tells the start of a process to a hundredth of a second.
+    assert before - 0.02 <= started <= imported <= ended <= after + 0.001
+    assert imported - started > 0.02, "a new Python takes longer than that to import json alone"
+
+
+def test_the_interpreter_ends_without_walking_through_what_was_made():
+    code = "import gc\nfrom triptych.machine.clock import stage_clock\n"
+    code += "with stage_clock('vae'): pass\nprint(gc.get_freeze_count())"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env={"PYTHONPATH": str(SRC)}, check=True, capture_output=True, text=True)
+    assert int(done.stdout) > 1000
+
+
+def test_an_error_leaves_nothing_and_an_earlier_clock_as_it_was():
+    with pytest.raises(ValueError), stage_clock("vae"):
+        raise ValueError
+    assert not Path("metrics").exists()
+    with stage_clock("vae"):
+        pass
+    earlier = times("metrics/clock/vae.json")
+    with pytest.raises(SystemExit), stage_clock("vae"):
+        sys.exit(2)
+    assert times("metrics/clock/vae.json") == earlier
+
+
+def test_only_the_leading_process_writes(monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with stage_clock("vae"):
+        pass
+    assert not Path("metrics").exists()
+    monkeypatch.setenv("RANK", "0")
+    with stage_clock("vae"):
+        pass
+    assert times("metrics/clock/vae.json")

@@ -1,0 +1,175 @@
+"""How often each kind of interval holds the truth, at the sizes at which the pipeline uses it; docs/claims.md tells it.
+
+Within two points of 95 % where nothing else is said.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from triptych.measures.autocorrelated import relative_spread, slope
+from triptych.measures.estimate import Estimate
+from triptych.measures.intervals import Resampling, difference, mean, proportion
+
+LEVEL, WITHIN = 0.95, 0.02
+
+
+def coverage(found: Iterable[Estimate], truth: float) -> float:
+    """Share of the intervals that hold the truth."""
+    return float(np.mean([one.low <= truth <= one.high for one in found]))
+
+
+def resampled(trial: int, draws: int = 200) -> Resampling:
+    """Resamples of its own for each trial; the pipeline draws 500."""
+    return Resampling(trial, LEVEL, draws, "coverage")
+
+
+# --- Means, proportions ---
+
+
+@pytest.mark.parametrize(("images", "trials"), [(100, 2000), (200, 2000), (500, 2000), (2000, 2000)])
+def test_means_of_skewed_values(images: int, trials: int):
+    """Exponential values are more lopsided than errors, bits or structural similarities of images are."""
+    values = np.random.default_rng(images).standard_exponential((trials, images))
+    assert coverage((mean(row, LEVEL) for row in values), 1.0) == pytest.approx(LEVEL, abs=WITHIN)
+
+
+def proportions_cover(images: int, shares: np.ndarray) -> np.ndarray:
+    """Exactly: the probability of every count, summed over those whose interval holds the share."""
+    counts = range(images + 1)
+    # Far from the shares counts have no probability: their intervals are not needed.
+    likely = [k for k in counts if binom.pmf(k, images, shares).max() > 1e-9]
+    found = [proportion(np.arange(images) < k, LEVEL) for k in likely]
+    held = np.array([(one.low <= shares) & (shares <= one.high) for one in found])
+    return (binom.pmf(np.array(likely)[:, None], images, shares) * held).sum(axis=0)
+
+
+@pytest.mark.parametrize("images", [200, 2000])
+def test_proportions_cover_as_they_say_where_three_or_more_of_the_rarer_answer_are_expected(images: int):
+    rare = np.geomspace(3, 20, 60) / images
+    covers = np.concatenate([proportions_cover(images, shares) for shares in (rare, 1 - rare)])
+    assert covers.mean() == pytest.approx(LEVEL, abs=0.01)
+    assert covers.min() > LEVEL - 0.022 and covers.max() < LEVEL + 0.03
+
+
+@pytest.mark.parametrize("images", [200, 2000])
+def test_proportions_of_which_fewer_than_one_is_expected_may_cover_84_percent(images: int):
+    shares = np.geomspace(0.05, 1, 200) / images
+    covers = proportions_cover(images, shares)
+    assert covers.min() == pytest.approx(0.84, abs=0.01) and covers.mean() > 0.92
+
+
+def test_differences_of_proportions():
+    """Recognised of the DDPM's 2,000 samples and of the VAE's."""
+    counts = np.random.default_rng(0).binomial(2000, [0.5, 0.08], (2000, 2))
+    of_count = {count: proportion(np.arange(2000) < count, LEVEL) for count in set(counts.flat)}
+    found = (difference(of_count[one], of_count[other]) for one, other in counts)
+    assert coverage(found, 0.42) == pytest.approx(LEVEL, abs=WITHIN)
+
+
+# --- Bootstrap ---
+
+
+def test_ratios_of_means():
+    """Of 200 images each, a tenth of the pipeline's."""
+
+    def ratio(trial: int) -> Estimate:
+        rng = np.random.default_rng(trial)
+        return resampled(trial).ratio(rng.gamma(2.0, 1.0, 200), rng.gamma(4.0, 1.0, 200), "ratio")
+
+    assert coverage(map(ratio, range(1000)), 0.5) == pytest.approx(LEVEL, abs=WITHIN)
+
+
+def test_frechet_distances_in_one_dimension():
+    """To a fixed reference, N(0, 1); the truth is the distance that 200 images measure on average, which is biased."""
+
+    def distance(values: np.ndarray) -> float:
+        return float(values.mean()) ** 2 + (float(values.std(ddof=1)) - 1) ** 2
+
+    samples = np.random.default_rng(0).normal(0.5, 1.2, (400, 200))
+    expected = float(np.mean([distance(row) for row in np.random.default_rng(1).normal(0.5, 1.2, (4000, 200))]))
+    found = (
+        resampled(trial, 100).recentred(distance(row), lambda rows, row=row: distance(row[rows]), 200, "frechet")
+        for trial, row in enumerate(samples)
+    )
+    # Two points, and the simulation's own error of one.
+    assert coverage(found, expected) == pytest.approx(LEVEL, abs=WITHIN + 0.01)
+
+
+# --- Seeds ---
+
+
+def over_seeds(seeds: int, seed_std: float, trials: int = 2000) -> float:
+    """Of 200 test images whose difficulty differs."""
+
+    def accuracy(trial: int) -> Estimate:
+        rng = np.random.default_rng(trial)
+        values = 0.6 + rng.normal(0, seed_std, (seeds, 1)) + rng.normal(0, 0.3, 200) + rng.normal(0, 0.1, (seeds, 200))
+        return resampled(trial, 50).seeded(values, "seeds")
+
+    return coverage(map(accuracy, range(trials)), 0.6)
+
+
+def test_intervals_over_four_seeds():
+    """Of seeds that hardly differ, and of such as differ much more than images make them."""
+    covers = [over_seeds(4, seed_std) for seed_std in (0.02, 0.1)]
+    assert all(cover == pytest.approx(LEVEL, abs=WITHIN) for cover in covers), covers
+
+
+def test_intervals_over_two_seeds_are_short():
+    """Their variance is so uncertain that Satterthwaite's degrees of freedom are too many."""
+    covers = [over_seeds(2, seed_std) for seed_std in (0.06, 0.1)]
+    assert all(0.84 < cover < 0.93 for cover in covers), covers
+
+
+# --- Epochs ---
+
+
+def autoregressive(rho: float, trials: int = 20_000, epochs: int = 15) -> np.ndarray:
+    """(trials, epochs) of a stationary series of mean 1 and standard deviation 0.05, made by its recursion."""
+    series = np.random.default_rng(0).standard_normal((trials, epochs))
+    for epoch in range(1, epochs):
+        series[:, epoch] = rho * series[:, epoch - 1] + np.sqrt(1 - rho**2) * series[:, epoch]
+    return 1 + 0.05 * series
+
+
+def spreads(series: np.ndarray, rho: float) -> tuple[np.ndarray, np.ndarray]:
+    """The bounds (trials,) of each series: in proportion to its own spread, as two series confirm."""
+    one, other = (relative_spread(row, LEVEL, rho) for row in series[:2])
+    assert (one.low / one.value, one.high / one.value) == pytest.approx(
+        (other.low / other.value, other.high / other.value)
+    )
+    found = series.std(axis=1, ddof=1) / series.mean(axis=1)
+    return found * one.low / one.value, found * one.high / one.value
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.35, 0.7])
+def test_the_spread_of_fifteen_autocorrelated_epochs(rho: float):
+    low, high = spreads(autoregressive(rho), 0.7)
+    assert np.mean((low <= 0.05) & (high >= 0.05)) == pytest.approx(LEVEL, abs=WITHIN)
+    # A claim that is never refuted rests on the upper bound, which is rarely too low.
+    assert np.mean(high < 0.05) < 0.01
+
+
+@pytest.mark.parametrize(("rho", "supposed", "covers"), [(0.7, 0.0, 0.78), (0.9, 0.7, 0.84)])
+def test_an_interval_for_less_autocorrelation_than_there_is_covers_too_little(
+    rho: float, supposed: float, covers: float
+):
+    low, high = spreads(autoregressive(rho), supposed)
+    assert np.mean((low <= 0.05) & (high >= 0.05)) == pytest.approx(covers, abs=0.01)
+
+
+def test_the_trend_of_fifteen_autocorrelated_epochs():
+    covers = []
+    for rho in (0.0, 0.7):
+        series = autoregressive(rho)
+        (changes, _), squares, *_ = np.polyfit(np.arange(15), series.T, 1, full=True)
+        one = slope(series[0], LEVEL, 0.7)
+        assert one.value == pytest.approx(changes[0])
+        # In proportion to the residuals, as those of a second series confirm.
+        half = (one.high - one.value) * np.sqrt(squares / squares[0])
+        assert slope(series[1], LEVEL, 0.7).high == pytest.approx(changes[1] + half[1])
+        covers.append(np.mean(np.abs(changes) <= half))
+    assert covers[0] > LEVEL and covers[1] == pytest.approx(LEVEL, abs=WITHIN)

@@ -1,0 +1,59 @@
+"""docs/real: the run on the report's own data, and what its page says of it."""
+
+import json
+from pathlib import Path
+
+from benchmarks.pages import read_section
+from triptych.page.markdown import results_table, verdicts_table
+from triptych.report.reader import Results
+
+ROOT = Path(__file__).parents[2]
+REAL = ROOT / "docs" / "real"
+RIVALS = REAL / "rivals"  # a second run, of more encoders
+PAGE = (REAL / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_results_is_that_of_the_kept_run():
+    assert read_section(REAL / "README.md", "results") == results_table(Results(REAL)).strip()
+
+
+def test_the_table_of_verdicts_is_that_of_both_runs():
+    """`triptych report --beside docs/real` prints two of its columns."""
+    runs = {"default": ROOT, "real": REAL, "rivals": RIVALS}
+    expected = verdicts_table({name: Results(root) for name, root in runs.items()})
+    assert read_section(REAL / "README.md", "verdicts") == expected.strip()
+
+
+def test_every_claim_whose_verdicts_differ_is_spoken_of():
+    here, *others = ({one["id"]: one for one in Results(root).claims()} for root in (ROOT, REAL, RIVALS))
+    for there in others:
+        measured = [name for name, one in there.items() if one["measured"] is not None]
+        differing = [name for name in measured if here[name]["verdict"] != there[name]["verdict"]]
+        assert not [name for name in differing if f"`{name}`" not in PAGE]
+
+
+def test_every_claim_is_measured_by_one_of_the_two_runs():
+    """So that each can be quoted of the report's own data."""
+    measured = [one["id"] for root in (REAL, RIVALS) for one in Results(root).claims() if one["measured"] is not None]
+    assert set(measured) == {one["id"] for one in Results(ROOT).claims()}
+
+
+def test_what_the_second_run_holds_of_the_first_two_panels_is_the_first_run_s():
+    for name in ("classifier", "vae", "ddpm", "timing/vae", "timing/ddpm"):
+        assert (RIVALS / f"metrics/{name}.json").read_text() == (REAL / f"metrics/{name}.json").read_text()
+
+
+def test_it_says_of_what_data_on_what_machine_and_by_what_code():
+    assert "first 16,419 of 26,032 official test digits" in PAGE and "CIFAR-10 (JPEG)" in PAGE
+    for folder in (REAL, RIVALS):
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        assert run["commit"][:7] in PAGE and run["versions"]["torch"].partition("+")[0] in PAGE
+    cards = json.loads((REAL / "metrics" / "data.json").read_text(encoding="utf-8"))
+    assert (cards["generative"]["train_images"], cards["generative"]["test_images"]) == (73_257, 16_419)
+    assert (cards["ssl"]["train_images"], cards["ssl"]["test_images"]) == (50_000, 10_000)
+
+
+def test_it_holds_no_picture_of_much_data_and_is_small():
+    files = [path for path in REAL.rglob("*") if path.is_file()]
+    assert not [path for path in files if path.suffix in (".png", ".npz", ".npy", ".safetensors")]
+    assert sum(path.stat().st_size for path in files) < 5_000_000

@@ -1,0 +1,81 @@
+"""The records of the studies agree with each other, and with params.yaml."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from triptych.report.record import LAST_OF_REPORT
+from triptych.studies import METRICS, STUDIES
+
+ROOT = Path(__file__).parents[2]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+FIGURES = [figure for study in STUDIES for figure in study.figures]
+
+
+def test_the_reports_fifty_figures_each_have_a_number_and_a_name_of_their_own():
+    numbers = [figure.number for figure in FIGURES if figure.of_report]
+    assert numbers == list(range(1, LAST_OF_REPORT + 1))
+    assert len({figure.slug for figure in FIGURES}) == len({figure.number for figure in FIGURES}) == len(FIGURES)
+    assert [figure.slug for figure in FIGURES if not re.fullmatch(r"\w+", figure.slug)] == []
+    last = {study.slug: max(f.number for f in study.figures if f.of_report) for study in STUDIES if study.figures}
+    assert last == {"vae": 27, "ddpm": 43, "simsiam": 50}
+    assert FIGURES[0].path(Path("plots/figures")) == Path("plots/figures/fig01_vae_wall_clock.png")
+
+
+def test_a_caption_is_one_sentence():
+    assert [f.number for f in FIGURES if not f.caption.endswith(".") or ". " in f.caption] == []
+
+
+def test_figures_under_one_heading_stand_together():
+    for study in STUDIES:
+        groups = [figure.group for figure in study.figures]
+        runs = [group for place, group in enumerate(groups) if place == 0 or groups[place - 1] != group]
+        assert len(runs) == len(set(runs)), study.slug
+
+
+def test_a_key_means_the_same_in_every_study():
+    for study in STUDIES:
+        assert len({metric.key for metric in study.metrics}) == len(study.metrics), study.slug
+        for metric in study.metrics:
+            assert METRICS[metric.key] == metric, f"{study.slug}: {metric.key}"
+
+
+def test_headline_keys_are_few_enough_for_one_screen():
+    headline = {metric.key for study in STUDIES for metric in study.metrics if metric.headline}
+    assert len(headline) <= 10 and {"test_accuracy", "frechet_distance", "knn_accuracy", "seconds_total"} <= headline
+
+
+def test_every_setting_that_the_page_names_is_a_key_of_params():
+    def has(key: str) -> bool:
+        value: object = PARAMS
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value is not None
+
+    assert [key for study in STUDIES for key in study.settings if not has(key)] == []
+
+
+def test_every_variant_of_params_is_a_part_with_its_own_files():
+    parts = {part.name: part for part in STUDIES[-1].parts(PARAMS)}
+    assert list(parts) == [f"ssl/{name}" for name in PARAMS["ssl"]["variants"]]
+    part = parts["ssl/no_predictor"]
+    assert (part.metrics, part.timing) == ("metrics/ssl/no_predictor.json", "metrics/timing/ssl/no_predictor.json")
+    assert (part.trained_by, part.measured_by) == ("ssl@no_predictor", "evaluate_ssl@no_predictor")
+
+
+def test_neither_studies_nor_report_need_torch_and_the_terminal_needs_nothing_that_is_slow_to_import():
+    code = """
+import sys
+import triptych.page.terminal
+slow = {"torch", "pandas", "matplotlib", "scipy", "seaborn"} & set(sys.modules)
+import triptych.page.build, triptych.page.decide
+from triptych.studies import figures
+figures()
+print(sorted(slow), "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "src")
+    assert done.stdout == "[] False\n"

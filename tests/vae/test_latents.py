@@ -1,0 +1,40 @@
+"""What latents carry, on latents made so that it is known."""
+
+import numpy as np
+import pytest
+
+from triptych.vae.latents import active_units, class_table, step_evenness, top_share
+
+
+def numbers(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_shares_of_a_class_sum_to_one_and_name_the_latent_that_carries_it():
+    labels = np.arange(300) % 3
+    mu = numbers(300, 5)
+    mu[labels == 1, 2] += 6.0
+    table = class_table(mu, labels, ["a", "b", "c"])
+    assert len(table) == 15 and list(table) == ["class", "latent", "mean", "std", "share"]
+    assert table.groupby("class")["share"].sum().to_numpy() == pytest.approx([1, 1, 1])
+    of_b = table[table["class"] == "b"].set_index("latent")
+    assert of_b["share"].idxmax() == 2 and of_b["share"].max() > 0.95
+    assert of_b["mean"].to_numpy() == pytest.approx(mu[labels == 1].mean(axis=0))
+    assert of_b["std"].to_numpy() == pytest.approx(mu[labels == 1].std(axis=0))
+
+    strongest = top_share(mu, labels, 3, top=2)
+    expected = table.groupby("class")["share"].apply(lambda share: share.nlargest(2).sum()).to_numpy()
+    assert strongest == pytest.approx(expected)
+    assert top_share(mu, labels, 3, top=5) == pytest.approx([1, 1, 1])
+
+
+def test_units_are_active_when_their_mean_moves():
+    mu = numbers(1000, 6) * np.array([1.0, 0.5, 0.2, 0.05, 0.01, 0.0])
+    assert active_units(mu) == 3
+
+
+def test_a_straight_line_is_walked_evenly_and_a_jump_is_not():
+    line = np.linspace(0, 1, 9)[None, :, None] * numbers(4, 1, 7)
+    assert step_evenness(line) == pytest.approx([1] * 4)
+    jump = np.concatenate([np.zeros((1, 5, 2)), np.ones((1, 5, 2))], axis=1)
+    assert step_evenness(jump) == pytest.approx([9])  # one of nine steps goes all the way

@@ -1,0 +1,77 @@
+"""Every number of the VAE study, on a tiny model: complete, within its interval, and the same in every run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_generative import CPU, dataset, evaluation, judge, place, sampling, save_vae
+
+from triptych.measures.estimate import Estimate, split
+from triptych.nn.weights import load_model
+from triptych.vae.measure import VAEMeasures
+from triptych.vae.model import VAE
+from triptych.vae.prior import Mixture
+from triptych.vae.sample import draw
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("vae")
+
+
+def measures(folder: Path) -> VAEMeasures:
+    files = save_vae(folder)
+    drawn = draw(files.model, files.snapshots, dataset(), sampling(), 0, place())
+    network, prior = load_model(files.model, VAE, CPU)[0], Mixture(**drawn.tensors["prior"])
+    return VAEMeasures(network, judge(), dataset(), drawn.arrays, prior, evaluation(), 0, CPU)
+
+
+def test_every_number_is_finite_within_its_interval_and_the_same_each_time(folder):
+    found = measures(folder).numbers()
+    with_intervals = {
+        "elbo_bpd", "iwae_bpd", "unit_variance_elbo_bpd", "unit_variance_iwae_bpd", "reconstruction_mse",
+        "reconstruction_same_class", "frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall",
+        "interpolation_smoothness", "top_latents_share",
+    }  # fmt: skip
+    without = {
+        "likelihood", "calibrated_sigma", "unit_variance_iwae_nats", "frechet_floor", "real_recognisability",
+        "real_precision", "real_recall", "clipped_share", "median_spread", "samples", "active_units",
+    }  # fmt: skip
+    assert {key for key, number in found.items() if isinstance(number, Estimate)} == with_intervals
+    assert set(found) == with_intervals | without | {"fitted_prior"}
+    for key in with_intervals:
+        assert np.isfinite([found[key].low, found[key].value, found[key].high]).all(), key
+        if key != "top_latents_share":  # resamples of few images carry more: its interval may lie above
+            assert found[key].low <= found[key].value <= found[key].high, key
+    assert split(found) == split(measures(folder).numbers())
+
+
+def test_samples_of_the_fitted_prior_are_measured_as_those_of_the_standard_normal(folder):
+    one = measures(folder)
+    fitted = one.numbers()["fitted_prior"]
+    in_its_place = replace(one, drawn={**one.drawn, "samples": one.drawn["fitted_samples"]}).numbers()
+    assert fitted.pop("components") == 3 and set(fitted) == {
+        "frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall"
+    }  # fmt: skip
+    assert {key: number.value for key, number in fitted.items()} == {key: in_its_place[key].value for key in fitted}
+    assert split(one.numbers())["fitted_prior"]["intervals"].keys() == fitted.keys()
+
+
+def test_reconstructions_are_measured_from_the_posterior_mean(folder):
+    one = measures(folder)
+    images = torch.from_numpy(np.array(dataset().test.images)).float() / 127.5 - 1
+    with torch.no_grad():
+        error = (images - one.network.decode(one.network.encode(images)[0])).square().mean()
+    assert one.numbers()["reconstruction_mse"].value == pytest.approx(float(error), rel=1e-4)
+
+
+def test_the_first_samples_have_the_judge_s_probabilities_and_each_latent_its_row(folder):
+    one = measures(folder)
+    np.testing.assert_allclose(
+        one.final_probabilities(), judge()(one.drawn["samples"][:5]).probabilities, rtol=1e-4, atol=1e-6
+    )
+    assert len(one.latents()) == 10 * 12

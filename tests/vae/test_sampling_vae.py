@@ -1,0 +1,128 @@
+"""What is drawn from a VAE: complete, the same in every run, and what its network says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from tiny_generative import CPU, EPOCHS, dataset, place, sampling, save_vae
+
+from triptych.core.errors import InputError
+from triptych.data.drawn import Drawn
+from triptych.nn.weights import load_model
+from triptych.vae.model import VAE
+from triptych.vae.prior import load_mixture
+from triptych.vae.sample import Codec, class_pairs, draw, interpolation_paths, prior_draws, traversal_paths
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def drawn(folder: Path, dtype: torch.dtype = torch.float32) -> Drawn:
+    files = save_vae(folder)
+    return draw(files.model, files.snapshots, dataset(), sampling(), 0, place(dtype))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("vae")
+
+
+@pytest.fixture(scope="module")
+def arrays(folder) -> dict[str, np.ndarray]:
+    return drawn(folder).arrays
+
+
+def test_everything_is_drawn_in_the_same_bits_whatever_the_precision_of_training(arrays, tmp_path):
+    shapes = {name: array.shape for name, array in arrays.items()}
+    image = (3, 32, 32)
+    assert shapes == {
+        "originals": (32, *image),
+        "samples": (70, *image),
+        "fitted_samples": (70, *image),
+        "posterior_means": (80, 12),
+        "interpolations": (5, 4, *image),
+        "traversals": (8, 4, *image),
+        "traversed": (8,),
+        **{f"samples_{epoch}": (64, *image) for epoch in EPOCHS},
+        **{f"reconstructions_{epoch}": (32, *image) for epoch in EPOCHS},
+    }
+    again = drawn(tmp_path, torch.bfloat16)
+    assert all(np.array_equal(arrays[name], again.arrays[name]) for name in arrays)
+    assert [row["sampler"] for row in again.timing] == ["decoder", "decoder, fitted prior"]
+    assert all(row["seconds_per_image"] > 0 for row in again.timing) and again.timing[1]["fit_seconds"] > 0
+
+
+def test_equal_weights_make_equal_sheets_whose_places_are_those_of_the_samples(arrays):
+    assert np.array_equal(arrays["samples_1"], arrays["samples_5"])
+    assert np.array_equal(arrays["samples_5"], arrays["samples"][:64])
+
+
+def test_means_are_the_encoder_s_and_images_the_decoder_s(arrays, folder):
+    network, _ = load_model(folder / "model", VAE, CPU)
+    images = torch.from_numpy(np.array(dataset().test.images)).float() / 127.5 - 1
+    with torch.no_grad():
+        mu = network.encode(images)[0]
+        decoded = network.decode(mu[:32])
+        first = network.decode(prior_draws(70, 12, seed=0))
+    np.testing.assert_allclose(arrays["posterior_means"], mu.numpy(), rtol=1e-4, atol=1e-5)
+    for name, expected in (("reconstructions_1", decoded), ("samples", first)):
+        levels = ((expected + 1) * 127.5).round().clamp(0, 255).numpy()
+        assert np.abs(arrays[name].astype(float) - levels).max() <= 1
+
+
+def test_fitted_samples_are_decoded_draws_of_the_mixture_that_the_stage_keeps(folder, tmp_path):
+    found = drawn(folder)
+    save_file(found.tensors["prior"], tmp_path / "prior.safetensors")
+    z = load_mixture(tmp_path / "prior.safetensors").draw(70, seed=0)
+    network, _ = load_model(folder / "model", VAE, CPU)
+    assert np.array_equal(found.arrays["fitted_samples"], Codec(network, CPU, 16).decode(z))
+
+
+def test_samples_begin_alike_whatever_their_number():
+    assert torch.equal(prior_draws(70, 12, seed=3)[:64], prior_draws(64, 12, seed=3))
+
+
+def test_paths_are_straight_between_images_of_different_class():
+    mu, labels = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32), np.array([0, 1, 2, 3, 4] * 2)
+    labels[[5, 7]] = 9
+    paths = interpolation_paths(mu, labels, pairs=2, steps=3)
+    # Only the images 0 and 2 of the first half have a partner of another class.
+    np.testing.assert_allclose(paths[:, 0], mu[[0, 2]])
+    np.testing.assert_allclose(paths[:, -1], mu[[5, 7]])
+    np.testing.assert_allclose(paths[:, 1], (mu[[0, 2]] + mu[[5, 7]]) / 2, rtol=1e-6)
+
+
+def test_where_the_halves_hold_too_few_pairs_neighbours_make_more():
+    alternating = np.arange(8) % 2
+    pairs = class_pairs(alternating, 5)
+    assert len(pairs) == 5 and (alternating[pairs[:, 0]] != alternating[pairs[:, 1]]).all()
+    assert len({tuple(pair) for pair in class_pairs(alternating, 100).tolist()}) == 16  # all that there are
+    assert class_pairs(np.array([0, 1]), 10).tolist() == [[0, 1]]
+    assert class_pairs(np.zeros(9, np.int64), 5).tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert len(class_pairs(np.zeros(1, np.int64), 5)) == 0
+
+
+def test_traversals_move_one_latent_each_of_those_that_vary_most():
+    mu = np.random.default_rng(0).normal(size=(50, 10)).astype(np.float32) * np.arange(10, dtype=np.float32)
+    paths, traversed = traversal_paths(mu, steps=5)
+    assert traversed.tolist() == [9, 8, 7, 6, 5, 4, 3, 2]
+    for path, latent in zip(paths, traversed, strict=True):
+        np.testing.assert_allclose(path[:, latent], [-3, -1.5, 0, 1.5, 3])
+        others = np.delete(np.arange(10), latent)
+        assert np.array_equal(path[:, others], np.repeat(mu[:1, others], 5, axis=0))
+
+
+def test_a_codec_answers_alike_in_batches_of_any_size(folder):
+    network, _ = load_model(folder / "model", VAE, CPU)
+    images = dataset().test.images[:11]
+    whole, parts = (Codec(network, CPU, size) for size in (11, 4))
+    np.testing.assert_allclose(parts.encode(images), whole.encode(images), rtol=1e-4, atol=1e-5)
+    z = whole.encode(images)
+    assert np.abs(parts.decode(z).astype(float) - whole.decode(z)).max() <= 1
+
+
+def test_missing_snapshots_are_told_in_one_line(tmp_path):
+    files = save_vae(tmp_path)
+    with pytest.raises(InputError, match="no weights of any epoch"):
+        draw(files.model, tmp_path / "nowhere", dataset(), sampling(), 0, place())
