@@ -15,6 +15,9 @@ from triptych.core.errors import InputError
 from triptych.machine import processes as forks
 from triptych.machine.params import Runtime
 
+# `runtime.kernels`, as set by `machine` for all of this process: see nn/fast.
+kernels = "fast"
+
 # Rows of a batch below which a worker spends too much of a step on what does not depend on them.
 LEAST_ROWS = 8
 
@@ -127,6 +130,7 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
     Raises:
         InputError: the wished device is not on this machine.
     """
+    global kernels
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(runtime.device, int(os.environ.get("LOCAL_RANK", 0)))
     automatic = "bfloat16" if computes_in_bfloat16(device) else "float32"
@@ -135,6 +139,7 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
         torch.set_num_threads(runtime.threads)
     elif world > 1 and device.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
+    kernels_before, kernels = kernels, runtime.kernels
     if device.type == "cpu":
         keep_freed_memory()
     # The same params and seed must give the same bits; cuBLAS needs its workspace fixed for that.
@@ -151,6 +156,7 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
     try:
         yield place
     finally:
+        kernels = kernels_before
         if world > 1:
             dist.destroy_process_group()
 

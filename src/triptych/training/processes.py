@@ -5,10 +5,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from triptych.machine.workers import summed
-from triptych.nn.fast.batch_norm import fusible, normed
+from triptych.nn.fast.norm import BatchNorm
 
 
-class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
+class GlobalBatchNorm(BatchNorm):
     """Batch norm whose statistics are those of all processes together.
 
     torch's own SyncBatchNorm runs on GPUs only; this one also runs on gloo, so that a laptop can test what a
@@ -17,12 +17,10 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     over_processes = True
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, ...), normalised by the mean and variance over all processes and all axes but that of channels."""
+    def torch_norm(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, ...) by the mean and variance over all processes and all axes but that of channels."""
         if not self.training:
-            return super().forward(x)
-        if fusible(self, x):
-            return normed(self, x)
+            return super().torch_norm(x)
         wide = x.float()
         others = [axis for axis in range(x.dim()) if axis != 1]
         moments = torch.stack([wide.mean(dim=others), wide.square().mean(dim=others)])
@@ -42,28 +40,11 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         return (wide * scale.view(per_channel) + shift.view(per_channel)).to(x.dtype)
 
 
-class GlobalBatchNorm1d(GlobalBatchNorm, nn.BatchNorm1d):
-    """GlobalBatchNorm of (B, C)."""
-
-
-class GlobalBatchNorm2d(GlobalBatchNorm, nn.BatchNorm2d):
-    """GlobalBatchNorm of (B, C, H, W)."""
-
-
-GLOBAL = {nn.BatchNorm1d: GlobalBatchNorm1d, nn.BatchNorm2d: GlobalBatchNorm2d}
-
-
 def globalise(module: nn.Module) -> nn.Module:
-    """Replaces every batch norm below `module` in place; parameters, what trains of them, buffers and names stay."""
-    for name, child in module.named_children():
-        if type(child) in GLOBAL:
-            twin = GLOBAL[type(child)](child.num_features, child.eps, child.momentum, child.affine)
-            twin.load_state_dict(child.state_dict())
-            for mine, theirs in zip(twin.parameters(), child.parameters(), strict=True):
-                mine.requires_grad_(theirs.requires_grad)
-            setattr(module, name, twin.to(child.running_mean.device))
-        else:
-            globalise(child)
+    """Make every batch norm below `module` a GlobalBatchNorm in place; parameters, buffers and names stay."""
+    for norm in module.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            norm.__class__ = GlobalBatchNorm
     return module
 
 

@@ -10,21 +10,11 @@ from torch.nn import functional
 
 from triptych.machine import workers as collectives
 from triptych.nn.backbones import build_backbone
-from triptych.nn.fast.batch_norm import normed
+from triptych.nn.fast.norm import BatchNorm, grouped
 from triptych.training.objective import Objective
 
 
-class Layers(nn.Sequential):
-    """Linear layers, batch norms and ReLUs in turn; of none, the identity."""
-
-    def forward(self, x: Tensor, views: int = 1) -> Tensor:
-        """(B, before) -> (B, after); norms take their statistics view by view."""
-        for layer in self:
-            x = normed(layer, x, views) if isinstance(layer, nn.BatchNorm1d) else layer(x)
-        return x
-
-
-class Projector(Layers):
+class Projector(nn.Sequential):
     """Linear layers; batch norm and ReLU after each but the last, which ends in one of two ways.
 
     With a batch norm without affine map: the projection MLP of SimSiam (Chen & He 2021, section 3 and Appendix D).
@@ -40,19 +30,19 @@ class Projector(Layers):
     def __init__(self, before: int, hidden: list[int], dim: int, last_norm: bool = True) -> None:
         layers: list[nn.Module] = []
         for size in hidden:
-            layers += [nn.Linear(before, size, bias=False), nn.BatchNorm1d(size), nn.ReLU()]
+            layers += [nn.Linear(before, size, bias=False), BatchNorm(size), nn.ReLU()]
             before = size
         layers.append(nn.Linear(before, dim, bias=not last_norm))
         if last_norm:
-            layers.append(nn.BatchNorm1d(dim, affine=False))
+            layers.append(BatchNorm(dim, affine=False))
         super().__init__(*layers)
 
 
-class Predictor(Layers):
+class Predictor(nn.Sequential):
     """A bottleneck of two layers, batch norm and ReLU on the hidden one only (Chen & He 2021, section 3)."""
 
     def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__(nn.Linear(dim, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, dim))
+        super().__init__(nn.Linear(dim, hidden, bias=False), BatchNorm(hidden), nn.ReLU(), nn.Linear(hidden, dim))
 
 
 class SiameseNetwork(nn.Module):
@@ -69,21 +59,17 @@ class SiameseNetwork(nn.Module):
         super().__init__()
         self.backbone = build_backbone(in_channels=in_channels, **backbone)
         self.projector = Projector(self.backbone.feature_size, **projector)
-        self.predictor = Predictor(projector["dim"], **predictor) if predictor else Layers()
+        self.predictor = Predictor(projector["dim"], **predictor) if predictor else nn.Sequential()
 
-    def forward(self, images: Tensor, views: int = 1) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) in [-1, 1] -> projection z = f(x) and prediction p = h(z), both (B, dim).
-
-        Args:
-            images: `views` equal batches, one after another.
-            views: norms take the statistics of each.
-        """
-        z = self.projector(self.backbone(images, views), views)
-        return z, self.predictor(z, views)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) in [-1, 1] -> projection z = f(x) and prediction p = h(z), both (B, dim)."""
+        z = self.projector(self.backbone(images))
+        return z, self.predictor(z)
 
     def each(self, *images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """z and p of each of several views, all (B, C, H, W): as if they passed one by one, in fewer operations."""
-        z, p = self(torch.cat(images), len(images))
+        """Return z and p of each view, (B, C, H, W), as if the views passed one by one, in fewer operations."""
+        with grouped(len(images)):
+            z, p = self(torch.cat(images))
         return list(zip(z.chunk(len(images)), p.chunk(len(images)), strict=True))
 
 
@@ -137,8 +123,8 @@ class MomentumEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, *views: Tensor) -> tuple[Tensor, ...]:
         """z of each view, (B, C, H, W) in [-1, 1] -> (B, dim), as if it passed alone; without a gradient."""
-        count = len(views)
-        return self.projector(self.backbone(torch.cat(views), count), count).chunk(count)
+        with grouped(len(views)):
+            return self.projector(self.backbone(torch.cat(views))).chunk(len(views))
 
     @torch.no_grad()
     def update(self, network: SiameseNetwork, momentum: float) -> None:
