@@ -1,4 +1,4 @@
-"""How hard the drawn digits are beside other ones, and which of their knobs bring them nearer: docs/difficulty.md.
+"""Measure how hard the drawn digits are compared with others, and which settings bring them nearer: docs/difficulty.md.
 
     python benchmarks/difficulty.py datasets/svhn.npz models/classifier
     python benchmarks/difficulty.py datasets/svhn.npz models/classifier --knobs
