@@ -6,8 +6,8 @@
 
 Each training stage runs by its own script, in a throw-away project, for some seconds of training, and its rate is the
 images a second that it writes to its timing file: without loading libraries, checkpoints and the writing of models.
-Conditions take turns, so that a slow drift of the machine affects all alike: idle, alongside a busy loop, idle, alongside a
-second training of the same kind; each number is a median over the rounds.
+Conditions take turns, so that a slow drift of the machine affects all alike: idle, alongside a busy loop, idle,
+alongside a second training of the same kind; each number is a median over the rounds.
 
 What shares the machine has the same nice value as the stage. Linux with autogroups divides a core between sessions
 first, then between the processes of a session: a busy loop of another terminal or desktop application is one session

@@ -15,7 +15,8 @@ def section(results: dict) -> str:
         *HEADING,
         *(line for row in rows for line in _lines(row)),
     ]
-    lines += ["", "All settings of the others:", "", "| what | compared with | setting | a second |", "|---|---|---|---|"]
+    head = "| what | compared with | setting | a second |"
+    lines += ["", "All settings of the others:", "", head, "|---|---|---|---|"]
     lines += [
         _line(row["title"], row["peer_name"], setting, f"{speed:,.0f} {_what(row)}")
         for row in rows
