@@ -58,7 +58,7 @@ def wall_clock(number: int, study: str, name: str, caption: str) -> Figure:
         group="Time per epoch",
         draw=draw,
         result=f"An epoch takes {{timing/{study}:seconds_per_epoch}} s on average, "
-        f"{{timing/{study}:images_per_second}} images per second; the whole training takes {{timing/{study}!d:seconds_total}}.",
+        f"{{timing/{study}:images_per_second}} images per second; training takes {{timing/{study}!d:seconds_total}}.",
     )
 
 
