@@ -252,7 +252,7 @@ MAY_RUN = {
     # Verdicts, figures and the page: nothing is measured
     "claims.vae.sharpness": {"claims", "report"},
     "src/triptych/vae/words/figures.py": PAGES,
-    "src/triptych/report/drawing/style.py": PAGES,
+    "src/triptych/report/drawing.py": PAGES,
     "src/triptych/report/formatting.py": PAGES,
     "src/triptych/page/page.html.j2": {"report"},
     "metrics/timing/vae.json": PAGES,  # one claim is about this time

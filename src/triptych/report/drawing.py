@@ -108,6 +108,7 @@ def image_sheet(path: Path, bands: Sequence[tuple[str, np.ndarray]], columns: in
     axes.imshow(sheet, interpolation="nearest")
     tops = np.cumsum([0, *(len(picture) + len(gap) for picture in pictures)])[:-1]
     middles = [top + len(picture) / 2 for top, picture in zip(tops, pictures, strict=True)]
+    axes.grid(visible=False)
     axes.set(xticks=[], frame_on=False)
     axes.set_yticks(middles, [name for name, _ in bands])
     axes.tick_params(length=0)

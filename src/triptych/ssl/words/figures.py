@@ -89,7 +89,7 @@ def history(results: Results, name: str) -> pd.DataFrame:
 def draw_baselines(
     line: Callable, runs: Sequence[Run], key: str = KNN, wanted: Sequence[Baseline] = (UNTRAINED, PIXELS)
 ) -> None:
-    """Draw a line for each baseline that was measured; line: `axhline` or `axvline` of some axes."""
+    """Draw a line for each baseline that was measured; line: a method such as `axhline` of some axes."""
     most_seeds = max(runs, key=lambda run: run.history["seed"].nunique())
     for baseline, value in measured(most_seeds.metrics, key, wanted).items():
         line(value, color=drawing.INK, linestyle=baseline.dash, linewidth=1.2, zorder=1, label=baseline.name)
@@ -215,7 +215,7 @@ def draw_course(
         legend.plot([], [], color="#bbbbbb", linewidth=0.8, label="other variants")
     legend.fill_between([], [], color=drawing.COLLAPSED, label="counts as collapsed")
     if KNN in columns:
-        draw_baselines(legend.axhline, everyone)
+        draw_baselines(lambda value, **line: legend.plot([], [], **line), everyone)
     legend.legend(loc="upper left")
     drawing.save(figure, path)
 
@@ -251,7 +251,7 @@ def draw_rows(path: Path, runs: Sequence[Run], keys: Sequence[str], minutes: Map
         for row, run in enumerate(runs):
             draw_interval(axes, run, row, key, row=True)
         draw_baselines(axes.axvline, runs, key, BASELINES)
-        axes.set(xlim=(0, 1.02), xlabel=LABELS[key].replace(", ", ",\n"))
+        axes.set(xlim=(0, 1.02), xticks=(0.25, 0.5, 0.75), xlabel=LABELS[key].replace(", ", ",\n"))
         drawing.percent(axes.xaxis)
     if minutes:
         colours = [run.line["color"] for run in runs]
@@ -335,7 +335,7 @@ def draw_barlow_twins(path: Path, results: Results) -> None:
         for position, run in enumerate(runs):
             draw_interval(axes, run, position)
         axes.set_xticks(range(len(runs)), [f"{setting(run):,}" for run in runs])
-        axes.set_xlabel(label)
+        axes.set(xlabel=label, xlim=(-0.5, len(runs) - 0.5))
         axes.grid(axis="x", visible=False)
         draw_baselines(axes.axhline, [*by_batch, *by_dim])
     cells[0].set_ylabel(LABELS[KNN])

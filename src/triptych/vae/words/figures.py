@@ -64,11 +64,11 @@ def class_latents(number: int, index: int) -> Figure:
         latents = table[table["class"] == name].sort_values("latent")
         top = latents["latent"].isin(table["latent"].iloc[positions])
         figure, [[axes]] = drawing.subplots(height=3.2)
-        for rows, colour, label in (
-            (latents[top], drawing.PALETTE[1], f"the {STRONGEST} strongest"),
-            (latents[~top], drawing.PALE, "other latents"),
+        for rows, colour, of_bar, label in (
+            (latents[top], drawing.PALETTE[1], drawing.PALETTE[1], f"the {STRONGEST} strongest"),
+            (latents[~top], drawing.PALE, "#999999", "other latents"),
         ):
-            axes.bar(rows["latent"], rows["mean"], yerr=rows["std"], color=colour, ecolor="#777777", label=label)
+            axes.bar(rows["latent"], rows["mean"], yerr=rows["std"], color=colour, ecolor=of_bar, label=label)
         axes.axhline(0, color=drawing.INK, linewidth=0.8)
         axes.set(xlabel="latent variable", ylabel="mean of μ, ± 1 std")
         axes.grid(axis="x", visible=False)
