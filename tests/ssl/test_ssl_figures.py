@@ -1,4 +1,4 @@
-"""Figures 44 to 51, 53 and 57 to 62 are drawn from the files of the study and left out only where numbers are missing."""
+"""Figures of the third study are drawn from its files, and left out only where these lack a number."""
 
 import json
 import runpy
