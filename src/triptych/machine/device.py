@@ -12,8 +12,8 @@ import torch.distributed as dist
 from threadpoolctl import threadpool_limits
 
 from triptych.core.errors import InputError
+from triptych.core.schema import Runtime
 from triptych.machine import processes as forks
-from triptych.machine.params import Runtime
 
 # `runtime.kernels`, as set by `machine` for all of this process: see nn/fast.
 kernels = "fast"
