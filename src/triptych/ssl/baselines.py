@@ -14,7 +14,8 @@ from triptych.data.storage import Dataset
 from triptych.machine.processes import run_parts
 from triptych.measures import needs
 from triptych.measures.params import EvaluationParams
-from triptych.nn.backbones import build_backbone, standardised
+from triptych.nn.backbones import build_backbone
+from triptych.nn.fast.norm import standardised
 from triptych.nn.params import BackboneParams
 from triptych.ssl.probe import PROBE_ITERATIONS
 from triptych.ssl.representation import backbone_features, knn_correct, linear_correct
