@@ -94,7 +94,7 @@ def profile_use(
             "params.yaml holds numbers of its own, in no profile: keep a copy if you want them, then add --force"
         )
     profiles.use(name)
-    changed = profiles.differences(profiles.default_tree(), tree)
+    changed = profiles.differences(profiles.merged(profiles.DEFAULT), tree)
     count = f": {len(changed)} keys differ from {profiles.DEFAULT}; `dvc params diff` shows them" if changed else ""
     typer.echo(f"params.yaml now holds profile {name}{count}")
 
