@@ -81,7 +81,7 @@ def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 
 
 @functools.cache
 def _atlas() -> tuple[Tensor, Tensor]:
-    """Return signed distance fields (fonts, 10, CELL, CELL), positive inside, and widths (fonts, 10) in digit heights."""
+    """Return signed distance fields (fonts, 10, CELL, CELL), positive inside, and widths (fonts, 10) of ink."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     glyphs = {font: [_glyph(folder / f"{font}.ttf", digit) for digit in CLASSES] for font in set(FONTS)}
     fields = torch.stack([torch.stack([field for field, _ in glyphs[font]]) for font in FONTS])
