@@ -91,7 +91,10 @@ def profile_main(context: typer.Context) -> None:
 
 @profile.command("list", epilog="Example: triptych profile list")
 def profile_list() -> None:
-    """List the profiles with their purpose; * marks the one in params.yaml."""
+    """List the profiles.
+
+    A * marks the profile in params.yaml.
+    """
     from triptych.cli import profiles
 
     names = profiles.names()
@@ -150,7 +153,10 @@ def report(
     ] = None,
     time: Annotated[bool, typer.Option("--time", help="Print the time of each stage as a Markdown table.")] = False,
 ) -> None:
-    """Print the results so far: numbers with intervals, verdicts, seconds per stage, and the path of the page."""
+    """Print the results so far.
+
+    They are numbers with intervals, verdicts, seconds per stage, and the path of the page.
+    """
     from triptych.page import markdown, terminal
     from triptych.report.reader import Results
 
@@ -172,14 +178,15 @@ def report(
 
 @app.command(epilog="Example: triptych archive docs/real --without-data")
 def archive(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Destination; results of an earlier run are replaced.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Destination; an earlier run there is replaced.")],
     without_data: Annotated[
         bool, typer.Option("--without-data", help="Leave out pictures that show many images of the dataset.")
     ] = False,
 ) -> None:
-    """Copy this run's numbers, tables, params and page to FOLDER, with a description of machine and commit."""
+    """Copy this run's results to FOLDER.
+
+    The copy has numbers, tables, params, page, and a description of machine and commit.
+    """
     from triptych.cli.doctor import machine
     from triptych.page.archive import archive as write
     from triptych.report.reader import Results
@@ -190,7 +197,10 @@ def archive(
 
 @app.command(epilog="Example: triptych doctor --json")
 def doctor(as_json: AsJson = False) -> None:
-    """Print the state of this machine and checkout: device, threads, versions, params.yaml and data."""
+    """Print the state of this machine and checkout.
+
+    It lists device, threads, versions, and problems of params.yaml and data.
+    """
     from triptych.cli.doctor import examine
 
     state = examine()
@@ -293,7 +303,10 @@ def reconstruct(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Encode and decode images with the trained VAE; write each next to its reconstruction."""
+    """Encode and decode images with the VAE.
+
+    Each image is written next to its reconstruction.
+    """
     from triptych.cli import generative, images
 
     given = generative.given_images("vae", image or [], test)
@@ -317,7 +330,10 @@ def interpolate(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Interpolate in the VAE's latent space between two images of yours, or between two random points."""
+    """Interpolate in the VAE's latent space.
+
+    The ends are two images of yours, or two random points.
+    """
     from triptych.cli import generative, images
 
     steps = steps or generative.read_params().sampling.vae.interpolation_steps
@@ -342,7 +358,10 @@ def denoise(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Noise images to time t and restore them with the diffusion model; write original, noised and restored image."""
+    """Noise images and restore them with the DDPM.
+
+    Each original is written next to the image noised to time t and the restored image.
+    """
     from triptych.cli import generative, images
 
     given = generative.given_images("ddpm", image or [], test)
@@ -386,9 +405,10 @@ def features(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute features of your images with a trained encoder: a table with one row per image, path and f0, f1, …
+    """Write an encoder's features of your images.
 
-    Images are read as the pipeline reads a folder: upright, cropped to a square in the centre, resized.
+    The table has one row per image with the columns path, f0, f1, … Images are read as the pipeline reads a folder:
+    upright, cropped to a square in the centre, resized.
     """
     from triptych.cli import encoders
     from triptych.cli.images import check_output
@@ -418,9 +438,10 @@ def neighbours(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the training images nearest to an image by cosine similarity of a trained encoder's features.
+    """Find the training images nearest to an image.
 
-    The picture shows the image and then its neighbours, in the order of the printed table.
+    Similarity is the cosine of an encoder's features. The picture shows the image and then its neighbours, in the order
+    of the printed table.
     """
     from triptych.cli import encoders
     from triptych.cli.images import check_output, write_png
@@ -446,12 +467,12 @@ def export(
     seed_run: SeedRun = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Write a trained model as a folder for the Hugging Face hub and other programs.
+    """Export a trained model for other programs.
 
-    The folder holds a model card (README.md), the state dict (model.safetensors), config.json, and ONNX files for any
-    batch size: encoder.onnx of an encoder, encoder.onnx and decoder.onnx of the VAE, classifier.onnx, denoiser.onnx of
-    the DDPM. The DDPM's network is not one of diffusers', so the folder is no diffusers pipeline; its noise levels are
-    written as the config of a diffusers scheduler.
+    The folder suits the Hugging Face hub. It holds a model card (README.md), the state dict (model.safetensors),
+    config.json, and ONNX files for any batch size: encoder.onnx of an encoder, encoder.onnx and decoder.onnx of the
+    VAE, classifier.onnx, denoiser.onnx of the DDPM. The DDPM's network is not one of diffusers', so the folder is no
+    diffusers pipeline; its noise levels are written as the config of a diffusers scheduler.
     """
     from triptych.cli.export import export as write
 

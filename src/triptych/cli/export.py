@@ -50,7 +50,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Model:
-    """A network, the config that builds it, its ONNX graphs by file, and further JSON files with remarks for the card."""
+    """A network, the config that builds it, ONNX graphs by file, and other JSON files with remarks for the card."""
 
     network: nn.Module
     config: dict[str, Any]
@@ -60,8 +60,6 @@ class Model:
 
 
 class _Traced(nn.Module):
-    """The module that the exporter traces: a graph's computation with its network."""
-
     def __init__(self, network: nn.Module, graph: Graph) -> None:
         super().__init__()
         self.network, self.graph = network, graph
@@ -185,8 +183,8 @@ def _vae(folder: Path) -> Model:
 
 
 def _encoder(folder: Path) -> Model:
-    """Backbone and projector; the predictor is only used in training."""
     network, config = load_model(folder, SiameseNetwork, CPU)
+    # The predictor is only used in training.
     network.predictor = nn.Identity()
     config["network"]["predictor"] = None
 
