@@ -23,7 +23,6 @@ from overlays import nested
 from triptych.core.errors import InputError, one_line_errors
 from triptych.core.schema import overlaid, read_yaml, validate
 from triptych.core.seeds import fold
-from triptych.data.batches import resident, to_float
 from triptych.data.storage import Dataset
 from triptych.machine.device import Machine, machine
 from triptych.machine.processes import side_by_side
@@ -35,6 +34,7 @@ from triptych.ssl.representation import encode, knn_correct, linear_correct
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
+from triptych.training.objective import resident, to_float
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")

@@ -8,7 +8,7 @@ from triptych.core.schema import read
 from triptych.data.sources.build import build, draw
 from triptych.data.sources.params import DataParams
 from triptych.data.storage import save
-from triptych.machine.clock import stage_clock
+from triptych.machine.processes import stage_clock
 
 
 def main() -> None:

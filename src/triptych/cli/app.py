@@ -157,23 +157,20 @@ def report(
 
     They are numbers with intervals, verdicts, seconds per stage, and the path of the page.
     """
-    from triptych.page import markdown, terminal
+    from triptych.page import tables, terminal, time_spent, verdicts
     from triptych.report.reader import Results
 
     results = Results()
     if beside:
-        typer.echo(markdown.verdicts_table({"here": results, beside.name: Results(beside)}), nl=False)
-        return
-    if time:
-        typer.echo(markdown.time_table(results), nl=False)
-        return
-    found = terminal.found(results)
-    if as_markdown:
-        typer.echo(markdown.results_table(results), nl=False)
+        typer.echo(verdicts.verdicts_table({"here": results, beside.name: Results(beside)}).markdown())
+    elif time:
+        typer.echo(time_spent.time_markdown(results), nl=False)
+    elif as_markdown:
+        typer.echo(tables.results_markdown(results), nl=False)
     elif as_json:
-        typer.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(terminal.document(results), indent=2, ensure_ascii=False))
     else:
-        terminal.show(found, terminal.console())
+        terminal.show(results, terminal.console())
 
 
 @app.command(epilog="Example: triptych archive docs/real --without-data")
@@ -181,6 +178,9 @@ def archive(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Destination; an earlier run there is replaced.")],
     without_data: Annotated[
         bool, typer.Option("--without-data", help="Leave out pictures that show many images of the dataset.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace FOLDER/metrics and FOLDER/plots even if FOLDER is no archive.")
     ] = False,
 ) -> None:
     """Copy this run's results to FOLDER.
@@ -191,7 +191,7 @@ def archive(
     from triptych.page.archive import archive as write
     from triptych.report.reader import Results
 
-    files = write(Results(), folder, machine(), with_data=not without_data)
+    files = write(Results(), folder, machine(), with_data=not without_data, force=force)
     typer.echo(f"{folder}: {len(files)} files, {folder / 'plots/report.html'} among them")
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from triptych.cli.images import bar, read_image
 from triptych.core.errors import InputError
-from triptych.core.schema import read, validate
+from triptych.core.schema import Runtime, read, validate
 from triptych.data.storage import load
 from triptych.ddpm.denoising import DenoisingObjective
 from triptych.ddpm.guidance import Autoguidance, load_guide
@@ -28,7 +28,6 @@ from triptych.ddpm.restoration import alpha_bars, restore, steps_for
 from triptych.ddpm.samplers import Denoising, checked, evaluations, reverse
 from triptych.ddpm.trained import load_trained
 from triptych.machine.device import Machine, machine
-from triptych.machine.params import Runtime
 from triptych.machine.randomness import ImageNoise
 from triptych.measures.sampling_params import Sampler, SamplerName, SamplingParams
 from triptych.measures.similarity import psnr

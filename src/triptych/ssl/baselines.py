@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from triptych.core.seeds import fold
-from triptych.data.batches import to_float
 from triptych.data.storage import Dataset
 from triptych.machine.processes import run_parts
 from triptych.measures import needs
@@ -19,6 +18,7 @@ from triptych.nn.backbones import build_backbone, standardised
 from triptych.nn.params import BackboneParams
 from triptych.ssl.probe import PROBE_ITERATIONS
 from triptych.ssl.representation import backbone_features, knn_correct, linear_correct
+from triptych.training.objective import to_float
 
 # Of LBFGS on thousands of pixels, where the optimum is minutes away. Stopping early does not belittle pixels: on the
 # default's images their accuracy falls on the way, from 13.6 % after 20 iterations to 12.0 % after 100.

@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from triptych.data.batches import to_float, to_uint8
 from triptych.data.storage import Dataset
 from triptych.machine.processes import run_parts
 from triptych.machine.randomness import Draw
@@ -26,6 +25,7 @@ from triptych.ssl.course import collapsed_since, course
 from triptych.ssl.representation import Encoded, knn_correct, linear_correct
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import to_float, to_uint8
 
 SHOWN, VIEWS = 4, 11  # training images of the sheet of views, and views of each
 # What several numbers need alike.

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from triptych.data.batches import to_float
 from triptych.data.storage import Dataset
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import KNNParams
 from triptych.ssl.probe import PROBE_ITERATIONS, linear_classes
 from triptych.ssl.shared.network import SiameseNetwork
+from triptych.training.objective import to_float
 
 
 @dataclass(frozen=True)
