@@ -138,6 +138,7 @@ def write_onnx(path: Path, network: nn.Module, graph: Graph) -> None:
             optimize=False,  # runtimes optimise on loading, and this would double the time
             verbose=False,
         )
+    assert program is not None  # of the exporter that `dynamo` chooses
     for node in program.model.graph:
         node.metadata_props.clear()  # would name source files of this machine
     program.save(path, external_data=False)
@@ -185,7 +186,7 @@ def _vae(folder: Path) -> Model:
 def _encoder(folder: Path) -> Model:
     network, config = load_model(folder, SiameseNetwork, CPU)
     # The predictor is only used in training.
-    network.predictor = nn.Identity()
+    network.predictor = nn.Identity()  # type: ignore[assignment]
     config["network"]["predictor"] = None
 
     def compute(network: SiameseNetwork, images: Tensor) -> tuple[Tensor, Tensor]:

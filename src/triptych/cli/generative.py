@@ -102,8 +102,12 @@ def model_folder(name: str) -> Path:
 
 def image_shape(name: str) -> tuple[int, int, int]:
     """Return (C, H, W) of a trained model's images."""
-    config = json.loads((model_folder(name) / "config.json").read_text(encoding="utf-8"))
-    return tuple(config["network"]["image_shape"])
+    path = model_folder(name) / "config.json"
+    try:
+        channels, height, width = json.loads(path.read_text(encoding="utf-8"))["network"]["image_shape"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: not the config of a generative model; `dvc repro {name}` trains it again") from None
+    return channels, height, width
 
 
 def load_vae() -> VAE:
@@ -264,7 +268,7 @@ def interpolate(ends: Images | None, steps: int, seed: int | None = None, prior:
             z = codec.encode(ends.images)
         images = codec.decode(interpolation_paths(z, labels=np.arange(2), pairs=1, steps=steps)[0])
         seconds = time.perf_counter() - start
-    about = {"model": "models/vae", "between": ends.names if ends else None, "prior": prior}
+    about: dict[str, Any] = {"model": "models/vae", "between": ends.names if ends else None, "prior": prior}
     about |= {"seed": None if ends else params.seed, "steps": steps, "seconds": seconds}
     return Result({"": images}, about)
 

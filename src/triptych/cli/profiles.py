@@ -168,7 +168,9 @@ def _overlaid(tree: Tree, overlay: Tree, path: Path) -> Tree:
 def _without_nulled(tree: Tree, base: Tree, overlay: Tree) -> Tree:
     for key, new in overlay.items():
         old = base.get(key)
-        if isinstance(old, dict) and new is None:
+        if not isinstance(old, dict):
+            continue
+        if new is None:
             del tree[key]
         elif not replaces(old, new):
             _without_nulled(tree[key], old, new)
@@ -190,21 +192,21 @@ def _refuse_unknown(base: Tree, overlay: Tree, path: Path, above: str = "") -> N
 
 def _text(default: str, overlays: list[Path]) -> str:
     """Return default's text with the values and the comments of the overlays."""
-    yaml = YAML(typ="rt")
-    yaml.width, yaml.preserve_quotes = 4096, True
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(
+    ruamel = YAML(typ="rt")
+    ruamel.width, ruamel.preserve_quotes = 4096, True
+    ruamel.indent(mapping=2, sequence=4, offset=2)
+    ruamel.representer.add_representer(
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
     # ruamel attaches comments above a section to the last value before it, with which they would go.
     above = {key: lines for lines, key in TOP_KEY.findall(default)}
-    tree = yaml.load(TOP_KEY.sub(r"\2:", default))
+    tree: Any = ruamel.load(TOP_KEY.sub(r"\2:", default))
     for path in overlays:
-        overlay = yaml.load(path.read_text(encoding="utf-8"))
+        overlay = ruamel.load(path.read_text(encoding="utf-8"))
         tree = _overlaid(tree, overlay, path)
         _explain(tree, overlay)
     written = io.StringIO()
-    yaml.dump(tree, written)
+    ruamel.dump(tree, written)
     return TOP_KEY.sub(lambda key: f"{above.get(key[2], '')}{key[2]}:", written.getvalue())
 
 

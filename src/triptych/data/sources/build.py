@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from triptych.core.files import written_whole
 from triptych.data.sources import folder, npz, public, streetdigits
 from triptych.data.sources.params import PADDED, SMALL, Folder, Source, StreetDigits, Torchvision
-from triptych.data.storage import SPLITS, Dataset, Split, validate
+from triptych.data.storage import Dataset, Split, validate
 from triptych.machine.randomness import generator
 
 COLUMNS = 16
@@ -55,7 +55,7 @@ def _draw_digits(params: StreetDigits, seed: int) -> Dataset:
 
 
 def _map_splits(dataset: Dataset, change: Callable[[str, Split], Split]) -> Dataset:
-    return replace(dataset, **{name: change(name, getattr(dataset, name)) for name in SPLITS})
+    return replace(dataset, train=change("train", dataset.train), test=change("test", dataset.test))
 
 
 def _shuffle(dataset: Dataset, seed: int) -> Dataset:

@@ -173,7 +173,9 @@ def _class_name(folder: Path, others: list[str]) -> str:
     try:
         folder.name.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{folder.parent}: class folder {os.fsencode(folder.name)} is not UTF-8; rename it") from None
+        raise InputError(
+            f"{folder.parent}: class folder {os.fsencode(folder.name)!r} is not UTF-8; rename it"
+        ) from None
     name = unicodedata.normalize("NFC", folder.name)
     if name in others:
         raise InputError(f"{folder.parent}: two class folders are spellings of one name, '{name}'; join them")

@@ -112,7 +112,7 @@ class DataParams(Section):
         return sections
 
 
-def _refuse_left_over(study: str, section: dict) -> None:
+def _refuse_left_over(study: str, section: dict[str, Any]) -> None:
     """Refuse keys of another source, which remain if only `name` is changed; the message gives the right command."""
     sources = {name: source for source in SOURCES for name in get_args(source.model_fields["name"].annotation)}
     name = section.get("name")

@@ -114,6 +114,9 @@ class _Chance:
     def between(self, low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand((BLOCK, *shape), generator=self.generator)
 
+    def within(self, bounds: list[float], *shape: int) -> Tensor:
+        return self.between(bounds[0], bounds[1], *shape)
+
     def around(self, spread: float, *shape: int) -> Tensor:
         return self.between(-spread, spread, *shape)
 
@@ -142,7 +145,7 @@ def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
 
     Both are in digit heights; (0, 0) is the digit's centre.
     """
-    height = chance.between(*knobs.digit_height, 1, 1)
+    height = chance.within(knobs.digit_height, 1, 1)
     centre = (torch.arange(knobs.size) + 0.5) / knobs.size - 0.5
     x = centre.view(1, 1, -1) - chance.around(knobs.shift, 1, 1)
     y = centre.view(1, -1, 1) - chance.around(knobs.shift, 1, 1)
@@ -190,8 +193,8 @@ def _field(fields: Tensor, grid: Tensor) -> Tensor:
 def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> Tensor:
     """Colour wall and digits under uneven light: (BLOCK, 3, size, size), about [0, 1]."""
     size = knobs.size
-    wall = chance.between(*knobs.luminance, 1, 1, 1)
-    contrast = chance.between(*knobs.contrast, 1, 1, 1)
+    wall = chance.within(knobs.luminance, 1, 1, 1)
+    contrast = chance.within(knobs.contrast, 1, 1, 1)
     # Lighter or darker at random where both fit, else the one that fits.
     lighter = torch.where(
         (wall - contrast < 0) | (wall + contrast > 1), wall < 0.5, chance.between(0, 1, 1, 1, 1) < 0.5
