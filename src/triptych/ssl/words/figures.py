@@ -24,9 +24,9 @@ KNN, LINEAR, LOSS = "knn_accuracy", "linear_accuracy", "loss"
 STD, RANK = "embedding_std", "effective_rank"
 LABELS = {
     LOSS: "training loss",
-    STD: "embedding std, training images",
-    f"test_{STD}": "embedding std, test images",
-    RANK: "effective rank, test images",
+    STD: "embedding std, training",
+    f"test_{STD}": "embedding std, test",
+    RANK: "effective rank, test",
     KNN: "kNN accuracy, test images",
     LINEAR: "linear accuracy, test images",
 }
