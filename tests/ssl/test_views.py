@@ -16,8 +16,9 @@ from triptych.core.errors import InputError
 from triptych.core.schema import validate
 from triptych.data.batches import to_float
 from triptych.machine.randomness import Draw
+from triptych.ssl.methods.asymsiam import ViewChanges
 from triptych.ssl.shared import views as made
-from triptych.ssl.shared.params import ViewChanges, ViewParams
+from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Boxes, Views
 
 NOTHING = {

@@ -13,7 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from triptych.core.errors import InputError
 from triptych.core.files import write_text
-from triptych.core.schema import overlaid
 from triptych.measures.estimate import Estimate
 from triptych.page import tables
 from triptych.report.reader import Metrics, Results, value_at
@@ -168,8 +167,7 @@ def settings(params: Mapping, name: str) -> dict:
     if not name.startswith("ssl/"):
         return params.get(name) or {}
     variant = variants(params)[name.removeprefix("ssl/")]
-    shared = params["ssl"].get("shared") or {}
-    return {"method": variant.method, **overlaid(shared, variant.recipe)}
+    return {"method": variant.method, **variant.recipe}
 
 
 def _part(results: Results, name: str) -> tuple[Study, Part]:
