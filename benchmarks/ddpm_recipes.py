@@ -19,7 +19,6 @@ from held_out import HELD_OUT, held_out
 from triptych.core.errors import one_line_errors
 from triptych.core.schema import read_yaml, validate
 from triptych.core.seeds import fold
-from triptych.data.batches import resident, to_uint8
 from triptych.data.storage import load
 from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.model import denoising_network
@@ -33,6 +32,7 @@ from triptych.measures.params import EvaluationParams
 from triptych.params import check
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trained, train
+from triptych.training.objective import resident, to_uint8
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from torch import nn
 
-from triptych.data.batches import resident
 from triptych.data.storage import Dataset
 from triptych.machine.device import Machine
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
-from triptych.training.objective import Objective
+from triptych.training.objective import Objective, resident
 from triptych.training.params import Training
 
 

@@ -23,7 +23,6 @@ from overlays import nested
 from triptych.core.errors import InputError, one_line_errors
 from triptych.core.schema import overlaid, read_yaml, validate
 from triptych.core.seeds import fold
-from triptych.data.batches import resident, to_float
 from triptych.data.storage import Dataset
 from triptych.machine.device import Machine, machine
 from triptych.machine.processes import side_by_side
@@ -34,6 +33,7 @@ from triptych.ssl.probe import encode, knn_correct, linear_correct, untrained_co
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
+from triptych.training.objective import resident, to_float
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")

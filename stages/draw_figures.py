@@ -6,7 +6,7 @@ import pandas as pd
 
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_text
-from triptych.machine.clock import stage_clock
+from triptych.machine.processes import stage_clock
 from triptych.report import overview
 from triptych.report.drawing import style
 from triptych.report.reader import Results, UnmeasuredError

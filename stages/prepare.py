@@ -9,7 +9,7 @@ from triptych.data.sources import grid
 from triptych.data.sources.build import build
 from triptych.data.sources.params import DataParams
 from triptych.data.storage import save
-from triptych.machine.clock import stage_clock
+from triptych.machine.processes import stage_clock
 
 
 def main() -> None:

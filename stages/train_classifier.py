@@ -4,13 +4,12 @@ import sys
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
 from triptych.judge.model import Classifier
 from triptych.judge.objective import QUARTER_TURNS, ClassificationObjective, TurnObjective
 from triptych.judge.params import ClassifierParams
-from triptych.machine.clock import stage_clock
-from triptych.machine.params import Runtime
+from triptych.machine.processes import stage_clock
 from triptych.training.stage import run_stage
 
 DATA = Path("data/generative")

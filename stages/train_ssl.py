@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
-from triptych.machine.clock import stage_clock
-from triptych.machine.params import Runtime
+from triptych.machine.processes import stage_clock
 from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training.objective import Objective

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
-from triptych.machine.clock import stage_clock
-from triptych.machine.params import Runtime
+from triptych.machine.processes import stage_clock
 from triptych.training.stage import run_stage
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective

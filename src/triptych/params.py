@@ -4,11 +4,10 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from triptych.core.schema import Section, read_yaml, validate
+from triptych.core.schema import Runtime, Section, read_yaml, validate
 from triptych.data.sources.params import DataParams
 from triptych.ddpm.params import DDPMParams
 from triptych.judge.params import ClassifierParams
-from triptych.machine.params import Runtime
 from triptych.measures.params import EvaluationParams
 from triptych.measures.sampling_params import SamplingParams
 from triptych.report.params import ClaimsParams

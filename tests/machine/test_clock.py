@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from triptych.machine.clock import stage_clock
+from triptych.machine.processes import stage_clock
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -26,7 +26,7 @@ def times(path: str) -> list[float]:
 
 
 def test_the_times_of_a_process_stand_in_their_order_between_those_around_it():
-    code = "from triptych.machine.clock import stage_clock\nwith stage_clock('ssl/simsiam'): pass"
+    code = "from triptych.machine.processes import stage_clock\nwith stage_clock('ssl/simsiam'): pass"
     before = time.time()
     subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(SRC)}, check=True)
     after = time.time()
@@ -37,7 +37,7 @@ def test_the_times_of_a_process_stand_in_their_order_between_those_around_it():
 
 
 def test_the_interpreter_ends_without_walking_through_what_was_made():
-    code = "import gc\nfrom triptych.machine.clock import stage_clock\n"
+    code = "import gc\nfrom triptych.machine.processes import stage_clock\n"
     code += "with stage_clock('vae'): pass\nprint(gc.get_freeze_count())"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env={"PYTHONPATH": str(SRC)}, check=True, capture_output=True, text=True)

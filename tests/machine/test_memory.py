@@ -14,7 +14,7 @@ STEPS = """
 import resource, sys, torch
 from contextlib import nullcontext
 from triptych.machine.device import machine
-from triptych.machine.params import Runtime
+from triptych.core.schema import Runtime
 runtime = Runtime(
     launch="python", device="cpu", precision="float32", threads=1, compile=False, checkpoint_seconds=60
 )
@@ -50,7 +50,7 @@ def test_later_steps_map_no_pages() -> None:
 # Prints by how many MiB the resident set is larger after 256 MiB were made and freed in one piece.
 WHOLE_SPLIT = """
 import psutil, torch
-from triptych.core import memory
+from triptych.machine import device as memory
 assert memory.keep_freed_memory()
 torch.ones(1)
 process = psutil.Process()

@@ -9,11 +9,11 @@ from tiny_generative import PATCH_UNET
 from torch import Tensor, nn
 from toy_diffusion import COSINE, process
 
-from triptych.data.batches import to_uint8
 from triptych.ddpm.model import denoising_network
 from triptych.ddpm.process import DiffusionObjective
 from triptych.ddpm.samplers import draw_images, reverse
 from triptych.machine.randomness import ImageNoise
+from triptych.training.objective import to_uint8
 
 CPU, SHAPE, CALLS = torch.device("cpu"), (3, 4, 4), 3
 

@@ -11,7 +11,6 @@ from tiny_ssl import TEST, measured, project, stage, tiny_params, trained_projec
 
 from triptych.core.schema import read
 from triptych.core.seeds import fold
-from triptych.data.batches import to_float
 from triptych.data.storage import load
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import EvaluationParams
@@ -20,6 +19,7 @@ from triptych.ssl.methods import simsiam
 from triptych.ssl.probe import BASELINES, estimate_norm, measure_baselines, untrained_correct, untrained_encoder
 from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import recipe
+from triptych.training.objective import to_float
 
 CPU = torch.device("cpu")
 RESULTS = "evaluations/ssl_baselines/results.npz"

@@ -12,7 +12,6 @@ from tiny_ssl import TEST, measured, network, project, train_and_measure, traine
 from triptych.core.errors import InputError
 from triptych.core.files import read_arrays
 from triptych.core.schema import read
-from triptych.data.batches import to_float
 from triptych.data.storage import load
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import EvaluationParams
@@ -23,6 +22,7 @@ from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import recipe
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import to_float
 
 CPU = torch.device("cpu")
 KEPT, MODEL = "snapshots/ssl/simsiam", "models/ssl/simsiam"

@@ -8,14 +8,13 @@ import torch
 from test_simsiam import TwoViews, batch, draw, method, network
 from torch import nn
 
-from triptych.data.batches import Resident
 from triptych.machine.device import Machine
 from triptych.ssl.methods.byol import BYOL, Recipe, momentum_at
 from triptych.ssl.methods.simsiam import SimSiam
 from triptych.ssl.shared.network import MomentumEncoder
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
-from triptych.training.objective import Objective
+from triptych.training.objective import Objective, Resident
 from triptych.training.params import Training
 from triptych.training.processes import globalise
 

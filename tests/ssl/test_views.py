@@ -14,12 +14,12 @@ from torchvision.transforms.v2 import functional as reference
 
 from triptych.core.errors import InputError
 from triptych.core.schema import validate
-from triptych.data.batches import to_float
 from triptych.machine.randomness import Draw
 from triptych.ssl.methods.asymsiam import ViewChanges
 from triptych.ssl.shared import views as made
 from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Boxes, Views
+from triptych.training.objective import to_float
 
 NOTHING = {
     "crop_scale": [1.0, 1.0], "crop_ratio": [1.0, 1.0], "flip": 0.0, "jitter": 0.0, "brightness": 0.0,

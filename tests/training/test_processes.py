@@ -18,17 +18,16 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from triptych.core.schema import Runtime
 from triptych.machine import processes as forks
 from triptych.machine.device import Machine, machine
-from triptych.machine.params import Runtime
-from triptych.machine.workers import in_workers
 from triptych.nn.weights import save_weights
 from triptych.ssl.methods.simsiam import Recipe, SimSiam
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Views
 from triptych.training.params import Training
-from triptych.training.processes import GlobalBatchNorm1d, GlobalBatchNorm2d, globalise
+from triptych.training.processes import GlobalBatchNorm1d, GlobalBatchNorm2d, globalise, in_workers
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 

@@ -7,8 +7,7 @@ import pytest
 import tiny_run
 import torch
 
-from triptych.core.schema import read
-from triptych.data.batches import Resident
+from triptych.core.schema import Runtime, read
 from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.model import denoising_network
 from triptych.ddpm.params import DDPMParams
@@ -16,16 +15,14 @@ from triptych.judge.model import Classifier
 from triptych.judge.objective import ClassificationObjective, TurnObjective
 from triptych.judge.params import ClassifierParams
 from triptych.machine.device import Machine, machine
-from triptych.machine.params import Runtime
 from triptych.machine.randomness import Draw, generator
 from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training import loop
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import Plan, train
-from triptych.training.objective import Batch, Objective
+from triptych.training.loop import WARM_UP, Plan, Recorded, recorded, train
+from triptych.training.objective import Batch, Objective, Resident
 from triptych.training.params import Training
-from triptych.training.recorded import WARM_UP, Recorded, recorded
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 from triptych.vae.params import VAEParams

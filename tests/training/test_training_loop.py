@@ -30,14 +30,13 @@ from tiny_run import (
 from torch import nn
 
 from triptych.core.errors import InputError
-from triptych.data.batches import epoch_order
+from triptych.core.schema import Runtime
 from triptych.data.storage import Dataset, Split, save
 from triptych.machine.device import machine
-from triptych.machine.params import Runtime
 from triptych.machine.randomness import Draw
 from triptych.training import checkpoint, loop
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.objective import Batch, Objective
+from triptych.training.objective import Batch, Objective, epoch_order
 from triptych.training.optimisers import WeightAverage, build_optimiser, rate_factor, set_rates
 from triptych.training.params import Schedule
 from triptych.training.stage import run_stage

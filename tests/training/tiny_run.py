@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from triptych.core.schema import validate
 from triptych.core.seeds import fold
-from triptych.data.batches import Resident
 from triptych.machine.device import Machine
 from triptych.machine.randomness import Draw, generator
 from triptych.training import checkpoint, loop
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trained, train
-from triptych.training.objective import Batch, Objective
+from triptych.training.objective import Batch, Objective, Resident
 from triptych.training.params import Training
 
 IMAGES, BATCH, EPOCHS = 70, 16, 3

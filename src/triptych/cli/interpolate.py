@@ -10,9 +10,8 @@ from triptych.cli import pictures, trained
 from triptych.cli.originals import originals
 from triptych.cli.sample import prior_points
 from triptych.core.errors import InputError
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.machine.device import machine
-from triptych.machine.params import Runtime
 from triptych.measures.sampling_params import SamplingParams
 from triptych.vae.sample import Codec, interpolation_paths
 

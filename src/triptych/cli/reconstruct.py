@@ -9,9 +9,8 @@ import numpy as np
 from triptych.cli import pictures, trained
 from triptych.cli.originals import originals
 from triptych.cli.progress import bar
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.machine.device import machine
-from triptych.machine.params import Runtime
 from triptych.measures.sampling_params import SamplingParams
 from triptych.measures.similarity import psnr
 from triptych.vae.sample import Codec

@@ -13,11 +13,10 @@ import torch
 from triptych.cli import pictures, trained
 from triptych.cli.progress import Watched, bar
 from triptych.core.errors import InputError
-from triptych.core.schema import read, validate
+from triptych.core.schema import Runtime, read, validate
 from triptych.ddpm.guidance import Autoguidance
 from triptych.ddpm.samplers import Denoising, checked, evaluations, reverse
 from triptych.machine.device import Machine, machine
-from triptych.machine.params import Runtime
 from triptych.machine.randomness import ImageNoise
 from triptych.measures.sampling_params import Guidance, Sampler, SamplerName, SamplingParams
 from triptych.vae.sample import Codec, prior_draws

@@ -5,7 +5,7 @@ import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML, YAMLError
@@ -206,6 +206,17 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 InsideUnit = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Runtime(Section):
+    """Where and how the stages run."""
+
+    launch: Annotated[str, Field(min_length=1)]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    precision: Literal["auto", "float32", "bfloat16"]
+    threads: Annotated[int, Field(ge=0)]
+    compile: bool
+    checkpoint_seconds: Positive
 
 
 def replaces(base: object, new: object) -> bool:

@@ -12,8 +12,8 @@ import torch.distributed as dist
 from threadpoolctl import threadpool_limits
 
 from triptych.core.errors import InputError
+from triptych.core.schema import Runtime
 from triptych.machine import processes as forks
-from triptych.machine.params import Runtime
 
 # Rows of a batch below which a worker spends too much of a step on what does not depend on them.
 LEAST_ROWS = 8

@@ -7,6 +7,7 @@ Copies are made by fork, on Linux: elsewhere the libraries of linear algebra do 
 have computed with several threads before, for their pool is not copied (`Machine.shared` sets one thread first).
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -14,12 +15,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import TypeVar
 
+import psutil
 from tqdm import tqdm
 
 from triptych.core.errors import InputError
+from triptych.core.files import write_json
 
 AVAILABLE = sys.platform == "linux"
 LOOK_SECONDS = 0.2  # between a copy's looks at whether the first process is still there
@@ -130,3 +135,34 @@ def run_parts(stage: str, parts: Mapping[str, Callable[[], Found]], at_once: int
 def merged(stage: str, parts: Mapping[str, Callable[[], dict]], at_once: int = 1) -> dict:
     """What all parts return, in one mapping; see `run_parts`."""
     return {key: value for found in run_parts(stage, parts, at_once).values() for key, value in found.items()}
+
+
+FOLDER = Path("metrics/clock")
+
+
+@contextmanager
+def stage_clock(stage: str) -> Iterator[None]:
+    """Leaves metrics/clock/<stage>.json when the work inside has ended well: three times in seconds since 1970, UTC.
+
+    `started` is the start of this process, `imported` the moment at which the work inside began, `ended` that at which
+    it was done. Of several processes of one launch, the leading one writes; after an error, none does.
+
+    Args:
+        stage: its name, e.g. `vae`, `ssl/simsiam`.
+    """
+    imported = time.time()
+    yield
+    if int(os.environ.get("RANK", 0)) == 0:
+        times = {"started": min(process_start(), imported), "imported": imported, "ended": time.time()}
+        write_json(FOLDER / f"{stage}.json", {key: round(value, 3) for key, value in times.items()})
+    # The interpreter's last collections would walk through all that torch has made: half a second and more.
+    gc.freeze()
+
+
+def process_start() -> float:
+    """When this process was started, in seconds since 1970, to a hundredth of a second."""
+    start = psutil.Process().create_time()
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        # Linux counts from the machine's own start, which psutil adds in whole seconds: here to the fraction.
+        start += time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - psutil.boot_time()
+    return start

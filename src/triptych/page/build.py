@@ -112,7 +112,7 @@ def render(results: Results, with_data: bool = True) -> str:
         InputError: an input is damaged.
     """
     environment = Environment(
-        loader=PackageLoader("triptych.report", "."),
+        loader=PackageLoader("triptych.page", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from triptych.core.errors import InputError
-from triptych.data.batches import to_float, to_uint8
 from triptych.data.storage import Dataset
 from triptych.machine.processes import run_parts
 from triptych.machine.randomness import Draw
@@ -25,6 +24,7 @@ from triptych.nn.weights import load_model, load_weights, seed_folder, snapshot_
 from triptych.ssl.probe import Encoded, encode, in_float64, knn_correct, linear_correct
 from triptych.ssl.shared.network import SiameseNetwork, spread
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import to_float, to_uint8
 
 EPSILON = 1e-7  # ε of RankMe: keeps the logarithm of a vanishing singular value finite
 BLOCK = 1024  # rows of the matrix of distances at a time; 80 MB for 10,000 embeddings

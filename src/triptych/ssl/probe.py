@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from triptych.core.seeds import fold
-from triptych.data.batches import to_float
 from triptych.data.storage import Dataset
 from triptych.machine.processes import run_parts
 from triptych.measures import needs
@@ -26,6 +25,7 @@ from triptych.measures.params import EvaluationParams, KNNParams
 from triptych.nn.backbones import build_backbone, standardised
 from triptych.nn.params import BackboneParams
 from triptych.ssl.shared.network import SiameseNetwork
+from triptych.training.objective import to_float
 
 PROBE_ITERATIONS = 1000  # upper limit; features of an encoder reach their optimum in far fewer
 # Limit on raw pixels, where the optimum takes minutes. It does not understate them: on the default images accuracy

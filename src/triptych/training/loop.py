@@ -6,6 +6,7 @@ schedules, weight averages, exact resume, and timing that counts training alone.
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,17 +18,14 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from triptych.core.errors import InputError
-from triptych.data.batches import Resident, epoch_order, to_float
-from triptych.machine import workers
 from triptych.machine.device import Machine
 from triptych.machine.randomness import Draw
 from triptych.nn.weights import save_weights
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.objective import Batch, Objective
+from triptych.training.objective import Batch, Objective, Resident, epoch_order, to_float
 from triptych.training.optimisers import WeightAverage, build_optimiser, rate_factor, set_rates
 from triptych.training.params import Training
-from triptych.training.processes import GradientSum, globalise
-from triptych.training.recorded import recorded
+from triptych.training.processes import BACKEND, GradientSum, globalise
 
 # How often the host looks at the device's numbers: for the bar, and to stop soon after a loss that is not finite.
 LOOK_SECONDS = 1.0
@@ -90,6 +88,65 @@ class Trained:
     epoch_cpu_seconds: list[float]
 
 
+# Steps before the recording, launch by launch: in the first, libraries choose their algorithms and take their memory.
+WARM_UP = 3
+
+Losses = tuple[Tensor, dict[str, Tensor]]
+Passes = Callable[[Batch, Draw], Losses]
+
+
+class Recorded:
+    """Passes that leave gradients behind, and the losses that they return, as a graph.
+
+    What is recorded reads its batch and writes gradients and losses at fixed places in memory, so each call overwrites
+    those of the call before. Numbers are those of the passes themselves to the bit: random ones too, whose seed and
+    offset a graph reads at each launch.
+
+    Args:
+        passes: forward and backward. They must not wait for the device, nor copy from the host.
+    """
+
+    def __init__(self, passes: Passes) -> None:
+        self.passes = passes
+        self.calls = 0
+        self.graph = torch.cuda.CUDAGraph()
+        self.batch: Batch | None = None
+        self.losses: Losses | None = None
+
+    def __call__(self, batch: Batch, draw: Draw) -> Losses:
+        """What the passes return for a batch of the size of the first, and the same `draw`, restarted, as the first."""
+        self.calls += 1
+        if self.calls <= WARM_UP:
+            return self._aside(batch, draw)
+        if self.batch is None:
+            self._record(batch, draw)
+        self.batch.images.copy_(batch.images)
+        self.batch.labels.copy_(batch.labels)
+        self.graph.replay()
+        return self.losses
+
+    def _aside(self, batch: Batch, draw: Draw) -> Losses:
+        """On a stream that is not the default one, as a recording is: autograd remembers where gradients were made."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            losses = self.passes(batch, draw)
+        torch.cuda.current_stream().wait_stream(stream)
+        return losses
+
+    def _record(self, batch: Batch, draw: Draw) -> None:
+        self.batch = Batch(batch.images.clone(), batch.labels.clone())
+        self.graph.register_generator_state(draw.generator)
+        with torch.cuda.graph(self.graph):
+            self.losses = self.passes(self.batch, draw)
+
+
+def recorded(passes: Passes, machine: Machine) -> Passes:
+    """The passes as a graph where one process has a GPU to itself, elsewhere the passes."""
+    alone = machine.device.type == "cuda" and machine.world == 1
+    return Recorded(passes) if alone else passes
+
+
 class Stopwatch:
     """Seconds since it was made: by the clock, and of the processor, which other work on the machine does not take."""
 
@@ -131,7 +188,7 @@ class Trainer:
         if plan.compile:
             self.forward = torch.compile(self.forward)
         self.gradients: GradientSum | None = None
-        if machine.world > 1 and dist.get_backend() == workers.BACKEND:
+        if machine.world > 1 and dist.get_backend() == BACKEND:
             self.gradients = GradientSum(self.objective)
         elif machine.world > 1:
             self.forward = DistributedDataParallel(self.forward, broadcast_buffers=False)

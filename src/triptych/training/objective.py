@@ -1,10 +1,43 @@
-"""What every method looks like to the training loop."""
+"""Images on the device, batches, and what every method looks like to the training loop."""
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-from triptych.machine.randomness import Draw
+from triptych.machine.randomness import Draw, generator
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A split on the device. images: (N, C, H, W) uint8; labels: (N,) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def resident(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Resident:
+    """Copies a (memory-mapped) split to the device once."""
+    return Resident(torch.from_numpy(np.array(images)).to(device), torch.from_numpy(np.array(labels)).to(device))
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 (B, C, H, W) -> float32 in [-1, 1], channels last."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Float (B, C, H, W) in [-1, 1] -> uint8, rounded and clipped."""
+    return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def epoch_order(count: int, seed: int, epoch: int, device: torch.device) -> Tensor:
+    """The permutation of an epoch: a function of (seed, epoch), the same on every device and process."""
+    return torch.randperm(count, generator=generator("cpu", seed, "order", epoch)).to(device)
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,17 @@ import torch
 
 from triptych.core.errors import InputError
 from triptych.core.files import write_json, write_text
+from triptych.core.schema import Runtime
 from triptych.core.seeds import fold
-from triptych.data.batches import resident
 from triptych.data.storage import Dataset, load, validate
 from triptych.machine.device import Machine, machine
-from triptych.machine.params import Runtime
 from triptych.machine.processes import side_by_side
-from triptych.machine.workers import in_workers
 from triptych.nn.weights import save_model, seed_folder
 from triptych.training.checkpoint import Checkpoints, code_digest, only_writer, run_key
 from triptych.training.loop import Plan, Trained, train
-from triptych.training.objective import Objective
+from triptych.training.objective import Objective, resident
 from triptych.training.params import Training
+from triptych.training.processes import in_workers
 
 
 @dataclass(frozen=True)

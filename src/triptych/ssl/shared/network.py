@@ -7,9 +7,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
-from triptych.machine import workers as collectives
 from triptych.nn.backbones import build_backbone
 from triptych.nn.fast.batch_norm import normed
+from triptych.training import processes as collectives
 from triptych.training.objective import Objective
 
 

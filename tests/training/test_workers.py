@@ -18,8 +18,8 @@ from torch import Tensor
 
 from triptych.core.errors import InputError, one_line_errors
 from triptych.machine import processes as forks
-from triptych.machine import workers
-from triptych.machine.workers import gathered, in_workers, summed
+from triptych.training import processes as workers
+from triptych.training.processes import gathered, in_workers, summed
 
 WORKERS = 3
 
