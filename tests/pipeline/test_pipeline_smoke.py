@@ -22,7 +22,7 @@ from triptych.measures.intervals import Resampling
 from triptych.page import build as page
 from triptych.page import cards
 from triptych.page.decide import decide
-from triptych.report.drawing import style
+from triptych.report import drawing
 from triptych.report.evidence import Evidence
 from triptych.report.params import ClaimsParams
 from triptych.report.reader import Results, UnmeasuredError
@@ -192,7 +192,7 @@ def test_the_report_is_one_page_that_needs_no_network(done):
 
 def test_claims_figures_and_page_read_only_what_their_stages_list(done, stages, tmp_path, monkeypatch):
     """A stage that reads a file which it does not list stays as it was when the file changes."""
-    monkeypatch.setattr(style, "save", lambda figure, path: plt.close(figure))
+    monkeypatch.setattr(drawing, "save", lambda figure, path: plt.close(figure))
 
     def draw(results: Results) -> None:
         for figure in figures():

@@ -43,17 +43,17 @@ TITLES = {
     SYMMETRIC: "AsymSiam (symmetric)",
     "simclr": "SimCLR",
 }
-# The report's four variants have colours of their own, and so has each method, which its variants share; methods that
-# are not named here take further ones in turn: all dark enough to write in.
-OWN_COLOURS = {BASELINE: "#0072B2", NO_STOP_GRADIENT: "#D55E00", NO_PREDICTOR: "#009E73", WIDE: "#B5558F"}
+# Colours that colour-blind readers can tell apart: a method's, which its variants share, and those of the ablations of
+# the report. Methods that are not named here take further colours in turn.
+OWN_COLOURS = {BASELINE: "#0072B2", NO_STOP_GRADIENT: "#D55E00", NO_PREDICTOR: "#009E73", WIDE: "#CC79A7"}
 METHOD_COLOURS = {
     BASELINE: OWN_COLOURS[BASELINE],
-    BARLOW: "#6A3D9A",
-    VICREG: "#8C6400",
-    BYOL: "#C2185B",
-    DSSL: "#00585C",
-    ASYMSIAM: "#7A4B2A",
-    "simclr": "#4C566A",
+    BARLOW: "#56B4E9",
+    VICREG: "#E69F00",
+    BYOL: "#941112",
+    DSSL: "#05096D",
+    ASYMSIAM: "#664451",
+    "simclr": "#000000",
 }
 COLOURS = ("#808000", "#3F51B5", "#8B0000", "#2E7D32", "#5F7A8C")
 # A method's first variant is drawn solid, its further ones in these in turn.
@@ -106,20 +106,15 @@ def title(variant: str) -> str:
     return TITLES.get(variant, variant.replace("_", " "))
 
 
-def colours(trained: Mapping[str, Settings]) -> dict[str, str]:
-    """A colour for each variant: its method's, but the report's four keep theirs whichever are there."""
-    methods = dict.fromkeys(settings.method for settings in trained.values())
-    unknown = [method for method in methods if method not in METHOD_COLOURS]
+def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
+    """Return color and linestyle of each variant, for matplotlib; those that share a colour have dashes."""
+    unknown = dict.fromkeys(entry.method for entry in trained.values() if entry.method not in METHOD_COLOURS)
     by_method = METHOD_COLOURS | dict(zip(unknown, cycle(COLOURS), strict=False))
-    return OWN_COLOURS | {name: OWN_COLOURS.get(name, by_method[entry.method]) for name, entry in trained.items()}
-
-
-def dashes(trained: Mapping[str, Settings]) -> dict[str, object]:
-    """How each variant's line is drawn, as matplotlib has it: those that share a colour differ."""
-    palette, drawn = colours(trained), {}
-    for name in trained:
-        alike = [other for other in drawn if palette[other] == palette[name]]
-        drawn[name] = DASHES[(len(alike) - 1) % len(DASHES)] if alike else "-"
+    drawn: dict[str, dict[str, object]] = {}
+    for name, entry in trained.items():
+        colour = OWN_COLOURS.get(name, by_method[entry.method])
+        alike = sum(line["color"] == colour for line in drawn.values())
+        drawn[name] = {"color": colour, "linestyle": DASHES[(alike - 1) % len(DASHES)] if alike else "-"}
     return drawn
 
 
