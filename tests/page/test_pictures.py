@@ -1,4 +1,4 @@
-"""Pictures in the page look as their files do, take little room, and damaged ones are named."""
+"""Pictures in the page look like their files and are small; damaged files are named."""
 
 import base64
 import io
@@ -50,7 +50,7 @@ def pixels(image: Image.Image) -> np.ndarray:
 
 
 def shown(path: Path) -> Image.Image:
-    """What a browser decodes."""
+    """Decode the embedded picture as a browser does."""
     return Image.open(io.BytesIO(base64.b64decode(embedded(path).uri.partition("base64,")[2])))
 
 
@@ -71,7 +71,7 @@ def test_a_sheet_keeps_its_size_and_its_look(sheet):
 
 
 def test_images_of_few_colours_are_kept_too(tmp_path):
-    """As those of toy runs: a sheet that counts as a plot."""
+    """A sheet from a toy run counts as a chart."""
     drawing.image_sheet(tmp_path / "few.png", [("a name", toy_images(16))], columns=8)
     before, after = pixels(Image.open(tmp_path / "few.png")), pixels(shown(tmp_path / "few.png"))
     assert np.abs(before - after).max() <= 2
