@@ -15,9 +15,10 @@ from torchvision.transforms.v2 import functional as reference
 from triptych.core.errors import InputError
 from triptych.core.schema import validate
 from triptych.machine.randomness import Draw
+from triptych.ssl.methods.asymsiam import ViewChanges
 from triptych.ssl.shared import views as made
 from triptych.ssl.shared.heavy import rotation, sample
-from triptych.ssl.shared.params import ViewChanges, ViewParams
+from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import to_float
 
