@@ -1,4 +1,4 @@
-"""The DDPM beside diffusers and denoising-diffusion-pytorch, each with a network of about the same arithmetic.
+"""The DDPM compared with diffusers and denoising-diffusion-pytorch, each with a network of about the same arithmetic.
 
 All have their batches from resident images, so that networks, optimisers and averages of weights alone are compared.
 """

@@ -1,4 +1,4 @@
-"""The VAE beside a loop in plain PyTorch, as tutorials have it, with the same network."""
+"""The VAE compared with a loop in plain PyTorch, as tutorials have it, with the same network."""
 
 import torch
 from torch.nn import functional

@@ -126,23 +126,23 @@ def report(
     time: Annotated[bool, typer.Option("--time", help="Print where the time went as a table of Markdown.")] = False,
 ) -> None:
     """The results so far: numbers with intervals, verdicts, seconds by stage, and where the page is."""
-    from triptych.page import markdown, terminal
+    from triptych.page import tables, terminal, time_spent, verdicts
     from triptych.report.reader import Results
 
     results = Results()
     if beside:
-        typer.echo(markdown.verdicts_table({"here": results, beside.name: Results(beside)}), nl=False)
+        typer.echo(verdicts.verdicts_table({"here": results, beside.name: Results(beside)}).markdown())
         return
     if time:
-        typer.echo(markdown.time_table(results), nl=False)
+        typer.echo(time_spent.time_markdown(results), nl=False)
         return
-    found = terminal.found(results)
+    found = terminal.document(results)
     if as_markdown:
-        typer.echo(markdown.results_table(results), nl=False)
+        typer.echo(tables.results_markdown(results), nl=False)
     elif as_json:
-        typer.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        terminal.show(found, terminal.console())
+        terminal.show(results, terminal.console())
 
 
 @app.command(epilog="Example: triptych archive docs/real --without-data")
@@ -151,13 +151,16 @@ def archive(
     without_data: Annotated[
         bool, typer.Option("--without-data", help="Leave out pictures that show many images of the dataset.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace FOLDER/metrics and FOLDER/plots even if FOLDER is no archive.")
+    ] = False,
 ) -> None:
     """Keep this run's numbers, tables, params and page in FOLDER, and on what machine and commit it ran."""
     from triptych.cli.doctor import machine
     from triptych.page.archive import archive as write
     from triptych.report.reader import Results
 
-    files = write(Results(), folder, machine(), with_data=not without_data)
+    files = write(Results(), folder, machine(), with_data=not without_data, force=force)
     typer.echo(f"{folder}: {len(files)} files, {folder / 'plots/report.html'} among them")
 
 

@@ -52,16 +52,16 @@ class Metric:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure.
+    """A figure: its texts, and the function that draws it.
 
     Attributes:
         number: the report's number, or one above LAST_OF_REPORT.
         slug: the end of its file name.
-        title: what it is, in a few words.
-        caption: what the report shows there and what to look for, in one sentence; no results.
-        group: the heading that it stands under.
-        draw: writes the PNG at a path from the results; raises UnmeasuredError where the run lacks what it shows.
-        saw: what this run shows in it: a template of `studies.sentences`, or a function that makes one.
+        title: a few words that name what it shows.
+        caption: one sentence that says what is drawn, without results.
+        group: the heading above it.
+        draw: writes the PNG; raises UnmeasuredError where the run lacks what the figure shows.
+        result: the numbers of this run in one line: a template of `report.sentences`, or a function that makes one.
         shows_data: whether it shows many images of the dataset, which a licence may forbid to pass on.
     """
 
@@ -71,7 +71,7 @@ class Figure:
     caption: str
     group: str
     draw: Callable[[Path, Results], None]
-    saw: str | Callable[[Facts], str]
+    result: str | Callable[[Facts], str]
     shows_data: bool = False
 
     @property
@@ -80,7 +80,7 @@ class Figure:
         return self.number <= LAST_OF_REPORT
 
     def path(self, folder: Path) -> Path:
-        """Where its picture lies: `folder/figNN_slug.png`."""
+        """Return the path of its picture, `folder/figNN_slug.png`."""
         return folder / f"fig{self.number:02d}_{self.slug}.png"
 
 
@@ -145,10 +145,6 @@ class Part:
         return f"metrics/timing/{self.name}.json"
 
 
-def _no_figures() -> tuple[Figure, ...]:
-    return ()
-
-
 def _no_remark(params: Mapping) -> str:
     return ""
 
@@ -165,7 +161,7 @@ class Study:
         parts: its models under the given params.yaml, in the order in which they are shown.
         metrics: the words of its numbers, in the order in which they are shown.
         claims: what the report says of it.
-        load_figures: its figures. A function, for they import what draws, which takes seconds.
+        figures: its figures, in the order in which they are shown.
         tables: files beside the metrics of its parts whose numbers sentences quote, each with the stage that writes it.
         settings: keys of params.yaml that a reader asks for first, each with its name.
         corrections: where the report's own wording is wrong, whatever the numbers.
@@ -179,16 +175,11 @@ class Study:
     parts: Callable[[Mapping], Sequence[Part]]
     metrics: tuple[Metric, ...]
     claims: tuple[Claim, ...] = ()
-    load_figures: Callable[[], tuple[Figure, ...]] = _no_figures
+    figures: tuple[Figure, ...] = ()
     tables: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     corrections: tuple[str, ...] = ()
     remark: Callable[[Mapping], str] = _no_remark
-
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """Its figures in the order in which they are shown."""
-        return self.load_figures()
 
     @property
     def compares(self) -> bool:

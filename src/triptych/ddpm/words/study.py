@@ -1,16 +1,9 @@
 """The record of the DDPM's study."""
 
 from triptych.ddpm.words.claims import CLAIMS
+from triptych.ddpm.words.figures import FIGURES
 from triptych.ddpm.words.metrics import METRICS
-from triptych.report.record import Figure, Part, Study
-
-
-def load_figures() -> tuple[Figure, ...]:
-    """The figures; imported here, for what draws takes seconds to import."""
-    from triptych.ddpm.words.figures import FIGURES
-
-    return FIGURES
-
+from triptych.report.record import Part, Study
 
 STUDY = Study(
     slug="ddpm",
@@ -21,7 +14,7 @@ STUDY = Study(
     parts=lambda params: [Part("ddpm", "DDPM", "ddpm", "evaluate_ddpm")],
     metrics=METRICS,
     claims=CLAIMS,
-    load_figures=load_figures,
+    figures=FIGURES,
     tables={
         "plots/ddpm/training.csv": "ddpm",
         "plots/ddpm/sampling.csv": "evaluate_ddpm",

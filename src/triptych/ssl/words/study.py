@@ -2,17 +2,11 @@
 
 from collections.abc import Mapping
 
-from triptych.report.record import Figure, Part, Study
+from triptych.report.record import Part, Study
 from triptych.ssl.words.claims import CLAIMS
+from triptych.ssl.words.figures import FIGURES
 from triptych.ssl.words.metrics import METRICS
 from triptych.ssl.words.variants import remark, title, variants
-
-
-def load_figures() -> tuple[Figure, ...]:
-    """The figures; imported here, for what draws takes seconds to import."""
-    from triptych.ssl.words.figures import FIGURES
-
-    return FIGURES
 
 
 def parts(params: Mapping) -> list[Part]:
@@ -32,7 +26,7 @@ STUDY = Study(
     parts=parts,
     metrics=METRICS,
     claims=CLAIMS,
-    load_figures=load_figures,
+    figures=FIGURES,
     settings={
         "ssl.shared.backbone.name": "SimSiam: encoder",
         "ssl.methods.simsiam.training.epochs": "SimSiam: epochs",

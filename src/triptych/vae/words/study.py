@@ -1,16 +1,9 @@
 """The record of the VAE's study."""
 
-from triptych.report.record import Figure, Part, Study
+from triptych.report.record import Part, Study
 from triptych.vae.words.claims import CLAIMS
+from triptych.vae.words.figures import FIGURES
 from triptych.vae.words.metrics import METRICS
-
-
-def load_figures() -> tuple[Figure, ...]:
-    """The figures; imported here, for what draws takes seconds to import."""
-    from triptych.vae.words.figures import FIGURES
-
-    return FIGURES
-
 
 STUDY = Study(
     slug="vae",
@@ -21,7 +14,7 @@ STUDY = Study(
     parts=lambda params: [Part("vae", "VAE", "vae", "evaluate_vae")],
     metrics=METRICS,
     claims=CLAIMS,
-    load_figures=load_figures,
+    figures=FIGURES,
     tables={"plots/vae/training.csv": "vae", "plots/vae/timing.csv": "vae", "plots/vae/latents.csv": "evaluate_vae"},
     settings={
         "vae.network.latents": "VAE: latents",
