@@ -131,5 +131,5 @@ def test_fewer_training_images_than_a_batch_are_refused_and_few_test_images_are_
 
 def test_a_dataset_without_classes_has_no_labels():
     validate(make(classes=0), least_images=1)
-    with pytest.raises(InputError, match="label 0 is out of range"):
+    with pytest.raises(InputError, match="label 0 of image 0 is out of range; without classes every label must be -1"):
         validate(changed(make(classes=0), labels=np.zeros(12, np.int64)), least_images=1)

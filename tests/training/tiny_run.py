@@ -140,7 +140,7 @@ def run_and_be_killed(root: Path, kill: str) -> None:
             die()
 
     def replace(path: Path, target: Path) -> Path:
-        if what == "renaming" and written == when and path.suffix == ".tmp":
+        if what == "renaming" and written == when and "latest" in path.name and path.suffix == ".partial":
             die()
         return whole_replace(path, target)
 

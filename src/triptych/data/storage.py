@@ -102,7 +102,7 @@ def _check_content(split: Split, classes: list[str], least_images: int, where: s
 
 
 def save(dataset: Dataset, folder: Path | str) -> dict:
-    """Write a dataset and its data card, card.json; return the card. An earlier dataset stays until this one is whole."""
+    """Write a dataset with its card; return the card. An earlier dataset stays until this one is whole."""
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     card = make_card(dataset)

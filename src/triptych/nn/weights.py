@@ -45,7 +45,7 @@ def save_weights(path: Path, network: nn.Module) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors to one safetensors file, see `written_whole`. Failure, as of a full disk, is an InputError."""
+    """Write named tensors to one safetensors file, see `written_whole`. A full disk raises InputError."""
     try:
         with written_whole(path) as partial:
             save_file(dict(tensors), partial)

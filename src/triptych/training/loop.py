@@ -1,7 +1,7 @@
 """The training loop of every method.
 
-Images stay on the device as uint8. Randomness is a function of (seed, step). The loop covers mixed precision, schedules,
-weight averages and exact resume, and its timing counts training alone.
+Images stay on the device as uint8. Random numbers are a function of (seed, step). Resume is exact. Timing counts only
+training.
 """
 
 import sys

@@ -23,7 +23,7 @@ from triptych.training.params import Muon as MuonParams
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 EPSILON = 1e-7
-# Root mean square of a step at learning rate 1, equal to that of AdamW in practice, so that one learning rate suits both
+# Root mean square of a step at learning rate 1. It is that of AdamW in practice, so that one learning rate suits both
 # (Liu et al. 2025, arXiv:2502.16982, section 2.2).
 STEP_SIZE = 0.2
 
