@@ -172,7 +172,7 @@ def replaces(base: object, new: object) -> bool:
 
 def overlaid(base: dict, overlay: dict) -> dict:
     """Merge `overlay` into a copy of `base` at any depth."""
-    result = dict(base)
+    result = base.copy()  # keeps the comments of a mapping of ruamel.yaml
     for key, new in overlay.items():
         old = base.get(key)
         result[key] = new if replaces(old, new) else overlaid(old, new)
