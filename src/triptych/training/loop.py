@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -139,7 +138,11 @@ def recorded(passes: Passes, machine: Machine) -> Passes:
 
 
 class Trainer:
-    """One run of one method. See `train`."""
+    """One run of one method.
+
+    The initial weights of `objective` must be a function of the seed. Fewer images than a batch, a batch that the
+    processes cannot share, and a loss or weights that are not finite raise InputError.
+    """
 
     def __init__(
         self,
@@ -314,12 +317,8 @@ class Trainer:
         self._reset_sums()
         self.progress.history.append(row)
         if epoch in self.plan.snapshot_epochs and self.machine.leads:
-            save_weights(self.snapshot(epoch), self.network)
+            save_weights(snapshot_file(self.checkpoints.folder / "snapshots", epoch), self.network)
         self._save()
-
-    def snapshot(self, epoch: int) -> Path:
-        """Return the file that holds the weights after an epoch until the stage has ended."""
-        return snapshot_file(self.checkpoints.folder / "snapshots", epoch)
 
     def _save(self) -> None:
         clock = time.perf_counter()
@@ -389,19 +388,3 @@ class Trainer:
             "started": self.progress.started,
             **self.machine.describe(),
         }
-
-
-def train(
-    objective: Objective,
-    data: Resident,
-    recipe: Training,
-    plan: Plan,
-    machine: Machine,
-    checkpoints: Checkpoints,
-) -> Trained:
-    """Train a method, from its last checkpoint if there is one.
-
-    The initial weights of `objective` must be a function of the seed. Fewer images than a batch, a batch that the
-    processes cannot share, and a loss or weights that are not finite raise InputError.
-    """
-    return Trainer(objective, data, recipe, plan, machine, checkpoints).run()

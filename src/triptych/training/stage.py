@@ -21,7 +21,7 @@ from triptych.machine.device import Machine, machine
 from triptych.machine.processes import side_by_side
 from triptych.nn.weights import save_model, seed_folder
 from triptych.training.checkpoint import ROOT, Checkpoints, code_digest, only_writer, run_key
-from triptych.training.loop import Plan, train
+from triptych.training.loop import Plan, Trainer
 from triptych.training.objective import Objective, Resident, resident
 from triptych.training.params import Training
 from triptych.training.processes import in_workers
@@ -124,7 +124,7 @@ class Run:
             snapshot_epochs=tuple(self.stage.snapshot_epochs),
             line=self.line,
         )
-        trained = train(objective, self.images, self.stage.recipe, plan, here, checkpoints)
+        trained = Trainer(objective, self.images, self.stage.recipe, plan, here, checkpoints).run()
         if here.leads:
             about = {"stage": self.stage.name, "seed": self.seed, **config, "classes": self.dataset.classes}
             save_model(self.folder / "model", trained.network, about)
