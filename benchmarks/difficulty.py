@@ -36,7 +36,7 @@ from triptych.measures.discretised import bits_per_dimension, discretised_gaussi
 from triptych.measures.frechet import FrechetReference
 from triptych.nn.weights import load_model
 from triptych.params import Params, check
-from triptych.ssl.representation import knn_correct
+from triptych.ssl.probe import knn_correct
 from triptych.training.objective import to_float
 from triptych.vae.likelihood import calibrated_sigma, importance_weights, iwae_bound
 from triptych.vae.model import VAE

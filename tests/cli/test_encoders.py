@@ -15,7 +15,7 @@ from triptych.core.errors import InputError
 from triptych.core.files import read_arrays
 from triptych.data.sources.folder import read_image
 from triptych.data.storage import Dataset, Split, save
-from triptych.ssl.representation import encode
+from triptych.ssl.probe import encode
 
 CPU = torch.device("cpu")
 

@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from test_simsiam import TwoViews, batch, draw, network
+from test_simsiam import TwoViews, batch, draw, method, network
 from torch import nn
 
 from triptych.machine.device import Machine
-from triptych.ssl.methods.byol import BYOL
+from triptych.ssl.methods.byol import BYOL, Recipe, momentum_at
 from triptych.ssl.methods.simsiam import SimSiam
-from triptych.ssl.shared.network import MomentumEncoder, momentum_at
+from triptych.ssl.shared.network import MomentumEncoder
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, train
 from triptych.training.objective import Objective, Resident
@@ -98,12 +98,11 @@ def test_the_momentum_rises_by_half_a_cosine():
 
 
 def byol() -> BYOL:
-    return BYOL(network(), TwoViews(), momentum=0.5, momentum_end=1.0)
+    return BYOL(network(), TwoViews(), Recipe.model_construct(momentum=0.5, momentum_end=1.0))
 
 
 def simsiam(**changes: object) -> SimSiam:
-    options = {"stop_gradient": True, "symmetric": True, "train_predictor": True, "momentum": 0.5} | changes
-    return SimSiam(network(), TwoViews(), **options)
+    return method(network(), **{"momentum": 0.5} | changes)
 
 
 @pytest.mark.parametrize("make", [byol, simsiam])
@@ -118,7 +117,7 @@ def test_what_is_optimised_leaves_it_out_in_one_process_and_in_several(make):
 
 
 def test_a_fixed_predictor_stays_fixed_in_several_processes():
-    fixed = globalise(simsiam(train_predictor=False))
+    fixed = globalise(simsiam(predictor="fixed_random"))
     optimised = {id(p) for group in fixed.parameter_groups() for p in group["params"]}
     assert not optimised & {id(p) for p in fixed.network.predictor.parameters()}
     assert not any(p.requires_grad for p in fixed.network.predictor.parameters())

@@ -7,7 +7,7 @@ import torch
 from test_simsiam import PARAMS, SMALL
 from torch import Tensor, nn
 
-from triptych.ssl.shared.network import MomentumEncoder, Projector, SiameseNetwork
+from triptych.ssl.shared.network import MomentumEncoder, Projector, SiameseNetwork, negative_cosine, spread
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -109,3 +109,14 @@ def test_a_network_passes_the_choice_on_to_its_projector(last_norm):
     assert type(network.projector[-1]) is ends_in
     z, p = network(torch.rand((4, 3, 16, 16)) * 2 - 1)
     assert z.shape == (4, 8) and p is z
+
+
+def test_spread_is_one_when_healthy_and_zero_when_collapsed():
+    torch.manual_seed(0)
+    assert spread(torch.randn(4000, 64)) == pytest.approx(1, abs=0.02)
+    assert spread(torch.ones(100, 64)) == pytest.approx(0, abs=1e-6)
+
+
+def test_negative_cosine_is_minus_one_where_directions_agree():
+    assert negative_cosine(torch.ones(4, 3), 2 * torch.ones(4, 3)) == pytest.approx(-1)
+    assert negative_cosine(torch.eye(3), -torch.eye(3)) == pytest.approx(1)

@@ -15,8 +15,9 @@ from torchvision.transforms.v2 import functional as reference
 from triptych.core.errors import InputError
 from triptych.core.schema import validate
 from triptych.machine.randomness import Draw
+from triptych.ssl.methods.asymsiam import ViewChanges
 from triptych.ssl.shared import views as made
-from triptych.ssl.shared.params import ViewChanges, ViewParams
+from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Boxes, Views
 from triptych.training.objective import to_float
 

@@ -22,7 +22,7 @@ from triptych.core.schema import Runtime
 from triptych.machine import processes as forks
 from triptych.machine.device import Machine, machine
 from triptych.nn.weights import save_weights
-from triptych.ssl.methods.simsiam import SimSiam
+from triptych.ssl.methods.simsiam import Recipe, SimSiam
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Views
@@ -77,9 +77,7 @@ def train_simsiam(folder: Path, place: Machine) -> None:
         objective=lambda: SimSiam(
             SiameseNetwork(3, SMALL, {"hidden": [8], "dim": 8}, {"hidden": 4}),
             Views(ViewParams(**VIEWS)),
-            stop_gradient=True,
-            symmetric=True,
-            train_predictor=True,
+            Recipe.model_construct(predictor="mlp", stop_gradient=True, symmetric=True, momentum=0.0),
         ),
         data=tiny_run.images(50),
         place=place,

@@ -18,7 +18,7 @@ from triptych.data.storage import load_card
 from triptych.machine.device import choose_device
 from triptych.nn.weights import load_model
 from triptych.report.reader import Results
-from triptych.ssl.representation import encode
+from triptych.ssl.probe import encode
 from triptych.ssl.shared.network import SiameseNetwork
 
 MODELS, DATA = Path("models/ssl"), Path("data/ssl")

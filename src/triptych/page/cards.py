@@ -10,7 +10,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from triptych.core.errors import InputError
 from triptych.core.files import write_text
-from triptych.core.schema import overlaid
 from triptych.measures.estimate import Estimate
 from triptych.page.tables import Table, rows
 from triptych.report.reader import Metrics, Results, value_at
@@ -137,7 +136,7 @@ def settings(params: Mapping, name: str) -> dict:
     if not name.startswith("ssl/"):
         return params.get(name) or {}
     variant = variants(params)[name.removeprefix("ssl/")]
-    return {"method": variant.method, **overlaid(params["ssl"].get("shared") or {}, variant.recipe)}
+    return {"method": variant.method, **variant.recipe}
 
 
 def _front_matter(

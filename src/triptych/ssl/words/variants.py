@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
 
-from triptych.core.schema import overlaid
 from triptych.report.formatting import written
+from triptych.ssl.shared.params import SharedRecipe, merged, recipe_layers
 
 BASELINE, WIDE = "simsiam", "projector_4096"
 NO_STOP_GRADIENT, NO_PREDICTOR = "no_stop_gradient", "no_predictor"
@@ -67,7 +67,7 @@ class Settings:
     Attributes:
         method: whose recipe it has.
         own: what it sets besides: its differences from that recipe.
-        recipe: the method's recipe with the differences in place.
+        recipe: the whole recipe: shared settings, the method's and the differences.
     """
 
     method: str
@@ -83,7 +83,7 @@ class Settings:
     def described(self) -> str:
         """The differences in words; where there are none, the method's recipe: `projector output 512, symmetric`."""
         recipe = {key: value for key, value in self.recipe.items() if isinstance(value, str | int | float)}
-        return described(self.own or recipe)
+        return described(self.own or {key: recipe[key] for key in recipe if key not in SharedRecipe.model_fields})
 
 
 def variants(params: Mapping) -> dict[str, Settings]:
@@ -91,9 +91,8 @@ def variants(params: Mapping) -> dict[str, Settings]:
     ssl = params.get("ssl") or {}
     found = {}
     for name, given in (ssl.get("variants") or {}).items():
-        own = {key: value for key, value in given.items() if key != "method"}
-        recipe = (ssl.get("methods") or {}).get(given.get("method")) or {}
-        found[name] = Settings(given.get("method", ""), own, overlaid(recipe, own))
+        layers = recipe_layers(ssl, name)
+        found[name] = Settings(given.get("method", ""), layers[f"ssl.variants.{name}"], merged(layers))
     return found
 
 
