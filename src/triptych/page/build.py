@@ -19,9 +19,10 @@ from triptych.report.record import Figure, Part, Study
 from triptych.report.sentences import Facts, Sentence, plain, sources
 from triptych.studies import METRICS, STUDIES, writers
 
-# Settings that the page lists before and after those of each study; params.yaml is printed in full below.
-FIRST = {"seed": "seed"}
-LAST = {
+# Key and label of the main settings; params.yaml is printed in full below them.
+SETTINGS = {
+    "seed": "seed",
+    **{key: label for study in STUDIES for key, label in study.settings.items()},
     "evaluation.bootstrap": "bootstrap resamples",
     "evaluation.recognition_threshold": "recognition threshold of the judge",
 }
@@ -45,31 +46,13 @@ class Shown:
         """Text in place of the picture."""
         return f"Figure {self.figure.number}: {self.figure.title}. {plain(self.sentence)}".strip()
 
-    @property
-    def files(self) -> dict[str, str]:
-        """The files that the sentence quotes, each with its stage."""
-        return sources(self.sentence)
-
-    @property
-    def small(self) -> bool:
-        """Return whether a second figure fits next to it."""
-        return self.picture.width < SMALL_PIXELS
-
 
 @dataclass
 class Panel:
-    """A section of the page.
-
-    Attributes:
-        study: its subject.
-        number: the study's; 0 for the judge.
-        models: the models that have been measured.
-        groups: the figures that exist, under their headings.
-        missing: numbers of the report's figures that do not exist.
-    """
+    """A section of the page: a study, its measured models, its figures under their headings, and missing ones."""
 
     study: Study
-    number: int
+    number: int  # 0 for the judge
     models: list[tuple[Part, Metrics]]
     groups: list[tuple[str, list[Shown]]] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
@@ -96,7 +79,7 @@ def render(results: Results, with_data: bool = True) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"written": written, "runs": _runs}
+    environment.filters |= {"written": written, "runs": _runs, "sources": sources}
     params = results.params
     facts = Facts(results, METRICS, writers(params))
     claims = [verdicts.verdict(record) for record in results.claims()] if results.has(CLAIMS) else []
@@ -109,6 +92,7 @@ def render(results: Results, with_data: bool = True) -> str:
         settings=_settings(params),
         corrected=any(study.corrections for study in STUDIES),
         params=params,
+        small_pixels=SMALL_PIXELS,
         params_text=(results.root / "params.yaml").read_text(encoding="utf-8"),
         level="" if level is None else f"{100 * level:g}\u00a0%",
         training=tables.training_table(results),
@@ -168,10 +152,9 @@ def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Pic
 
 def _settings(params: Mapping) -> list[tuple[str, str, str]]:
     """Return label, value and key of the settings that exist."""
-    wanted = FIRST | {key: label for study in STUDIES for key, label in study.settings.items()} | LAST
-    values = {key: value_at(params, key) for key in wanted}
+    values = {key: value_at(params, key) for key in SETTINGS}
     return [
-        (wanted[key], written(value, ".6g" if isinstance(value, float) else ""), key)
+        (SETTINGS[key], written(value, ".6g" if isinstance(value, float) else ""), key)
         for key, value in values.items()
         if value is not None
     ]
