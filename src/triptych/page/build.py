@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from triptych.core.files import write_json, write_text
+from triptych.core.files import write_json
 from triptych.page import tables, verdicts
 from triptych.page.pictures import Picture, embedded
 from triptych.page.time_spent import time_spent
@@ -56,11 +56,6 @@ class Panel:
     models: list[tuple[Part, Metrics]]
     groups: list[tuple[str, list[Shown]]] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
-
-
-def write(path: Path, results: Results, with_data: bool = True) -> None:
-    """Write the page, see `render`."""
-    write_text(path, render(results, with_data))
 
 
 def render(results: Results, with_data: bool = True) -> str:
@@ -139,15 +134,12 @@ def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, w
 def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Picture | None]]:
     """Return use, data card and sheet of images of each dataset."""
     cards = results.metrics("data").values if results.has("metrics/data.json") else {}
-    sheets = {name: results.root / "plots/data" / f"{name}.png" for name in cards}
-    return [
-        (
-            USED_BY.get(name, f"for {name}"),
-            card,
-            embedded(path) if with_data and (path := sheets[name]).exists() else None,
-        )
-        for name, card in cards.items()
-    ]
+    found = []
+    for name, card in cards.items():
+        path = results.root / "plots/data" / f"{name}.png"
+        sheet = embedded(path) if with_data and path.exists() else None
+        found.append((USED_BY.get(name, f"for {name}"), card, sheet))
+    return found
 
 
 def _settings(params: Mapping) -> list[tuple[str, str, str]]:
@@ -163,12 +155,9 @@ def _settings(params: Mapping) -> list[tuple[str, str, str]]:
 def _machines(results: Results) -> list[str]:
     """Describe each machine that trained something: device, threads, precision, torch."""
     found = []
-    for study in STUDIES:
-        for part in study.parts(results.params):
-            if results.has(part.timing):
-                timing = results.timing(part.name).values
-                torch = f"torch {timing['torch']}" if "torch" in timing else ""
-                found.append(", ".join(filter(None, (written_place(timing), timing.get("precision"), torch))))
+    for _, timing in tables.trainings(results):
+        torch = f"torch {timing['torch']}" if "torch" in timing else ""
+        found.append(", ".join(filter(None, (written_place(timing), timing.get("precision"), torch))))
     return list(dict.fromkeys(found))
 
 
