@@ -37,7 +37,7 @@ def test_a_fault_of_ours_keeps_its_traceback(tmp_path):
 
 INTERRUPTED_COMMAND = """
 import sys
-from triptych import doctor
+from triptych.cli import doctor
 from triptych.cli.app import app
 def examine():
     raise KeyboardInterrupt

@@ -228,7 +228,7 @@ def replaces(base: object, new: object) -> bool:
 
 def overlaid(base: dict, overlay: dict) -> dict:
     """`base` with the overlay's values in their places, at any depth; neither is changed."""
-    result = dict(base)
+    result = base.copy()  # keeps the comments of a mapping of ruamel.yaml
     for key, new in overlay.items():
         old = base.get(key)
         result[key] = new if replaces(old, new) else overlaid(old, new)
