@@ -43,7 +43,7 @@ class Encoder:
 
     def features(self, images: np.ndarray, layer: str) -> np.ndarray:
         """(N, d) float32 of uint8 images (N, C, H, W): those of the backbone, or the output of the projector."""
-        return encode(self.network, images, self.device, BATCH).features(layer).cpu().numpy()
+        return encode(self.network, images, self.device, BATCH)[layer].cpu().numpy()
 
     def features_of_many(self, images: np.ndarray, layer: str) -> np.ndarray:
         """The same of images that may be memory-mapped, with a progress bar."""
