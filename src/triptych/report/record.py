@@ -58,7 +58,7 @@ class Figure:
         number: the report's number, or one above LAST_OF_REPORT.
         slug: the end of its file name.
         title: a few words that name what it shows.
-        caption: one sentence that says what is drawn, without results.
+        caption: a few short sentences that say what is drawn, without results of this run.
         group: the heading above it.
         draw: writes the PNG; raises UnmeasuredError where the run lacks what the figure shows.
         result: the numbers of this run in one line: a template of `report.sentences`, or a function that makes one.

@@ -54,7 +54,7 @@ def restored(number: int, t: int) -> Figure:
         slug=f"ddpm_restored_{t}",
         title=f"The same image restored from t = {t}",
         caption="From the noised image at the left through the reverse process to the restored image, and at the right "
-        f"the original; the report finds that it {REPORT_TIMES[t]}.",
+        f"the original. The report finds that it {REPORT_TIMES[t]}.",
         group="Noised and restored",
         draw=draw,
         result=f"From t = {t} the class comes back in {{{row}.same_class}} of test images, with an SSIM of "
@@ -208,7 +208,7 @@ FIGURES = (
         number=28,
         study="ddpm",
         name="DDPM",
-        caption=f"Time of each epoch, and time since the start; figure {VAE_WALL_CLOCK} shows the same for the VAE.",
+        caption=f"Time of each epoch, and time since the start. Figure {VAE_WALL_CLOCK} shows the same for the VAE.",
     ),
     *generated_figures.samples_during_training(
         first=29, study="ddpm", name="DDPM", epochs=SNAPSHOTS, loss="training loss"
@@ -222,7 +222,7 @@ FIGURES = (
         first=39,
         study="ddpm",
         name="DDPM",
-        caption="One of the first five samples, not selected, and the probability that the judge gives each class; the "
+        caption="One of the first five samples, not selected, and the probability that the judge gives each class. The "
         f"report calls them better than the VAE's, figures {VAE_FINAL_SAMPLES} to {VAE_FINAL_SAMPLES + 4}.",
         results=(
             "The judge recognises {ddpm:recognisability} of the DDPM's samples, {vae!v:recognisability} of the VAE's "
@@ -239,7 +239,7 @@ FIGURES = (
         number=52,
         slug="ddpm_restoration_rate",
         title="Restoration against t",
-        caption="Test images noised to t and restored, with intervals over images; the dashed lines are the report's "
+        caption="Test images noised to t and restored. Bands are intervals over images, dashed lines are the report's "
         "t = 30 and t = 120.",
         group=BEYOND,
         draw=draw_restoration_rate,
@@ -249,8 +249,8 @@ FIGURES = (
         number=54,
         slug="ddpm_sampling_cost",
         title="Sampling cost against quality",
-        caption="Fréchet distance of samples of the same weights under several samplers, against the time per image; "
-        "numbers are steps, bars are intervals.",
+        caption="Fréchet distance of samples of the same weights under several samplers, against the time per image. "
+        "Numbers are steps, bars are intervals.",
         group=BEYOND,
         draw=draw_sampling_cost,
         result=best_sampler,
@@ -271,7 +271,7 @@ FIGURES = (
         slug="ddpm_guidance",
         title="Guidance by an earlier checkpoint",
         caption="Quality of samples that are moved away from the predictions of an earlier checkpoint of the same "
-        "network (autoguidance), against the weight of guidance; bars are intervals.",
+        "network (autoguidance), against the weight of guidance. Bars are intervals.",
         group=BEYOND,
         draw=draw_guidance,
         result="With weight {ddpm:guided.weight} and the checkpoint of epoch {ddpm:guided.epoch} the Fréchet distance "
@@ -293,8 +293,8 @@ FIGURES = (
         number=66,
         slug="generated_overview",
         title="Images of both models",
-        caption="The first images of each kind, not selected, and the share of all that the judge recognises; for "
-        "reconstructions, the share in which it reads the class of the original.",
+        caption="The first images of each kind, not selected, and the share of all images that the judge recognises. "
+        "For reconstructions it is the share in which the judge reads the class of the original.",
         group=BEYOND,
         draw=draw_overview,
         result="Fréchet distance: VAE {vae:frechet_distance}, with the fitted prior "

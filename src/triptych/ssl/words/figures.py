@@ -24,17 +24,18 @@ KNN, LINEAR, LOSS = "knn_accuracy", "linear_accuracy", "loss"
 STD, RANK = "embedding_std", "effective_rank"
 LABELS = {
     LOSS: "training loss",
-    STD: "embedding std, training images",
-    f"test_{STD}": "embedding std, test images",
-    RANK: "effective rank, test images",
+    STD: "embedding std, training",
+    f"test_{STD}": "embedding std, test",
+    RANK: "effective rank, test",
     KNN: "kNN accuracy, test images",
     LINEAR: "linear accuracy, test images",
 }
 MOST_LINES = 8  # in colours of their own in one chart
 LOSS_FLOOR = -1.0  # of a negative cosine
 BEYOND, RIVALS = "Beyond the report", "The rivals"
-SEEDS = "lines are means over seeds, bands go from the lowest to the highest seed"
-INTERVALS = "bars are intervals over test images and seeds"
+SEEDS = "Lines are means over seeds, bands go from the lowest to the highest seed."
+INTERVALS = "Bars are intervals over test images and seeds, hollow dots are variants that collapsed."
+SINGLE_SEEDS = "Bars are intervals over test images and seeds, small dots are single seeds."
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class Run:
 
     @property
     def collapsed(self) -> bool:
-        """Whether its embeddings are known to have collapsed."""
+        """True where the embeddings are known to have collapsed."""
         return bool(self.metrics.value("collapsed"))
 
 
@@ -109,7 +110,7 @@ def ablation_figures(
         ablation: name of the variant.
         title: end of their titles.
         names: of both variants in the result lines.
-        findings: of the report on accuracy and loss, for the captions.
+        findings: sentences of the captions on what the report finds, for accuracy and loss.
     """
 
     def draw(path: Path, results: Results, column: str) -> None:
@@ -135,7 +136,7 @@ def ablation_figures(
             number=number,
             slug=f"simsiam_{slug}_{'knn' if column == KNN else LOSS}",
             title=f"{'kNN accuracy' if column == KNN else 'Training loss'} {title}",
-            caption=f"{caption}; {SEEDS}.",
+            caption=f"{caption} {SEEDS}",
             group=title[0].upper() + title[1:],
             draw=lambda path, results: draw(path, results, column),
             result=result,
@@ -148,13 +149,13 @@ def ablation_figures(
         figure(
             first,
             KNN,
-            f"Accuracy of a kNN classifier on frozen features after each measured epoch; {findings[0]}",
+            f"Accuracy of a kNN classifier on frozen features after each measured epoch. {findings[0]}",
             f"At the end: {at_the_end(KNN)}; untrained encoder {{ssl/{BASELINE}!v:random_init_{KNN}}}.",
         ),
         figure(
             first + 1,
             LOSS,
-            f"Negative cosine of the embeddings of two views, at best −1; {findings[1]}",
+            f"Negative cosine of the embeddings of two views, at best −1. {findings[1]}",
             f"Loss at the end: {at_the_end('final_loss')}. Embedding std: {at_the_end(STD)}.",
         ),
     )
@@ -414,8 +415,8 @@ FIGURES = (
         title="with and without stop-gradient",
         names=("with stop-gradient", "without"),
         findings=(
-            "in the report it collapses without stop-gradient",
-            "in the report it reaches −1 without stop-gradient, which means collapse and not success",
+            "In the report it collapses without stop-gradient.",
+            "In the report it reaches −1 without stop-gradient, which means collapse and not success.",
         ),
     ),
     *ablation_figures(
@@ -425,8 +426,8 @@ FIGURES = (
         title="with and without the predictor",
         names=("with the predictor", "without"),
         findings=(
-            "in the report it is much lower without the predictor",
-            "the run whose loss falls to −1 gives all images nearly the same embedding",
+            "In the report it is much lower without the predictor.",
+            "The report shows the losses of the same two runs.",
         ),
     ),
     *ablation_figures(
@@ -436,15 +437,15 @@ FIGURES = (
         title="with two sizes of the projector output",
         names=("smaller output", "larger output"),
         findings=(
-            "the report compares 2048 and 4096 dimensions and finds the larger output better",
-            "the report shows the losses of the same two runs",
+            "The report compares 2048 and 4096 dimensions and finds the larger output better.",
+            "The report shows the losses of the same two runs.",
         ),
     ),
     Figure(
         number=50,
         slug="simsiam_views",
         title="Augmented views of training images",
-        caption="At the left a training image, then views of it; SimSiam learns to give any two of them the same "
+        caption="At the left a training image, then views of it. SimSiam learns to give any two of them the same "
         "embedding.",
         group="Augmentation",
         draw=draw_views,
@@ -455,8 +456,8 @@ FIGURES = (
         number=51,
         slug="simsiam_collapse",
         title="Collapse over epochs",
-        caption=f"SimSiam and the variants that collapsed, with all others in grey; {SEEDS}, and the shaded range "
-        "counts as collapsed.",
+        caption=f"SimSiam and the variants that collapsed, with all others in grey. {SEEDS} The shaded range counts as "
+        "collapsed.",
         group=BEYOND,
         draw=draw_collapse,
         result=collapsed_variants,
@@ -465,8 +466,8 @@ FIGURES = (
         number=53,
         slug="simsiam_methods",
         title="Accuracy of all methods",
-        caption=f"kNN and linear accuracy on frozen features after the last epoch; {INTERVALS}, hollow dots are "
-        "variants that collapsed, vertical lines are the baselines that have learned nothing.",
+        caption=f"kNN and linear accuracy on frozen features after the last epoch. {INTERVALS} Vertical lines are "
+        "baselines that have learned nothing.",
         group=BEYOND,
         draw=draw_comparison,
         result=best_variant,
@@ -475,8 +476,7 @@ FIGURES = (
         number=57,
         slug="simsiam_cost",
         title="Accuracy and training time of all methods",
-        caption=f"kNN accuracy after the last epoch, and the time that training one encoder took; {INTERVALS}, hollow "
-        "dots are variants that collapsed.",
+        caption=f"kNN accuracy after the last epoch, and the time that training one encoder took. {INTERVALS}",
         group=BEYOND,
         draw=draw_cost,
         result=cheapest_variant,
@@ -485,8 +485,8 @@ FIGURES = (
         number=58,
         slug="simsiam_barlow_twins",
         title="Barlow Twins with several batch sizes and output sizes",
-        caption=f"kNN accuracy after the last epoch; {INTERVALS}, small dots are single seeds; the report says that "
-        "Barlow Twins needs no large batch and gains from dimensions.",
+        caption=f"kNN accuracy after the last epoch. {SINGLE_SEEDS} The report says that Barlow Twins needs no large "
+        "batch and gains from dimensions.",
         group=RIVALS,
         draw=draw_barlow_twins,
         result="kNN accuracy: {ssl/barlow_small_batch:knn_accuracy} with the smallest batch, "
@@ -497,8 +497,8 @@ FIGURES = (
         number=59,
         slug="simsiam_heavy_views",
         title="Heavy augmentation of SimSiam, BYOL and DSSL",
-        caption=f"kNN accuracy after the last epoch; {INTERVALS}, small dots are single seeds; the report says that "
-        "heavy views mislead SimSiam, mislead BYOL less, and help DSSL.",
+        caption=f"kNN accuracy after the last epoch. {SINGLE_SEEDS} The report says that heavy views mislead SimSiam, "
+        "mislead BYOL less, and help DSSL.",
         group=RIVALS,
         draw=draw_heavy_views,
         result="kNN accuracy with heavy views, and with standard ones: SimSiam {ssl/simsiam_heavy:knn_accuracy}, "
@@ -509,7 +509,7 @@ FIGURES = (
         number=60,
         slug="simsiam_vicreg_terms",
         title="VICReg without its variance and covariance terms",
-        caption=f"Spread and rank of the embeddings, and kNN accuracy; {SEEDS}; the report says that the variance term "
+        caption=f"Spread and rank of the embeddings, and kNN accuracy. {SEEDS} The report says that the variance term "
         "prevents collapse and the covariance term decorrelates.",
         group=RIVALS,
         draw=draw_vicreg_terms,
@@ -522,7 +522,7 @@ FIGURES = (
         number=61,
         slug="simsiam_byol",
         title="BYOL and SimSiam against images seen and training time",
-        caption=f"kNN accuracy at equal numbers of images and at equal time; {SEEDS}.",
+        caption=f"kNN accuracy at equal numbers of images and at equal time. {SEEDS}",
         group=RIVALS,
         draw=draw_byol,
         result="kNN accuracy at the end: BYOL {ssl/byol:knn_accuracy} at {timing/ssl/byol:seconds_per_epoch} s per "
@@ -532,8 +532,8 @@ FIGURES = (
         number=62,
         slug="simsiam_asymmetry",
         title="AsymSiam with stronger views for the source than for the target",
-        caption=f"kNN accuracy after the last epoch; {INTERVALS}, small dots are single seeds; the source is the "
-        "branch that learns, and the report says that it should see the stronger views.",
+        caption=f"kNN accuracy after the last epoch. {SINGLE_SEEDS} The source is the branch that learns. The report "
+        "says that it should see the stronger views.",
         group=RIVALS,
         draw=draw_asymmetry,
         result="kNN accuracy: {ssl/asymsiam_symmetric:knn_accuracy} with the same views for both branches, "

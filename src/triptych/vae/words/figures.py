@@ -85,7 +85,7 @@ def class_latents(number: int, index: int) -> Figure:
         number=number,
         slug=f"vae_latents_{index}",
         title=f"Latent variables of class {index}",
-        caption=f"Mean and standard deviation of each latent over the images of the class; the {STRONGEST} latents "
+        caption=f"Mean and standard deviation of each latent over the images of the class. The {STRONGEST} latents "
         "that contribute most to the distance of the class from the mean of all images stand out.",
         group="Latent variables of each class",
         draw=draw,
@@ -126,7 +126,7 @@ FIGURES = (
         number=generated_figures.VAE_WALL_CLOCK,
         study="vae",
         name="VAE",
-        caption="Time of each epoch, and time since the start; the report calls the time per epoch steady.",
+        caption="Time of each epoch, and time since the start. The report calls the time per epoch steady.",
     ),
     *generated_figures.samples_during_training(
         first=2, study="vae", name="VAE", epochs=SNAPSHOTS, loss="training loss", unit=" nats per image"
@@ -136,7 +136,7 @@ FIGURES = (
         first=generated_figures.VAE_FINAL_SAMPLES,
         study="vae",
         name="VAE",
-        caption="One of the first five samples, not selected, and the probability that the judge gives each class; the "
+        caption="One of the first five samples, not selected, and the probability that the judge gives each class. The "
         "report calls such samples blurry.",
         results=(
             "The judge recognises {vae:recognisability} of the VAE's samples and {vae!v:real_recognisability} of test "
@@ -154,7 +154,7 @@ FIGURES = (
         number=27,
         slug="vae_interpolations",
         title="VAE interpolations in latent space",
-        caption="Each row decodes points at equal distances on the line between the latents of two test images; the "
+        caption="Each row decodes points at equal distances on the line between the latents of two test images. The "
         "report calls the change smooth.",
         group="Interpolation",
         draw=draw_interpolations,
@@ -177,7 +177,7 @@ FIGURES = (
         number=55,
         slug="vae_latent_traversals",
         title="Latent traversals",
-        caption="In each row one latent goes from −3 to 3 and the others keep the values of one test image; the rows "
+        caption="In each row one latent goes from −3 to 3 and the others keep the values of one test image. The rows "
         "are the latents that vary most.",
         group=BEYOND,
         draw=draw_traversals,
