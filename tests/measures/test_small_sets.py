@@ -1,4 +1,4 @@
-"""Numbers that the images cannot give are left out with the reason; all others are measured, without NaN or traceback."""
+"""Numbers that the images cannot give are left out with the reason; all others are measured: no NaN, no traceback."""
 
 import json
 import math
