@@ -32,7 +32,7 @@ from triptych.ssl.measure import effective_rank, embedding_std
 from triptych.ssl.probe import encode, knn_correct, linear_correct, untrained_correct
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import Plan, train
+from triptych.training.loop import Plan, Trainer
 from triptych.training.objective import resident, to_float
 
 PARAMS = Path("params.yaml")
@@ -58,7 +58,7 @@ def run(params: Params, variant: str, dataset: Dataset, seed: int, place: Machin
     split = resident(dataset.train.images, dataset.train.labels, place.device)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints("ssl", "recipe", root=Path(folder))
-        result = train(objective, split, chosen.training, Plan("ssl", seed, 1e9), place, checkpoints)
+        result = Trainer(objective, split, chosen.training, Plan("ssl", seed, 1e9), place, checkpoints).run()
     splits = (dataset.train, dataset.test)
     bank, queries = (encode(result.network, part.images, place.device, settings.batch_size) for part in splits)
     untrained = untrained_correct(chosen.backbone, seed, dataset, settings, place.device)

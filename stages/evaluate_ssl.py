@@ -25,9 +25,9 @@ def main(variant: str) -> None:
     chosen, shared, dataset = recipe(params.ssl, variant), params.ssl.shared, load("data/ssl")
     losses = final_losses(Path(f"plots/ssl/{variant}_training.csv"))
     seeds = range(params.seed, params.seed + chosen.seeds)
-    with machine(params.runtime) as host:
-        at_once = host.at_once(chosen.seeds)
-        device = host.shared(at_once).device
+    with machine(params.runtime) as here:
+        at_once = here.at_once(chosen.seeds)
+        device = here.shared(at_once).device
         if chosen.backbone == shared.backbone and chosen.seeds <= shared.seeds:
             arrays = read_arrays("evaluations/ssl_baselines/results.npz")
             baselines = {name: arrays[f"{name}_correct"] for name in BASELINES if f"{name}_correct" in arrays}

@@ -22,9 +22,9 @@ def main() -> None:
     left_out = {f"{name}_accuracy": reason for name in BASELINES} if reason else {}
     print_left_out("ssl_baselines", left_out)
     seeds = range(params.seed, params.seed + shared.seeds)
-    with machine(params.runtime) as host:
-        at_once = host.at_once(2 + len(seeds))
-        device = host.shared(at_once).device
+    with machine(params.runtime) as here:
+        at_once = here.at_once(2 + len(seeds))
+        device = here.shared(at_once).device
         correct = measure_baselines(shared.backbone, seeds, dataset, settings, device, at_once)
     resampling = Resampling(params.seed, settings.confidence_level, settings.bootstrap, "ssl baselines")
     write_json("metrics/ssl_baselines.json", split(resampling.accuracies(correct) | left_out))

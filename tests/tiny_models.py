@@ -41,7 +41,7 @@ def encoders(folder: Path) -> None:
     save(tiny_ssl.digits(), folder / "data/ssl")
     models = folder / "models/ssl/simsiam"
     for seed in range(SEEDS):
-        save_encoder(seed_folder(models, seed) if seed else models, seed)
+        save_encoder(seed_folder(models, seed, first=0), seed)
 
 
 def project(folder: Path) -> Path:

@@ -37,7 +37,7 @@ def test_a_fault_of_ours_keeps_its_traceback(tmp_path):
 
 INTERRUPTED_COMMAND = """
 import sys
-from triptych import doctor
+from triptych.cli import doctor
 from triptych.cli.app import app
 def examine():
     raise KeyboardInterrupt
@@ -63,7 +63,7 @@ write_text("a.txt", "new" * 1000)
 """
     done = run(body, tmp_path)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
-    assert "file too large; what was there before is whole" in done.stderr
+    assert "file too large; existing files are unchanged" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "old"
 
 
@@ -71,7 +71,7 @@ write_text("a.txt", "new" * 1000)
 def test_an_output_on_a_full_disk_is_one_line(tmp_path):
     with Path("/dev/full").open("w") as full:
         done = run('print("x" * 100)', tmp_path, stdout=full)
-    assert (done.returncode, done.stderr) == (2, "error: no space left on device; what was there before is whole\n")
+    assert (done.returncode, done.stderr) == (2, "error: no space left on device; existing files are unchanged\n")
 
 
 def test_a_reader_that_has_gone_ends_it_without_a_word(tmp_path):

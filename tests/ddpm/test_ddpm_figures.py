@@ -61,7 +61,7 @@ GUIDANCE = """epoch,weight,samples,frechet_distance,low,high,recognisability,rec
 
 
 def facts_in(root: Path, sampling: str) -> Facts:
-    """What sentences are made of, in a folder with the rows of the table of samplers."""
+    """Write the files that figures and sentences read, with these rows in the table of samplers."""
     (root / "metrics/timing/sample").mkdir(parents=True)
     (root / "plots/ddpm").mkdir(parents=True)
     (root / "metrics/ddpm.json").write_text(json.dumps(DDPM))

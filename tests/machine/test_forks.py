@@ -76,7 +76,11 @@ def noted(path: Path) -> int:
     ("failure", "error", "words"),
     [
         (refuse, InputError, "^a bad image$"),
-        (lambda: os.kill(os.getpid(), signal.SIGKILL), InputError, "ended by SIGKILL"),
+        (
+            lambda: os.kill(os.getpid(), signal.SIGKILL),
+            InputError,
+            r"was killed \(SIGKILL\), probably because memory ran out",
+        ),
         (lambda: 1 / 0, SystemExit, "1"),
     ],
     ids=["bad input", "killed", "a fault"],

@@ -105,8 +105,8 @@ def test_the_numbers_are_the_models_even_if_its_last_kept_weights_differ(trained
     """The kept weights of earlier epochs are loaded for the course alone."""
     kept = tmp_path / "snapshots"
     shutil.copytree(trained / KEPT, kept)
-    for number in (0, 1):
-        save_weights(kept / f"seed_{number}/epoch_0001.safetensors", constant(network(trained / MODEL)))
+    for folder in (kept, kept / "seed_1"):
+        save_weights(folder / "epoch_0001.safetensors", constant(network(trained / MODEL)))
     results = measures(trained).measure(trained / MODEL, kept, LOSSES)
     of_the_stage = measured(trained)["seeds"]
     assert [one.numbers["embedding_std"] for one in results] == [run["embedding_std"] for run in of_the_stage]

@@ -13,7 +13,7 @@ from triptych.ssl.methods.byol import BYOL, Recipe, momentum_at
 from triptych.ssl.methods.simsiam import SimSiam
 from triptych.ssl.shared.network import MomentumEncoder
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import Plan, train
+from triptych.training.loop import Plan, Trainer
 from triptych.training.objective import Objective, Resident
 from triptych.training.params import Training
 from triptych.training.processes import globalise
@@ -139,14 +139,14 @@ def trained(objective: Objective, root, interrupted_after: int = 0) -> Objective
 
     objective.after_step = after_step
     pixels = torch.randint(0, 256, (24, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    train(
+    Trainer(
         objective,
         Resident(pixels, torch.zeros(24, dtype=torch.int64)),
         Training.model_validate(TRAINING),
         Plan("tiny", 0, checkpoint_seconds=1e-9),
         Machine(torch.device("cpu"), torch.float32, 1, 0, 1),
         Checkpoints("tiny", "key", True, root),
-    )
+    ).run()
     return objective
 
 

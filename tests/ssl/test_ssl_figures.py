@@ -328,7 +328,7 @@ def test_a_missing_file_of_a_variant_is_named(tmp_path: Path):
 def test_the_stage_says_what_it_leaves_out_and_joins_the_curves_of_all_variants(
     tmp_path: Path, unsaved, monkeypatch, capsys
 ):
-    """Of the other studies nothing has run here: only the figures of this one are drawn."""
+    """Only the figures of this study are drawn, because no other has run here."""
     kept = {name: STUDY[name] for name in ("no_predictor", "simsiam")}
     write_study(tmp_path, kept)
     monkeypatch.chdir(tmp_path)

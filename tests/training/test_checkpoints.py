@@ -64,8 +64,7 @@ def test_a_killed_run_ends_bit_identical(tmp_path, capsys, whole, kill, resumes_
     assert f"resuming at step {resumes_at} of {STEPS}" in capsys.readouterr().err
     assert same(resumed, whole) and resumed.timing["resumed"] == 1
     assert snapshots(tmp_path / "killed") == snapshots(tmp_path / "whole")
-    assert len(resumed.epoch_seconds) == len(whole.epoch_seconds)
-    assert len(resumed.epoch_cpu_seconds) == len(whole.epoch_cpu_seconds)
+    assert len(resumed.epochs) == len(whole.epochs)
 
 
 class StoppedError(Exception):
@@ -169,14 +168,6 @@ with only_writer("vae", root=Path({str(tmp_path)!r})):
         pass
 
 
-def test_a_finished_run_leaves_nothing_behind(tmp_path):
-    interrupt(tmp_path)
-    checkpoints = Checkpoints("tiny", "key", root=tmp_path)
-    assert checkpoints.latest.exists()
-    checkpoints.discard()
-    assert not list(tmp_path.rglob("*.safetensors"))
-
-
 def test_any_state_survives_the_file(tmp_path):
     state = {
         "weights": {"a.b": torch.arange(6.0).view(2, 3), "empty": torch.zeros(0)},
@@ -188,7 +179,7 @@ def test_any_state_survives_the_file(tmp_path):
     tree, tensors = flatten(state)
     assert json.loads(json.dumps(tree)) == tree
     checkpoints = Checkpoints("tiny", "key", root=tmp_path)
-    assert checkpoints.save(state)
+    checkpoints.save(state)
     for back in (unflatten(tree, tensors), checkpoints.load(torch.device("cpu"))):
         assert str(back) == str(state)
 
@@ -196,7 +187,7 @@ def test_any_state_survives_the_file(tmp_path):
 def test_weights_that_two_names_share_survive_the_file(tmp_path):
     shared = torch.arange(4.0)
     checkpoints = Checkpoints("tiny", "key", root=tmp_path)
-    assert checkpoints.save({"network": {"w": shared}, "encoder": {"w": shared}, "part": shared[:2]})
+    checkpoints.save({"network": {"w": shared}, "encoder": {"w": shared}, "part": shared[:2]})
     state = checkpoints.load(torch.device("cpu"))
     assert torch.equal(state["network"]["w"], shared) and torch.equal(state["encoder"]["w"], shared)
     assert torch.equal(state["part"], shared[:2])

@@ -20,7 +20,7 @@ from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training import loop
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import WARM_UP, Plan, Recorded, recorded, train
+from triptych.training.loop import WARM_UP, Plan, Recorded, Trainer, recorded
 from triptych.training.objective import Batch, Objective, Resident
 from triptych.training.params import Training
 from triptych.vae.model import VAE
@@ -94,7 +94,11 @@ def weights(root: Path, build: Callable[[], tuple[Objective, Training]], place: 
     data = Resident(images.to(place.device), labels.to(place.device))
     once = training.model_copy(update={"epochs": 1})
     plan = Plan("recorded", 0, checkpoint_seconds=3600.0)
-    return train(objective, data, once, plan, place, Checkpoints("recorded", "key", root=root)).network.state_dict()
+    return (
+        Trainer(objective, data, once, plan, place, Checkpoints("recorded", "key", root=root))
+        .run()
+        .network.state_dict()
+    )
 
 
 @needs_gpu

@@ -58,6 +58,12 @@ def collect(folder: Path, rank: int) -> None:
     save_file({name: t.detach().contiguous() for name, t in found.items()}, folder / f"{rank}.safetensors")
 
 
+def average(folder: Path, rank: int) -> None:
+    """Ask for an operation that the group lacks."""
+    with pytest.raises(ValueError, match="op is AVG; allowed are SUM, MIN, MAX"):
+        dist.all_reduce(numbers(rank, 5), op=dist.ReduceOp.AVG)
+
+
 def refuse(folder: Path, rank: int) -> None:
     """One refuses while the others wait for it."""
     if rank == 1:
@@ -103,6 +109,11 @@ def test_collectives_are_those_of_the_tensors_of_all_and_equal_to_the_bit(tmp_pa
         torch.testing.assert_close(found["gradient_summed"], 2 * losses * expected["summed"])
 
 
+def test_an_unsupported_reduction_is_refused(tmp_path):
+    ended = done(tmp_path, "average")
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_what_one_refuses_all_refuse(tmp_path):
     ended = done(tmp_path, "refuse")
     assert (ended.returncode, ended.stderr) == (2, "error: a bad batch\n")
@@ -120,6 +131,6 @@ def test_a_killed_worker_ends_the_others(tmp_path):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    work = {"collect": collect, "refuse": refuse, "be_killed": be_killed}[sys.argv[2]]
+    work = {"collect": collect, "average": average, "refuse": refuse, "be_killed": be_killed}[sys.argv[2]]
     with one_line_errors():
         in_workers(lambda rank: work(Path(sys.argv[1]), rank), WORKERS)

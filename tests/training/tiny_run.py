@@ -20,7 +20,7 @@ from triptych.machine.device import Machine
 from triptych.machine.randomness import Draw, generator
 from triptych.training import checkpoint, loop
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import Plan, Trained, train
+from triptych.training.loop import Plan, Trained, Trainer
 from triptych.training.objective import Batch, Objective, Resident
 from triptych.training.params import Training
 
@@ -111,14 +111,14 @@ def run(
     """Trains from the last checkpoint under `root`, where there is one."""
     place = place or machine()
     torch.manual_seed(fold(seed, "weights"))
-    return train(
+    return Trainer(
         objective(),
         data or images(),
         training or recipe(),
         Plan("tiny", seed, checkpoint_seconds, **plan),
         place,
         Checkpoints("tiny", key, place.leads, root),
-    )
+    ).run()
 
 
 def die(*_: object) -> None:
@@ -140,7 +140,7 @@ def run_and_be_killed(root: Path, kill: str) -> None:
             die()
 
     def replace(path: Path, target: Path) -> Path:
-        if what == "renaming" and written == when and path.suffix == ".tmp":
+        if what == "renaming" and written == when and "latest" in path.name and path.suffix == ".partial":
             die()
         return whole_replace(path, target)
 

@@ -1,6 +1,6 @@
 """The result line of a figure: a template whose numbers are read from the files that the pipeline wrote.
 
-`{vae:recognisability}` stands for that key of metrics/vae.json with its interval, `{vae!v:recognisability}` for the
+`{vae:recognisability}` is that key of metrics/vae.json with its interval, `{vae!v:recognisability}` for the
 value alone, `{timing/vae!d:seconds_total}` for seconds as a duration, `{plots/vae/latents!p:0.share}` for an entry of a
 table as a whole percentage. A key may lead into a list, by the position of an entry or by a value in it:
 `sampling.0.steps`, `restoration.t=30.ssim`. Where a number is missing the line is left out.

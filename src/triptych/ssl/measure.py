@@ -192,8 +192,8 @@ class SSLMeasures:
             f"seed {seed}": partial(
                 self._measure_seed,
                 seed,
-                models if seed == self.seeds[0] else seed_folder(models, seed),
-                seed_folder(snapshots, seed),
+                seed_folder(models, seed, self.seeds[0]),
+                seed_folder(snapshots, seed, self.seeds[0]),
                 losses[seed],
             )
             for seed in self.seeds

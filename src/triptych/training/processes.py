@@ -1,10 +1,10 @@
-"""Worker processes that share one piece of work: copies of this process, which exchange tensors through shared memory.
+"""Training by several processes that share each batch: forked workers, collectives with gradients, global batch norm.
 
-On a CPU, threads of one process wait for each other by spinning at every operation, which costs little on an idle
-machine and most of the speed on one in use. Workers of one thread meet a few times a step, and sleep while they wait.
+Threads of one process wait for each other by spinning at every operation. On an idle machine that costs little, on a
+busy one most of the speed. Workers with one thread each meet a few times per step, and sleep while they wait.
 
-They are the ranks of a process group of torch.distributed like any other, so that what runs under a launcher on a
-cluster runs here.
+Workers exchange tensors through shared memory, as ranks of a torch.distributed process group: the code that runs under
+a launcher on a cluster runs here.
 """
 
 import mmap
@@ -20,31 +20,27 @@ from triptych.machine.processes import side_by_side
 from triptych.nn.fast.batch_norm import fusible, normed
 
 BACKEND = "shared_memory"
-# Bytes that a worker lays out at once; larger tensors go in pieces. Memory that nothing is written to takes no room.
+# Shared buffer per worker; larger tensors are sent in chunks. Untouched pages use no RAM.
 CAPACITY = 32 * 2**20
-# Two places each, used in turn: whoever writes to one again has met all others since they read it.
-PLACES = 2
+# Two buffers per worker, used in turn: before a worker reuses one, all others have read it.
+BUFFERS = 2
 
 REDUCTIONS = {dist.ReduceOp.SUM: torch.add, dist.ReduceOp.MIN: torch.minimum, dist.ReduceOp.MAX: torch.maximum}
 
 
 class Meetings:
-    """Where workers lay out tensors and wait for each other. Made before they are forked.
-
-    Args:
-        count: how many workers.
-    """
+    """Shared buffers and barriers of `count` workers. Create it before forking."""
 
     def __init__(self, count: int) -> None:
         context = multiprocessing.get_context("fork")
         self.count = count
-        # One for each pair and direction: a worker that is a meeting ahead cannot be taken for one that is late.
+        # One semaphore per ordered pair of ranks, so that a signal for the next barrier cannot satisfy this one.
         self.arrivals = [[context.Semaphore(0) for _ in range(count)] for _ in range(count)]
-        memory = mmap.mmap(-1, PLACES * count * CAPACITY)
-        self.memory = torch.frombuffer(memory, dtype=torch.uint8).view(PLACES, count, CAPACITY)
+        memory = mmap.mmap(-1, BUFFERS * count * CAPACITY)
+        self.memory = torch.frombuffer(memory, dtype=torch.uint8).view(BUFFERS, count, CAPACITY)
 
     def wait(self, rank: int) -> None:
-        """Returns when all have come here."""
+        """Return when all workers have called it."""
         others = [other for other in range(self.count) if other != rank]
         for other in others:
             self.arrivals[rank][other].release()
@@ -53,78 +49,66 @@ class Meetings:
 
 
 class SharedMemoryGroup(dist.ProcessGroup):
-    """The collectives that training uses. Each worker computes a reduction for itself, all in the order of ranks: so
-    results are the same bits in every worker and at every repetition.
-
-    Args:
-        meetings: of all workers.
-        rank: this one.
-    """
+    """Collectives for training. Every worker reduces in the order of ranks, so all get the same bits every time."""
 
     def __init__(self, meetings: Meetings, rank: int) -> None:
         super().__init__(rank, meetings.count)
-        self.meetings, self.place = meetings, 0
+        self.meetings, self.buffer = meetings, 0
 
     def getBackendName(self) -> str:
-        """As registered."""
+        """Return the registered name."""
         return BACKEND
 
     def allreduce(self, tensors: list[Tensor], options: dist.AllreduceOptions) -> None:
-        """Each tensor becomes the sum, mean, least or greatest over the workers."""
+        """Reduce each tensor over the workers by SUM, MIN or MAX."""
+        reduce = next((reduce for op, reduce in REDUCTIONS.items() if options.reduceOp == op), None)
+        if reduce is None:
+            names = [name for name, op in dist.ReduceOp.RedOpType.__members__.items() if options.reduceOp == op]
+            raise ValueError(f"all_reduce over shared memory: op is {names[0]}; allowed are SUM, MIN, MAX")
         for tensor in tensors:
             dense = tensor.is_contiguous()
             flat = tensor.reshape(-1)
-            for piece in flat.split(CAPACITY // flat.element_size()):
-                self._reduce(piece, options.reduceOp)
+            for chunk in flat.split(CAPACITY // flat.element_size()):
+                total, *others = self._exchange(chunk)
+                for other in others:
+                    total = reduce(total, other, out=chunk)
             if not dense:
                 tensor.copy_(flat.view(tensor.shape))
 
     def broadcast(self, tensors: list[Tensor], options: dist.BroadcastOptions) -> None:
-        """Each tensor becomes that of the root."""
+        """Copy each tensor of the root to all workers."""
         for tensor in tensors:
-            tensor.copy_(self._every(tensor)[options.rootRank])
+            tensor.copy_(self._gather(tensor)[options.rootRank])
 
     def allgather(self, outputs: list[list[Tensor]], inputs: list[Tensor], options: object = None) -> None:
-        """The tensors of all workers, in the order of ranks."""
-        for theirs, mine in zip(outputs, inputs, strict=True):
-            for output, found in zip(theirs, self._every(mine), strict=True):
-                output.copy_(found)
+        """Copy the tensors of all workers, in the order of ranks."""
+        for every, mine in zip(outputs, inputs, strict=True):
+            for output, tensor in zip(every, self._gather(mine), strict=True):
+                output.copy_(tensor)
 
     def barrier(self, opts: object = None) -> None:
-        """Returns when all have come here."""
+        """Return when all workers have called it."""
         self.meetings.wait(self.rank())
 
-    def _reduce(self, flat: Tensor, how: dist.ReduceOp) -> None:
-        combine = next(combine for kind, combine in REDUCTIONS.items() if how == kind)
-        first, *others = self._laid_out(flat)
-        for other in others:
-            first = combine(first, other, out=flat)
+    def _gather(self, tensor: Tensor) -> list[Tensor]:
+        chunks = tensor.reshape(-1).split(CAPACITY // tensor.element_size())
+        rows = zip(*[[row.clone() for row in self._exchange(chunk)] for chunk in chunks], strict=True)
+        return [torch.cat(row).view(tensor.shape) for row in rows]
 
-    def _every(self, tensor: Tensor) -> list[Tensor]:
-        """The tensors of all workers, of the shape of this one's."""
-        pieces = tensor.reshape(-1).split(CAPACITY // tensor.element_size())
-        found = zip(*[[row.clone() for row in self._laid_out(piece)] for piece in pieces], strict=True)
-        return [torch.cat(rows).view(tensor.shape) for rows in found]
-
-    def _laid_out(self, flat: Tensor) -> list[Tensor]:
-        """What every worker lays out here, to be read before its next meeting but one."""
-        self.place = (self.place + 1) % PLACES
+    def _exchange(self, flat: Tensor) -> list[Tensor]:
+        """Return the buffers of all workers; valid until the barrier after next."""
+        self.buffer = (self.buffer + 1) % BUFFERS
         size = flat.numel() * flat.element_size()
-        rows = [row[:size].view(flat.dtype) for row in self.meetings.memory[self.place]]
+        rows = [row[:size].view(flat.dtype) for row in self.meetings.memory[self.buffer]]
         rows[self.rank()].copy_(flat)
         self.meetings.wait(self.rank())
         return rows
 
 
 def in_workers(work: Callable[[int], None], count: int) -> None:
-    """Does a piece of work in so many copies of this process at once, each told its rank, and returns when all have.
+    """Run `work(rank)` in `count` forked workers that share a default process group; return when all have ended.
 
-    In each, torch.distributed's default group is that of the workers. What a copy computes stays there but for what it
-    writes to files.
-
-    Raises:
-        InputError: a worker has raised it, or the operating system ended one. The others are stopped.
-        SystemExit: a worker has failed otherwise, and its traceback is on stderr. The others are stopped.
+    Errors are those of `side_by_side`. Results remain in the workers unless written to files.
     """
     meetings = Meetings(count)
     for _ in side_by_side([partial(_as_rank, work, meetings, rank) for rank in range(count)], count):
@@ -136,7 +120,7 @@ def _as_rank(work: Callable[[int], None], meetings: Meetings, rank: int) -> None
         return SharedMemoryGroup(meetings, rank)
 
     dist.Backend.register_backend(BACKEND, group, devices=["cpu"])
-    # The group needs no store to be found; torch.distributed asks for one.
+    # torch.distributed requires a store; the group does not use it.
     dist.init_process_group(BACKEND, store=dist.HashStore(), rank=rank, world_size=meetings.count)
     try:
         work(rank)
@@ -145,7 +129,7 @@ def _as_rank(work: Callable[[int], None], meetings: Meetings, rank: int) -> None
 
 
 class _Summed(torch.autograd.Function):
-    """Every process's loss depends on the sum, so that a tensor's gradient is the sum of theirs."""
+    # The loss of every process depends on the sum, so the gradient of a tensor is the sum of their gradients.
 
     @staticmethod
     def forward(context: object, tensor: Tensor) -> Tensor:
@@ -157,8 +141,6 @@ class _Summed(torch.autograd.Function):
 
 
 class _Gathered(torch.autograd.Function):
-    """The gradient of a process's rows is the sum over processes of what their losses say of them."""
-
     @staticmethod
     def forward(context: object, rows: Tensor) -> Tensor:
         context.count = len(rows)
@@ -180,26 +162,26 @@ def _sum(tensor: Tensor) -> Tensor:
 
 
 def summed(tensor: Tensor) -> Tensor:
-    """The sum over processes of tensors of one shape, on each."""
+    """Sum a tensor over processes, with gradients."""
     return _Summed.apply(tensor)
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """(B, ...) rows of this process -> (processes * B, ...) in the order of ranks; equally many rows on each."""
+    """Concatenate the (B, ...) rows of all processes to (processes * B, ...) in the order of ranks, with gradients."""
     return _Gathered.apply(rows)
 
 
 class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm whose statistics are those of all processes together.
+    """Batch norm with the statistics of the global batch. Every process holds equally many rows.
 
-    torch's own SyncBatchNorm runs on GPUs only; this one also runs on gloo, so that a laptop can test what a
-    cluster computes. Every process holds equally many rows.
+    Unlike torch's SyncBatchNorm, which requires GPUs, it runs on any backend, so a laptop can test what a cluster
+    computes.
     """
 
     over_processes = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, ...), normalised by the mean and variance over all processes and all axes but that of channels."""
+        """Normalise (B, C, ...) by the mean and variance over all processes and all axes but the channels."""
         if not self.training:
             return super().forward(x)
         if fusible(self, x):
@@ -235,28 +217,21 @@ GLOBAL = {nn.BatchNorm1d: GlobalBatchNorm1d, nn.BatchNorm2d: GlobalBatchNorm2d}
 
 
 def globalise(module: nn.Module) -> nn.Module:
-    """Replaces every batch norm below `module` in place; parameters, what trains of them, buffers and names stay."""
+    """Replace every batch norm in `module` in place. Parameters, `requires_grad`, buffers and names are kept."""
     for name, child in module.named_children():
         if type(child) in GLOBAL:
-            twin = GLOBAL[type(child)](child.num_features, child.eps, child.momentum, child.affine)
-            twin.load_state_dict(child.state_dict())
-            for mine, theirs in zip(twin.parameters(), child.parameters(), strict=True):
-                mine.requires_grad_(theirs.requires_grad)
-            setattr(module, name, twin.to(child.running_mean.device))
+            norm = GLOBAL[type(child)](child.num_features, child.eps, child.momentum, child.affine)
+            norm.load_state_dict(child.state_dict())
+            for new, old in zip(norm.parameters(), child.parameters(), strict=True):
+                new.requires_grad_(old.requires_grad)
+            setattr(module, name, norm.to(child.running_mean.device))
         else:
             globalise(child)
     return module
 
 
 class GradientSum:
-    """Replaces every gradient by its sum over the processes.
-
-    All lie in one stretch of memory, so that they are exchanged at once. Gradients have the memory layout of their
-    parameters; they are read and written in the order in which they lie.
-
-    Args:
-        module: whose parameters are trained.
-    """
+    """Gradients of a module in one flat tensor, so that one all-reduce sums them over processes."""
 
     def __init__(self, module: nn.Module) -> None:
         self.parameters = [p for p in module.parameters() if p.requires_grad]
@@ -266,7 +241,7 @@ class GradientSum:
 
     @torch.no_grad()
     def share(self) -> None:
-        """Gives every parameter the sum of its gradients; those without one, on all processes alike, keep none."""
+        """Sum gradients over processes. A parameter without a gradient must lack it on every process."""
         for parameter, total in zip(self.parameters, self.sums, strict=True):
             if parameter.grad is None:
                 total.zero_()

@@ -106,6 +106,7 @@ def draw_sampling_cost(path: Path, results: Results) -> None:
     measured = results.table(f"{SAMPLING}.csv", "sampler", "steps", "samples", "frechet_distance", "low", "high")
     if measured.empty:
         raise UnmeasuredError("sampling.ddpm.cost in params.yaml compares no samplers")
+    floor = results.metrics("ddpm").number("frechet_floor")
     timing = results.timing("sample/ddpm").values["sampling"]
     seconds = {(row["sampler"], row["steps"]): row["seconds_per_image"] for row in timing}
     figure, [[axes]] = drawing.subplots(height=4.0)
@@ -124,7 +125,6 @@ def draw_sampling_cost(path: Path, results: Results) -> None:
                 ha="left" if corner[0] > 0 else "right",
                 color=line[0].get_color(),
             )
-    floor = results.metrics("ddpm").number("frechet_floor")
     axes.axhline(floor, color=drawing.MUTED, linestyle=":", label="training images")
     axes.set(xlabel="seconds per image", ylabel="Fréchet distance (lower is better)", xscale="log", ylim=(0, None))
     axes.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
@@ -155,15 +155,16 @@ def draw_guidance(path: Path, results: Results) -> None:
         "recognisability": ("recognisability_low", "recognisability_high"),
     }
     columns = [column for value, bounds in intervals.items() for column in (value, *bounds)]
-    measured, numbers = results.table(f"{GUIDANCE}.csv", "epoch", "weight", *columns), results.metrics("ddpm")
+    measured, ddpm = results.table(f"{GUIDANCE}.csv", "epoch", "weight", *columns), results.metrics("ddpm")
+    real_images = ddpm.number("frechet_floor"), ddpm.number("real_recognisability")
     figure, [[distance, recognised]] = drawing.subplots(1, 2)
     for axes, (value, bounds) in zip((distance, recognised), intervals.items(), strict=True):
         for epoch, rows in measured.groupby("epoch"):
             bars = abs(rows[list(bounds)].to_numpy().T - rows[value].to_numpy())
             axes.errorbar(rows["weight"], rows[value], bars, marker="o", capsize=3, label=f"guide: epoch {epoch}")
         axes.set_xticks(sorted(measured["weight"].unique()))
-    distance.axhline(numbers.number("frechet_floor"), color=drawing.MUTED, linestyle=":", label="real images")
-    recognised.axhline(numbers.number("real_recognisability"), color=drawing.MUTED, linestyle=":")
+    for axes, value in zip((distance, recognised), real_images, strict=True):
+        axes.axhline(value, color=drawing.MUTED, linestyle=":", label="real images")
     distance.set(xlabel="weight (1: no guidance)", ylabel="Fréchet distance (lower is better)", ylim=(0, None))
     recognised.set(xlabel="weight (1: no guidance)", ylabel="recognised by the judge", ylim=(0, 1.02))
     drawing.percent(recognised.yaxis)

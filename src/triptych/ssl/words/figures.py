@@ -280,16 +280,18 @@ def draw_cost(path: Path, results: Results) -> None:
     draw_rows(path, sorted(runs, key=lambda run: minutes[run.name]), (KNN,), minutes)
 
 
-def measured_variants(facts: Facts, file: str, key: str) -> dict[str, float]:
-    """Return a number of every variant that has it; file: `ssl` or `timing/ssl`."""
-    found = {}
-    for name in variants.variants(facts.results.params):
-        if facts.results.has(f"metrics/{file}/{name}.json"):
-            found[name] = facts.results.metrics(f"{file}/{name}").values.get(key)
-    found = {name: value for name, value in found.items() if value is not None}
-    if not found:
+def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
+    """Return a number of every variant that has it, from the files in metrics/<folder>.
+
+    Raises:
+        UnmeasuredError: no variant has it.
+    """
+    names = variants.variants(facts.results.params)
+    files = {name: f"{folder}/{name}" for name in names if facts.results.has(f"metrics/{folder}/{name}.json")}
+    metrics = {name: facts.results.metrics(file) for name, file in files.items()}
+    if not any(key in one for one in metrics.values()):
         raise UnmeasuredError(f"no variant has {key}")
-    return found
+    return {name: one.number(key) for name, one in metrics.items() if key in one}
 
 
 def collapsed_variants(facts: Facts) -> str:

@@ -1,4 +1,4 @@
-"""The commands on trained encoders: their examples run, and what is wrong is one line that leaves nothing behind."""
+"""Commands on trained encoders: their examples run, and wrong input gives one line and no file."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ def test_the_example_of_features_writes_a_table(folder: Path):
     ]
 
 
-def test_features_says_what_it_left_out(folder: Path):
+def test_features_names_the_files_that_it_left_out(folder: Path):
     Path("images/a/0.png").write_bytes(b"broken")
     asked = ("features", "images", "--encoder", "simsiam", "--seed-run", "1", "--layer", "projector", "--out", "f.csv")
     assert "left out: 1, not readable: images/a/0.png\n" in triptych(*asked).stdout
@@ -53,7 +53,7 @@ def test_features_says_what_it_left_out(folder: Path):
 def test_the_example_of_neighbours_draws_a_picture(folder: Path):
     done = triptych(*example("neighbours"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("the picture: neighbours.png\n")
+    assert done.stdout.endswith("\npicture: neighbours.png\n")
     found = json.loads(triptych(*example("neighbours"), "--count", "3", "--json", "--force").stdout)
     assert len(found["neighbours"]) == 3
     assert found["neighbours"][0].keys() == {"index", "similarity", "label"}
@@ -83,15 +83,15 @@ WRONG = {
     "neighbours image.png --encoder simsiam --out n.gif": "allowed are .png",
     "neighbours image.png --encoder simsiam --out image.png": "image.png: exists already",
     "neighbours image.png --encoder simsiam --count 1000": "96 training images",
-    "neighbours nowhere.png --encoder simsiam": "no such file",
+    "neighbours nowhere.png --encoder simsiam": "no such image file",
     "export gan out": "allowed are classifier, vae, ddpm and ssl/<variant>",
     "export vae images": "already there",
-    "export vae out": "no such model",
+    "export vae out": "models/vae: no trained model; `dvc repro vae` trains it",
     "export ssl/simsiam image.png/out": "image.png is no folder",
 }
 
 
-def test_what_is_wrong_is_one_line_and_leaves_nothing(folder: Path):
+def test_wrong_input_gives_one_line_and_no_file(folder: Path):
     Path("empty").mkdir()
     Path("images.csv").mkdir()
     Path("there.csv").touch()
@@ -101,7 +101,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(folder: Path):
     assert sorted(folder.rglob("*")) == before
 
 
-def test_without_models_the_way_to_get_them_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_models_the_commands_that_make_them_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     tiny_models.pictures(Path("images"))
     said = refused("features", "images", "--encoder", "simsiam", "--out", "f.csv")

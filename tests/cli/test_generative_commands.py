@@ -111,7 +111,7 @@ WRONG = {
     "sample ddpm --guidance-epoch 3": "allowed are 1, 5",
     "sample ddpm --guidance-weight 0.5": "--guidance-weight",
     "sample ddpm --count 0": "--count",
-    "sample vae --prior best": "allowed are normal, fitted",
+    "sample vae --prior best": "'best' is not one of 'normal', 'fitted'",
     "sample gan": "gan",
     "reconstruct params.yaml": "params.yaml: not readable",
     "reconstruct nowhere.png": "nowhere.png: no such image file",
