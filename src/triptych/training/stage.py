@@ -35,7 +35,7 @@ class Stage:
         name: `vae`, `ssl/simsiam`.
         seed: first seed. Initial weights, order of images and noise are functions of the seed.
         data: folder of the prepared dataset.
-        identity: params beside `recipe` that the weights depend on. A checkpoint with others is not resumed.
+        identity: params other than `recipe` that the weights depend on. A checkpoint with others is not resumed.
         build: function from the dataset to the objective and its config, which holds the keyword arguments of the
             network under "network".
         seeds: number of runs, with the seeds `seed`, `seed` + 1, …
@@ -88,7 +88,7 @@ def run_stage(stage: Stage) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of a stage. It leaves its model, snapshots and tables beside its checkpoints until the stage ends.
+    """One seed of a stage. It keeps its model, snapshots and tables with its checkpoints until the stage ends.
 
     Attributes:
         key: name of the run's folder, see `run_key`.
