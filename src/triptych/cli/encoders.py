@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from triptych.cli.images import bar, check_output, contact_sheet, read_image, with_channels
+from triptych.cli.images import bar, check_output, read_image, with_channels
 from triptych.core.errors import InputError
 from triptych.core.files import write_arrays, written_whole
 from triptych.data.sources.folder import Listing, list_images, read_images
 from triptych.data.storage import load, load_card
 from triptych.machine.device import choose_device
 from triptych.nn.weights import load_model
+from triptych.report.drawing import grid
 from triptych.report.reader import Results
 from triptych.ssl.probe import encode
 from triptych.ssl.shared.network import SiameseNetwork
@@ -232,6 +233,6 @@ def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray
 
 
 def neighbours_picture(images: np.ndarray) -> np.ndarray:
-    """Return one picture (C, height, width) of the query and its neighbours, enlarged by a whole factor."""
+    """Return one picture (height, width, 3) of the query and its neighbours, enlarged by a whole factor."""
     factor = -(-SIDE // images.shape[-1])
-    return contact_sheet(images.repeat(factor, axis=2).repeat(factor, axis=3), columns=len(images))
+    return grid(images.repeat(factor, axis=2).repeat(factor, axis=3), columns=len(images))
