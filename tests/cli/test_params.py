@@ -123,14 +123,14 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         (
             "vae.network.channels",
             [8] * 6,
-            "vae.network: data.generative has images of 32 pixels a side; it takes 64, 128, 192",
+            "vae.network: data.generative has images of 32 pixels per side; it takes 64, 128, 192",
         ),
         (
             "data.generative.size",
             36,
-            "vae.network: data.generative has images of 36 pixels a side; it takes 16, 32, 48",
+            "vae.network: data.generative has images of 36 pixels per side; it takes 16, 32, 48",
         ),
-        ("ddpm.network.patch", 16, "ddpm.network: data.generative has images of 32 pixels a side; it takes 64, 128"),
+        ("ddpm.network.patch", 16, "ddpm.network: data.generative has images of 32 pixels per side; it takes 64, 128"),
         ("ssl.methods.simsiam.training.batch_size", 1, "'ssl.methods.simsiam.training.batch_size' is 1"),
     ]:
         message = refusal(changed(key, value), tmp_path)

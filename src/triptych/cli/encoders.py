@@ -3,7 +3,6 @@
 Functions other than `write_features` return arrays and write no files.
 """
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.nn import functional
 from triptych.cli.images import bar, check_output, read_image, with_channels
 from triptych.core.errors import InputError
 from triptych.core.files import write_arrays, written_whole
+from triptych.core.schema import nearest as did_you_mean
 from triptych.data.sources.folder import Listing, list_images, read_images
 from triptych.data.storage import load, load_card
 from triptych.machine.device import choose_device
@@ -80,9 +80,7 @@ def encoder_folder(name: str, seed_run: int = 0) -> Path:
             f"{MODELS}: no encoder yet; `dvc repro ssl@simsiam` trains one, `dvc pull models/ssl/simsiam` fetches it"
         )
     if name not in trained:
-        near = difflib.get_close_matches(name, trained, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise InputError(f"{MODELS}: no encoder '{name}'{hint} (here are {', '.join(trained)})")
+        raise InputError(f"{MODELS}: no encoder '{name}'{did_you_mean(name, trained)}")
     further = (path.parent for path in (MODELS / name).glob("seed_[0-9]*/config.json"))
     folders = [MODELS / name, *sorted(further, key=lambda folder: int(folder.name.removeprefix("seed_")))]
     if not 0 <= seed_run < len(folders):
