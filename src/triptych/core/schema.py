@@ -45,6 +45,7 @@ class Runtime(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "float32", "bfloat16"]
     threads: Annotated[int, Field(ge=0)]
+    kernels: Literal["fast", "plain"] = "fast"
     compile: bool
     checkpoint_seconds: Positive
 
