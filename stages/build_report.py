@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
+from triptych.core.files import write_text
 from triptych.page import build as page
 from triptych.page import cards
 from triptych.report.reader import Results
@@ -13,7 +14,7 @@ PAGE = Path("plots/report.html")
 def main() -> None:
     """Read the files of the other stages and write plots/report.html, metrics/headline and models/cards."""
     results = Results()
-    page.write(PAGE, results)
+    write_text(PAGE, page.render(results))
     page.write_headline(results)
     cards.write(results)
     print(f"report: {PAGE}")

@@ -27,7 +27,7 @@ from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Views
 from triptych.training.params import Training
-from triptych.training.processes import GlobalBatchNorm1d, GlobalBatchNorm2d, globalise, in_workers
+from triptych.training.processes import GlobalBatchNorm, globalise, in_workers
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 
@@ -213,8 +213,8 @@ def test_norms_are_replaced_in_place_and_keep_their_state():
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     assert globalise(network) is network
     kinds = [type(layer) for layer in network]
-    assert kinds[:4] == [nn.Conv2d, GlobalBatchNorm2d, nn.ReLU, GlobalBatchNorm2d]
-    assert kinds[4:] == [nn.Flatten, GlobalBatchNorm1d, GlobalBatchNorm1d]
+    assert kinds[:4] == [nn.Conv2d, GlobalBatchNorm, nn.ReLU, GlobalBatchNorm]
+    assert kinds[4:] == [nn.Flatten, GlobalBatchNorm, GlobalBatchNorm]
     after = network.state_dict()
     assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
     # In eval mode there is nothing to share.

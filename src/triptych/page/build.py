@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from triptych.core.files import write_json, write_text
+from triptych.core.files import write_json
 from triptych.page import tables, verdicts
 from triptych.page.pictures import Picture, embedded
 from triptych.page.time_spent import time_spent
@@ -19,9 +19,10 @@ from triptych.report.record import Figure, Part, Study
 from triptych.report.sentences import Facts, Sentence, plain, sources
 from triptych.studies import METRICS, STUDIES, writers
 
-# Settings that the page lists before and after those of each study; params.yaml is printed in full below.
-FIRST = {"seed": "seed"}
-LAST = {
+# Key and label of the main settings; params.yaml is printed in full below them.
+SETTINGS = {
+    "seed": "seed",
+    **{key: label for study in STUDIES for key, label in study.settings.items()},
     "evaluation.bootstrap": "bootstrap resamples",
     "evaluation.recognition_threshold": "recognition threshold of the judge",
 }
@@ -45,39 +46,16 @@ class Shown:
         """Text in place of the picture."""
         return f"Figure {self.figure.number}: {self.figure.title}. {plain(self.sentence)}".strip()
 
-    @property
-    def files(self) -> dict[str, str]:
-        """The files that the sentence quotes, each with its stage."""
-        return sources(self.sentence)
-
-    @property
-    def small(self) -> bool:
-        """Return whether a second figure fits next to it."""
-        return self.picture.width < SMALL_PIXELS
-
 
 @dataclass
 class Panel:
-    """A section of the page.
-
-    Attributes:
-        study: its subject.
-        number: the study's; 0 for the judge.
-        models: the models that have been measured.
-        groups: the figures that exist, under their headings.
-        missing: numbers of the report's figures that do not exist.
-    """
+    """A section of the page: a study, its measured models, its figures under their headings, and missing ones."""
 
     study: Study
-    number: int
+    number: int  # 0 for the judge
     models: list[tuple[Part, Metrics]]
     groups: list[tuple[str, list[Shown]]] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
-
-
-def write(path: Path, results: Results, with_data: bool = True) -> None:
-    """Write the page, see `render`."""
-    write_text(path, render(results, with_data))
 
 
 def render(results: Results, with_data: bool = True) -> str:
@@ -96,7 +74,7 @@ def render(results: Results, with_data: bool = True) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"written": written, "runs": _runs}
+    environment.filters |= {"written": written, "runs": _runs, "sources": sources}
     params = results.params
     facts = Facts(results, METRICS, writers(params))
     claims = [verdicts.verdict(record) for record in results.claims()] if results.has(CLAIMS) else []
@@ -109,6 +87,7 @@ def render(results: Results, with_data: bool = True) -> str:
         settings=_settings(params),
         corrected=any(study.corrections for study in STUDIES),
         params=params,
+        small_pixels=SMALL_PIXELS,
         params_text=(results.root / "params.yaml").read_text(encoding="utf-8"),
         level="" if level is None else f"{100 * level:g}\u00a0%",
         training=tables.training_table(results),
@@ -155,23 +134,19 @@ def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, w
 def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Picture | None]]:
     """Return use, data card and sheet of images of each dataset."""
     cards = results.metrics("data").values if results.has("metrics/data.json") else {}
-    sheets = {name: results.root / "plots/data" / f"{name}.png" for name in cards}
-    return [
-        (
-            USED_BY.get(name, f"for {name}"),
-            card,
-            embedded(path) if with_data and (path := sheets[name]).exists() else None,
-        )
-        for name, card in cards.items()
-    ]
+    found = []
+    for name, card in cards.items():
+        path = results.root / "plots/data" / f"{name}.png"
+        sheet = embedded(path) if with_data and path.exists() else None
+        found.append((USED_BY.get(name, f"for {name}"), card, sheet))
+    return found
 
 
 def _settings(params: Mapping) -> list[tuple[str, str, str]]:
     """Return label, value and key of the settings that exist."""
-    wanted = FIRST | {key: label for study in STUDIES for key, label in study.settings.items()} | LAST
-    values = {key: value_at(params, key) for key in wanted}
+    values = {key: value_at(params, key) for key in SETTINGS}
     return [
-        (wanted[key], written(value, ".6g" if isinstance(value, float) else ""), key)
+        (SETTINGS[key], written(value, ".6g" if isinstance(value, float) else ""), key)
         for key, value in values.items()
         if value is not None
     ]
@@ -180,12 +155,9 @@ def _settings(params: Mapping) -> list[tuple[str, str, str]]:
 def _machines(results: Results) -> list[str]:
     """Describe each machine that trained something: device, threads, precision, torch."""
     found = []
-    for study in STUDIES:
-        for part in study.parts(results.params):
-            if results.has(part.timing):
-                timing = results.timing(part.name).values
-                torch = f"torch {timing['torch']}" if "torch" in timing else ""
-                found.append(", ".join(filter(None, (written_place(timing), timing.get("precision"), torch))))
+    for _, timing in tables.trainings(results):
+        torch = f"torch {timing['torch']}" if "torch" in timing else ""
+        found.append(", ".join(filter(None, (written_place(timing), timing.get("precision"), torch))))
     return list(dict.fromkeys(found))
 
 

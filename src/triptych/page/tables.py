@@ -9,6 +9,8 @@ from triptych.report.reader import Metrics, Results
 from triptych.report.record import Metric, Part, Study
 from triptych.studies import METRICS, STUDIES
 
+ESCAPED = "\\|"  # a vertical line in a cell of Markdown
+
 
 @dataclass(frozen=True)
 class Table:
@@ -28,10 +30,11 @@ class Table:
 
     def markdown(self) -> str:
         """Write the table in Markdown, without its title."""
-        lines = [self.columns, ["---"] * len(self.columns), *self.rows, *self.totals]
-        joined = ["|".join(("", *(f" {cell.replace('|', chr(92) + '|')} " for cell in cells), "")) for cells in lines]
-        joined[1] = joined[1].replace(" ", "")
-        return "\n".join(joined)
+        lines = [
+            "".join(f"| {cell.replace('|', ESCAPED)} " for cell in cells) + "|"
+            for cells in (self.columns, *self.rows, *self.totals)
+        ]
+        return "\n".join([lines[0], "|---" * len(self.columns) + "|", *lines[1:]])
 
 
 @dataclass(frozen=True)
@@ -183,22 +186,25 @@ def results_markdown(results: Results) -> str:
     return "\n\n".join(table.markdown() for table in shown) + "\n"
 
 
-def training_table(results: Results) -> Table | None:
-    """Tabulate wall-clock time and speed of every training; None before the first one."""
+def trainings(results: Results) -> list[tuple[Part, Mapping]]:
+    """Return every model that has been trained, with the timing of its training."""
     parts = [part for study in STUDIES for part in study.parts(results.params) if results.has(part.timing)]
-    if not parts:
-        return None
-    timing = [results.timing(part.name).values for part in parts]
+    return [(part, results.timing(part.name).values) for part in parts]
+
+
+def training_table(results: Results) -> Table:
+    """Tabulate wall-clock time and speed of every training."""
+    trained = trainings(results)
     lines = [
         [
             part.trained_by,
-            written(times.get("parameters"), ","),
-            written(times.get("seconds_per_epoch"), ",.2f"),
-            written(times.get("images_per_second"), ",.0f"),
-            duration(times.get("seconds_total", 0)),
+            written(timing.get("parameters"), ","),
+            written(timing.get("seconds_per_epoch"), ",.2f"),
+            written(timing.get("images_per_second"), ",.0f"),
+            duration(timing.get("seconds_total", 0)),
         ]
-        for part, times in zip(parts, timing, strict=True)
+        for part, timing in trained
     ]
-    total = duration(sum(times.get("seconds_total", 0) for times in timing))
+    total = duration(sum(timing.get("seconds_total", 0) for _, timing in trained))
     columns = ["stage", "parameters", "seconds per epoch", "images per second", "training time"]
     return Table("Training time", columns, lines, [["all", "", "", "", total]])

@@ -8,10 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from triptych.core.errors import InputError
-from triptych.page.tables import Table, compared_tables, left_out, measured, models_table, training_table
+from triptych.page.tables import Table, compared_tables, left_out, measured, models_table, training_table, trainings
 from triptych.page.verdicts import Verdict, counts, verdict
 from triptych.report.reader import CLAIMS, Results
-from triptych.studies import STUDIES
 
 PAGE = "plots/report.html"
 # A shape and a colour for each verdict, so that colour is not the only sign.
@@ -31,9 +30,8 @@ def document(results: Results) -> dict:
     Raises:
         InputError: nothing has run yet, or a file is damaged.
     """
-    parts = [part for study in STUDIES for part in study.parts(results.params)]
-    metrics = {part.metrics: results.metrics(part.name).values for part in parts if results.has(part.metrics)}
-    timing = {part.timing: results.timing(part.name).values for part in parts if results.has(part.timing)}
+    metrics = {part.metrics: metrics.values for _, part, metrics in measured(results)}
+    timing = {part.timing: times for part, times in trainings(results)}
     claims = results.claims() if results.has(CLAIMS) else None
     if not metrics and not timing and claims is None:
         raise InputError("nothing has run here yet: `make repro` runs the whole pipeline")
@@ -59,7 +57,7 @@ def show(results: Results, console: Console) -> None:
         console.print(f"not measured for {', '.join(titles)}: {text}", markup=False, soft_wrap=True)
     if found["claims"] is not None:
         console.print(_verdicts([verdict(record) for record in found["claims"]]))
-    if training := training_table(results):
+    if (training := training_table(results)).rows:
         console.print(_table(training))
     text = f"report: {PAGE}" if found["page"] else "the report page is not built yet: run `dvc repro report`"
     console.print(text, markup=False, soft_wrap=True)

@@ -35,34 +35,18 @@ class Condition:
         """Value and interval: `38.2 % (35.2 to 42.3 %)`."""
         return f"{self.value} ({self.interval})" if self.interval else self.value
 
-    @property
-    def slug(self) -> str:
-        """The verdict or answer as a class of the style sheet."""
-        return self.answer.replace(" ", "-")
-
 
 @dataclass(frozen=True)
 class Verdict(Condition):
-    """A claim of the report: its own number is the deciding one, its answer the verdict.
-
-    Attributes:
-        id: short name of the claim.
-        report_says: the report's own words.
-        finding: this run's numbers in sentences.
-        statistic: name of the deciding number.
-        conditions: the conditions that the claim is split into; none in records of older runs.
-        figures: numbers of the figures that show it.
-        evidence: name and text of the other numbers.
-        sources: files that the numbers come from.
-    """
+    """A claim of the report. Its answer is the verdict, its number the deciding one, which `statistic` names."""
 
     id: str
     report_says: str
     finding: str
     statistic: str
-    conditions: list[Condition]
+    conditions: list[Condition]  # none in records of older runs
     figures: list[int]
-    evidence: list[tuple[str, str]]
+    evidence: list[tuple[str, str]]  # name and text
     sources: list[str]
 
 

@@ -34,15 +34,11 @@ class Metrics:
         return self.values.get(key) is not None
 
     def value(self, key: str) -> object:
-        """Return an estimate for a number with an interval, any other value as it is, None where there is none."""
+        """Return a value, as an estimate if it has an interval; None where there is none."""
         return joined(self.values, key) or self.values.get(key)
 
     def number(self, key: str) -> float:
-        """Return a number.
-
-        Raises:
-            UnmeasuredError: the file does not hold it.
-        """
+        """Return a number; raise UnmeasuredError where the file does not hold it."""
         if key not in self:
             raise self.missing(key)
         return float(self.values[key])
@@ -53,11 +49,7 @@ class Metrics:
         return UnmeasuredError(f"{self.path} holds no {key}" + (f": {reason}" if reason else ""))
 
     def estimate(self, key: str) -> Estimate:
-        """Return a number with its interval.
-
-        Raises:
-            UnmeasuredError: the file does not hold both.
-        """
+        """Return a number with its interval; raise UnmeasuredError where the file does not hold both."""
         self.number(key)
         estimate = joined(self.values, key)
         if estimate is None:
@@ -95,11 +87,7 @@ class Results:
         return self._once("params.yaml", read_yaml)
 
     def param(self, key: str) -> object:
-        """Return a value of params.yaml by its dotted key.
-
-        Raises:
-            InputError: there is none.
-        """
+        """Return a value of params.yaml by its dotted key; raise InputError where there is none."""
         value = value_at(self.params, key)
         if value is None:
             raise InputError(f"{self.root / 'params.yaml'}: key '{key}' is missing")
