@@ -2,7 +2,7 @@
 
 import difflib
 import typing
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Literal
@@ -136,7 +136,9 @@ def _message(problem: dict, value: object, where: Where) -> str:
     text = problem["msg"].removeprefix("Value error, ")
     hint = " (quotes make it text: write 0.001, not '0.001')" if isinstance(given, str) and _is_number(given) else ""
     shown = "" if isinstance(given, dict) else f" is {given!r}"  # of a section, the message names the keys
-    return f"'{name}'{shown}: {text[0].lower()}{text[1:]}{hint}" if name else text
+    if not name:  # the message of a check of the whole file names the keys
+        return text
+    return f"'{name}'{shown}: {text[0].lower()}{text[1:]}{hint}"
 
 
 def _keys(value: object, location: tuple, missing: bool) -> list[str]:
@@ -157,7 +159,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def nearest(name: str, allowed: Collection[str]) -> str:
+def nearest(name: str, allowed: Sequence[str]) -> str:
     """Return the end of an error message: the allowed name most like `name`, and all allowed names."""
     near = difflib.get_close_matches(name, allowed, n=1, cutoff=0)
     hint = f"; did you mean '{near[0]}'?" if near else ""
