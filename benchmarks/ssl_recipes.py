@@ -26,7 +26,7 @@ from triptych.core.seeds import fold
 from triptych.data.storage import Dataset
 from triptych.machine.device import Machine, machine
 from triptych.machine.processes import side_by_side
-from triptych.nn.backbones import standardised
+from triptych.nn.fast.norm import standardised
 from triptych.params import Params, validated
 from triptych.ssl.measure import effective_rank, embedding_std
 from triptych.ssl.probe import encode, knn_correct, linear_correct, untrained_correct

@@ -13,7 +13,7 @@ ALLOWED = {
     "core": set(),
     "machine": {"core"},
     "data": {"core", "machine"},
-    "nn": {"core"},
+    "nn": {"core", "machine"},
     "training": {"core", "machine", "data", "nn"},
     "measures": {"core", "data"},
     "report": {"core", "measures"},

@@ -4,14 +4,15 @@ import math
 
 from torch import Tensor, nn
 
+from triptych.nn.fast import norm
+
 
 def watched(network: nn.Module) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Return a list that fills as views pass: view, projection and prediction of each."""
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def hook(module: nn.Module, inputs: tuple, outputs: tuple[Tensor, Tensor]) -> None:
-        images, views = inputs if len(inputs) == 2 else (inputs[0], 1)
-        seen.extend(zip(*(tensor.chunk(views) for tensor in (images, *outputs)), strict=True))
+        seen.extend(zip(*(tensor.chunk(norm._groups) for tensor in (inputs[0], *outputs)), strict=True))
 
     network.register_forward_hook(hook)
     return seen

@@ -14,7 +14,7 @@ from triptych.core.seeds import fold
 from triptych.data.storage import load
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import EvaluationParams
-from triptych.nn.backbones import standardised
+from triptych.nn.fast.norm import standardised
 from triptych.ssl.methods import simsiam
 from triptych.ssl.probe import BASELINES, measure_baselines, untrained_correct, untrained_encoder
 from triptych.ssl.shared.params import SSLParams

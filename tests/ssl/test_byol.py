@@ -12,6 +12,7 @@ from test_views import NOTHING
 from torch import Tensor, nn
 
 from triptych.core.schema import read_yaml
+from triptych.nn.fast.norm import BatchNorm
 from triptych.ssl.methods.byol import BYOL, Recipe, build, regression
 from triptych.ssl.shared.network import SiameseNetwork
 
@@ -99,12 +100,12 @@ def recipe(**changes: object) -> Recipe:
 def test_the_networks_are_the_papers():
     """The projector ends in a plain linear layer; the predictor has one hidden layer of batch norm and ReLU."""
     net = build(recipe(), 3)[0].network
-    assert [type(layer) for layer in net.projector] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
-    assert [type(layer) for layer in net.predictor] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert [type(layer) for layer in net.projector] == [nn.Linear, BatchNorm, nn.ReLU, nn.Linear]
+    assert [type(layer) for layer in net.predictor] == [nn.Linear, BatchNorm, nn.ReLU, nn.Linear]
     assert net.projector[-1].bias is not None and net.predictor[-1].bias is not None
     normed = build(recipe(projector_norm=True), 3)[0]
-    assert isinstance(normed.network.projector[-1], nn.BatchNorm1d)
-    assert isinstance(normed.target.projector[-1], nn.BatchNorm1d)
+    assert isinstance(normed.network.projector[-1], BatchNorm)
+    assert isinstance(normed.target.projector[-1], BatchNorm)
 
 
 def test_a_recipe_says_what_the_objective_does():

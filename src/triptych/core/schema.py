@@ -45,6 +45,7 @@ class Runtime(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "float32", "bfloat16"]
     threads: Annotated[int, Field(ge=0)]
+    kernels: Literal["fast", "plain"] = "fast"
     compile: bool
     checkpoint_seconds: Positive
 
@@ -135,6 +136,8 @@ def _message(problem: dict, value: object, where: Where) -> str:
     text = problem["msg"].removeprefix("Value error, ")
     hint = " (quotes make it text: write 0.001, not '0.001')" if isinstance(given, str) and _is_number(given) else ""
     shown = "" if isinstance(given, dict) else f" is {given!r}"  # of a section, the message names the keys
+    if not name:  # the message of a check of the whole file names the keys
+        return text
     return f"'{name}'{shown}: {text[0].lower()}{text[1:]}{hint}"
 
 

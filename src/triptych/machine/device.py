@@ -15,6 +15,9 @@ from triptych.core.errors import InputError
 from triptych.core.schema import Runtime
 from triptych.machine import processes
 
+# The `runtime.kernels` of this process, set by `machine` and read by nn/fast.
+kernels = "fast"
+
 # Smallest batch per worker: below it, a step spends too much time on work that does not depend on the batch.
 LEAST_ROWS = 8
 
@@ -112,6 +115,7 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 @contextmanager
 def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
     """Set up this process as `runtime` and the launcher's environment say, and tear it down at the end."""
+    global kernels
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(runtime.device, int(os.environ.get("LOCAL_RANK", 0)))
     automatic = "bfloat16" if computes_in_bfloat16(device) else "float32"
@@ -120,6 +124,7 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
         torch.set_num_threads(runtime.threads)
     elif world > 1 and device.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
+    kernels_before, kernels = kernels, runtime.kernels
     if device.type == "cpu":
         keep_freed_memory()
     # The same params and seed must give the same bits. cuBLAS needs a fixed workspace for that.
@@ -136,6 +141,7 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
     try:
         yield here
     finally:
+        kernels = kernels_before
         if world > 1:
             dist.destroy_process_group()
 

@@ -22,7 +22,8 @@ from triptych.machine.processes import run_parts
 from triptych.measures import needs
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import EvaluationParams, KNNParams
-from triptych.nn.backbones import build_backbone, standardised
+from triptych.nn.backbones import build_backbone
+from triptych.nn.fast.norm import standardised
 from triptych.nn.params import BackboneParams
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.training.objective import to_float

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from triptych.machine.processes import side_by_side
-from triptych.nn.fast.batch_norm import fusible, normed
+from triptych.nn.fast.norm import BatchNorm
 
 BACKEND = "shared_memory"
 # Shared buffer per worker; larger tensors are sent in chunks. Untouched pages use no RAM.
@@ -171,7 +171,7 @@ def gathered(rows: Tensor) -> Tensor:
     return _Gathered.apply(rows)
 
 
-class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
+class GlobalBatchNorm(BatchNorm):
     """Batch norm with the statistics of the global batch. Every process holds equally many rows.
 
     Unlike torch's SyncBatchNorm, which requires GPUs, it runs on any backend, so a laptop can test what a cluster
@@ -180,12 +180,10 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     over_processes = True
 
-    def forward(self, x: Tensor) -> Tensor:
+    def torch_norm(self, x: Tensor) -> Tensor:
         """Normalise (B, C, ...) by the mean and variance over all processes and all axes but the channels."""
         if not self.training:
-            return super().forward(x)
-        if fusible(self, x):
-            return normed(self, x)
+            return super().torch_norm(x)
         wide = x.float()
         others = [axis for axis in range(x.dim()) if axis != 1]
         moments = torch.stack([wide.mean(dim=others), wide.square().mean(dim=others)])
@@ -205,28 +203,11 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         return (wide * scale.view(per_channel) + shift.view(per_channel)).to(x.dtype)
 
 
-class GlobalBatchNorm1d(GlobalBatchNorm, nn.BatchNorm1d):
-    """GlobalBatchNorm of (B, C)."""
-
-
-class GlobalBatchNorm2d(GlobalBatchNorm, nn.BatchNorm2d):
-    """GlobalBatchNorm of (B, C, H, W)."""
-
-
-GLOBAL = {nn.BatchNorm1d: GlobalBatchNorm1d, nn.BatchNorm2d: GlobalBatchNorm2d}
-
-
 def globalise(module: nn.Module) -> nn.Module:
-    """Replace every batch norm in `module` in place. Parameters, `requires_grad`, buffers and names are kept."""
-    for name, child in module.named_children():
-        if type(child) in GLOBAL:
-            norm = GLOBAL[type(child)](child.num_features, child.eps, child.momentum, child.affine)
-            norm.load_state_dict(child.state_dict())
-            for new, old in zip(norm.parameters(), child.parameters(), strict=True):
-                new.requires_grad_(old.requires_grad)
-            setattr(module, name, norm.to(child.running_mean.device))
-        else:
-            globalise(child)
+    """Make every batch norm below `module` a GlobalBatchNorm in place; parameters, buffers and names stay."""
+    for norm in module.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            norm.__class__ = GlobalBatchNorm
     return module
 
 

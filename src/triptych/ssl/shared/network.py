@@ -8,22 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from triptych.nn.backbones import build_backbone
-from triptych.nn.fast.batch_norm import normed
+from triptych.nn.fast.norm import BatchNorm, grouped
 from triptych.training import processes as collectives
 from triptych.training.objective import Objective
 
 
-class Layers(nn.Sequential):
-    """Linear layers, batch norms and ReLUs in turn; without layers, the identity."""
-
-    def forward(self, x: Tensor, views: int = 1) -> Tensor:
-        """Apply the layers to x (B, features): `views` equal batches in a row, normed with their own statistics."""
-        for layer in self:
-            x = normed(layer, x, views) if isinstance(layer, nn.BatchNorm1d) else layer(x)
-        return x
-
-
-class Projector(Layers):
+class Projector(nn.Sequential):
     """Linear layers with batch norm and ReLU after each but the last.
 
     With `last_norm` the last one ends in a batch norm without affine map, as in SimSiam (Chen & He 2021, section 3 and
@@ -33,17 +23,17 @@ class Projector(Layers):
     def __init__(self, features: int, hidden: list[int], dim: int, last_norm: bool = True) -> None:
         layers: list[nn.Module] = []
         for size in hidden:
-            layers += [nn.Linear(features, size, bias=False), nn.BatchNorm1d(size), nn.ReLU()]
+            layers += [nn.Linear(features, size, bias=False), BatchNorm(size), nn.ReLU()]
             features = size
         layers.append(nn.Linear(features, dim, bias=not last_norm))
-        super().__init__(*layers, *([nn.BatchNorm1d(dim, affine=False)] if last_norm else []))
+        super().__init__(*layers, *([BatchNorm(dim, affine=False)] if last_norm else []))
 
 
-class Predictor(Layers):
+class Predictor(nn.Sequential):
     """Bottleneck of two layers with batch norm and ReLU on the hidden one only (Chen & He 2021, section 3)."""
 
     def __init__(self, dim: int, hidden: int) -> None:
-        super().__init__(nn.Linear(dim, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, dim))
+        super().__init__(nn.Linear(dim, hidden, bias=False), BatchNorm(hidden), nn.ReLU(), nn.Linear(hidden, dim))
 
 
 class SiameseNetwork(nn.Module):
@@ -60,19 +50,17 @@ class SiameseNetwork(nn.Module):
         super().__init__()
         self.backbone = build_backbone(in_channels=in_channels, **backbone)
         self.projector = Projector(self.backbone.feature_size, **projector)
-        self.predictor = Predictor(projector["dim"], **predictor) if predictor else Layers()
+        self.predictor = Predictor(projector["dim"], **predictor) if predictor else nn.Sequential()
 
-    def forward(self, images: Tensor, views: int = 1) -> tuple[Tensor, Tensor]:
-        """Return projection z = f(x) and prediction p = h(z), both (B, dim), of images (B, C, H, W) in [-1, 1].
-
-        The images are `views` equal batches in a row; batch norm uses the statistics of each.
-        """
-        z = self.projector(self.backbone(images, views), views)
-        return z, self.predictor(z, views)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return projection z = f(x) and prediction p = h(z), both (B, dim), of images (B, C, H, W) in [-1, 1]."""
+        z = self.projector(self.backbone(images))
+        return z, self.predictor(z)
 
     def each(self, *images: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return z and p of each view (B, C, H, W), as if views passed one by one, with fewer operations."""
-        z, p = self(torch.cat(images), len(images))
+        with grouped(len(images)):
+            z, p = self(torch.cat(images))
         return list(zip(z.chunk(len(images)), p.chunk(len(images)), strict=True))
 
 
@@ -120,8 +108,8 @@ class MomentumEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, *views: Tensor) -> tuple[Tensor, ...]:
         """Return z (B, dim) of each view (B, C, H, W), as if it passed alone, without a gradient."""
-        count = len(views)
-        return self.projector(self.backbone(torch.cat(views), count), count).chunk(count)
+        with grouped(len(views)):
+            return self.projector(self.backbone(torch.cat(views))).chunk(len(views))
 
     @torch.no_grad()
     def update(self, online: SiameseNetwork, momentum: float) -> None:
