@@ -149,7 +149,8 @@ def make_card(dataset: Dataset) -> dict:
         "channel_mean": mean,
         "channel_std": deviation,
         "sha256": {
-            name: hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for name, array in dataset.arrays().items()
+            name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+            for name, array in dataset.arrays().items()
         },
         "source": dataset.source,
         "licence": dataset.licence,
