@@ -21,8 +21,8 @@ from triptych.core.schema import read_yaml, validate
 from triptych.core.seeds import fold
 from triptych.data.batches import resident, to_uint8
 from triptych.data.storage import load
-from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.model import denoising_network
+from triptych.ddpm.objective import diffusion_method
 from triptych.ddpm.params import DDPMParams
 from triptych.ddpm.samplers import draw_images
 from triptych.judge.measure import Judge, Judged

@@ -11,7 +11,7 @@ from toy_diffusion import COSINE, process
 
 from triptych.data.batches import to_uint8
 from triptych.ddpm.model import denoising_network
-from triptych.ddpm.process import DiffusionObjective
+from triptych.ddpm.objective import DiffusionObjective
 from triptych.ddpm.samplers import draw_images, reverse
 from triptych.machine.randomness import ImageNoise
 

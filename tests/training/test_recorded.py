@@ -9,11 +9,10 @@ import torch
 
 from triptych.core.schema import read
 from triptych.data.batches import Resident
-from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.model import denoising_network
+from triptych.ddpm.objective import diffusion_method
 from triptych.ddpm.params import DDPMParams
-from triptych.judge.model import Classifier
-from triptych.judge.objective import ClassificationObjective, TurnObjective
+from triptych.judge.model import ClassificationObjective, Classifier, TurnObjective
 from triptych.judge.params import ClassifierParams
 from triptych.machine.device import Machine, machine
 from triptych.machine.params import Runtime

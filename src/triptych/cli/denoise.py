@@ -9,10 +9,10 @@ from triptych.cli.originals import originals
 from triptych.cli.progress import Watched, bar
 from triptych.core.errors import InputError
 from triptych.core.schema import read
-from triptych.ddpm.restoration import alpha_bars, restore, steps_for
+from triptych.ddpm.params import SamplingParams
+from triptych.ddpm.sample import alpha_bars, restore, steps_for
 from triptych.machine.device import machine
 from triptych.machine.params import Runtime
-from triptych.measures.sampling_params import SamplingParams
 from triptych.measures.similarity import psnr
 
 PARTS = ("original", "noised", "restored")

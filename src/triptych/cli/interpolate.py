@@ -13,7 +13,7 @@ from triptych.core.errors import InputError
 from triptych.core.schema import read
 from triptych.machine.device import machine
 from triptych.machine.params import Runtime
-from triptych.measures.sampling_params import SamplingParams
+from triptych.vae.params import SamplingParams
 from triptych.vae.sample import Codec, interpolation_paths
 
 

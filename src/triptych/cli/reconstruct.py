@@ -12,8 +12,8 @@ from triptych.cli.progress import bar
 from triptych.core.schema import read
 from triptych.machine.device import machine
 from triptych.machine.params import Runtime
-from triptych.measures.sampling_params import SamplingParams
 from triptych.measures.similarity import psnr
+from triptych.vae.params import SamplingParams
 from triptych.vae.sample import Codec
 
 

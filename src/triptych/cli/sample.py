@@ -14,12 +14,13 @@ from triptych.cli import pictures, trained
 from triptych.cli.progress import Watched, bar
 from triptych.core.errors import InputError
 from triptych.core.schema import read, validate
-from triptych.ddpm.guidance import Autoguidance
+from triptych.ddpm.params import Guidance, Sampler, SamplerName
+from triptych.ddpm.sample import Autoguidance
 from triptych.ddpm.samplers import Denoising, checked, evaluations, reverse
 from triptych.machine.device import Machine, machine
 from triptych.machine.params import Runtime
 from triptych.machine.randomness import ImageNoise
-from triptych.measures.sampling_params import Guidance, Sampler, SamplerName, SamplingParams
+from triptych.params import SamplingParams
 from triptych.vae.sample import Codec, prior_draws
 
 # Images of a batch on a CPU, at most: it is hardly faster with more, and who asks for few does not wait for many. The

@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 
 from triptych.core.errors import InputError
-from triptych.ddpm.denoising import DenoisingObjective
-from triptych.ddpm.guidance import load_guide
-from triptych.ddpm.trained import load_trained
+from triptych.ddpm.objective import DenoisingObjective, load_trained
+from triptych.ddpm.sample import load_guide
 from triptych.nn.weights import load_model, snapshot_files
 from triptych.vae.model import VAE
 from triptych.vae.prior import Mixture, load_mixture

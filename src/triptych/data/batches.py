@@ -1,5 +1,6 @@
 """Resident data: a whole dataset as uint8 on the device, and the order in which an epoch visits it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,12 @@ def resident(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Re
 def to_float(images: Tensor) -> Tensor:
     """uint8 (B, C, H, W) -> float32 in [-1, 1], channels last."""
     return images.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1.0)
+
+
+def float_batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield uint8 images (N, C, H, W) as float in [-1, 1] on the device, `size` at a time."""
+    for start in range(0, len(images), size):
+        yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
 
 
 def to_uint8(images: Tensor) -> Tensor:

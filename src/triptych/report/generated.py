@@ -162,10 +162,10 @@ def samples_during_training(
     def record(number: int, epoch: int) -> Figure:
         def draw(path: Path, results: Results) -> None:
             arrays = results.arrays(f"samples/{study}/images.npz")
-            here, total = kept_epoch(results, study, arrays, epoch)
+            row, here, total = kept_epoch(results, study, arrays, epoch)
             sheets.image_sheet(
                 path,
-                arrays[f"samples_{here}"],
+                arrays["epoch_samples"][row],
                 sheets.COLUMNS,
                 f"{name} samples after epoch {here} of {total}",
                 "Every such sheet starts from the same 64 draws of noise: compare one place across epochs.",
@@ -218,11 +218,13 @@ def final_samples(first: int, study: str, name: str, caption: str, saw: Sequence
     return tuple(record(place, sentence) for place, sentence in enumerate(saw))
 
 
-def kept_epoch(results: Results, study: str, arrays: Mapping[str, np.ndarray], report_epoch: int) -> tuple[int, int]:
-    """The epoch whose weights stand for one of the report's, and how many epochs there are."""
-    total = int(results.table(f"plots/{study}/timing.csv", "epoch")["epoch"].max())
-    kept = sorted(int(name.split("_")[1]) for name in arrays if name.startswith("samples_"))
-    return stand_in(report_epoch, kept, total), total
+def kept_epoch(
+    results: Results, study: str, arrays: Mapping[str, np.ndarray], report_epoch: int
+) -> tuple[int, int, int]:
+    """The kept epoch nearest to one of the report's: its index in the arrays, the epoch, and the number of epochs."""
+    total, kept = int(results.table(f"plots/{study}/timing.csv", "epoch")["epoch"].max()), arrays["epochs"].tolist()
+    epoch = stand_in(report_epoch, kept, total)
+    return kept.index(epoch), epoch, total
 
 
 REPORT_TOTAL = 30  # epochs of the report; a shorter run shows those that correspond

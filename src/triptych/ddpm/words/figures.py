@@ -33,10 +33,10 @@ def noised(number: int, t: int) -> Figure:
     title = f"A test image noised to t = {t}"
 
     def draw(path: Path, results: Results) -> None:
-        sigma = restored_from(results, t).number("sigma")
+        sigma, arrays = restored_from(results, t).number("sigma"), results.arrays(IMAGES)
         sheets.rows(
             path,
-            results.arrays(IMAGES)[f"strip_forward_{t}"][None],
+            arrays["strip_forward"][arrays["strip_times"] == t],
             title,
             f"From the original at the left to t = {t} at the right, in even steps of the report's linear schedule "
             f"(T = 1000, t counted from 1). There the noise has standard deviation {sigma:.3f} on [-1, 1].",
@@ -61,10 +61,11 @@ def restored(number: int, t: int) -> Figure:
 
     def draw(path: Path, results: Results) -> None:
         row, arrays, judged = restored_from(results, t), results.arrays(IMAGES), results.arrays(JUDGED)
-        reading = Reading([str(name) for name in judged["classes"]], judged[f"strip_probabilities_{t}"][0])
+        [probabilities] = judged["strip_probabilities"][judged["strip_times"] == t]
+        reading = Reading([str(name) for name in judged["classes"]], probabilities)
         sheets.rows(
             path,
-            np.concatenate([arrays[f"strip_backward_{t}"], arrays["strip_original"]])[None],
+            np.concatenate([*arrays["strip_backward"][arrays["strip_times"] == t], arrays["strip_original"]])[None],
             title,
             "From the noised image at the left through the reverse process; the last is the original. "
             f"{reading.sentence(' in the restored image')} Over the test images: {_what_is_left(row)}.",
@@ -122,12 +123,14 @@ def _where_half_are_lost(facts: Facts) -> str:
 def draw_restorations(path: Path, results: Results) -> None:
     """The same test images restored from each time, a row each, below the originals."""
     arrays = results.arrays(IMAGES)
-    times = [int(row.number("t")) for row in results.metrics("ddpm").rows("restoration")]
     sheets.bands(
         path,
         {
             "original": arrays["originals"][:RESTORED],
-            **{f"from t = {t}": arrays[f"restored_{t}"][:RESTORED] for t in times},
+            **{
+                f"from t = {t}": restored[:RESTORED]
+                for t, restored in zip(arrays["restoration_times"], arrays["restored"], strict=True)
+            },
         },
         "What comes back from which noise",
         "The first test images, and what the reverse process makes of them from ever later times. Look for what goes "
@@ -224,7 +227,6 @@ def draw_overview(path: Path, results: Results) -> None:
     """A row of images of every kind that both models make, each with its two numbers, above real ones."""
     of_vae, of_ddpm = results.arrays(VAE_IMAGES), results.arrays(IMAGES)
     vae, ddpm = results.metrics("vae"), results.metrics("ddpm")
-    last = max(int(name.split("_")[1]) for name in of_vae if name.startswith("reconstructions_"))
 
     def named(name: str, numbers: Metrics) -> str:
         recognised, distance = numbers.number("recognisability"), numbers.number("frechet_distance")
@@ -235,7 +237,7 @@ def draw_overview(path: Path, results: Results) -> None:
     kinds = {
         named("VAE, N(0, I)", vae): of_vae["samples"],
         named("VAE, fitted prior", vae.part("fitted_prior")): of_vae["fitted_samples"],
-        f"VAE, reconstructions\nread right: {same_class}": of_vae[f"reconstructions_{last}"],
+        f"VAE, reconstructions\nread right: {same_class}": of_vae["epoch_reconstructions"][-1],
         named("DDPM", ddpm): of_ddpm["samples"],
         named("DDPM, guided", ddpm.part("guided")): of_ddpm["guided"],
         f"test images\n{real}\nFréchet: {written(ddpm.number('frechet_floor'), '.2f')}": of_vae["originals"],

@@ -24,8 +24,8 @@ def reconstructions(number: int, report_epoch: int) -> Figure:
 
     def draw(path: Path, results: Results) -> None:
         arrays = results.arrays(IMAGES)
-        epoch, epochs = generated.kept_epoch(results, "vae", arrays, report_epoch)
-        originals, images = arrays["originals"], arrays[f"reconstructions_{epoch}"]
+        row, epoch, epochs = generated.kept_epoch(results, "vae", arrays, report_epoch)
+        originals, images = arrays["originals"], arrays["epoch_reconstructions"][row]
         error = np.mean(np.square((originals.astype(float) - images) / 127.5))
         sheets.pairs(
             path,
@@ -130,12 +130,11 @@ def draw_interpolations(path: Path, results: Results) -> None:
 def draw_priors(path: Path, results: Results) -> None:
     """Draws of both priors by the same decoder, and test images with their reconstructions."""
     arrays, measured = results.arrays(IMAGES), results.metrics("vae")
-    last = max(int(name.split("_")[1]) for name in arrays if name.startswith("reconstructions_"))
     shown = len(arrays["originals"])
     kinds = {
         "N(0, I)": arrays["samples"],
         "fitted prior": arrays["fitted_samples"],
-        "reconstructions": arrays[f"reconstructions_{last}"],
+        "reconstructions": arrays["epoch_reconstructions"][-1],
         "test images": arrays["originals"],
     }
     components = int(measured.part("fitted_prior").number("components"))
