@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from triptych.ddpm.words.restoration import restored_from
+from triptych.ddpm.words.claims import restored_from
 from triptych.report import generated
 from triptych.report.drawing import cost, panels, sheets, style, sweep
 from triptych.report.drawing.curves import Level
