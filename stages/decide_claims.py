@@ -3,7 +3,7 @@
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import read
-from triptych.machine.clock import stage_clock
+from triptych.machine.processes import stage_clock
 from triptych.measures.intervals import Resampling
 from triptych.report.claims import Evidence, counts, decide
 from triptych.report.params import ClaimsParams

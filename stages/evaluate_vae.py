@@ -4,12 +4,11 @@ from pathlib import Path
 
 from triptych.core.errors import one_line_errors
 from triptych.core.files import read_arrays, write_arrays, write_json, write_text
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.judge.measure import Judge
-from triptych.machine.clock import stage_clock
 from triptych.machine.device import machine
-from triptych.machine.params import Runtime
+from triptych.machine.processes import stage_clock
 from triptych.measures.estimate import split
 from triptych.measures.needs import tell_left_out
 from triptych.measures.params import EvaluationParams

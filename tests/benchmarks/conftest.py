@@ -10,13 +10,11 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from triptych.core.schema import read
-from triptych.data.batches import resident
+from triptych.core.schema import Runtime, read
 from triptych.machine.device import Machine, machine
-from triptych.machine.params import Runtime
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trainer
-from triptych.training.objective import Objective
+from triptych.training.objective import Objective, resident
 from triptych.training.params import Training
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

@@ -26,8 +26,8 @@ def test_the_reports_fifty_figures_each_have_a_number_and_a_name_of_their_own():
     assert FIGURES[0].path(Path("plots/figures")) == Path("plots/figures/fig01_vae_wall_clock.png")
 
 
-def test_a_caption_is_one_sentence():
-    assert [f.number for f in FIGURES if not f.caption.endswith(".") or ". " in f.caption] == []
+def test_a_caption_is_short():
+    assert [f.number for f in FIGURES if not f.caption.endswith(".") or len(f.caption.split()) > 45] == []
 
 
 def test_figures_under_one_heading_stand_together():
@@ -72,7 +72,7 @@ def test_neither_studies_nor_report_need_torch_and_the_terminal_needs_nothing_th
 import sys
 import triptych.page.terminal
 slow = {"torch", "pandas", "matplotlib", "scipy", "seaborn"} & set(sys.modules)
-import triptych.page.build, triptych.page.decide
+import triptych.page.build, triptych.report.claims
 from triptych.studies import figures
 figures()
 print(sorted(slow), "torch" in sys.modules)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from passes import watched
 from test_momentum import TRAINING
-from test_simsiam import SMALL, batch, draw, network
+from test_simsiam import SMALL, batch, draw, network, options
 from test_views import NOTHING
 from torch import Tensor
 
 from triptych.core.schema import read_yaml
 from triptych.machine.randomness import Draw
-from triptych.ssl.methods.asymsiam import AsymSiam, Recipe, ScaleMix, build, mean_encoding
+from triptych.ssl.methods.asymsiam import AsymSiam, Recipe, ScaleMix, build
 from triptych.ssl.methods.simsiam import SimSiam
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.params import ViewParams
@@ -79,7 +79,7 @@ def test_the_loss_is_the_mean_over_source_views_against_the_mean_encoding(full_v
 
 def test_without_asymmetry_it_is_simsiam_in_one_direction():
     views = Views(ViewParams(**SHARED["views"]))
-    simsiam = SimSiam(network(), views, stop_gradient=True, symmetric=False, train_predictor=True).train()
+    simsiam = SimSiam(network(), views, options(symmetric=False)).train()
     asymsiam = AsymSiam(network(), [views], [views]).train()
     losses = [objective(batch(), draw()) for objective in (simsiam, asymsiam)]
     for loss, _ in losses:
@@ -112,9 +112,9 @@ def test_the_target_takes_the_statistics_of_its_batch():
 
 def test_the_mean_is_of_encodings_as_they_are():
     """A longer encoding weighs more; normalising each first would make it one half of the direction."""
-    first, second = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-    assert torch.equal(mean_encoding([first, second]), torch.tensor([[1.5, 0.5]]))
-    assert torch.equal(mean_encoding([first]), first)
+    objective = AsymSiam(network(), [Power(1.0)], [Power(0.5), Power(0.25)])
+    objective.network.each = lambda *views: [(torch.tensor([[3.0, 0.0]]), None), (torch.tensor([[0.0, 1.0]]), None)]
+    assert torch.equal(objective._mean_encoding(batch().images.split(4)), torch.tensor([[1.5, 0.5]]))
 
 
 def test_the_predictor_alone_keeps_a_constant_rate():

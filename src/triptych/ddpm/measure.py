@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from triptych.data.batches import to_float
 from triptych.data.storage import Dataset
 from triptych.ddpm.bound import PARTS, variational_bound
 from triptych.ddpm.denoising import DenoisingObjective
@@ -20,6 +19,7 @@ from triptych.machine.processes import merged, run_parts
 from triptych.measures.estimate import Estimate, LeftOut
 from triptych.measures.intervals import Resampling
 from triptych.measures.params import EvaluationParams
+from triptych.training.objective import to_float
 
 FINAL = 5  # samples that the report shows one by one
 # What is left out of a table is an empty cell.

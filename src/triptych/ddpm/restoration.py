@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.data.batches import to_float, to_uint8
 from triptych.ddpm.denoising import DenoisingObjective, add_noise
 from triptych.ddpm.process import Diffusion, linear_betas
 from triptych.ddpm.samplers import ancestral, reverse
 from triptych.machine.randomness import ImageNoise
 from triptych.measures.sampling_params import TimeSchedule
+from triptych.training.objective import to_float, to_uint8
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from triptych.data.batches import to_uint8
 from triptych.data.drawn import Drawn, together
 from triptych.data.storage import Dataset
 from triptych.ddpm.denoising import DenoisingObjective
@@ -25,6 +24,7 @@ from triptych.machine.device import Machine
 from triptych.machine.processes import run_parts
 from triptych.measures.sampling_params import DDPMSampling, Sampler, SamplingParams
 from triptych.nn.weights import load_weights, snapshot_files
+from triptych.training.objective import to_uint8
 
 SHOWN = 64  # images of a sample sheet
 RESTORED_SHOWN = 16  # test images in the figure of restorations over t

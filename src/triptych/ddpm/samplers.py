@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from triptych.core.errors import InputError
-from triptych.data.batches import to_uint8
 from triptych.ddpm.edm import sigma_of
 from triptych.ddpm.process import posterior
 from triptych.machine.randomness import ImageNoise
 from triptych.measures.degeneracy import refuse_degenerate
+from triptych.training.objective import to_uint8
 
 Denoiser = Callable[[Tensor, float], Tensor]
 # Standard normal numbers for the images at hand, new ones at each call; `ImageNoise.normal` is one.

@@ -47,16 +47,16 @@ class Metric:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure.
+    """A figure: its texts, and the function that draws it.
 
     Attributes:
         number: the report's number, or one above LAST_OF_REPORT.
         slug: the end of its file name.
-        title: what it is, in a few words.
-        caption: what the report shows there and what to look for, in one sentence; no results.
-        group: the heading that it stands under.
-        draw: writes the PNG at a path from the results; raises UnmeasuredError where the run lacks what it shows.
-        saw: what this run shows in it: a template of `studies.sentences`, or a function that makes one.
+        title: a few words that name what it shows.
+        caption: a few short sentences that say what is drawn, without results of this run.
+        group: the heading above it.
+        draw: writes the PNG; raises UnmeasuredError where the run lacks what the figure shows.
+        result: the numbers of this run in one line: a template of `report.sentences`, or a function that makes one.
         shows_data: whether it shows many images of the dataset, which a licence may forbid to pass on.
     """
 
@@ -66,7 +66,7 @@ class Figure:
     caption: str
     group: str
     draw: Callable[[Path, Results], None]
-    saw: str | Callable[[Facts], str]
+    result: str | Callable[[Facts], str]
     shows_data: bool = False
 
     @property
@@ -75,7 +75,7 @@ class Figure:
         return self.number <= LAST_OF_REPORT
 
     def path(self, folder: Path) -> Path:
-        """Where its picture lies: `folder/figNN_slug.png`."""
+        """Return the path of its picture, `folder/figNN_slug.png`."""
         return folder / f"fig{self.number:02d}_{self.slug}.png"
 
 
@@ -123,7 +123,7 @@ class Study:
         models: from params.yaml, its models in the order in which they are shown.
         metrics: its numbers in the order in which they are shown.
         claims: statements of the report about it.
-        load_figures: its figures; a function, because importing what draws takes seconds.
+        figures: its figures in the order in which they are shown.
         tables: further files whose numbers sentences quote, each with the stage that writes it.
         settings: key and label of the settings that the page shows first.
         corrections: errors in the report's own wording.
@@ -137,7 +137,7 @@ class Study:
     models: Callable[[Mapping], Sequence[Model]]
     metrics: tuple[Metric, ...]
     claims: tuple[Claim, ...] = ()
-    load_figures: Callable[[], tuple[Figure, ...]] = tuple
+    figures: tuple[Figure, ...] = ()
     tables: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     corrections: tuple[str, ...] = ()
@@ -147,11 +147,6 @@ class Study:
     def parts(self) -> Callable[[Mapping], Sequence[Model]]:
         """The former name of `models`."""
         return self.models
-
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """Its figures in the order in which they are shown."""
-        return self.load_figures()
 
     @property
     def compares(self) -> bool:

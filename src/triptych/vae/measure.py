@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from triptych.data.batches import to_uint8
 from triptych.data.storage import Dataset
 from triptych.judge.generated import COMPARED, Numbers, RealImages, measure_generated
 from triptych.judge.measure import Judge, Judged
@@ -19,6 +18,7 @@ from triptych.measures.discretised import bits_per_dimension, discretised_gaussi
 from triptych.measures.estimate import Estimate, LeftOut
 from triptych.measures.intervals import Resampling
 from triptych.measures.params import EvaluationParams
+from triptych.training.objective import to_uint8
 from triptych.vae.latents import active_units, class_table, step_evenness, top_share
 from triptych.vae.likelihood import calibrated_sigma, gaussian_log_density, importance_weights, iwae_bound
 from triptych.vae.model import VAE

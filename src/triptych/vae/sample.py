@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from triptych.data.batches import to_float, to_uint8
 from triptych.data.drawn import Drawn
 from triptych.data.storage import Dataset
 from triptych.machine.device import Machine
@@ -21,6 +20,7 @@ from triptych.machine.processes import merged
 from triptych.machine.randomness import ImageNoise
 from triptych.measures.sampling_params import SamplingParams, VAESampling
 from triptych.nn.weights import load_model, load_weights, snapshot_files
+from triptych.training.objective import to_float, to_uint8
 from triptych.vae.model import VAE
 from triptych.vae.prior import fit
 

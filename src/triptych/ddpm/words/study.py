@@ -1,16 +1,9 @@
 """The study of the DDPM."""
 
 from triptych.ddpm.words.claims import CLAIMS
+from triptych.ddpm.words.figures import FIGURES
 from triptych.report.metrics import metrics
-from triptych.report.record import Figure, Model, Study
-
-
-def load_figures() -> tuple[Figure, ...]:
-    """Import the figures late, because what draws them takes seconds to import."""
-    from triptych.ddpm.words.figures import FIGURES
-
-    return FIGURES
-
+from triptych.report.record import Model, Study
 
 STUDY = Study(
     slug="ddpm",
@@ -21,7 +14,7 @@ STUDY = Study(
     models=lambda params: [Model("ddpm", "DDPM", "ddpm", "evaluate_ddpm")],
     metrics=metrics("ddpm", "samples", "guided", "timing"),
     claims=CLAIMS,
-    load_figures=load_figures,
+    figures=FIGURES,
     tables={
         "plots/ddpm/training.csv": "ddpm",
         "plots/ddpm/sampling.csv": "evaluate_ddpm",

@@ -3,16 +3,10 @@
 from collections.abc import Mapping
 
 from triptych.report.metrics import metrics
-from triptych.report.record import Figure, Model, Study
+from triptych.report.record import Model, Study
 from triptych.ssl.words.claims import CLAIMS
+from triptych.ssl.words.figures import FIGURES
 from triptych.ssl.words.variants import remark, title, variants
-
-
-def load_figures() -> tuple[Figure, ...]:
-    """Import the figures late, because what draws them takes seconds to import."""
-    from triptych.ssl.words.figures import FIGURES
-
-    return FIGURES
 
 
 def models(params: Mapping) -> list[Model]:
@@ -32,7 +26,7 @@ STUDY = Study(
     models=models,
     metrics=metrics("ssl", "timing"),
     claims=CLAIMS,
-    load_figures=load_figures,
+    figures=FIGURES,
     settings={
         "ssl.shared.backbone.name": "SimSiam: encoder",
         "ssl.methods.simsiam.training.epochs": "SimSiam: epochs",

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
 
-from triptych.core.schema import overlaid
 from triptych.report.formatting import written
+from triptych.ssl.shared.params import SharedRecipe, merged, recipe_layers
 
 BASELINE, WIDE = "simsiam", "projector_4096"
 NO_STOP_GRADIENT, NO_PREDICTOR = "no_stop_gradient", "no_predictor"
@@ -43,17 +43,17 @@ TITLES = {
     SYMMETRIC: "AsymSiam (symmetric)",
     "simclr": "SimCLR",
 }
-# The report's four variants have colours of their own, and so has each method, which its variants share; methods that
-# are not named here take further ones in turn: all dark enough to write in.
-OWN_COLOURS = {BASELINE: "#0072B2", NO_STOP_GRADIENT: "#D55E00", NO_PREDICTOR: "#009E73", WIDE: "#B5558F"}
+# Colours that colour-blind readers can tell apart: a method's, which its variants share, and those of the ablations of
+# the report. Methods that are not named here take further colours in turn.
+OWN_COLOURS = {BASELINE: "#0072B2", NO_STOP_GRADIENT: "#D55E00", NO_PREDICTOR: "#009E73", WIDE: "#CC79A7"}
 METHOD_COLOURS = {
     BASELINE: OWN_COLOURS[BASELINE],
-    BARLOW: "#6A3D9A",
-    VICREG: "#8C6400",
-    BYOL: "#C2185B",
-    DSSL: "#00585C",
-    ASYMSIAM: "#7A4B2A",
-    "simclr": "#4C566A",
+    BARLOW: "#56B4E9",
+    VICREG: "#E69F00",
+    BYOL: "#941112",
+    DSSL: "#05096D",
+    ASYMSIAM: "#664451",
+    "simclr": "#000000",
 }
 COLOURS = ("#808000", "#3F51B5", "#8B0000", "#2E7D32", "#5F7A8C")
 # A method's first variant is drawn solid, its further ones in these in turn.
@@ -67,7 +67,7 @@ class Settings:
     Attributes:
         method: whose recipe it has.
         own: what it sets besides: its differences from that recipe.
-        recipe: the method's recipe with the differences in place.
+        recipe: the whole recipe: shared settings, the method's and the differences.
     """
 
     method: str
@@ -83,7 +83,7 @@ class Settings:
     def described(self) -> str:
         """The differences in words; where there are none, the method's recipe: `projector output 512, symmetric`."""
         recipe = {key: value for key, value in self.recipe.items() if isinstance(value, str | int | float)}
-        return described(self.own or recipe)
+        return described(self.own or {key: recipe[key] for key in recipe if key not in SharedRecipe.model_fields})
 
 
 def variants(params: Mapping) -> dict[str, Settings]:
@@ -91,9 +91,8 @@ def variants(params: Mapping) -> dict[str, Settings]:
     ssl = params.get("ssl") or {}
     found = {}
     for name, given in (ssl.get("variants") or {}).items():
-        own = {key: value for key, value in given.items() if key != "method"}
-        recipe = (ssl.get("methods") or {}).get(given.get("method")) or {}
-        found[name] = Settings(given.get("method", ""), own, overlaid(recipe, own))
+        layers = recipe_layers(ssl, name)
+        found[name] = Settings(given.get("method", ""), layers[f"ssl.variants.{name}"], merged(layers))
     return found
 
 
@@ -107,20 +106,15 @@ def title(variant: str) -> str:
     return TITLES.get(variant, variant.replace("_", " "))
 
 
-def colours(trained: Mapping[str, Settings]) -> dict[str, str]:
-    """A colour for each variant: its method's, but the report's four keep theirs whichever are there."""
-    methods = dict.fromkeys(settings.method for settings in trained.values())
-    unknown = [method for method in methods if method not in METHOD_COLOURS]
+def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
+    """Return color and linestyle of each variant, for matplotlib; those that share a colour have dashes."""
+    unknown = dict.fromkeys(entry.method for entry in trained.values() if entry.method not in METHOD_COLOURS)
     by_method = METHOD_COLOURS | dict(zip(unknown, cycle(COLOURS), strict=False))
-    return OWN_COLOURS | {name: OWN_COLOURS.get(name, by_method[entry.method]) for name, entry in trained.items()}
-
-
-def dashes(trained: Mapping[str, Settings]) -> dict[str, object]:
-    """How each variant's line is drawn, as matplotlib has it: those that share a colour differ."""
-    palette, drawn = colours(trained), {}
-    for name in trained:
-        alike = [other for other in drawn if palette[other] == palette[name]]
-        drawn[name] = DASHES[(len(alike) - 1) % len(DASHES)] if alike else "-"
+    drawn: dict[str, dict[str, object]] = {}
+    for name, entry in trained.items():
+        colour = OWN_COLOURS.get(name, by_method[entry.method])
+        alike = sum(line["color"] == colour for line in drawn.values())
+        drawn[name] = {"color": colour, "linestyle": DASHES[(alike - 1) % len(DASHES)] if alike else "-"}
     return drawn
 
 

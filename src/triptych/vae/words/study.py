@@ -1,16 +1,9 @@
 """The study of the VAE."""
 
 from triptych.report.metrics import metrics
-from triptych.report.record import Figure, Model, Study
+from triptych.report.record import Model, Study
 from triptych.vae.words.claims import CLAIMS
-
-
-def load_figures() -> tuple[Figure, ...]:
-    """Import the figures late, because what draws them takes seconds to import."""
-    from triptych.vae.words.figures import FIGURES
-
-    return FIGURES
-
+from triptych.vae.words.figures import FIGURES
 
 STUDY = Study(
     slug="vae",
@@ -21,7 +14,7 @@ STUDY = Study(
     models=lambda params: [Model("vae", "VAE", "vae", "evaluate_vae")],
     metrics=metrics("vae", "samples", "fitted_prior", "timing"),
     claims=CLAIMS,
-    load_figures=load_figures,
+    figures=FIGURES,
     tables={"plots/vae/training.csv": "vae", "plots/vae/timing.csv": "vae", "plots/vae/latents.csv": "evaluate_vae"},
     settings={
         "vae.network.latents": "VAE: latents",
