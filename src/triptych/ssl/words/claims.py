@@ -167,12 +167,7 @@ CLAIMS = (
             ),
         ),
         sources=(metrics_path(BASELINE), metrics_path(WIDE)),
-        facts=(
-            *_ablation_facts(WIDE),
-            threshold_of("no_difference", MARGIN, POINTS),
-            _dim(WIDE),
-            _dim(BASELINE),
-        ),
+        facts=(*_ablation_facts(WIDE), threshold_of("no_difference", MARGIN, POINTS), _dim(WIDE), _dim(BASELINE)),
     ),
     Claim(
         id="barlow-no-tricks",
