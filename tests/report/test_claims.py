@@ -123,7 +123,7 @@ def variant(
     images: int = 1000,
     pace: float = 10.0,
 ) -> dict:
-    """A trained variant: each seed right about the first so many images, of 2 epochs; a std below 0.5 is a collapse.
+    """A trained variant: each seed classifies a first share of images correctly; a std below 0.5 is a collapse.
 
     Its accuracy after the first epoch is half of that at the end.
     """
@@ -199,7 +199,7 @@ def write_run(
 ) -> None:
     """A run under which every claim holds; a variant that is None was not trained.
 
-    `seconds` are the VAE's of the processor, and those by the clock too if `clock` is left out.
+    `seconds` are the VAE's CPU time, and its wall-clock time unless `clock` is given.
     """
     trained = {name: found for name, found in (TRAINED | variants).items() if found}
     params = {
