@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from triptych.cli import encoders
-from triptych.cli.images import GAP, with_channels
+from triptych.cli.images import with_channels
 from triptych.core.errors import InputError
 from triptych.core.files import read_arrays
 from triptych.data.sources.folder import read_image
@@ -143,9 +143,10 @@ def test_the_nearest_are_those_of_the_largest_cosine():
 def test_the_picture_shows_the_query_and_then_its_neighbours():
     colours = np.array([(250, 0, 0), (0, 250, 0), (0, 0, 250)], np.uint8)
     picture = encoders.neighbours_picture(np.broadcast_to(colours[:, :, None, None], (3, 3, 32, 32)).copy())
-    step = encoders.SIDE + GAP
-    middle = GAP + encoders.SIDE // 2
-    assert np.array_equal(picture[:, middle, middle::step].T, colours)
+    side = encoders.SIDE
+    assert len(picture) == side
+    gap = (picture.shape[1] - 3 * side) // 2
+    assert np.array_equal(picture[side // 2, side // 2 :: side + gap], colours)
 
 
 def test_more_than_the_training_images_and_no_image_are_refused(folder: Path):

@@ -1,4 +1,4 @@
-"""`triptych sample`, `reconstruct`, `interpolate`, `denoise`: as help and README say, or one line and no file."""
+"""`triptych sample`, `reconstruct`, `interpolate` and `denoise`: examples work; wrong input gives one line, no file."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def files() -> set[str]:
 
 
 def ran(command: str) -> str:
-    """What a command says that must succeed."""
+    """Return the output of a command that must succeed."""
     name, *arguments = shlex.split(command)
     assert name == "triptych"
     done = triptych(*arguments)
@@ -130,7 +130,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("command", WRONG)
-def test_what_is_wrong_is_said_in_one_line_and_nothing_is_written(command: str, trained: Path):
+def test_wrong_input_gives_one_line_and_no_file(command: str, trained: Path):
     before = files()
     assert WRONG[command] in refused(*command.split())
     assert files() == before
@@ -148,7 +148,7 @@ MISSING = {
 
 
 @pytest.mark.parametrize("path", MISSING)
-def test_what_is_missing_is_named_with_what_makes_it(path: str, trained: Path):
+def test_missing_files_are_named_with_the_command_that_makes_them(path: str, trained: Path):
     command, words = MISSING[path]
     if Path(path).is_dir():
         shutil.rmtree(path)

@@ -565,7 +565,7 @@ def test_prepare_writes_everything_or_nothing(tmp_path):
     assert len(load(tmp_path / "data" / "generative").train.images) == 20
     assert len(load(tmp_path / "data" / "ssl").train.images) == 30
 
-    # What is wrong with one dataset, whichever it is, leaves the other, too, as it was.
+    # An error in one dataset leaves both as they were.
     for pair in (({"name": "npz", "root": "missing.npz"}, other), (other, MIDDLING | {"neighbours": 2.0})):
         refusal = prepare(tmp_path, *pair)
         assert refusal.returncode == 2 and len(refusal.stderr.splitlines()) == 1, refusal.stderr

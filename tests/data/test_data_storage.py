@@ -1,4 +1,4 @@
-"""Datasets on disk: they come back as they went in, and damage is named."""
+"""Datasets on disk: round trips, atomic writing, and error messages that name the damaged file."""
 
 import hashlib
 import json

@@ -23,6 +23,6 @@ def test_a_picture_is_drawn_of_any_dataset_and_is_reproducible(tmp_path):
 def test_each_image_is_in_its_row_and_column():
     images = make().train.images
     picture = tile_rows(images, [np.array([4, 5]), np.array([7])])
-    assert np.array_equal(picture[1:9, 10:18], images[5].transpose(1, 2, 0))
-    assert np.array_equal(picture[10:18, 1:9], images[7].transpose(1, 2, 0))
-    assert (picture[10:18, 10:] == 255).all()
+    assert np.array_equal(picture[0:8, 9:17], images[5].transpose(1, 2, 0))
+    assert np.array_equal(picture[9:17, 0:8], images[7].transpose(1, 2, 0))
+    assert (picture[9:, 9:] == 255).all()

@@ -1,4 +1,4 @@
-"""Steps recorded on a GPU: the bits of steps launched one by one, for every method; elsewhere nothing is recorded."""
+"""Recorded steps on a GPU give the same bits as launched steps, for every method; elsewhere nothing is recorded."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +84,7 @@ METHODS = {
 
 
 def weights(root: Path, build: Callable[[], tuple[Objective, Training]], place: Machine) -> dict[str, torch.Tensor]:
-    """Those after one epoch of a few steps."""
+    """Return the weights after one epoch of a few steps."""
     torch.manual_seed(0)
     objective, training = build()
     count = STEPS * training.batch_size
@@ -116,7 +116,7 @@ def test_recorded_steps_leave_the_bits_of_steps_launched_one_by_one(tmp_path, mo
 
 @needs_gpu
 def test_a_step_never_waits_for_the_gpu(tmp_path):
-    """The host may run ahead: anything that waits raises here."""
+    """Make every wait for the device an error."""
     with machine(PARAMS.runtime.model_copy(update={"device": "cuda"})) as place:
         torch.manual_seed(0)
         objective, training = variant("simsiam")
@@ -136,7 +136,7 @@ def test_a_step_never_waits_for_the_gpu(tmp_path):
 
 
 def test_one_process_with_a_gpu_records(monkeypatch):
-    """Else every other test here would compare launched steps with launched ones."""
+    """Otherwise the tests above would compare launched steps with launched steps."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
     alone = Machine(torch.device("cuda"), torch.float32, threads=1)
     assert isinstance(recorded(lambda batch, draw: None, alone), Recorded)

@@ -1,4 +1,4 @@
-"""The training loop: deterministic, on schedule, timed honestly, and stopped in one line when it cannot go on."""
+"""The training loop: determinism, schedules, timing, one-line errors; stages and their outputs."""
 
 import copy
 import hashlib
@@ -53,14 +53,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def digest(network: nn.Module) -> str:
-    """Hash of every bit of a network's state."""
+    """Hash the state of a network."""
     total = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         total.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())
     return total.hexdigest()
 
 
-# --- The same bits ---
+# --- Determinism ---
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
@@ -111,7 +111,7 @@ def test_history_has_one_row_an_epoch_and_the_loss_falls(tmp_path):
 
 
 def test_the_weights_of_an_epoch_are_kept_as_they_were(tmp_path):
-    """Without an average they are the network's own at the last step of that epoch."""
+    """Compare with the network at the last step of the epoch, without an average."""
     kept = {}
 
     def objective() -> TinyObjective:
@@ -142,7 +142,7 @@ def test_without_an_average_the_network_itself_is_returned(tmp_path):
 
 def test_only_training_counts_as_training_time(tmp_path, monkeypatch):
     now = 0.0
-    # Two threads that wait busily: two seconds of the processor for one of the clock.
+    # Two busy threads: two seconds of CPU time per second.
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now, process_time=lambda: 2 * now))
 
     def pass_time(seconds: float) -> None:
@@ -184,7 +184,7 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path):
 
 
 class Failing(TinyObjective):
-    """Its loss, or only its gradient, is not finite at one step."""
+    """An objective whose loss, or only its gradient, is not finite at one step."""
 
     def __init__(self, bad_step: int, loss: bool) -> None:
         super().__init__()
@@ -229,7 +229,7 @@ def test_weights_that_are_not_finite_are_neither_kept_nor_returned(tmp_path, bad
     assert all(torch.isfinite(tensor).all() for tensor in state["objective"].values())
 
 
-def test_a_full_disk_costs_a_warning(tmp_path, monkeypatch, capsys):
+def test_a_full_disk_gives_a_warning(tmp_path, monkeypatch, capsys):
     whole = run(tmp_path / "a")
 
     def save_file(*_: object, **__: object) -> None:
@@ -299,7 +299,7 @@ def test_the_history_shows_the_rate_of_the_schedule(tmp_path):
 
 
 def test_clipping_bounds_the_step(tmp_path):
-    """One step of plain gradient descent at rate 1 moves the weights by the gradient itself."""
+    """Take one step of gradient descent at rate 1, which moves the weights by the gradient."""
 
     def distance(clip: float, name: str) -> float:
         objective = TinyObjective()
@@ -344,7 +344,7 @@ def test_the_average_forgets_half_in_a_half_life():
 
 
 def test_the_average_of_a_ramp_equals_the_weighted_sum():
-    """With a half-life of 5 % of the images seen, from the definition of the exponential average."""
+    """Use a half-life of 5 % of the images seen, and the definition of the exponential average."""
     average = WeightAverage(OneNumber(7.0), halflife_images=10**12)
     weights = {0: 1.0}
     for step in range(1, 31):

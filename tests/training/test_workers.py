@@ -1,4 +1,4 @@
-"""Workers that share memory: what their collectives give, and how a failing one ends the others.
+"""Workers that share memory: results of their collectives, and a failing worker stops the others.
 
 As a script: `python test_workers.py FOLDER WHAT` starts workers that do one of the pieces of work below.
 """
@@ -30,11 +30,11 @@ def numbers(rank: int, *shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(rank))
 
 
-# What workers do ------------------------------------------------------------------------------------------------------
+# Work of the workers --------------------------------------------------------------------------------------------------
 
 
 def collect(folder: Path, rank: int) -> None:
-    """Every collective, of tensors in one piece and in several, dense and not, of other types than float32."""
+    """Call every collective, with tensors in one and several chunks, dense or not, of several types."""
     workers.CAPACITY = 64
     found = {}
     for name, how in {"sum": "SUM", "least": "MIN", "greatest": "MAX"}.items():
@@ -51,7 +51,7 @@ def collect(folder: Path, rank: int) -> None:
     found["every"] = torch.stack(every)
     x, y = (numbers(rank, 2, 3).requires_grad_() for _ in range(2))
     found["gathered"], found["summed"] = gathered(x), summed(y)
-    # A loss of its own on each.
+    # Each has another loss.
     ((rank + 1) * found["gathered"].square().sum() + (rank + 1) * found["summed"].square().sum()).backward()
     found |= {"gradient_gathered": x.grad, "gradient_summed": y.grad}
     dist.barrier()
@@ -59,35 +59,35 @@ def collect(folder: Path, rank: int) -> None:
 
 
 def average(folder: Path, rank: int) -> None:
-    """Ask for an operation that the group lacks."""
+    """Call all_reduce with an operation that the group lacks."""
     with pytest.raises(ValueError, match="op is AVG; allowed are SUM, MIN, MAX"):
         dist.all_reduce(numbers(rank, 5), op=dist.ReduceOp.AVG)
 
 
 def refuse(folder: Path, rank: int) -> None:
-    """One refuses while the others wait for it."""
+    """Raise InputError in one worker while the others wait."""
     if rank == 1:
         raise InputError("a bad batch")
     dist.barrier()
 
 
 def be_killed(folder: Path, rank: int) -> None:
-    """One is killed while the others wait for it."""
+    """Kill one worker while the others wait."""
     (folder / f"{rank}.pid").write_text(str(os.getpid()))
-    dist.barrier()  # all have told who they are
+    dist.barrier()  # all have written their process id
     if rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     dist.barrier()
 
 
-# What must hold -------------------------------------------------------------------------------------------------------
+# Tests ----------------------------------------------------------------------------------------------------------------
 
 
 def done(folder: Path, what: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, __file__, str(folder), what], capture_output=True, text=True, timeout=120)
 
 
-def test_collectives_are_those_of_the_tensors_of_all_and_equal_to_the_bit(tmp_path):
+def test_collectives_give_the_same_bits_on_all_workers(tmp_path):
     ended = done(tmp_path, "collect")
     assert ended.returncode == 0, ended.stderr
     results = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(WORKERS)]
@@ -114,7 +114,7 @@ def test_an_unsupported_reduction_is_refused(tmp_path):
     assert ended.returncode == 0, ended.stderr
 
 
-def test_what_one_refuses_all_refuse(tmp_path):
+def test_an_input_error_of_one_worker_stops_all(tmp_path):
     ended = done(tmp_path, "refuse")
     assert (ended.returncode, ended.stderr) == (2, "error: a bad batch\n")
 

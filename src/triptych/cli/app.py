@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 
 import triptych
 from triptych.core.errors import InputError, one_line_errors
@@ -41,25 +42,22 @@ app.add_typer(profile, name="profile")
 sample = typer.Typer(epilog="Example: triptych sample ddpm --count 64 --out samples.png", **SETTINGS)
 app.add_typer(sample, name="sample")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
-Count = Annotated[
-    int, typer.Option(min=1, help="Number of images. A smaller count gives the first images of a larger one.")
-]
-EncoderName = Annotated[str, typer.Option(metavar="NAME", help="Name of an encoder in models/ssl.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+AsJson = Annotated[bool, Option("--json", help="Print one JSON document, for scripts.")]
+Count = Annotated[int, Option(min=1, help="Number of images. A smaller count gives the first images of a larger one.")]
+EncoderName = Annotated[str, Option(metavar="NAME", help="Name of an encoder in models/ssl.")]
+Force = Annotated[bool, Option("--force", help="Replace existing files.")]
 Layer = Annotated[
-    Literal["backbone", "projector"], typer.Option(help="Layer: features of the backbone or output of the projector.")
+    Literal["backbone", "projector"], Option(help="Layer: features of the backbone or output of the projector.")
 ]
-Out = Annotated[str, typer.Option(help="NAME.png writes one contact sheet, DIR/ one file per image.")]
-OwnImages = Annotated[list[Path] | None, typer.Argument(metavar="IMAGE", help="Images of yours, of any size.")]
+Out = Annotated[str, Option(help="NAME.png writes one contact sheet, DIR/ one file per image.")]
+OwnImages = Annotated[list[Path] | None, Argument(metavar="IMAGE", help="Images of yours, of any size.")]
 Prior = Literal["normal", "fitted"]
 Seed = Annotated[
-    int | None,
-    typer.Option(min=0, help="Seed of the noise. The same seed gives the same images.  [default: params.yaml]"),
+    int | None, Option(min=0, help="Seed of the noise. The same seed gives the same images.  [default: params.yaml]")
 ]
-SeedRun = Annotated[int, typer.Option(min=0, help="Index of the training run (one per seed), from 0.")]
+SeedRun = Annotated[int, Option(min=0, help="Index of the training run (one per seed), from 0.")]
 Test = Annotated[
-    int | None, typer.Option(min=1, help="Use the first N test images.  [default: 8 if no IMAGE is given]", metavar="N")
+    int | None, Option(min=1, help="Use the first N test images.  [default: 8 if no IMAGE is given]", metavar="N")
 ]
 
 
@@ -71,7 +69,7 @@ def _help_without_command(context: typer.Context) -> None:
 @app.callback(invoke_without_command=True)
 def main(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    version: Annotated[bool, Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Three studies of learning without labels, in one reproducible pipeline."""
     if version:
@@ -108,8 +106,8 @@ def profile_list() -> None:
 
 @profile.command("use", epilog="Example: triptych profile use smoke && dvc params diff")
 def profile_use(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A profile of `triptych profile list`.")],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite edits of params.yaml.")] = False,
+    name: Annotated[str, Argument(metavar="NAME", help="A profile of `triptych profile list`.")],
+    force: Annotated[bool, Option("--force", help="Overwrite edits of params.yaml.")] = False,
 ) -> None:
     """Write the profile NAME to params.yaml. An invalid profile leaves params.yaml unchanged."""
     from triptych.cli import profiles
@@ -125,9 +123,7 @@ def profile_use(
 
 @profile.command("check", epilog="Example: triptych profile check profiles/smoke.yaml")
 def profile_check(
-    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="A params file, or an overlay in profiles/.")] = Path(
-        "params.yaml"
-    ),
+    path: Annotated[Path, Argument(metavar="[PATH]", help="A params file or an overlay.")] = Path("params.yaml"),
 ) -> None:
     """Check a params file or a profile against the schema."""
     from triptych import params as schema
@@ -146,12 +142,11 @@ def profile_check(
 @app.command(epilog="Example: triptych report --json | jq .metrics")
 def report(
     as_json: AsJson = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table of results.")] = False,
+    as_markdown: Annotated[bool, Option("--markdown", help="Print the README's table of results.")] = False,
     beside: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Folder of another run: print the verdicts of both as a Markdown table."),
+        Path | None, Option(metavar="FOLDER", help="Another run: print the verdicts of both as a Markdown table.")
     ] = None,
-    time: Annotated[bool, typer.Option("--time", help="Print the time of each stage as a Markdown table.")] = False,
+    time: Annotated[bool, Option("--time", help="Print the time of each stage as a Markdown table.")] = False,
 ) -> None:
     """Print the results so far.
 
@@ -175,13 +170,9 @@ def report(
 
 @app.command(epilog="Example: triptych archive docs/real --without-data")
 def archive(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Destination; an earlier run there is replaced.")],
-    without_data: Annotated[
-        bool, typer.Option("--without-data", help="Leave out pictures that show many images of the dataset.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace FOLDER/metrics and FOLDER/plots even if FOLDER is no archive.")
-    ] = False,
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination; an earlier run there is replaced.")],
+    without_data: Annotated[bool, Option("--without-data", help="Leave out pictures of many dataset images.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace FOLDER's metrics and plots if it is no archive.")] = False,
 ) -> None:
     """Copy this run's results to FOLDER.
 
@@ -234,7 +225,7 @@ def sample_vae(
     count: Count = 64,
     out: Out = "samples.png",
     seed: Seed = None,
-    prior: Annotated[Prior, typer.Option(help="Prior: N(0, I), or the mixture fitted by stage sample@vae.")] = "normal",
+    prior: Annotated[Prior, Option(help="Prior: N(0, I), or the mixture fitted by stage sample@vae.")] = "normal",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -253,25 +244,17 @@ def sample_ddpm(
     out: Out = "samples.png",
     seed: Seed = None,
     sampler: Annotated[
-        str | None,
-        typer.Option(help="ancestral, ddim, dpm_solver, sde_dpm_solver or heun.  [default: params.yaml]"),
+        str | None, Option(help="ancestral, ddim, dpm_solver, sde_dpm_solver or heun.  [default: params.yaml]")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Number of sampler steps.  [default: params.yaml]")] = None,
+    steps: Annotated[int | None, Option(min=1, help="Number of sampler steps.  [default: params.yaml]")] = None,
     guided: Annotated[
-        bool,
-        typer.Option(
-            "--guided", help="Autoguidance with an earlier snapshot (settings in params.yaml): sharper, less diverse."
-        ),
+        bool, Option("--guided", help="Autoguidance with an earlier snapshot: sharper, less diverse.")
     ] = False,
     guidance_weight: Annotated[
-        float | None,
-        typer.Option(min=1, help="Guidance weight; implies --guided. 1 disables guidance.  [default: params.yaml]"),
+        float | None, Option(min=1, help="Guidance weight; implies --guided. 1 disables it.  [default: params.yaml]")
     ] = None,
     guidance_epoch: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Use the snapshot of this epoch as the guide; implies --guided.  [default: params.yaml]"
-        ),
+        int | None, Option(min=1, help="Epoch of the snapshot; implies --guided.  [default: params.yaml]")
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -280,11 +263,7 @@ def sample_ddpm(
     from triptych.cli import generative, images
 
     options = generative.DDPMOptions(
-        sampler=sampler,
-        steps=steps,
-        guided=guided,
-        guidance_weight=guidance_weight,
-        guidance_epoch=guidance_epoch,
+        sampler=sampler, steps=steps, guided=guided, guidance_weight=guidance_weight, guidance_epoch=guidance_epoch
     )
     output = images.output(out, count, force=force)
     result = generative.sample_ddpm(count, seed, options)
@@ -318,14 +297,14 @@ def reconstruct(
 
 @app.command(epilog="Example: triptych interpolate photo.png drawing.jpg --steps 10")
 def interpolate(
-    image: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE IMAGE", help="Two images of yours.")] = None,
+    image: Annotated[list[Path] | None, Argument(metavar="IMAGE IMAGE", help="Two images of yours.")] = None,
     steps: Annotated[
-        int | None, typer.Option(min=2, help="Number of images, both ends included.  [default: params.yaml]")
+        int | None, Option(min=2, help="Number of images, both ends included.  [default: params.yaml]")
     ] = None,
     out: Out = "interpolation.png",
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of two random points.  [default: params.yaml]")] = None,
+    seed: Annotated[int | None, Option(min=0, help="Seed of two random points.  [default: params.yaml]")] = None,
     prior: Annotated[
-        Prior | None, typer.Option(help="Prior of two random points.  [default: normal]", show_default=False)
+        Prior | None, Option(help="Prior of two random points.  [default: normal]", show_default=False)
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -348,10 +327,10 @@ def interpolate(
 @app.command(epilog="Example: triptych denoise --t 120 photo.png")
 def denoise(
     image: OwnImages = None,
-    t: Annotated[int, typer.Option("--t", help="Time on the report's schedule, from 1; later is noisier.")] = 120,
+    t: Annotated[int, Option("--t", help="Time on the report's schedule, from 1; later is noisier.")] = 120,
     test: Test = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of the reverse process (at most t).  [default: params.yaml]")
+        int | None, Option(min=1, help="Steps of the reverse process (at most t).  [default: params.yaml]")
     ] = None,
     out: Out = "denoised.png",
     seed: Seed = None,
@@ -397,8 +376,8 @@ def _count(number: int, noun: str) -> str:
 
 @app.command(epilog="Example: triptych features images/ --encoder simsiam --out features.parquet")
 def features(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Image files, and folders of images.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Table to write: .parquet, .csv or .npz.")],
+    images: Annotated[list[Path], Argument(metavar="IMAGES", help="Image files, and folders of images.")],
+    out: Annotated[Path, Option(metavar="FILE", help="Table to write: .parquet, .csv or .npz.")],
     encoder: EncoderName = "simsiam",
     seed_run: SeedRun = 0,
     layer: Layer = "backbone",
@@ -418,8 +397,8 @@ def features(
     encoders.write_features(out, table)
     count, size = table.values.shape
     if as_json:
-        about = {"encoder": encoder, "seed_run": seed_run, "layer": layer}
-        typer.echo(json.dumps({**about, "out": str(out), "images": count, "size": size, "left_out": table.left_out}))
+        about = {"encoder": encoder, "seed_run": seed_run, "layer": layer, "out": str(out), "images": count}
+        typer.echo(json.dumps({**about, "size": size, "left_out": table.left_out}))
         return
     typer.echo(f"{out}: {size} features of {count:,} {'image' if count == 1 else 'images'}")
     for reason, files in table.left_out.items():
@@ -429,10 +408,10 @@ def features(
 
 @app.command(epilog="Example: triptych neighbours image.png --encoder simsiam")
 def neighbours(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image of yours.")],
+    image: Annotated[Path, Argument(metavar="IMAGE", help="An image of yours.")],
     encoder: EncoderName = "simsiam",
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Picture to write: .png.")] = Path("neighbours.png"),
-    count: Annotated[int, typer.Option(min=1, help="Number of training images.")] = 8,
+    out: Annotated[Path, Option(metavar="FILE", help="Picture to write: .png.")] = Path("neighbours.png"),
+    count: Annotated[int, Option(min=1, help="Number of training images.")] = 8,
     seed_run: SeedRun = 0,
     layer: Layer = "backbone",
     force: Force = False,
@@ -460,10 +439,8 @@ def neighbours(
 
 @app.command(epilog="Example: triptych export ssl/simsiam exported/simsiam")
 def export(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="classifier, vae, ddpm, or ssl/NAME for the encoder NAME.")
-    ],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Destination: a new or empty folder.")],
+    model: Annotated[str, Argument(metavar="MODEL", help="classifier, vae, ddpm, or ssl/NAME for the encoder NAME.")],
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination: a new or empty folder.")],
     seed_run: SeedRun = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -3,7 +3,6 @@
 Functions other than `write_features` return arrays and write no files.
 """
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,15 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from triptych.cli.images import bar, check_output, contact_sheet, read_image, with_channels
+from triptych.cli.images import bar, check_output, read_image, with_channels
 from triptych.core.errors import InputError
 from triptych.core.files import write_arrays, written_whole
+from triptych.core.schema import nearest as did_you_mean
 from triptych.data.sources.folder import Listing, list_images, read_images
 from triptych.data.storage import load, load_card
 from triptych.machine.device import choose_device
 from triptych.nn.weights import load_model
+from triptych.report.drawing import grid
 from triptych.report.reader import Results
 from triptych.ssl.probe import encode
 from triptych.ssl.shared.network import SiameseNetwork
@@ -79,9 +80,7 @@ def encoder_folder(name: str, seed_run: int = 0) -> Path:
             f"{MODELS}: no encoder yet; `dvc repro ssl@simsiam` trains one, `dvc pull models/ssl/simsiam` fetches it"
         )
     if name not in trained:
-        near = difflib.get_close_matches(name, trained, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise InputError(f"{MODELS}: no encoder '{name}'{hint} (here are {', '.join(trained)})")
+        raise InputError(f"{MODELS}: no encoder '{name}'{did_you_mean(name, trained)}")
     further = (path.parent for path in (MODELS / name).glob("seed_[0-9]*/config.json"))
     folders = [MODELS / name, *sorted(further, key=lambda folder: int(folder.name.removeprefix("seed_")))]
     if not 0 <= seed_run < len(folders):
@@ -232,6 +231,6 @@ def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray
 
 
 def neighbours_picture(images: np.ndarray) -> np.ndarray:
-    """Return one picture (C, height, width) of the query and its neighbours, enlarged by a whole factor."""
+    """Return one picture (height, width, 3) of the query and its neighbours, enlarged by a whole factor."""
     factor = -(-SIDE // images.shape[-1])
-    return contact_sheet(images.repeat(factor, axis=2).repeat(factor, axis=3), columns=len(images))
+    return grid(images.repeat(factor, axis=2).repeat(factor, axis=3), columns=len(images))

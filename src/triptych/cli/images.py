@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from tqdm import tqdm
 
 from triptych.core.errors import InputError
 from triptych.core.files import written_whole
 from triptych.data.sources import folder
+from triptych.report.drawing import grid
 
-WHITE = 255
-GAP = 2  # pixels between the images of a sheet
 MIN_DIGITS = 4  # in file names, so that the first ten of a hundred images have the names of ten
 
 
@@ -93,7 +91,7 @@ class Output:
             InputError: a file cannot be written.
         """
         images = np.stack(groups, axis=1).reshape(-1, *groups[0].shape[1:])
-        pictures = [contact_sheet(images, self.columns)] if self.sheet else images
+        pictures = [grid(images, min(self.columns, len(images)))] if self.sheet else images.transpose(0, 2, 3, 1)
         for file, picture in zip(self.files, pictures, strict=True):
             write_png(file, picture)
         return [file.as_posix() for file in self.files]
@@ -126,24 +124,15 @@ def output(
     return Output(files, sheet, columns or len(groups) * math.ceil(math.sqrt(count / len(groups))))
 
 
-def contact_sheet(images: np.ndarray, columns: int) -> np.ndarray:
-    """Return one picture (C, height, width) of images (N, C, H, W) in rows, with white between them."""
-    from torchvision.utils import make_grid  # takes 1.5 s
-
-    grid = make_grid(torch.from_numpy(images), nrow=columns, padding=GAP, pad_value=WHITE)
-    return grid[: images.shape[1]].numpy()
-
-
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write a picture (1 or 3, H, W) uint8.
+    """Write a picture (H, W, 1 or 3) uint8.
 
     Raises:
         InputError: the file cannot be written.
     """
-    levels = picture[0] if len(picture) == 1 else np.ascontiguousarray(picture.transpose(1, 2, 0))
     try:
         with written_whole(path) as partial:
-            Image.fromarray(levels).save(partial, format="PNG")
+            Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(partial, format="PNG")
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
 

@@ -5,7 +5,6 @@ overlay in profiles/: it holds only the values that differ from default, or from
 with the reason as a comment. A number that profiles share is therefore written in one file.
 """
 
-import difflib
 import io
 import re
 import subprocess
@@ -17,7 +16,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from triptych.core.errors import InputError
 from triptych.core.files import write_text
-from triptych.core.schema import overlaid, parse, read_yaml, replaces
+from triptych.core.schema import nearest, overlaid, parse, read_yaml, replaces
 
 DEFAULT = "default"
 FOLDER = Path("profiles")
@@ -128,8 +127,7 @@ def overlay_file(name: str, root: Path = HERE) -> Path:
     """
     known = names(root)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0)
-        raise InputError(f"no profile '{name}'; did you mean '{near[0]}'? (allowed: {', '.join(known)})")
+        raise InputError(f"no profile '{name}'{nearest(name, known)}")
     return root / FOLDER / f"{name}.yaml"
 
 
@@ -183,9 +181,7 @@ def _refuse_unknown(base: Tree, overlay: Tree, path: Path, above: str = "") -> N
         return
     for key, new in overlay.items():
         if key not in base:
-            near = difflib.get_close_matches(str(key), list(map(str, base)), n=1, cutoff=0)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise InputError(f"{path}: unknown key '{above}{key}'{hint} (an overlay holds only keys of default)")
+            raise InputError(f"{path}: unknown key '{above}{key}'{nearest(str(key), list(map(str, base)))}")
         if not replaces(base[key], new):
             _refuse_unknown(base[key], new, path, f"{above}{key}.")
 

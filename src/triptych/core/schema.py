@@ -136,6 +136,8 @@ def _message(problem: dict, value: object, where: Where) -> str:
     text = problem["msg"].removeprefix("Value error, ")
     hint = " (quotes make it text: write 0.001, not '0.001')" if isinstance(given, str) and _is_number(given) else ""
     shown = "" if isinstance(given, dict) else f" is {given!r}"  # of a section, the message names the keys
+    if not name:  # the message of a check of the whole file names the keys
+        return text
     return f"'{name}'{shown}: {text[0].lower()}{text[1:]}{hint}"
 
 

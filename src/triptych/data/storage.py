@@ -183,7 +183,7 @@ def load(folder: Path | str) -> Dataset:
         splits[split] = Split(*(_load_array(folder / f"{split}_{name}.npy") for name in ARRAYS))
         _check_arrays(splits[split], str(folder / f"{split}_images.npy"))
     about = {key: card[key] for key in ("classes", "source", "licence", "name")}
-    return Dataset(**splits, **about, left_out=card.get("left_out", []))
+    return Dataset(splits["train"], splits["test"], **about, left_out=card.get("left_out", []))
 
 
 def load_card(folder: Path | str) -> dict:

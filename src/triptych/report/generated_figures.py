@@ -38,13 +38,14 @@ def wall_clock(number: int, study: str, name: str, caption: str) -> Figure:
     """Return the figure of training time per epoch; study: as in file names, name: as in titles."""
 
     def draw(path: Path, results: Results) -> None:
-        seconds = results.table(f"plots/{study}/timing.csv", "epoch", "seconds")
+        table = results.table(f"plots/{study}/timing.csv", "epoch", "seconds")
+        seconds = table.groupby("epoch")["seconds"].mean()
         figure, [[per_epoch, total]] = drawing.subplots(1, 2)
-        per_epoch.plot(seconds["epoch"], seconds["seconds"], "o-")
-        per_epoch.axhline(seconds["seconds"].median(), color=drawing.MUTED, linestyle="--", label="median")
-        per_epoch.set(xlabel="epoch", ylabel="seconds per epoch", ylim=(0, 1.25 * seconds["seconds"].max()))
+        per_epoch.plot(seconds, "o-")
+        per_epoch.axhline(seconds.median(), color=drawing.MUTED, linestyle="--", label="median")
+        per_epoch.set(xlabel="epoch", ylabel="seconds per epoch", ylim=(0, 1.25 * seconds.max()))
         per_epoch.legend()
-        total.plot(seconds["epoch"], seconds["seconds"].cumsum() / 60, "o-")
+        total.plot(seconds.cumsum() / 60, "o-")
         total.set(xlabel="epoch", ylabel="minutes since the start", ylim=(0, None))
         for axes in (per_epoch, total):
             axes.xaxis.get_major_locator().set_params(integer=True)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -47,7 +48,8 @@ def flatten(state: object, path: str = "") -> tuple[dict, dict[str, Tensor]]:
     if not isinstance(state, dict | list | tuple):
         return {"value": state}, {}
     items = state.items() if isinstance(state, dict) else enumerate(state)
-    trees, tensors = [], {}
+    trees: list[list] = []
+    tensors: dict[str, Tensor] = {}
     for key, value in items:
         tree, more = flatten(value, f"{path}/{key}")
         trees.append([key, tree])
@@ -55,7 +57,7 @@ def flatten(state: object, path: str = "") -> tuple[dict, dict[str, Tensor]]:
     return {"keys" if isinstance(state, dict) else "items": trees}, tensors
 
 
-def unflatten(tree: dict, tensors: dict[str, Tensor]) -> object:
+def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
     """Invert `flatten`. Tuples come back as lists."""
     if "tensor" in tree:
         return tensors[tree["tensor"]]

@@ -192,7 +192,7 @@ def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
+def set_rates(optimiser: torch.optim.Optimizer | Joint, factor: float) -> None:
     """Set the rate of each scheduled group to `factor` times its base rate."""
     for group in optimiser.param_groups:
         if not group["constant_rate"]:

@@ -35,7 +35,7 @@ class Stage:
         name: `vae`, `ssl/simsiam`.
         seed: first seed. Initial weights, order of images and noise are functions of the seed.
         data: folder of the prepared dataset.
-        identity: params beside `recipe` that the weights depend on. A checkpoint with others is not resumed.
+        identity: params other than `recipe` that the weights depend on. A checkpoint with others is not resumed.
         build: function from the dataset to the objective and its config, which holds the keyword arguments of the
             network under "network".
         seeds: number of runs, with the seeds `seed`, `seed` + 1, …
@@ -88,7 +88,7 @@ def run_stage(stage: Stage) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of a stage. It leaves its model, snapshots and tables beside its checkpoints until the stage ends.
+    """One seed of a stage. It keeps its model, snapshots and tables with its checkpoints until the stage ends.
 
     Attributes:
         key: name of the run's folder, see `run_key`.
@@ -116,14 +116,9 @@ class Run:
             objective, config = self.stage.build(self.dataset)
         except ValueError as error:  # of a network whose levels do not fit the images
             raise InputError(f"{self.stage.data}: {error}") from None
-        plan = Plan(
-            stage=self.stage.name if self.stage.seeds == 1 else f"{self.stage.name} seed {self.seed}",
-            seed=self.seed,
-            checkpoint_seconds=self.stage.runtime.checkpoint_seconds,
-            compile=self.stage.runtime.compile,
-            snapshot_epochs=tuple(self.stage.snapshot_epochs),
-            line=self.line,
-        )
+        name = self.stage.name if self.stage.seeds == 1 else f"{self.stage.name} seed {self.seed}"
+        runtime, epochs = self.stage.runtime, tuple(self.stage.snapshot_epochs)
+        plan = Plan(name, self.seed, runtime.checkpoint_seconds, runtime.compile, epochs, self.line)
         trained = Trainer(objective, self.images, self.stage.recipe, plan, here, checkpoints).run()
         if here.leads:
             about = {"stage": self.stage.name, "seed": self.seed, **config, "classes": self.dataset.classes}
@@ -158,7 +153,7 @@ def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
     results = [json.loads(run.results.read_text(encoding="utf-8")) for run in runs]
     study, _, variant = stage.name.partition("/")
     prefix = f"plots/{study}/{variant}_" if variant else f"plots/{study}/"
-    for table, file in (("history", "training.csv"), ("epochs", "timing.csv")):
+    for table, name in (("history", "training.csv"), ("epochs", "timing.csv")):
         rows = [
             row | {"variant": variant or study, "seed": run.seed}
             for run, result in zip(runs, results, strict=True)
@@ -168,7 +163,7 @@ def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")  # pandas takes 0.3 s to import
         writer.writeheader()
         writer.writerows(rows)
-        write_text(f"{prefix}{file}", text.getvalue())
+        write_text(f"{prefix}{name}", text.getvalue())
     timing = combined_timing([result["timing"] for result in results], at_once)
     write_json(Path("metrics/timing") / f"{stage.name}.json", timing)
     for run in runs:

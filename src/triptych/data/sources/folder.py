@@ -75,31 +75,19 @@ def load(params: Folder) -> Dataset:
     splits, left_out = {}, []
     for split, listing in listings.items():
         print(f"reading {len(listing.images):,} images of {root / split}", flush=True)
-        splits[split] = _load_split(listing, classes, params.size, root / split)
-        reasons = [f"{split}: {summary(reason, paths)}" for reason, paths in sorted(listing.left_out.items())]
+        images, readable = read_images([path for path, _ in listing.images], params.size, listing)
+        reasons = [f"{split}: {_summary(reason, paths)}" for reason, paths in sorted(listing.left_out.items())]
+        if not readable.any():
+            raise InputError(f"{root / split}: no image that can be read: {reasons[0].removeprefix(f'{split}: ')}")
+        labels = np.array([classes.index(name) if name else UNLABELLED for _, name in listing.images], np.int64)
+        splits[split] = Split(images[readable], labels[readable])
         print("".join(f"left out of {root}/{line}\n" for line in reasons), end="", flush=True)
         left_out += reasons
-    return Dataset(
-        splits["train"],
-        splits["test"],
-        classes,
-        source=str(root),
-        licence=OWN_LICENCE,
-        name=root.resolve().name,
-        left_out=left_out,
-    )
+    name = root.resolve().name
+    return Dataset(splits["train"], splits["test"], classes, str(root), OWN_LICENCE, name, left_out)
 
 
-def _load_split(listing: Listing, classes: list[str], size: int, folder: Path) -> Split:
-    images, readable = read_images([path for path, _ in listing.images], size, listing)
-    if not readable.any():
-        raise InputError(f"{folder}: no image that can be read: {summary(*next(iter(listing.left_out.items())))}")
-    labels = np.array([classes.index(name) if name else UNLABELLED for _, name in listing.images], np.int64)
-    return Split(images[readable], labels[readable])
-
-
-def summary(reason: str, paths: Sequence[Path]) -> str:
-    """Return `2 files, not readable: a.png, b.png`."""
+def _summary(reason: str, paths: Sequence[Path]) -> str:
     names = ", ".join(path.name for path in paths[:NAMED])
     more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
     return f"{len(paths):,} {'file' if len(paths) == 1 else 'files'}, {reason}: {names}{more}"

@@ -1,15 +1,14 @@
 """The methods, and the recipe of each variant, validated by its method's schema."""
 
-import difflib
 import pkgutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 from triptych.core.errors import InputError
-from triptych.core.schema import overlaid, replaces, validate
+from triptych.core.schema import nearest, overlaid, replaces, validate
 from triptych.ssl.shared.params import SSLParams, SSLRecipe, merged, recipe_layers
 
 PACKAGE = "triptych.ssl.methods"
@@ -38,10 +37,10 @@ def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
             is written in params.yaml: in the variant's section, else in the method's, else in the shared one.
     """
     if variant not in ssl.variants:
-        raise InputError(f"{path}: 'ssl.variants' has no '{variant}'{_nearest(variant, ssl.variants)}")
+        raise InputError(f"{path}: 'ssl.variants' has no '{variant}'{nearest(variant, ssl.variants)}")
     name = ssl.variants[variant].method
     if name not in names():
-        raise InputError(f"{path}: 'ssl.variants.{variant}.method' is '{name}'{_nearest(name, names())}")
+        raise InputError(f"{path}: 'ssl.variants.{variant}.method' is '{name}'{nearest(name, names())}")
     if name not in ssl.methods:
         raise InputError(f"{path}: key 'ssl.methods.{name}' is missing")
     layers = recipe_layers(ssl.model_dump(), variant)
@@ -52,7 +51,7 @@ def check(ssl: SSLParams, path: Path = PARAMS) -> None:
     """Validate the recipe of every method and of every variant; see `recipe`."""
     for name, own in ssl.methods.items():
         if name not in names():
-            raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{_nearest(name, names())}")
+            raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{nearest(name, names())}")
         layers = {"ssl.shared": ssl.shared.model_dump(), f"ssl.methods.{name}": own}
         validate(method(name).Recipe, merged(layers), partial(_section_of, layers), path)
     for variant in ssl.variants:
@@ -73,9 +72,3 @@ def _section_of(layers: dict[str, dict], keys: Sequence[str]) -> str:
             break
         section, layers = next(iter(setting)), setting
     return section
-
-
-def _nearest(name: str, allowed: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{hint} (allowed here: {', '.join(allowed)})"

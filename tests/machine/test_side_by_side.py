@@ -1,4 +1,4 @@
-"""Works side by side: what they return, in copies that end with the first process, and how they fail."""
+"""Tasks side by side: results, errors, and children that die with their parent."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from triptych.core.errors import InputError
 from triptych.machine import processes as forks
 from triptych.machine.processes import run_parts, side_by_side
 
-pytestmark = pytest.mark.skipif(not forks.AVAILABLE, reason="copies are made on Linux alone")
+pytestmark = pytest.mark.skipif(not forks.AVAILABLE, reason="only Linux forks")
 
 
 def after(seconds: float, what: object) -> object:
@@ -22,14 +22,14 @@ def after(seconds: float, what: object) -> object:
     return what
 
 
-def test_every_work_is_done_once_in_as_many_copies_as_asked():
+def test_every_task_runs_once_in_at_most_the_given_number_of_children():
     found = dict(side_by_side([partial(lambda n: (n, os.getpid()), n) for n in range(20)], 3))
     assert [found[place][0] for place in sorted(found)] == list(range(20))
-    copies = {pid for _, pid in found.values()}
-    assert len(copies) <= 3 and os.getpid() not in copies
+    children = {pid for _, pid in found.values()}
+    assert len(children) <= 3 and os.getpid() not in children
 
 
-def test_they_overlap_and_are_given_as_they_end_while_parts_keep_their_order():
+def test_tasks_overlap_and_results_come_as_they_finish_but_named_ones_in_order():
     works = {"slow": partial(after, 0.6, 1), "fast": partial(after, 0.0, 2), "faster": partial(after, 0.0, 3)}
     assert [place for place, _ in side_by_side(list(works.values()), 2)] == [1, 2, 0]
     clock = time.monotonic()
@@ -39,7 +39,7 @@ def test_they_overlap_and_are_given_as_they_end_while_parts_keep_their_order():
     assert time.monotonic() - clock < 1.8
 
 
-def test_one_at_once_works_here():
+def test_one_at_a_time_runs_in_this_process():
     assert list(side_by_side([os.getpid, os.getpid], 1)) == [(0, os.getpid()), (1, os.getpid())]
 
 
@@ -59,7 +59,7 @@ def ended(pid: int) -> bool:
 
 
 def note(path: Path) -> None:
-    """Writes this process's number, and works on."""
+    """Write the process id, and keep working."""
     path.write_text(str(os.getpid()))
     time.sleep(600)
 
@@ -83,9 +83,9 @@ def noted(path: Path) -> int:
         ),
         (lambda: 1 / 0, SystemExit, "1"),
     ],
-    ids=["bad input", "killed", "a fault"],
+    ids=["bad input", "killed", "internal error"],
 )
-def test_a_failure_reaches_the_first_process_and_stops_the_others(failure, error, words, tmp_path):
+def test_a_failure_reaches_the_parent_and_stops_the_other_children(failure, error, words, tmp_path):
     other = tmp_path / "other"
 
     def fail() -> None:
@@ -102,17 +102,17 @@ import sys
 from functools import partial
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from test_forks import note
+from test_side_by_side import note
 from triptych.machine.processes import side_by_side
 list(side_by_side([partial(note, Path(path)) for path in sys.argv[1:]], 2))
 """
 
 
-def test_copies_end_with_the_first_process_however_it_went(tmp_path):
+def test_children_die_with_a_killed_parent(tmp_path):
     paths = [tmp_path / "one", tmp_path / "two"]
     code = FIRST.format(here=str(Path(__file__).parent))
     first = subprocess.Popen([sys.executable, "-c", code, *map(str, paths)])
-    copies = [noted(path) for path in paths]
+    children = [noted(path) for path in paths]
     first.kill()
     first.wait()
-    assert all(ended(pid) for pid in copies)
+    assert all(ended(pid) for pid in children)
