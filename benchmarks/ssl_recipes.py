@@ -67,14 +67,14 @@ def run(params: Params, variant: str, dataset: Dataset, seed: int, place: Machin
     if getattr(chosen.backbone, "standardise", False):
         received = [standardised(part) for part in received]
     hits = {
-        "kNN": knn_correct(bank.backbone, queries.backbone, dataset, settings.ssl.knn),
-        "linear": linear_correct(bank.backbone, queries.backbone, dataset, settings.ssl.probe_penalty),
+        "kNN": knn_correct(bank["backbone"], queries["backbone"], dataset, settings.ssl.knn),
+        "linear": linear_correct(bank["backbone"], queries["backbone"], dataset, settings.ssl.probe_penalty),
         "kNN, pixels": knn_correct(*(part.flatten(1) for part in received), dataset, settings.ssl.knn),
         "kNN, untrained": untrained["knn"],
     }
     return {key: float(right.mean()) for key, right in hits.items()} | {
-        "std": embedding_std(queries.projector),
-        "rank": effective_rank(queries.projector),
+        "std": embedding_std(queries["projector"]),
+        "rank": effective_rank(queries["projector"]),
         "loss": result.history[-1]["loss"],
         "seconds": result.timing["seconds_total"],
     }

@@ -10,7 +10,7 @@ from triptych.judge.measure import Judge, judge_quality
 from triptych.machine.device import machine
 from triptych.machine.processes import stage_clock
 from triptych.measures.estimate import split
-from triptych.measures.needs import tell_left_out
+from triptych.measures.needs import print_left_out
 from triptych.measures.params import EvaluationParams
 
 
@@ -22,7 +22,7 @@ def main() -> None:
         dataset = load("data/generative")
         judged = Judge.load(Path("models/classifier"), place.device, settings.batch_size)(dataset.test.images)
     numbers = judge_quality(judged, dataset, settings.recognition_threshold, settings.confidence_level)
-    tell_left_out("evaluate_classifier", numbers)
+    print_left_out("evaluate_classifier", numbers)
     write_json("metrics/classifier.json", split(numbers))
 
 

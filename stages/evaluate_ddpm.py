@@ -12,7 +12,7 @@ from triptych.judge.measure import Judge
 from triptych.machine.device import machine
 from triptych.machine.processes import stage_clock
 from triptych.measures.estimate import split
-from triptych.measures.needs import tell_left_out
+from triptych.measures.needs import print_left_out
 from triptych.measures.params import EvaluationParams
 
 PARTS_AT_ONCE = 8  # at most: the longest of them bounds the whole
@@ -35,7 +35,7 @@ def main() -> None:
             at_once=at_once,
         )
         numbers = measures.numbers()
-        tell_left_out("evaluate_ddpm", numbers)
+        print_left_out("evaluate_ddpm", numbers)
         write_json("metrics/ddpm.json", split(numbers))
         write_text("plots/ddpm/restoration.csv", measures.restoration().to_csv(index=False))
         write_text("plots/ddpm/sampling.csv", measures.sampling().to_csv(index=False))

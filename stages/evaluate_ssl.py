@@ -10,7 +10,7 @@ from triptych.data.storage import load
 from triptych.machine.device import machine
 from triptych.machine.processes import stage_clock
 from triptych.measures.estimate import split
-from triptych.measures.needs import tell_left_out
+from triptych.measures.needs import print_left_out
 from triptych.measures.params import EvaluationParams
 from triptych.ssl.measure import SSLMeasures, final_losses
 from triptych.ssl.probe import BASELINES, measure_baselines
@@ -25,9 +25,9 @@ def main(variant: str) -> None:
     chosen, shared, dataset = recipe(params.ssl, variant), params.ssl.shared, load("data/ssl")
     losses = final_losses(Path(f"plots/ssl/{variant}_training.csv"))
     seeds = range(params.seed, params.seed + chosen.seeds)
-    with machine(params.runtime) as place:
-        at_once = place.at_once(chosen.seeds)
-        device = place.shared(at_once).device
+    with machine(params.runtime) as here:
+        at_once = here.at_once(chosen.seeds)
+        device = here.shared(at_once).device
         if chosen.backbone == shared.backbone and chosen.seeds <= shared.seeds:
             arrays = read_arrays("evaluations/ssl_baselines/results.npz")
             baselines = {name: arrays[f"{name}_correct"] for name in BASELINES if f"{name}_correct" in arrays}
@@ -43,7 +43,7 @@ def main(variant: str) -> None:
             device=device,
             at_once=at_once,
         )
-        tell_left_out(f"evaluate_ssl@{variant}", measures.left_out)
+        print_left_out(f"evaluate_ssl@{variant}", measures.left_out)
         results = measures.measure(Path("models/ssl") / variant, Path("snapshots/ssl") / variant, losses)
         write_json(f"metrics/ssl/{variant}.json", split(measures.summary(results)))
         write_text(f"plots/ssl/{variant}_course.csv", measures.course(results).to_csv(index=False))

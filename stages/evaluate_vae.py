@@ -10,7 +10,7 @@ from triptych.judge.measure import Judge
 from triptych.machine.device import machine
 from triptych.machine.processes import stage_clock
 from triptych.measures.estimate import split
-from triptych.measures.needs import tell_left_out
+from triptych.measures.needs import print_left_out
 from triptych.measures.params import EvaluationParams
 from triptych.nn.weights import load_model
 from triptych.vae.measure import VAEMeasures
@@ -38,7 +38,7 @@ def main() -> None:
             at_once=at_once,
         )
         numbers = measures.numbers()
-        tell_left_out("evaluate_vae", numbers)
+        print_left_out("evaluate_vae", numbers)
         write_json("metrics/vae.json", split(numbers))
         write_text("plots/vae/latents.csv", measures.latents().to_csv(index=False))
         write_arrays("evaluations/vae/judged.npz", {"final_probabilities": measures.final_probabilities()})

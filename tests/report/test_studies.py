@@ -72,7 +72,7 @@ def test_neither_studies_nor_report_need_torch_and_the_terminal_needs_nothing_th
 import sys
 import triptych.page.terminal
 slow = {"torch", "pandas", "matplotlib", "scipy", "seaborn"} & set(sys.modules)
-import triptych.page.build, triptych.page.decide
+import triptych.page.build, triptych.report.claims
 from triptych.studies import figures
 figures()
 print(sorted(slow), "torch" in sys.modules)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from passes import negative_cosine_by_loops as cosine
 from passes import watched
 from test_momentum import TRAINING
 from test_simsiam import SMALL, batch, draw, network, options
@@ -36,22 +37,13 @@ SYMMETRIC = {
 
 
 class Power:
-    """Stands for an augmentation: each of another power is another kind of view."""
+    """Replacement of an augmentation: another power gives another kind of view."""
 
     def __init__(self, power: float, size: int = 16) -> None:
         self.power, self.size = power, size
 
     def __call__(self, images: Tensor, draw: object) -> Tensor:
         return (2 * ((images + 1) / 2) ** self.power - 1)[:, :, : self.size, : self.size]
-
-
-def cosine(p: Tensor, z: Tensor) -> float:
-    """-cos(p, z) of each row, one number at a time, and their mean."""
-    total = 0.0
-    for row, other in zip(p.double().tolist(), z.double().tolist(), strict=True):
-        norms = math.sqrt(sum(x * x for x in row)) * math.sqrt(sum(x * x for x in other))
-        total -= sum(a * b for a, b in zip(row, other, strict=True)) / norms
-    return total / len(p)
 
 
 # --- The loss ---

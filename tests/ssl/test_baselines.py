@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_ssl import TEST, measured, project, stage, tiny_params, trained_project
+from tiny_ssl import TEST, TRAIN, measured, project, stage, tiny_params, trained_project
 
 from triptych.core.schema import read
 from triptych.core.seeds import fold
@@ -16,7 +16,7 @@ from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import EvaluationParams
 from triptych.nn.fast.norm import standardised
 from triptych.ssl.methods import simsiam
-from triptych.ssl.probe import BASELINES, estimate_norm, measure_baselines, untrained_correct, untrained_encoder
+from triptych.ssl.probe import BASELINES, measure_baselines, untrained_correct, untrained_encoder
 from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import recipe
 from triptych.training.objective import to_float
@@ -67,7 +67,7 @@ def test_the_untrained_encoder_has_the_weights_from_which_training_starts(traine
     given = params(trained)
     torch.manual_seed(fold(1, "weights"))
     objective, _ = simsiam.build(recipe(given.ssl, "simsiam"), 3)
-    start = untrained_encoder(given.ssl.shared.backbone, 3, 1)
+    start = untrained_encoder(given.ssl.shared.backbone, 1, load(trained / "data/ssl"), TRAIN, CPU)
     assert all(
         torch.equal(one, other)
         for one, other in zip(start.parameters(), objective.network.backbone.parameters(), strict=True)
@@ -75,13 +75,10 @@ def test_the_untrained_encoder_has_the_weights_from_which_training_starts(traine
 
 
 def test_its_batch_norm_has_the_statistics_of_training_images(trained):
-    """Those of one batch of all training images: its features are then standardised layer by layer."""
-    given = params(trained)
-    network, (train, _) = untrained_encoder(given.ssl.shared.backbone, 3, 0), images(trained)
-    uint8 = torch.from_numpy(np.array(load(trained / "data/ssl").train.images))
-    estimate_norm(network, uint8, given.evaluation)
+    """With one batch of all training images, its features are standardised layer by layer."""
+    network = untrained_encoder(params(trained).ssl.shared.backbone, 0, load(trained / "data/ssl"), TRAIN, CPU)
     stem, norm = network.stem[0], network.stem[1]
-    before = stem(train)
+    before = stem(images(trained)[0])
     torch.testing.assert_close(norm.running_mean, before.mean(dim=(0, 2, 3)))
     torch.testing.assert_close(norm.running_var, before.var(dim=(0, 2, 3)))
 

@@ -54,11 +54,11 @@ def test_the_numbers_are_those_of_the_saved_network(trained):
     """Recomputed here from the weights, for the second seed."""
     data, net = load(trained / "data/ssl"), network(trained / "models/ssl/simsiam/seed_1")
     train, test = (encode(net, split.images, CPU, 50) for split in (data.train, data.test))
-    classes = knn_classes(test.backbone, train.backbone, torch.from_numpy(np.array(data.train.labels)), k=5)
+    classes = knn_classes(test["backbone"], train["backbone"], torch.from_numpy(np.array(data.train.labels)), k=5)
     run = measured(trained)["seeds"][1]
     assert run["knn_accuracy"] == pytest.approx((classes.numpy() == data.test.labels).mean())
-    assert run["embedding_std"] == pytest.approx(embedding_std(test.projector), rel=1e-5)
-    assert run["effective_rank"] == pytest.approx(effective_rank(test.projector), rel=1e-5)
+    assert run["embedding_std"] == pytest.approx(embedding_std(test["projector"]), rel=1e-5)
+    assert run["effective_rank"] == pytest.approx(effective_rank(test["projector"]), rel=1e-5)
     results = np.load(trained / "evaluations/ssl/simsiam/results.npz", allow_pickle=False)
     np.testing.assert_array_equal(results["knn_correct"][1], classes.numpy() == data.test.labels)
     assert results["linear_correct"].shape == results["random_init_knn_correct"].shape == (2, TEST)

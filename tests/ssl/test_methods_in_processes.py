@@ -30,7 +30,7 @@ INIT = dist.init_process_group
 HEAD = {"projector_hidden": [16], "projector_dim": 8}
 WITH_PREDICTOR = HEAD | {"predictor_hidden": 4}
 SMALL_CROPS = {"small_crops": 1, "small_crop_scale": [0.1, 0.3], "small_crop_size": 8}
-# What each method's recipe has beside what all share: everything is on that could differ between processes.
+# Each method's own settings: everything is on that could differ between processes.
 RECIPES = {
     "asymsiam": WITH_PREDICTOR
     | {"source": {}, "target": {"jitter": 0.0}, "source_views": 2, "scale_mix": True, "mean_encodings": 2}
@@ -56,7 +56,7 @@ TRAINING = {
 
 
 def train_every_method(folder: Path) -> None:
-    """What each process does: the stage of each method, in the project's folder."""
+    """Run the stage of each method in the project's folder, as each process does."""
     os.chdir(folder)
     place = next(rendezvous("env://")) if "WORLD_SIZE" in os.environ else None
     for name in names():

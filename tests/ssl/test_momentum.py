@@ -124,7 +124,7 @@ def test_a_fixed_predictor_stays_fixed_in_several_processes():
 
 
 class KilledError(Exception):
-    """Stands for a kill."""
+    """Interruption of a run."""
 
 
 def trained(objective: Objective, root, interrupted_after: int = 0) -> Objective:

@@ -25,7 +25,7 @@ SMALL = {"name": "small_resnet", "width": 8, "blocks": [1, 1], "stem_stride": 2}
 
 
 class TwoViews:
-    """Stands for the augmentation: the first call gives the images, the second their negative."""
+    """Replacement of the augmentation: the first call gives the images, the second their negative."""
 
     def __init__(self) -> None:
         self.sign = -1

@@ -97,7 +97,7 @@ def test_two_seeds_side_by_side_train_what_they_train_one_after_another(trained,
 
 
 def announced(said: str) -> str:
-    """The line in which a stage tells what it will use."""
+    """Return the line in which a stage announces device, threads and processes."""
     [line] = [line for line in said.splitlines() if line.startswith("device ")]
     return line
 

@@ -44,7 +44,7 @@ class Encoder:
 
     def features(self, images: np.ndarray, layer: Layer = "backbone") -> np.ndarray:
         """Return (N, d) float32 features of uint8 images (N, C, H, W)."""
-        return encode(self.network, images, self.device, BATCH).features(layer).cpu().numpy()
+        return encode(self.network, images, self.device, BATCH)[layer].cpu().numpy()
 
 
 @dataclass(frozen=True)

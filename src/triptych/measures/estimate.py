@@ -21,15 +21,11 @@ class Estimate:
 
     def above(self, threshold: float) -> bool | None:
         """Return True if the number is above the threshold, None if undecided."""
-        if self.low > threshold:
-            return True
-        return False if self.high <= threshold else None
+        return True if self.low > threshold else False if self.high <= threshold else None
 
     def below(self, threshold: float) -> bool | None:
         """Return True if the number is below the threshold, None if undecided."""
-        if self.high < threshold:
-            return True
-        return False if self.low >= threshold else None
+        return True if self.high < threshold else False if self.low >= threshold else None
 
     def within(self, margin: float) -> bool | None:
         """Return True if the number is less than a margin away from zero, None if undecided."""

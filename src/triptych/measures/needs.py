@@ -35,7 +35,7 @@ def images_of_each_class(dataset: Dataset, least: int) -> LeftOut | None:
     return images(int(counts[rarest]), least, f"test images of each class, also of '{dataset.classes[rarest]}'")
 
 
-def tell_left_out(stage: str, numbers: Mapping[str, object]) -> None:
+def print_left_out(stage: str, numbers: Mapping[str, object]) -> None:
     """Print to stderr which numbers of a stage are left out, one line per reason."""
     keys: dict[str, list[str]] = {}
     for key, reason in _left_out(numbers):

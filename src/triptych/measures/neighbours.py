@@ -8,15 +8,6 @@ from torch.nn import functional
 BLOCK = 512
 
 
-def weighted_votes(similarities: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:
-    """Return each query's votes (N, classes) from its neighbours' similarities and labels, both (N, k)."""
-    # Relative to the nearest neighbour, which scales all votes of a query alike, no temperature overflows.
-    nearest = similarities.amax(dim=1, keepdim=True)
-    weights = ((similarities - nearest) / temperature).exp()
-    # One masked sum per class: scattered additions are not deterministic on a GPU.
-    return torch.stack([weights.where(labels == c, 0).sum(dim=1) for c in range(classes)], dim=1)
-
-
 @torch.no_grad()
 def knn_classes(
     queries: Tensor, bank: Tensor, labels: Tensor, k: int = 200, temperature: float = 0.1, block: int = BLOCK
@@ -51,5 +42,9 @@ def knn_classes(
     for rows in queries.split(block):
         cosines = functional.normalize(rows.to(bank.device).float(), dim=1) @ directions.T
         similarities, neighbours = cosines.topk(k, dim=1)
-        predicted.append(weighted_votes(similarities, labels[neighbours], classes, temperature).argmax(dim=1))
+        # Relative to the nearest neighbour, which scales all votes of a query alike, no temperature overflows.
+        weights = ((similarities - similarities.amax(dim=1, keepdim=True)) / temperature).exp()
+        # One masked sum per class: scattered additions are not deterministic on a GPU.
+        votes = [weights.where(labels[neighbours] == c, 0).sum(dim=1) for c in range(classes)]
+        predicted.append(torch.stack(votes, dim=1).argmax(dim=1))
     return torch.cat(predicted)

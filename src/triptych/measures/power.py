@@ -1,6 +1,7 @@
 """Number of training seeds that would decide a comparison: the power of the interval of `Resampling.seeded`."""
 
 import math
+from bisect import bisect_left
 
 import numpy as np
 from scipy.stats import nct
@@ -40,16 +41,9 @@ def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: 
     def enough(count: int) -> bool:
         return _power(distance, [(over_images, images - 1), (over_seeds / count, count - 1)], level) >= power
 
-    most = 2
-    while not enough(most):
-        most *= 2
-        if most > MOST:
-            return None
-    fewest = max(2, most // 2)
-    while fewest < most:
-        middle = (fewest + most) // 2
-        fewest, most = (fewest, middle) if enough(middle) else (middle + 1, most)
-    return most
+    counts = range(2, MOST + 1)
+    fewest = bisect_left(counts, True, key=enough)
+    return counts[fewest] if fewest < len(counts) else None
 
 
 def _power(distance: float, parts: list[tuple[float, int]], level: float) -> float:

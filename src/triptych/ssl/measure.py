@@ -21,7 +21,7 @@ from triptych.measures.estimate import LeftOut
 from triptych.measures.intervals import Resampling
 from triptych.measures.params import CollapseThresholds, EvaluationParams
 from triptych.nn.weights import load_model, load_weights, seed_folder, snapshot_files
-from triptych.ssl.probe import Encoded, encode, in_float64, knn_correct, linear_correct
+from triptych.ssl.probe import encode, in_float64, knn_correct, linear_correct
 from triptych.ssl.shared.network import SiameseNetwork, spread
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import to_float, to_uint8
@@ -29,6 +29,8 @@ from triptych.training.objective import to_float, to_uint8
 EPSILON = 1e-7  # ε of RankMe: keeps the logarithm of a vanishing singular value finite
 BLOCK = 1024  # rows of the matrix of distances at a time; 80 MB for 10,000 embeddings
 SHOWN, VIEWS = 4, 11  # training images on the sheet of views, and views of each
+Layers = dict[str, Tensor]  # features of images by layer, see `encode`
+COLLAPSE = ("collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_reason")
 
 
 # --- Embeddings, in float64 ---
@@ -149,16 +151,15 @@ class SeedResults:
     """Results of one seed's training.
 
     Attributes:
-        seed: the seed.
         numbers: numbers of the trained encoder, without accuracies.
-        correct: (N,) booleans per classifier, True where a test image is correct; empty without two classes.
-        course: one row per kept epoch: epoch, knn_accuracy (with two classes), test_embedding_std, effective_rank.
+        correct: by "knn" and "linear", (N,) booleans, True where a test image is correct; empty without two classes.
+        course: one row per kept epoch, as in the table that the stage writes.
     """
 
     seed: int
     numbers: dict[str, float]
     correct: dict[str, np.ndarray]
-    course: list[dict[str, float]]
+    course: list[dict[str, object]]
 
 
 @dataclass(frozen=True)
@@ -186,16 +187,7 @@ class SSLMeasures:
     at_once: int = 1
 
     def measure(self, models: Path, snapshots: Path, losses: Mapping[int, float]) -> list[SeedResults]:
-        """Measure every seed.
-
-        Args:
-            models: folder of the variant's models.
-            snapshots: folder of the weights of its kept epochs.
-            losses: final loss of each seed.
-
-        Raises:
-            InputError: weights are missing, damaged, or of another architecture.
-        """
+        """Measure every seed from the variant's folders of models and of snapshots, and its final losses."""
         tasks = {
             f"seed {seed}": partial(
                 self._measure_seed,
@@ -214,17 +206,17 @@ class SSLMeasures:
         train, test = self._encode(network)
         view1, view2 = (self._embed_views(network, (seed, "alignment", number)) for number in (1, 2))
         numbers = {
-            "embedding_std": embedding_std(test.projector),
-            "effective_rank": effective_rank(test.projector),
+            "embedding_std": embedding_std(test["projector"]),
+            "effective_rank": effective_rank(test["projector"]),
             "alignment": alignment(view1, view2),
-            "uniformity": uniformity(test.projector[: ssl.pairs]),
+            "uniformity": uniformity(test["projector"][: ssl.pairs]),
             "final_loss": final_loss,
         }
         numbers = {key: number for key, number in numbers.items() if key not in self.left_out}
         correct = {}
         if train:
-            linear = linear_correct(train.backbone, test.backbone, self.dataset, ssl.probe_penalty)
-            correct = {"knn": self._knn_correct(train, test), "linear": linear} | self._baselines_of(seed)
+            linear = linear_correct(train["backbone"], test["backbone"], self.dataset, ssl.probe_penalty)
+            correct = {"knn": self._knn_correct(train, test), "linear": linear}
 
         # The weights after the last kept epoch are the model's, which is encoded already.
         kept = snapshot_files(snapshots)
@@ -232,26 +224,28 @@ class SSLMeasures:
         course = []
         for epoch in earlier:
             load_weights(kept[epoch], network)
-            course.append(self._course_row(epoch, *self._encode(network)))
-        return SeedResults(seed, numbers, correct, [*course, self._course_row(last, train, test)])
+            course.append(self._course_row(seed, epoch, *self._encode(network)))
+        return SeedResults(seed, numbers, correct, [*course, self._course_row(seed, last, train, test)])
 
-    def _encode(self, network: SiameseNetwork) -> tuple[Encoded | None, Encoded]:
+    def _encode(self, network: SiameseNetwork) -> tuple[Layers | None, Layers]:
         """Encode training and test images; without two classes, only test images are needed."""
         train, test = self.dataset.train.images, self.dataset.test.images
         encoded = partial(encode, network, device=self.device, batch_size=self.settings.batch_size)
         return None if "knn_accuracy" in self.left_out else encoded(train), encoded(test)
 
-    def _knn_correct(self, train: Encoded, test: Encoded) -> np.ndarray:
+    def _knn_correct(self, train: Layers, test: Layers) -> np.ndarray:
         knn = self.settings.ssl.knn
-        return knn_correct(train.features(knn.features), test.features(knn.features), self.dataset, knn)
+        return knn_correct(train[knn.features], test[knn.features], self.dataset, knn)
 
-    def _course_row(self, epoch: int, train: Encoded | None, test: Encoded) -> dict[str, float]:
-        single = len(test.projector) < 2  # one embedding has no spread: an empty cell
+    def _course_row(self, seed: int, epoch: int, train: Layers | None, test: Layers) -> dict[str, object]:
+        single = len(test["projector"]) < 2  # one embedding has no spread: an empty cell
         return {
             "epoch": epoch,
+            "variant": self.variant,
+            "seed": seed,
             **({"knn_accuracy": float(self._knn_correct(train, test).mean())} if train else {}),
-            "test_embedding_std": math.nan if single else embedding_std(test.projector),
-            "effective_rank": math.nan if single else effective_rank(test.projector),
+            "test_embedding_std": math.nan if single else embedding_std(test["projector"]),
+            "effective_rank": math.nan if single else effective_rank(test["projector"]),
         }
 
     @torch.inference_mode()
@@ -271,54 +265,44 @@ class SSLMeasures:
         reasons = {
             ("knn_accuracy", "linear_accuracy"): needs.two_classes(self.dataset),
             ("embedding_std", "effective_rank", "uniformity"): needs.images(count, 2),
-            ("collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_reason"): needs.images(
-                count, rank_images, f"test images to tell a rank of {least_rank:g}"
-            ),
+            COLLAPSE: needs.images(count, rank_images, f"test images to tell a rank of {least_rank:g}"),
         }
         return {key: reason for keys, reason in reasons.items() if reason for key in keys}
 
     def summary(self, results: Sequence[SeedResults]) -> dict:
         """Return means over seeds, accuracies with intervals, collapse of the means, and each seed's own numbers."""
-        limits = self.settings.ssl.collapse
+        limits, settings = self.settings.ssl.collapse, self.settings
+        correct = self._correct(results)
+        rows = [
+            {"seed": one.seed, **one.numbers} | {f"{name}_accuracy": float(correct[name][i].mean()) for name in correct}
+            for i, one in enumerate(results)
+        ]
         means = {key: float(np.mean([one.numbers[key] for one in results])) for key in results[0].numbers}
-        rows = []
-        for one in results:
-            accuracies = {f"{name}_accuracy": float(correct.mean()) for name, correct in one.correct.items()}
-            rows.append({"seed": one.seed, **one.numbers, **accuracies})
-        summary = means | self._resampling.accuracies(self._all_correct(results)) | self.left_out
+        owner = f"ssl {self.variant}"
+        resampling = Resampling(self.seeds[0], settings.confidence_level, settings.bootstrap, owner)
+        summary = means | resampling.accuracies(correct) | self.left_out
         if "collapsed" not in self.left_out:
             kind, reason = collapse_of(means["embedding_std"], means["effective_rank"], limits)
             since = None if kind == "none" else collapsed_since([one.course for one in results], limits)
-            summary |= {"collapsed": kind != "none", "collapsed_since_epoch": since}
-            summary |= {"collapse_kind": kind, "collapse_reason": reason}
+            summary |= dict(zip(COLLAPSE, (kind != "none", since, kind, reason), strict=True))
             for row in rows:
                 row["collapsed"] = collapse_of(row["embedding_std"], row["effective_rank"], limits)[0] != "none"
         return summary | {"seeds": rows}
 
     def course(self, results: Sequence[SeedResults]) -> pd.DataFrame:
-        """Return the rows of all seeds' kept epochs, with columns `variant` and `seed` after `epoch`."""
-        rows = [
-            {"epoch": row["epoch"], "variant": self.variant, "seed": one.seed, **row}
-            for one in results
-            for row in one.course
-        ]
-        return pd.DataFrame(rows)
+        """Return one row per kept epoch of each seed; without two classes, there is no column `knn_accuracy`."""
+        return pd.DataFrame([row for one in results for row in one.course])
 
     def arrays(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
         """Return the sheet of views, and (seeds, N) booleans per classifier, True where a test image is correct."""
-        correct = {f"{name}_correct": rows for name, rows in self._all_correct(results).items()}
+        correct = {f"{name}_correct": rows for name, rows in self._correct(results).items()}
         return {"views": self._shown_views(), **correct}
 
-    def _all_correct(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
-        return {name: np.stack([one.correct[name] for one in results]) for name in results[0].correct}
-
-    def _baselines_of(self, seed: int) -> dict[str, np.ndarray]:
-        return {name: rows[0 if len(rows) == 1 else self.seeds.index(seed)] for name, rows in self.baselines.items()}
-
-    @property
-    def _resampling(self) -> Resampling:
-        seed, settings = self.seeds[0], self.settings
-        return Resampling(seed, settings.confidence_level, settings.bootstrap, f"ssl {self.variant}")
+    def _correct(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
+        """Return the booleans (seeds, N) of the encoders and of the baselines, of which pixels have one row."""
+        correct = {name: np.stack([one.correct[name] for one in results]) for name in results[0].correct}
+        shape = (len(results), len(self.dataset.test.images))
+        return correct | {name: np.broadcast_to(rows[: shape[0]], shape) for name, rows in self.baselines.items()}
 
     def _shown_views(self) -> np.ndarray:
         """Return the first training images, each followed by views of it: (SHOWN, 1 + VIEWS, C, H, W) uint8."""

@@ -48,25 +48,17 @@ def in_float64(x: Tensor) -> Tensor:
 # --- Features ---
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Features (N, d) of the backbone and embeddings (N, dim) of the projector, float32."""
-
-    backbone: Tensor
-    projector: Tensor
-
-    def features(self, layer: str) -> Tensor:
-        """Return the output of a layer, `backbone` or `projector`."""
-        return getattr(self, layer)
-
-
 @torch.inference_mode()
-def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, batch_size: int) -> Encoded:
-    """Encode uint8 images (N, C, H, W) without augmentation, in eval mode."""
+def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, batch_size: int) -> dict[str, Tensor]:
+    """Encode uint8 images (N, C, H, W) without augmentation, in eval mode.
+
+    Returns:
+        "backbone": features (N, d); "projector": embeddings (N, dim); both float32.
+    """
     network.eval()
     backbone = backbone_features(network.backbone, images, device, batch_size)
     projector = [network.projector(rows).float() for rows in backbone.split(batch_size)]
-    return Encoded(backbone, torch.cat(projector))
+    return {"backbone": backbone, "projector": torch.cat(projector)}
 
 
 @torch.inference_mode()
@@ -104,15 +96,11 @@ class LinearProbe:
     Attributes:
         mean, scale: (d,) of the train features.
         theta: weights (d + 1, classes) of standardised features, the last row the bias.
-        gradient: largest entry of the objective's gradient, 0 at the optimum.
-        iterations: number of L-BFGS iterations.
     """
 
     mean: Tensor
     scale: Tensor
     theta: Tensor
-    gradient: float
-    iterations: int
 
     def classes(self, features: Tensor) -> Tensor:
         """Return the most likely class (N,) int64 of features (N, d)."""
@@ -173,8 +161,7 @@ def fit_probe(
 
     limits = {"maxiter": iterations, "maxfun": 2 * iterations, "gtol": tolerance, "ftol": 0.0, "maxcor": 20}
     optimum = minimize(objective, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=limits)
-    theta = torch.from_numpy(optimum.x).to(x.device).view(shape)
-    return LinearProbe(mean, scale, theta, float(np.abs(optimum.jac).max()), optimum.nit)
+    return LinearProbe(mean, scale, torch.from_numpy(optimum.x).to(x.device).view(shape))
 
 
 # --- Baselines ---
@@ -222,29 +209,28 @@ def pixels_correct(
 def untrained_correct(
     backbone: BackboneParams, seed: int, dataset: Dataset, settings: EvaluationParams, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Classify test images by features of the encoder with the weights from which a seed's training starts.
-
-    Its batch norm has the statistics of training images. The initial ones are those of no image: with them, the encoder
-    would not be the function that training starts from, and this baseline would be too low.
-    """
-    network = untrained_encoder(backbone, dataset.train.images.shape[1], seed)
-    network.to(device, memory_format=torch.channels_last)
-    estimate_norm(network, torch.from_numpy(np.array(dataset.train.images[:NORM_IMAGES])).to(device), settings)
+    """Classify test images by features of the untrained encoder of a seed."""
+    encoder = untrained_encoder(backbone, seed, dataset, settings.batch_size, device)
     splits = (dataset.train, dataset.test)
-    features = [backbone_features(network, split.images, device, settings.batch_size) for split in splits]
+    features = [backbone_features(encoder, split.images, device, settings.batch_size) for split in splits]
     return _both_correct(*features, dataset, settings, PROBE_ITERATIONS)
 
 
-def untrained_encoder(backbone: BackboneParams, in_channels: int, seed: int) -> nn.Module:
-    """Return the encoder with its weights before the first step of a seed's training."""
-    torch.manual_seed(fold(seed, "weights"))
-    return build_backbone(in_channels=in_channels, **backbone.model_dump())
-
-
 @torch.no_grad()
-def estimate_norm(network: nn.Module, images: Tensor, settings: EvaluationParams) -> None:
-    """Set the running statistics of batch norm to their mean over batches of uint8 images (N, C, H, W)."""
-    torch.optim.swa_utils.update_bn([to_float(batch) for batch in images.split(settings.batch_size)], network)
+def untrained_encoder(
+    backbone: BackboneParams, seed: int, dataset: Dataset, batch_size: int, device: torch.device
+) -> nn.Module:
+    """Return the encoder with its weights before the first step of a seed's training.
+
+    Its batch norm has the statistics of training images, their mean over batches. With the initial statistics, those of
+    no image, it would not be the function that training starts from, and this baseline would be too low.
+    """
+    torch.manual_seed(fold(seed, "weights"))
+    encoder = build_backbone(in_channels=dataset.train.images.shape[1], **backbone.model_dump())
+    encoder.to(device, memory_format=torch.channels_last)
+    images = torch.from_numpy(np.array(dataset.train.images[:NORM_IMAGES])).to(device)
+    torch.optim.swa_utils.update_bn([to_float(batch) for batch in images.split(batch_size)], encoder)
+    return encoder
 
 
 def _both_correct(

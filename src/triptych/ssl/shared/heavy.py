@@ -54,9 +54,7 @@ class RandAugment:
     def __call__(self, views: Tensor, draw: Draw) -> Tensor:
         """Return the heavy view of each view, channels last; without operations the same tensor, drawing nothing.
 
-        Args:
-            views: (B, C, H, W) float32 in [-1, 1]; C is 3 or 1. Unchanged.
-            draw: source of all random numbers, on the views' device.
+        The views are (B, C, H, W) float32 in [-1, 1], of 3 channels or 1; they are not changed.
         """
         if not self.params.operations:
             return views
@@ -73,14 +71,9 @@ class RandAugment:
 
 
 def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply one operation to each image.
+    """Apply the operation with this index of `OPERATIONS`, (B,), to each image, (B, C, H, W) in [-1, 1].
 
-    Args:
-        images: (B, C, H, W) in [-1, 1].
-        operation: (B,) indices of `OPERATIONS`.
-        magnitude: M, in [0, 10].
-        sign: (B,) 1 or -1, for the operations that have one.
-        centre: (B, 2) of a cutout, in [0, 1) of height and width.
+    `sign` is (B,) 1 or -1, and `centre`, that of a cutout, (B, 2) in [0, 1) of height and width.
     """
     strength = magnitude / LARGEST_MAGNITUDE
     make = fused_augmented if kernels.fusible(images) else torch_augmented
@@ -123,14 +116,7 @@ def rotation(angle: Tensor) -> Tensor:
 
 
 def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps of the chosen `MAPS`; the identity for other operations.
-
-    Args:
-        operation: (B,) indices of `OPERATIONS`.
-        strength: M/10.
-        sign: (B,) 1 or -1; 1 moves right or down, or turns counter-clockwise.
-        size: height and width of the images.
-    """
+    """Maps of the chosen `MAPS`, else the identity. Sign 1 moves right or down, or turns counter-clockwise."""
     height, width = size
 
     def signed(name: str, value: float) -> Tensor:

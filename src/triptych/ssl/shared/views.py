@@ -102,14 +102,8 @@ def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], 
     """Draw (count, 4) crops as torchvision's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842).
 
     Each image takes the first of ten random pairs of area and log-ratio whose box fits into the image, at a uniform
-    position; if none fits, the largest central box with an allowed ratio.
-
-    Args:
-        scale: smallest and largest share of the image's area.
-        ratio: smallest and largest width over height.
-        size: height and width of the images.
-        count: number of boxes.
-        draw: source of the random numbers.
+    position; if none fits, the largest central box with an allowed ratio. `scale` bounds the share of the image's area,
+    `ratio` width over height; `size` is height and width of the images.
     """
     high, wide = size
     area, log_ratio = draw.uniform((count, CROP_TRIALS, 2)).unbind(-1)
@@ -208,13 +202,7 @@ def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tu
     """Crop each image to its box, then resize bilinearly, then mirror left to right where `flipped`.
 
     Pixels outside the box have no influence. Where a box shrinks, neither have pixels between the sampled positions
-    (torchvision's antialias=False).
-
-    Args:
-        images: (B, C, H, W); fastest if channels last.
-        boxes: (B, 4) top, left, height and width, whole pixels.
-        flipped: (B,) bool, or None.
-        size: height and width of the result.
+    (torchvision's antialias=False). Fastest if the images are channels last.
     """
     top, left, height, width = boxes.unbind(1)
     rows = interpolation(top, height, None, images.shape[2], size[0])
@@ -293,7 +281,14 @@ def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
     """
     if images.shape[1] == 1:
         return images
-    hue, chroma, least = hue_chroma_least(images)
+    red, green, blue = images.split(1, dim=1)
+    least = torch.minimum(torch.minimum(red, green), blue)
+    chroma = torch.maximum(torch.maximum(red, green), blue).sub_(least)
+    # With channels scaled to [0, 1] by least value and chroma, 1 + green + blue - red is the distance from red towards
+    # cyan, in sixths of a turn, and the sign of green - blue is the direction. The textbook's three cases per pixel
+    # would take twice as long. Without chroma the hue is 0.
+    hue = (green - least).add_(blue).sub_(red).add_(chroma)
+    hue.div_(chroma.clamp(min=torch.finfo(chroma.dtype).tiny)).copysign_(green - blue)
     hue.add_(per_image(6 * turns))
     hue.sub_((hue / 6).round_(), alpha=6)
     # Made on the device: copying constants there would make the host wait.
@@ -301,21 +296,6 @@ def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
     # For y of at most 7 sixths, | |y| - 3 | - 1 is 2 less y's distance from the nearest whole turn, up to the clamp.
     nearness = (hue - own_colours).abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)
     return torch.where(per_image(turns) == 0, images, nearness.mul_(chroma).add_(least))
-
-
-def hue_chroma_least(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return hue in sixths of a turn, in [-3, 3] with red at 0; range of the channels; least value; each (B, 1, H, W).
-
-    With channels scaled to [0, 1] by least value and chroma, 1 + green + blue - red is the distance from red towards
-    cyan, and the sign of green - blue is the direction. The textbook's three cases per pixel would take twice as long.
-    Without chroma the hue is 0.
-    """
-    red, green, blue = images.split(1, dim=1)
-    least = torch.minimum(torch.minimum(red, green), blue)
-    chroma = torch.maximum(torch.maximum(red, green), blue).sub_(least)
-    distance = (green - least).add_(blue).sub_(red).add_(chroma)
-    distance.div_(chroma.clamp(min=torch.finfo(chroma.dtype).tiny))
-    return distance.copysign_(green - blue), chroma, least
 
 
 def greyscale(images: Tensor, chosen: Tensor) -> Tensor:
@@ -329,13 +309,9 @@ def blur_radius(sigma: list[float]) -> int:
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, radius: int) -> Tensor:
-    """Blur by a Gaussian of `sigma` pixels, cut off beyond `radius`, where `chosen`; borders are reflected.
+    """Blur by a Gaussian of `sigma`, (B,) pixels, cut off beyond `radius`, where `chosen`; borders are reflected.
 
-    Args:
-        images: (B, C, H, W); fastest if contiguous.
-        sigma: (B,) positive.
-        chosen: (B,) bool.
-        radius: taps on either side; at most n - 1 within images of n pixels, as many as can be reflected.
+    In images of n pixels the radius is at most n - 1, as many as can be reflected. Fastest if they are contiguous.
     """
     down, across = (blur_matrix(sigma, chosen, radius, size) for size in images.shape[-2:])
     return along_rows(down, along_columns(across, images))
