@@ -163,10 +163,5 @@ def _machines(results: Results) -> list[str]:
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
     """Return the first and last of each run of consecutive numbers."""
-    runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1] = runs[-1][0], number
-        else:
-            runs.append((number, number))
-    return runs
+    runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
+    return [(run[0], run[-1]) for run in runs]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from triptych.measures.estimate import Estimate
 from triptych.page.tables import Table
-from triptych.report.formatting import written, written_interval
+from triptych.report.formatting import written, written_interval, written_limit
 from triptych.report.reader import Results
 from triptych.studies import CLAIMS
 
@@ -99,7 +99,7 @@ def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
     if measured is None:
         return "", "", ""
     value = written(measured, form)
-    limit = "" if threshold is None else written(threshold, form)
+    limit = "" if threshold is None else written_limit(threshold, form)
     return value, written_interval(Estimate(measured, **interval), form) if interval else "", limit
 
 
