@@ -215,7 +215,7 @@ def test_verdicts_come_first(project: Path):
         "reproduced figures 2–4 , 12",
         "The report: They stay blurry.",
         "This run Samples are 0.15 times as sharp. Blurry: met.",
-        "recognisability 0.112 (0.1 to 0.123) odd 3",
+        "recognisability 11.2 % (10.0 to 12.3 %) odd 3",
         "Sharpness of samples: 15.0 % (14.0 to 16.0 %); threshold 50 %",
     ):
         assert part in claim

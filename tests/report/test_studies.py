@@ -60,7 +60,7 @@ def test_every_setting_that_the_page_names_is_a_key_of_params():
 
 
 def test_every_variant_of_params_is_a_part_with_its_own_files():
-    parts = {part.name: part for part in STUDIES[-1].parts(PARAMS)}
+    parts = {part.name: part for part in STUDIES[-1].models(PARAMS)}
     assert list(parts) == [f"ssl/{name}" for name in PARAMS["ssl"]["variants"]]
     part = parts["ssl/no_predictor"]
     assert (part.metrics, part.timing) == ("metrics/ssl/no_predictor.json", "metrics/timing/ssl/no_predictor.json")

@@ -108,9 +108,6 @@ class Model:
         return f"metrics/timing/{self.name}.json"
 
 
-Part = Model  # until every reader has the new name
-
-
 @dataclass(frozen=True)
 class Study:
     """A panel of the triptych, or the judge.
@@ -142,11 +139,6 @@ class Study:
     settings: Mapping[str, str] = field(default_factory=dict)
     corrections: tuple[str, ...] = ()
     remark: Callable[[Mapping], str] = lambda params: ""
-
-    @property
-    def parts(self) -> Callable[[Mapping], Sequence[Model]]:
-        """The former name of `models`."""
-        return self.models
 
     @property
     def compares(self) -> bool:
