@@ -12,11 +12,10 @@ from triptych.studies import CLAIMS
 
 # A claim is reproduced; a condition of one is met.
 ANSWERS = {"reproduced": "met", "not reproduced": "not met", "inconclusive": "undecided"}
-# (claim, condition or key of its evidence) -> format; the name of that key.
 FORMATS = {(claim.id, ""): claim.format for claim in CLAIMS} | {
-    (claim.id, entry.id): entry.format for claim in CLAIMS for entry in getattr(claim, "conditions", ())
+    (claim.id, condition.id): condition.format for claim in CLAIMS for condition in claim.conditions
 }
-FACTS = {(claim.id, fact.key): fact for claim in CLAIMS for fact in getattr(claim, "facts", ())}
+FACTS = {(claim.id, fact.key): fact for claim in CLAIMS for fact in claim.facts}
 OTHER = "#.3g"  # format of a number that has no record
 
 
