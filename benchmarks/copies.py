@@ -1,4 +1,4 @@
-"""Asks whether generated images copy training images: how near their nearest one lies, beside that of test images.
+"""Test whether generated images copy training images: distances to the nearest one, compared with those of test images.
 
     python benchmarks/copies.py
 

@@ -19,7 +19,6 @@ from held_out import HELD_OUT, held_out
 from triptych.core.errors import one_line_errors
 from triptych.core.schema import read_yaml, validate
 from triptych.core.seeds import fold
-from triptych.data.batches import resident, to_uint8
 from triptych.data.storage import load
 from triptych.ddpm.model import denoising_network
 from triptych.ddpm.objective import diffusion_method
@@ -32,7 +31,8 @@ from triptych.measures.intervals import Resampling
 from triptych.measures.params import EvaluationParams
 from triptych.params import check
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import Plan, Trained, train
+from triptych.training.loop import Plan, Trained, Trainer
+from triptych.training.objective import resident, to_uint8
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")
@@ -61,7 +61,7 @@ def trained(study: DDPMParams, seed: int, place: Machine) -> tuple[torch.nn.Modu
     split = resident(dataset.train.images, dataset.train.labels, place.device)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints("ddpm", "recipe", root=Path(folder))
-        result = train(method, split, study.training, Plan("ddpm", seed, 1e9), place, checkpoints)
+        result = Trainer(method, split, study.training, Plan("ddpm", seed, 1e9), place, checkpoints).run()
     method.network.load_state_dict(result.network.state_dict())
     return method.eval(), result
 

@@ -1,4 +1,4 @@
-"""How hard the drawn digits are beside other ones, and which of their knobs bring them nearer: docs/difficulty.md.
+"""Measure how hard the drawn digits are compared with others, and which settings bring them nearer: docs/difficulty.md.
 
     python benchmarks/difficulty.py datasets/svhn.npz models/classifier
     python benchmarks/difficulty.py datasets/svhn.npz models/classifier --knobs
@@ -23,7 +23,6 @@ from runs import trained
 from triptych.core.errors import one_line_errors
 from triptych.core.schema import validate
 from triptych.core.seeds import fold
-from triptych.data.batches import to_float
 from triptych.data.sources.build import build
 from triptych.data.sources.params import Npz, StreetDigits
 from triptych.data.storage import Dataset, Split
@@ -36,7 +35,8 @@ from triptych.measures.discretised import bits_per_dimension, discretised_gaussi
 from triptych.measures.frechet import FrechetReference
 from triptych.nn.weights import load_model
 from triptych.params import Params, check
-from triptych.ssl.representation import knn_correct
+from triptych.ssl.probe import knn_correct
+from triptych.training.objective import to_float
 from triptych.vae.measure import calibrated_sigma, importance_weights, iwae_bound
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective

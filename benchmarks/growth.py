@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import psutil
@@ -47,12 +46,17 @@ from triptych.core.errors import InputError, one_line_errors
 from triptych.core.files import write_text
 from triptych.core.schema import Section, overlaid, read_yaml, validate
 from triptych.data.storage import SPLITS
-from triptych.report.drawing import style
+from triptych.report import drawing
 from triptych.report.formatting import written
 from triptych.report.reader import value_at
 
 SETTINGS = Path(__file__).with_suffix(".yaml")
 CSV, FIGURE, PAGE = Path("benchmarks/results/growth.csv"), Path("docs/growth.png"), Path("docs/scale.md")
+CAPTION = (
+    "Each stage against the number of images, in multiples of the default's, with both axes logarithmic and every "
+    "value relative to that at the default. p is the exponent; it is missing where a stage takes little more than its "
+    "start."
+)
 # What runs once unmeasured: loops that are compiled are kept from then on.
 WARM = ("prepare", "train_classifier", "train_vae", "train_ddpm", "train_ssl")
 LOOK_SECONDS = 0.1
@@ -278,10 +282,9 @@ def written_table(growths: dict[str, Growth]) -> str:
 
 def draw(path: Path, growths: dict[str, Growth]) -> None:
     """A small plot a stage: seconds beyond the start and peak memory, each over its value at the first multiple."""
-    style.apply()
     columns = 6
     lines = -(-(len(growths) + 1) // columns)
-    page, cells = plt.subplots(lines, columns, figsize=(style.WIDTH, 1.9 * lines), sharex=True, sharey=True)
+    page, cells = drawing.subplots(lines, columns, figsize=(9, 1.9 * lines), sharex=True, sharey=True)
     for axes, (name, growth) in zip(cells.flat, growths.items(), strict=False):
         plot(axes, name, growth)
     for axes in cells.flat[len(growths) :]:
@@ -289,32 +292,29 @@ def draw(path: Path, growths: dict[str, Growth]) -> None:
     for axes in cells.flat[len(growths) - columns : len(growths)]:
         axes.tick_params(labelbottom=True)
     entries = {
-        "seconds of the\nprocessor,\nbeyond the start": {"color": style.PALETTE[0], "marker": "o"},
-        "peak memory": {"color": style.PALETTE[1], "marker": "s", "linestyle": ":"},
-        "as the images": {"color": style.INK, "linestyle": "--", "linewidth": 1},
-        "as their square": {"color": style.MUTED, "linestyle": ":", "linewidth": 1},
+        "seconds of the\nprocessor,\nbeyond the start": {"color": drawing.PALETTE[0], "marker": "o"},
+        "peak memory": {"color": drawing.PALETTE[1], "marker": "s", "linestyle": ":"},
+        "as the images": {"color": drawing.INK, "linestyle": "--", "linewidth": 1},
+        "as their square": {"color": drawing.MUTED, "linestyle": ":", "linewidth": 1},
     }
     handles = [Line2D([], [], **how) for how in entries.values()]
-    place = {"loc": "upper left", "bbox_to_anchor": (-0.25, 1.15), "frameon": False, "fontsize": 8.5}
-    cells.flat[len(growths)].legend(handles, list(entries), **place)
-    note = (
-        "Each stage against the number of images, as multiples of the default's; both axes are logarithmic, and all is "
-        "over its value at the default's. p is the exponent. A stage without it takes little more than its start."
-    )
-    style.finish(path, page, "What grows with the images", note)
+    cells.flat[len(growths)].legend(handles, list(entries), loc="upper left", fontsize=8.5)
+    drawing.save(page, path)
 
 
 def plot(axes: Axes, name: str, growth: Growth) -> None:
     """One stage."""
     multiples = growth.rows["multiple"].to_numpy(dtype=float)
-    axes.plot(multiples, multiples, color=style.INK, linestyle="--", linewidth=1)
-    axes.plot(multiples, multiples**2, color=style.MUTED, linestyle=":", linewidth=1)
-    axes.plot(multiples, growth.rows["peak_mib"] / growth.rows["peak_mib"].iloc[0], "s:", color=style.PALETTE[1], ms=4)
+    axes.plot(multiples, multiples, color=drawing.INK, linestyle="--", linewidth=1)
+    axes.plot(multiples, multiples**2, color=drawing.MUTED, linestyle=":", linewidth=1)
+    axes.plot(
+        multiples, growth.rows["peak_mib"] / growth.rows["peak_mib"].iloc[0], "s:", color=drawing.PALETTE[1], ms=4
+    )
     if growth.grows:
-        axes.plot(multiples, growth.over_first(), "o-", color=style.PALETTE[0], ms=5)
+        axes.plot(multiples, growth.over_first(), "o-", color=drawing.PALETTE[0], ms=5)
         said = f"p = {growth.exponent():.2f}"
-        axes.text(0.06, 0.93, said, transform=axes.transAxes, va="top", fontsize=9, color=style.INK)
-    axes.set_title(name.replace("@", "\n@"), fontsize=8.5, fontweight="normal")
+        axes.text(0.06, 0.93, said, transform=axes.transAxes, va="top", fontsize=9, color=drawing.INK)
+    axes.set_title(name.replace("@", "\n@"), fontsize=8.5)
     axes.set(xscale="log", yscale="log", ylim=(0.5, 1.3 * multiples[-1] ** 2))
     axes.set_xticks(multiples, [f"{multiple:g}×" for multiple in multiples], fontsize=8.5)
     axes.set_yticks([1, 4, 16, 64], ["1×", "4×", "16×", "64×"], fontsize=8.5)
@@ -328,7 +328,7 @@ def show(rows: pd.DataFrame, below: Path) -> None:
     print(text)
     draw(below / FIGURE, growths)
     figure = f"![Seconds and memory of each stage against the number of images]({FIGURE.name})"
-    write_section(below / PAGE, "growth", f"{figure}\n\n{text}")
+    write_section(below / PAGE, "growth", f"{figure}\n\n{CAPTION}\n\n{text}")
 
 
 def main() -> None:

@@ -6,8 +6,8 @@
 
 Each training stage runs by its own script, in a throw-away project, for some seconds of training, and its rate is the
 images a second that it writes to its timing file: without loading libraries, checkpoints and the writing of models.
-Conditions take turns, so that a slow drift of the machine meets all alike: idle, beside a busy loop, idle, beside a
-second training of the same kind; each number is a median over the rounds.
+Conditions take turns, so that a slow drift of the machine affects all alike: idle, alongside a busy loop, idle,
+alongside a second training of the same kind; each number is a median over the rounds.
 
 What shares the machine has the same nice value as the stage. Linux with autogroups divides a core between sessions
 first, then between the processes of a session: a busy loop of another terminal or desktop application is one session
@@ -44,8 +44,8 @@ CHECKPOINTS = "checkpoints"
 IMAGES = 1024  # of either study, for training: epochs are short, so that a training may last as long as is asked
 TEST_IMAGES = 100
 FIRST_EPOCHS = 2  # of the run that tells how many epochs last as long as is asked
-ENDLESS = 50  # times the epochs of what is measured, for the training beside it
-PATIENCE = 120  # seconds until a training beside has its first checkpoint
+ENDLESS = 50  # times the epochs of what is measured, for the training that runs alongside
+PATIENCE = 120  # seconds until the other training has its first checkpoint
 LOOK_SECONDS = 0.1
 # Of Linux: whether sessions are groups, and this session's own with its nice value.
 AUTOGROUP = {"autogroups": Path("/proc/sys/kernel/sched_autogroup_enabled"), "session": Path("/proc/self/autogroup")}
@@ -80,7 +80,7 @@ TRAININGS = {
 
 @dataclass(frozen=True)
 class Condition:
-    """What a training is measured beside.
+    """The load under which a training is measured.
 
     Attributes:
         title: of its column.
@@ -94,9 +94,9 @@ class Condition:
 CONDITIONS = {
     "idle": Condition("idle"),
     "against": Condition("idle, {revision}"),
-    "loop": Condition("beside a busy loop of another session", 1.7),
-    "same_session_loop": Condition("beside one of its own session", 1.7),
-    "second": Condition("beside a second training", 2.2),
+    "loop": Condition("alongside a busy loop of another session", 1.7),
+    "same_session_loop": Condition("alongside one of its own session", 1.7),
+    "second": Condition("alongside a second training", 2.2),
 }
 
 
@@ -199,7 +199,7 @@ def require_running(process: psutil.Popen, project: Project) -> None:
     """Passes a training that goes on.
 
     Raises:
-        InputError: it has failed, or ended before what it was to be beside.
+        InputError: it has failed, or ended before the training that it accompanies.
     """
     if process.poll() is not None:
         ended_well(process, project.folder)
@@ -268,7 +268,7 @@ def written_setting(how: dict) -> str:
     return (
         f"Medians of {how['rounds']} rounds in which the conditions take turns, with trainings of about "
         f"{how['seconds']:g} s where the machine is idle. It has {how['cores']} cores"
-        f"{sessions.get(how.get('autogroups'), '')}; what runs beside has the same nice value."
+        f"{sessions.get(how.get('autogroups'), '')}; the other process has the same nice value."
     )
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from torch import nn
 
-from triptych.data.batches import resident
 from triptych.data.storage import Dataset
 from triptych.machine.device import Machine
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import Plan, train
-from triptych.training.objective import Objective
+from triptych.training.loop import Plan, Trainer
+from triptych.training.objective import Objective, resident
 from triptych.training.params import Training
 
 
@@ -19,4 +18,4 @@ def trained(objective: Objective, recipe: Training, dataset: Dataset, seed: int,
     split = resident(dataset.train.images, dataset.train.labels, place.device)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints("benchmark", "run", root=Path(folder))
-        return train(objective, split, recipe, Plan("benchmark", seed, 1e9), place, checkpoints).network.eval()
+        return Trainer(objective, split, recipe, Plan("benchmark", seed, 1e9), place, checkpoints).run().network.eval()

@@ -28,6 +28,7 @@ from torchvision.models import resnet50
 from triptych.core.errors import one_line_errors
 from triptych.machine.randomness import Draw
 from triptych.nn.backbones import SmallResNet
+from triptych.nn.fast.norm import BatchNorm
 from triptych.params import Params, check
 from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.recipes import method, recipe
@@ -238,9 +239,10 @@ class Method:
     @property
     def exchanges_of_norms(self) -> int:
         """Sums over processes that batch norms make in a step: on the way forward, and with a gradient back again."""
-        heads = sum(isinstance(module, nn.BatchNorm1d) for module in self.objective.network.modules())
+        network = self.objective.network
         # A target has no predictor, whose hidden layer has a norm; nobody sums for it either.
-        target_heads = sum(isinstance(module, nn.BatchNorm1d) for module in self.objective.network.projector.modules())
+        target_heads = sum(isinstance(module, BatchNorm) for module in network.projector)
+        heads = target_heads + sum(isinstance(module, BatchNorm) for module in network.predictor)
         forward_only = self.passes["none"] * (self.encoder.norms + (target_heads if self.encoders > 1 else heads))
         return 2 * self.passes["gradient"] * (self.encoder.norms + heads) + forward_only
 

@@ -23,18 +23,17 @@ from overlays import nested
 from triptych.core.errors import InputError, one_line_errors
 from triptych.core.schema import overlaid, read_yaml, validate
 from triptych.core.seeds import fold
-from triptych.data.batches import resident, to_float
 from triptych.data.storage import Dataset
 from triptych.machine.device import Machine, machine
 from triptych.machine.processes import side_by_side
-from triptych.nn.backbones import standardised
+from triptych.nn.fast.norm import standardised
 from triptych.params import Params, validated
-from triptych.ssl.baselines import untrained_hits
-from triptych.ssl.collapse import effective_rank, embedding_std
-from triptych.ssl.representation import encode, knn_correct, linear_correct
+from triptych.ssl.measure import effective_rank, embedding_std
+from triptych.ssl.probe import encode, knn_correct, linear_correct, untrained_correct
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import Plan, train
+from triptych.training.loop import Plan, Trainer
+from triptych.training.objective import resident, to_float
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")
@@ -59,23 +58,23 @@ def run(params: Params, variant: str, dataset: Dataset, seed: int, place: Machin
     split = resident(dataset.train.images, dataset.train.labels, place.device)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints("ssl", "recipe", root=Path(folder))
-        result = train(objective, split, chosen.training, Plan("ssl", seed, 1e9), place, checkpoints)
+        result = Trainer(objective, split, chosen.training, Plan("ssl", seed, 1e9), place, checkpoints).run()
     splits = (dataset.train, dataset.test)
     bank, queries = (encode(result.network, part.images, place.device, settings.batch_size) for part in splits)
-    untrained = untrained_hits(chosen.backbone, seed, dataset, settings, place.device)
+    untrained = untrained_correct(chosen.backbone, seed, dataset, settings, place.device)
     pixels = (torch.from_numpy(np.array(part.images)).to(place.device) for part in splits)
     received = [to_float(part) for part in pixels]
     if getattr(chosen.backbone, "standardise", False):
         received = [standardised(part) for part in received]
     hits = {
-        "kNN": knn_correct(bank.backbone, queries.backbone, dataset, settings.ssl.knn),
-        "linear": linear_correct(bank.backbone, queries.backbone, dataset, settings.ssl.probe_penalty),
+        "kNN": knn_correct(bank["backbone"], queries["backbone"], dataset, settings.ssl.knn),
+        "linear": linear_correct(bank["backbone"], queries["backbone"], dataset, settings.ssl.probe_penalty),
         "kNN, pixels": knn_correct(*(part.flatten(1) for part in received), dataset, settings.ssl.knn),
-        "kNN, untrained": untrained["random_init_knn_correct"],
+        "kNN, untrained": untrained["knn"],
     }
     return {key: float(right.mean()) for key, right in hits.items()} | {
-        "std": embedding_std(queries.projector),
-        "rank": effective_rank(queries.projector),
+        "std": embedding_std(queries["projector"]),
+        "rank": effective_rank(queries["projector"]),
         "loss": result.history[-1]["loss"],
         "seconds": result.timing["seconds_total"],
     }

@@ -1,22 +1,23 @@
-"""Stage `report`: all numbers and figures so far on one self-contained page, headline numbers, and model cards."""
+"""Stage `report`: write all results so far to one self-contained page, the headline numbers, and model cards."""
 
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
+from triptych.core.files import write_text
 from triptych.page import build as page
-from triptych.page import cards, headline
+from triptych.page import cards
 from triptych.report.reader import Results
 
 PAGE = Path("plots/report.html")
 
 
 def main() -> None:
-    """Builds the page, metrics/headline and models/cards from the files of the stages before."""
+    """Read the files of the other stages and write plots/report.html, metrics/headline and models/cards."""
     results = Results()
-    page.write(PAGE, results)
-    headline.write(results)
+    write_text(PAGE, page.render(results))
+    page.write_headline(results)
     cards.write(results)
-    print(f"the report: {PAGE}")
+    print(f"report: {PAGE}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `figures`: every figure of the studies under its number, and the curves of all variants in one table."""
+"""Stage `figures`: every figure under its number, and the curves of all variants in one table."""
 
 from pathlib import Path
 
@@ -6,27 +6,32 @@ import pandas as pd
 
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_text
-from triptych.machine.clock import stage_clock
-from triptych.report import overview
-from triptych.report.drawing import style
+from triptych.machine.processes import stage_clock
+from triptych.report import drawing
 from triptych.report.reader import Results, UnmeasuredError
-from triptych.ssl.words.runs import history
+from triptych.ssl.words.figures import history
 from triptych.ssl.words.variants import variants
 from triptych.studies import figures
 
 FOLDER, CURVES = Path("plots/figures"), Path("plots/curves/ssl.csv")
 
 
+def draw_overview(path: Path, results: Results) -> None:
+    """Draw the picture at the head of the README: test images, and the first samples of each model."""
+    vae, ddpm = (results.arrays(f"samples/{study}/images.npz") for study in ("vae", "ddpm"))
+    bands = [("test images", vae["originals"]), ("VAE", vae["samples"]), ("DDPM", ddpm["samples"])]
+    drawing.image_sheet(path, [(name, images[: drawing.COLUMNS]) for name, images in bands])
+
+
 def main() -> None:
-    """Draws every figure for which this run has what it shows; says which it has not."""
+    """Draw every figure that the results of this run allow, and say which are left out."""
     results = Results()
-    style.apply()
     for figure in figures():
         try:
             figure.draw(figure.path(FOLDER), results)
         except UnmeasuredError as gap:
             print(f"figure {figure.number} is left out: {gap}")
-    overview.draw(FOLDER / overview.PATH, results)
+    draw_overview(FOLDER / "overview.png", results)
     # `dvc plots show` draws this table, so that it needs no line for each variant.
     curves = pd.concat([history(results, name) for name in variants(results.params)], ignore_index=True)
     write_text(CURVES, curves.to_csv(index=False))

@@ -4,16 +4,15 @@ from pathlib import Path
 
 from triptych.core.errors import one_line_errors
 from triptych.core.files import read_arrays, write_arrays, write_json, write_text
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.ddpm.measure import DDPMMeasures, restoration_table
 from triptych.ddpm.objective import load_trained
 from triptych.judge.measure import Judge
-from triptych.machine.clock import stage_clock
 from triptych.machine.device import machine
-from triptych.machine.params import Runtime
+from triptych.machine.processes import stage_clock
 from triptych.measures.estimate import split
-from triptych.measures.needs import tell_left_out
+from triptych.measures.needs import print_left_out
 from triptych.measures.params import EvaluationParams
 
 TASKS_AT_ONCE = 8
@@ -36,7 +35,7 @@ def main() -> None:
             at_once=at_once,
         )
         numbers = measures.numbers()
-        tell_left_out("evaluate_ddpm", numbers)
+        print_left_out("evaluate_ddpm", numbers)
         write_json("metrics/ddpm.json", split(numbers))
         write_text("plots/ddpm/restoration.csv", restoration_table(numbers["restoration"]).to_csv(index=False))
         write_text("plots/ddpm/sampling.csv", measures.sampling().to_csv(index=False))

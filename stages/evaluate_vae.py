@@ -4,14 +4,13 @@ from pathlib import Path
 
 from triptych.core.errors import one_line_errors
 from triptych.core.files import read_arrays, write_arrays, write_json, write_text
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.judge.measure import Judge
-from triptych.machine.clock import stage_clock
 from triptych.machine.device import machine
-from triptych.machine.params import Runtime
+from triptych.machine.processes import stage_clock
 from triptych.measures.estimate import split
-from triptych.measures.needs import tell_left_out
+from triptych.measures.needs import print_left_out
 from triptych.measures.params import EvaluationParams
 from triptych.nn.weights import load_model
 from triptych.vae.measure import VAEMeasures
@@ -39,7 +38,7 @@ def main() -> None:
             at_once=at_once,
         )
         numbers = measures.numbers()
-        tell_left_out("evaluate_vae", numbers)
+        print_left_out("evaluate_vae", numbers)
         write_json("metrics/vae.json", split(numbers))
         write_text("plots/vae/latents.csv", measures.latents().to_csv(index=False))
         write_arrays("evaluations/vae/judged.npz", {"final_probabilities": measures.final_probabilities()})

@@ -1,25 +1,24 @@
-"""Stage prepare: the images of each study, in the one form that everything later reads, with their data cards."""
+"""Stage prepare: the images of each study in the format that later stages read, with their data cards."""
 
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import read
-from triptych.data.sources import grid
-from triptych.data.sources.build import build
+from triptych.data.sources.build import build, draw
 from triptych.data.sources.params import DataParams
 from triptych.data.storage import save
-from triptych.machine.clock import stage_clock
+from triptych.machine.processes import stage_clock
 
 
 def main() -> None:
-    """Builds, checks and writes the datasets, their cards and a picture of each."""
+    """Build, check and write the datasets, their cards and a picture of each."""
     params = read(seed=int, data=DataParams)
     # All are built and checked before any is written: bad input leaves every earlier output as it was.
     datasets = {study: build(source, params.seed) for study, source in params.data}
     cards = {study: save(dataset, Path("data") / study) for study, dataset in datasets.items()}
-    for study in datasets:
-        grid.draw(Path("data") / study, Path("plots") / "data" / f"{study}.png")
+    for study, dataset in datasets.items():
+        draw(dataset, Path("plots") / "data" / f"{study}.png")
     write_json("metrics/data.json", cards)
     for study, card in cards.items():
         print(f"{study}: {card['name']}, {card['train_images']:,} train and {card['test_images']:,} test images")

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
-from triptych.machine.clock import stage_clock
 from triptych.machine.device import machine
-from triptych.machine.params import Runtime
+from triptych.machine.processes import stage_clock
 
 
 def main(name: str) -> None:

@@ -4,19 +4,18 @@ import sys
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
 from triptych.judge.model import QUARTER_TURNS, ClassificationObjective, Classifier, TurnObjective
 from triptych.judge.params import ClassifierParams
-from triptych.machine.clock import stage_clock
-from triptych.machine.params import Runtime
-from triptych.training.stage import run_stage
+from triptych.machine.processes import stage_clock
+from triptych.training.stage import Stage, run_stage
 
 DATA = Path("data/generative")
 
 
 def main() -> None:
-    """Reads params, trains, writes the outputs of the stage."""
+    """Read params, train, write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, classifier=ClassifierParams)
     judge = params.classifier
 
@@ -28,8 +27,8 @@ def main() -> None:
         network = {"in_channels": channels, "classes": classes, **judge.network.model_dump()}
         return kind(Classifier(**network), judge.mixup), {"network": network}
 
-    run_stage(
-        stage="classifier",
+    stage = Stage(
+        name="classifier",
         seed=params.seed,
         runtime=params.runtime,
         recipe=judge.training,
@@ -37,6 +36,7 @@ def main() -> None:
         identity=judge.model_dump(),
         build=build,
     )
+    run_stage(stage)
 
 
 if __name__ == "__main__":

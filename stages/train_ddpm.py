@@ -3,18 +3,17 @@
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
 from triptych.ddpm.model import denoising_network
 from triptych.ddpm.objective import DenoisingObjective, diffusion_method
 from triptych.ddpm.params import DDPMParams
-from triptych.machine.clock import stage_clock
-from triptych.machine.params import Runtime
-from triptych.training.stage import run_stage
+from triptych.machine.processes import stage_clock
+from triptych.training.stage import Stage, run_stage
 
 
 def main() -> None:
-    """Reads params, trains, writes the outputs of the stage."""
+    """Read params, train, write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, ddpm=DDPMParams)
     study = params.ddpm
 
@@ -23,16 +22,18 @@ def main() -> None:
         config = {"network": network, "process": study.process.model_dump()}
         return diffusion_method(denoising_network(**network), study.process), config
 
-    run_stage(
-        stage="ddpm",
+    stage = Stage(
+        name="ddpm",
         seed=params.seed,
         runtime=params.runtime,
         recipe=study.training,
         data=Path("data/generative"),
         identity={"process": study.process.model_dump(), "network": study.network.model_dump()},
         build=build,
-        snapshot_epochs=tuple(study.training.snapshot_epochs),
+        snapshot_epochs=study.training.snapshot_epochs,
+        seeds=study.seeds,
     )
+    run_stage(stage)
 
 
 if __name__ == "__main__":

@@ -4,18 +4,17 @@ import sys
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
-from triptych.machine.clock import stage_clock
-from triptych.machine.params import Runtime
+from triptych.machine.processes import stage_clock
 from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training.objective import Objective
-from triptych.training.stage import run_stage
+from triptych.training.stage import Stage, run_stage
 
 
 def main(variant: str) -> None:
-    """Reads params, trains, writes the outputs of the stage."""
+    """Read params, train, write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, ssl=SSLParams)
     chosen = recipe(params.ssl, variant)
     name = params.ssl.variants[variant].method
@@ -24,8 +23,8 @@ def main(variant: str) -> None:
         objective, network = method(name).build(chosen, dataset.train.images.shape[1])
         return objective, {"network": network}
 
-    run_stage(
-        stage=f"ssl/{variant}",
+    stage = Stage(
+        name=f"ssl/{variant}",
         seed=params.seed,
         runtime=params.runtime,
         recipe=chosen.training,
@@ -35,6 +34,7 @@ def main(variant: str) -> None:
         seeds=chosen.seeds,
         snapshot_epochs=chosen.snapshot_epochs,
     )
+    run_stage(stage)
 
 
 if __name__ == "__main__":

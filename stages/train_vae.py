@@ -3,18 +3,17 @@
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
-from triptych.core.schema import read
+from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
-from triptych.machine.clock import stage_clock
-from triptych.machine.params import Runtime
-from triptych.training.stage import run_stage
+from triptych.machine.processes import stage_clock
+from triptych.training.stage import Stage, run_stage
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 from triptych.vae.params import VAEParams
 
 
 def main() -> None:
-    """Reads params, trains, writes the outputs of the stage."""
+    """Read params, train, write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, vae=VAEParams)
     study = params.vae
 
@@ -22,16 +21,18 @@ def main() -> None:
         network = {"image_shape": list(dataset.train.images.shape[1:]), **study.network.model_dump()}
         return VAEObjective(VAE(**network), study.likelihood_sigma), {"network": network}
 
-    run_stage(
-        stage="vae",
+    stage = Stage(
+        name="vae",
         seed=params.seed,
         runtime=params.runtime,
         recipe=study.training,
         data=Path("data/generative"),
         identity={"likelihood_sigma": study.likelihood_sigma, "network": study.network.model_dump()},
         build=build,
-        snapshot_epochs=tuple(study.training.snapshot_epochs),
+        snapshot_epochs=study.training.snapshot_epochs,
+        seeds=study.seeds,
     )
+    run_stage(stage)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Copies of this project, in which tests do as they like."""
+"""Copies of this project that tests may change."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ RESULTS = ("metrics/", "plots/", "dvc.lock")
 
 
 def check_out(folder: Path) -> None:
-    """What git tracks of this checkout, or would track now, but for results; as a repository of one commit."""
+    """Copy all tracked and untracked files except results into a folder, as a repository with one commit."""
     for name in filter(None, run(ROOT, "git", "ls-files", "-co", "--exclude-standard", "-z").split("\0")):
         if (ROOT / name).is_file() and not name.startswith(RESULTS):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What all tests share: one thread a process, for the tests run side by side and are rarely alone on their machine."""
+"""Settings of all tests: one thread per process, because tests run side by side."""
 
 import os
 from collections.abc import Iterator
@@ -10,25 +10,25 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before anything imports torch, here or in a process of a test. Benchmarks take the machine as it is."""
+    """Set the environment before anything imports torch. Benchmarks use all threads."""
     if not config.getoption("benchmark_enable", False):
-        # OpenMP's threads wait busily at barriers, and slow each other many times over on a shared machine.
+        # OpenMP threads spin at barriers and slow each other down on a shared machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # The processes that tests start run this checkout, whichever is installed.
+    # Processes that tests start run this checkout, whichever one is installed.
     os.environ["PYTHONPATH"] = str(SOURCE)
-    # Copies of the project share what this checkout has compiled.
+    # Copies of the project share this checkout's compiled kernels.
     os.environ.setdefault("NUMBA_CACHE_DIR", str(SOURCE / "triptych/nn/fast/__pycache__"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest goes first: side by side, the others are done by the time that it is."""
+    """Start the longest file first, so that the others finish alongside it."""
     items.sort(key=lambda item: item.path.stem != "test_pipeline_smoke")
 
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """A single thread of torch: the results of one thread are the same bits in every process."""
+    """Use one thread of torch: one thread gives the same bits in every process."""
     import torch
 
     before = torch.get_num_threads()

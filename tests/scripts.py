@@ -1,6 +1,6 @@
-"""Scripts in processes of their own, which start in moments.
+"""Run scripts in separate processes that start at once.
 
-A new Python takes seconds to import torch. So one process imports it once, and each script runs in a copy of that one.
+A new Python takes seconds to import torch. One process imports it, and each script runs in a fork of that process.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ def _run(script: Path, arguments: tuple[str, ...], folder: Path, out: Path, err:
 
 
 def run_script(script: Path, *arguments: str, folder: Path, before: str = "") -> CompletedProcess[str]:
-    """Runs a script to its end in a folder, after the statements `before` in the same process."""
+    """Run a script in a folder, after the statements `before` in the same process."""
     with tempfile.TemporaryDirectory() as written:
         out, err, first = (Path(written) / name for name in ("out", "err", "before.py"))
         first.write_text(before)

@@ -1,4 +1,4 @@
-"""Commands in processes of their own, which cannot hold up the tests for ever."""
+"""Run commands in separate processes with a time limit."""
 
 import os
 import signal
@@ -16,14 +16,14 @@ PROGRAMS = Path(sys.executable).parent
 
 
 def run(folder: Path, *command: str, environment: Mapping[str, str] = os.environ, seconds: float = 800) -> str:
-    """What a command prints that must end well, in a folder and with the programs of this Python's environment.
+    """Run a command in a folder with this environment's programs on PATH, and return its stdout.
 
-    Its output goes to files. A pipe would be open for as long as any process has it that the command leaves behind, as
-    `dvc queue start` leaves its workers.
+    Output goes to files: a pipe would stay open as long as a process that the command leaves behind holds it, such as
+    the workers of `dvc queue start`.
 
     Raises:
-        AssertionError: it failed.
-        subprocess.TimeoutExpired: it took longer than so many seconds, and was ended with all that it had started.
+        AssertionError: the command failed.
+        subprocess.TimeoutExpired: it exceeded the limit and was killed with its children.
     """
     path = {"PATH": f"{PROGRAMS}{os.pathsep}{environment['PATH']}"}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
@@ -31,7 +31,7 @@ def run(folder: Path, *command: str, environment: Mapping[str, str] = os.environ
         process = subprocess.Popen(command, **settings, stdout=out, stderr=err, start_new_session=True)
         try:
             status = process.wait(seconds)
-        except BaseException:  # pytest's own limit among them
+        except BaseException:  # including pytest's time limit
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
@@ -43,27 +43,27 @@ def run(folder: Path, *command: str, environment: Mapping[str, str] = os.environ
 
 
 def left_behind(folder: Path) -> list[psutil.Process]:
-    """The processes that work in a folder or below."""
+    """Return the processes whose working directory is the folder or below it."""
     found = []
     for process in psutil.process_iter():
         try:
             if Path(process.cwd()).is_relative_to(folder.resolve()):
                 found.append(process)
-        except psutil.Error:  # it has ended, or is not ours
+        except psutil.Error:  # it has ended or belongs to another user
             continue
     return found
 
 
 def end_left_behind(folder: Path, seconds: float = 10) -> None:
-    """Ends the processes that work in a folder or below.
+    """Kill the processes whose working directory is the folder or below it.
 
     Raises:
-        TimeoutError: some are still there after so many seconds.
+        TimeoutError: some are still running after the limit.
     """
     until = time.monotonic() + seconds
     while processes := left_behind(folder):
         if time.monotonic() > until:
-            raise TimeoutError(f"in {folder} still work {processes}")
+            raise TimeoutError(f"still running in {folder}: {processes}")
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -1,4 +1,4 @@
-"""A project in which every kind of model lies, untrained and tiny, with its data and the committed numbers."""
+"""A project with tiny untrained models of every type, their data, and the committed metrics."""
 
 import shutil
 from pathlib import Path
@@ -26,7 +26,7 @@ SEEDS = 2
 
 
 def save_encoder(folder: Path, seed: int, in_channels: int = 3) -> SiameseNetwork:
-    """Writes an encoder with random weights, and batch norms that are not the identity."""
+    """Write an encoder with random weights, and batch norms that are not the identity."""
     torch.manual_seed(seed)
     sizes = ENCODER | {"in_channels": in_channels}
     network = SiameseNetwork(**sizes).train()
@@ -37,15 +37,15 @@ def save_encoder(folder: Path, seed: int, in_channels: int = 3) -> SiameseNetwor
 
 
 def encoders(folder: Path) -> None:
-    """The third study's images of 16 pixels a side, and the encoders of `simsiam`, one a seed."""
+    """Write the images of the third study, of 16 pixels per side, and one encoder of `simsiam` per seed."""
     save(tiny_ssl.digits(), folder / "data/ssl")
     models = folder / "models/ssl/simsiam"
     for seed in range(SEEDS):
-        save_encoder(seed_folder(models, seed) if seed else models, seed)
+        save_encoder(seed_folder(models, seed, first=0), seed)
 
 
 def project(folder: Path) -> Path:
-    """Models of all three studies and the judge; params and metrics are this repository's."""
+    """Write models of all three studies and the judge, with the params and metrics of this repository."""
     shutil.copy(ROOT / "params.yaml", folder)
     shutil.copytree(ROOT / "metrics", folder / "metrics")
     encoders(folder)
@@ -57,7 +57,7 @@ def project(folder: Path) -> Path:
 
 
 def pictures(folder: Path, count: int = 5) -> list[Path]:
-    """Photographs of several sizes in folders of classes below `folder`; their paths, in the order of a listing."""
+    """Write images of several sizes to one folder per class; return their sorted paths."""
     stream = np.random.default_rng(0)
     paths = []
     for number in range(count):

@@ -1,1 +1,1 @@
-"""Triptych's training beside that of other libraries: `python -m benchmarks.peers`."""
+"""Triptych's training compared with that of other libraries: `python -m benchmarks.peers`."""

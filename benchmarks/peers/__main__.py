@@ -1,4 +1,4 @@
-"""Ours beside lightly, plain PyTorch, diffusers and denoising-diffusion-pytorch, taking turns in one run.
+"""Compare Triptych with lightly, plain PyTorch, diffusers and denoising-diffusion-pytorch, taking turns in one run.
 
     python -m benchmarks.peers
 

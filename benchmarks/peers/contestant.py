@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from triptych.data.batches import Resident, epoch_order
 from triptych.machine.device import Machine
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trainer
-from triptych.training.objective import Objective
+from triptych.training.objective import Objective, Resident, epoch_order
 from triptych.training.params import Training
 
 ENDLESS = 10**9  # steps of a schedule that does not end

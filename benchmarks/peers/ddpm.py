@@ -1,4 +1,4 @@
-"""The DDPM beside diffusers and denoising-diffusion-pytorch, each with a network of about the same arithmetic.
+"""The DDPM compared with diffusers and denoising-diffusion-pytorch, each with a network of about the same arithmetic.
 
 All have their batches from resident images, so that networks, optimisers and averages of weights alone are compared.
 """
@@ -25,12 +25,12 @@ from benchmarks.peers.contestant import (
     settings,
 )
 from benchmarks.peers.turns import compare, summary
-from triptych.data.batches import to_float
 from triptych.ddpm.model import denoising_network
 from triptych.ddpm.objective import diffusion_method
 from triptych.ddpm.params import DDPMParams
 from triptych.ddpm.samplers import draw_images
 from triptych.machine.device import Machine
+from triptych.training.objective import to_float
 
 STEPS = 3
 SIZE, STEPS_OF_CHAIN, WARMUP_STEPS, SAMPLES_AT_ONCE = 32, 1000, 100, 250

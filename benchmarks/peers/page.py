@@ -1,13 +1,13 @@
 """The tables of docs/performance.md, from nothing but the numbers in peers.json."""
 
 HEADING = (
-    "| what | beside | Triptych | the other | times as fast | the other's best setting | what else differs |",
+    "| what | compared with | Triptych | the other | times as fast | the other's best setting | what else differs |",
     "|---|---|---|---|---|---|---|",
 )
 
 
 def section(results: dict) -> str:
-    """The section `peers`: where it was measured, ours beside each peer, and all settings of the peers."""
+    """The section `peers`: where it was measured, ours compared with each peer, and all settings of the peers."""
     rows = [row for row in results.values() if isinstance(row, dict) and "settings" in row]
     lines = [
         _where(results["machine"], results["rounds"]),
@@ -15,7 +15,8 @@ def section(results: dict) -> str:
         *HEADING,
         *(line for row in rows for line in _lines(row)),
     ]
-    lines += ["", "All settings of the others:", "", "| what | beside | setting | a second |", "|---|---|---|---|"]
+    head = "| what | compared with | setting | a second |"
+    lines += ["", "All settings of the others:", "", head, "|---|---|---|---|"]
     lines += [
         _line(row["title"], row["peer_name"], setting, f"{speed:,.0f} {_what(row)}")
         for row in rows

@@ -14,13 +14,13 @@ from benchmarks.held_out import HELD_OUT, held_out
 from benchmarks.peers.contestant import network_gflop, settings
 from benchmarks.peers.ddpm import SIZE, Diffusers, Triptych, diffusers_network, least_width, triptych_network
 from triptych.core.errors import InputError
-from triptych.data.batches import resident, to_uint8
 from triptych.data.storage import load
 from triptych.judge.measure import Judge
 from triptych.machine.device import Machine
 from triptych.measures.frechet import FrechetReference, estimated_distance
 from triptych.measures.intervals import Resampling
 from triptych.params import Params
+from triptych.training.objective import resident, to_uint8
 
 DATA, CLASSIFIER = Path("data/generative"), Path("models/classifier")
 MINUTES = (2, 4, 6)

@@ -1,4 +1,4 @@
-"""SimSiam beside lightly's: its own transform, heads and loss in the loop of its example, on the same encoder."""
+"""SimSiam compared with lightly's transform, heads and loss in the loop of its example, on the same encoder."""
 
 import torch
 from lightly.loss import NegativeCosineSimilarity

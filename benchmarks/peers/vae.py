@@ -1,4 +1,4 @@
-"""The VAE beside a loop in plain PyTorch, as tutorials have it, with the same network."""
+"""The VAE compared with a loop in plain PyTorch, as tutorials have it, with the same network."""
 
 import torch
 from torch.nn import functional
@@ -7,8 +7,8 @@ from torchvision import transforms
 
 from benchmarks.peers.contestant import Contestant, Ours, Pictures, Setting, endless, random_images, resident, settings
 from benchmarks.peers.turns import compare, summary
-from triptych.data.batches import to_float
 from triptych.machine.device import Machine
+from triptych.training.objective import to_float
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 from triptych.vae.params import VAEParams

@@ -1,4 +1,4 @@
-"""`python -m triptych` is `triptych`."""
+"""Run the command line as `python -m triptych`."""
 
 from triptych.cli.app import app
 

@@ -1,14 +1,14 @@
-"""The whole of params.yaml, for checking a file before anything runs."""
+"""The schema of params.yaml as a whole."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from triptych.core.schema import Count, Section, read_yaml, validate
+from triptych.core.schema import Count, Runtime, Section, read_yaml, validate
 from triptych.data.sources.params import DataParams
 from triptych.ddpm.params import DDPMParams, DDPMSampling
 from triptych.judge.params import ClassifierParams
-from triptych.machine.params import Runtime
 from triptych.measures.params import EvaluationParams
 from triptych.report.params import ClaimsParams
 from triptych.ssl.shared import recipes
@@ -25,7 +25,7 @@ class SamplingParams(Section):
 
 
 class Params(Section):
-    """Every section of params.yaml."""
+    """All sections of params.yaml."""
 
     seed: int = Field(ge=0)
     runtime: Runtime
@@ -44,7 +44,7 @@ class Params(Section):
         for key, network in (("vae.network", self.vae.network), ("ddpm.network", self.ddpm.network)):
             if size and size % network.multiple:
                 fit = ", ".join(str(network.multiple * times) for times in range(1, 9))
-                raise ValueError(f"{key}: data.generative has images of {size} pixels a side; it takes {fit}, …")
+                raise ValueError(f"{key}: data.generative has images of {size} pixels per side; it takes {fit}, …")
         return self
 
     @model_validator(mode="after")
@@ -53,32 +53,24 @@ class Params(Section):
         missing = [epoch for epoch in self.sampling.ddpm.guidance.epochs if epoch not in kept]
         if missing:
             raise ValueError(
-                f"sampling.ddpm.guidance: no weights are kept after epoch {missing[0]}; a guide is one of "
+                f"sampling.ddpm.guidance: epoch {missing[0]} has no snapshot; a guide is one of "
                 f"ddpm.training.snapshot_epochs: {', '.join(map(str, kept))}"
             )
         return self
 
 
-def validated(tree: dict, path: Path) -> Params:
-    """The numbers of a whole params file, every method's and every variant's recipe included.
-
-    Args:
-        tree: as read from the file.
-        path: the file, for messages.
+def validated(tree: dict[str, Any], path: Path) -> Params:
+    """Validate all numbers of a params file, including the recipe of every method and variant.
 
     Raises:
-        InputError: one line that names the key, the value, what is allowed and the nearest valid name.
+        InputError: one line that names the file `path`, the key, the value, what is allowed and the nearest valid name.
     """
-    params = validate(Params, tree, "", path)
+    params: Params = validate(Params, tree, "", path)
     recipes.check(params.ssl, path)
     return params
 
 
 def check(path: Path | str = "params.yaml") -> Params:
-    """The whole params file, validated.
-
-    Raises:
-        InputError: see `validated`; also a file that is missing or no mapping.
-    """
+    """Read and validate a params file, see `validated`."""
     path = Path(path)
     return validated(read_yaml(path), path)

@@ -1,4 +1,4 @@
-"""What a benchmark of a train step needs: this machine's peak, the step itself, and a table at the end."""
+"""Fixtures of the train step benchmarks: this machine's peak, the step itself, and a table at the end."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,37 +10,35 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from triptych.core.schema import read
-from triptych.data.batches import resident
+from triptych.core.schema import Runtime, read
 from triptych.machine.device import Machine, machine
-from triptych.machine.params import Runtime
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trainer
-from triptych.training.objective import Objective
+from triptych.training.objective import Objective, resident
 from triptych.training.params import Training
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 IMAGES = 2000
-STEPS = 5  # of each round: the host runs ahead of a GPU by a few
+STEPS = 5  # per round: the host runs ahead of a GPU by a few
 COLUMNS = {"images_per_second": "images/s", "gflops": "GFLOP/s", "share_of_peak": "of peak"}
 
 
 @pytest.fixture(scope="session")
 def runtime() -> Runtime:
-    """Where and how params.yaml has the stages run."""
+    """Return the section `runtime` of params.yaml."""
     return read(PARAMS, runtime=Runtime).runtime
 
 
 @pytest.fixture(scope="session")
 def place(runtime: Runtime) -> Iterator[Machine]:
-    """This machine as params.yaml has it."""
+    """Set up this machine as params.yaml says."""
     with machine(runtime) as here:
         yield here
 
 
 @pytest.fixture(scope="session")
 def peak(place: Machine) -> float:
-    """The most FLOP/s that this machine reaches in a large matrix product or a large 3x3 convolution."""
+    """Measure this machine's peak FLOP/s in a large matrix product or a large 3x3 convolution."""
     with place.autocast(), torch.inference_mode():
         wide = 8192 if place.device.type == "cuda" else 2048
         square = torch.randn(wide, wide, device=place.device, dtype=place.dtype)
@@ -54,7 +52,7 @@ def peak(place: Machine) -> float:
 
 
 def fastest(work: Callable[[], object], place: Machine, repeats: int = 15) -> float:
-    """Seconds of the fastest of some runs, after two to warm up."""
+    """Return the seconds of the fastest run, after two to warm up."""
     seconds = []
     for _ in range(repeats + 2):
         place.synchronise()
@@ -69,7 +67,7 @@ def fastest(work: Callable[[], object], place: Machine, repeats: int = 15) -> fl
 def time_steps(
     benchmark, runtime, place, tmp_path, request
 ) -> Callable[[Objective, Training, tuple[int, int, int]], None]:
-    """Times the train step of a method on random images of a shape, as the training loop makes it."""
+    """Time the training loop's step of a method on random images of a shape."""
 
     def run(objective: Objective, recipe: Training, shape: tuple[int, int, int], classes: int = 10) -> None:
         rng = np.random.default_rng(0)
@@ -82,7 +80,7 @@ def time_steps(
         trainer.objective.train()
         with FlopCounterMode(display=False) as counter:
             trainer._step(order)
-        if runtime.compile:  # only now: the counter sees no operation of compiled code
+        if runtime.compile:  # after counting: the counter sees no operation of compiled code
             trainer.forward = torch.compile(trainer.forward)
 
         def steps() -> None:
@@ -93,7 +91,7 @@ def time_steps(
         benchmark.pedantic(steps, rounds=10, warmup_rounds=1)
         assert all(torch.isfinite(parameter).all() for parameter in trainer.objective.parameters())
         if benchmark.enabled:
-            # The fastest round, as of the peak: the others also measure what else the machine does.
+            # The fastest round, as for the peak: other rounds also measure other load on the machine.
             per_second = STEPS / benchmark.stats["min"]
             flop_per_second = counter.get_total_flops() * per_second
             benchmark.extra_info["images_per_second"] = recipe.batch_size * per_second
@@ -105,7 +103,7 @@ def time_steps(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The table of `make bench`: one row for each benchmark that says how many images it makes a second."""
+    """Print the table of `make bench`: one row per benchmark that reports images per second."""
     session = getattr(config, "_benchmarksession", None)
     rows = [made for made in getattr(session, "benchmarks", []) if "images_per_second" in made.extra_info]
     if not rows:

@@ -1,4 +1,4 @@
-"""How many images a second the judge trains on. A measurement: nothing here asserts a time."""
+"""Measure the images per second of the judge's training; no time is asserted."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How fast the DDPM trains and samples, as params.yaml has it. Measurements: nothing here asserts a time."""
+"""Measure the speed of the DDPM's training and sampling with params.yaml; no time is asserted."""
 
 from pathlib import Path
 

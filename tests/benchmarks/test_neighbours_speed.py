@@ -1,4 +1,4 @@
-"""How many queries a second the kNN classifies. A measurement: nothing here asserts a time."""
+"""Measure the queries per second of the kNN classifier; no time is asserted."""
 
 import pytest
 import torch

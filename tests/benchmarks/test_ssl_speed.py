@@ -1,4 +1,4 @@
-"""How many images a second each variant of SimSiam trains on, two views of each. A measurement: nothing asserts."""
+"""Measure the images per second of each SSL variant's training, in two views each; no time is asserted."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How many digits are drawn a second. A measurement: nothing here asserts a time."""
+"""Measure the digits drawn per second; no time is asserted."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How many views a second are made: SimSiam's, the same rotated, and heavy. A measurement: no time is asserted."""
+"""Measure the views made per second: SimSiam's, the same rotated, and heavy; no time is asserted."""
 
 import pytest
 import torch

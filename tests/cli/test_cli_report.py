@@ -38,8 +38,8 @@ def test_report_shows_numbers_intervals_seconds_and_where_the_page_is(project: P
     assert done.returncode == 0
     assert "recognisability 11.2 % 10.0 to 12.3 %" in text
     assert "odd[key] 2" in text
-    assert "vae 3 min 24 s" in text
-    assert done.stdout.splitlines()[-1] == "the report: plots/report.html"
+    assert "vae – 13.60 812 3 min 24 s" in text
+    assert done.stdout.splitlines()[-1] == "report: plots/report.html"
     assert "Verdicts" not in text
 
 
@@ -60,9 +60,18 @@ def test_report_shows_the_verdicts_once_there_are_some(project: Path):
     Path("metrics/claims.json").write_text(json.dumps(claims))
     text = " ".join(triptych("report").stdout.split())
     assert "1 reproduced, 1 not reproduced, 1 inconclusive" in text
-    assert "● reproduced The claim of vae-blurry. 31.0 % Seen first. 30.0 to 32.0 % threshold 50.0 %" in text
-    assert "◆ not reproduced The claim of other. 0.310 Seen first. 0.300 to 0.320 threshold 0.500" in text
-    assert "○ inconclusive The claim of c. – Seen first." in text
+    assert "● reproduced The claim of vae-blurry. 31.0 % 50 % (30.0 to 32.0 %)" in text
+    assert "◆ not reproduced The claim of other. 0.310 0.5 (0.300 to 0.320)" in text
+    assert "○ inconclusive The claim of c." in text
+
+
+def test_report_shows_the_conditions_of_a_claim(project: Path):
+    ran(project)
+    condition = {"id": "any", "statement": "Below one.", "measured": 0.31, "interval": None, "threshold": 1.0}
+    claims = [claim("vae-blurry", "reproduced", conditions=[condition | {"verdict": "not reproduced"}])]
+    Path("metrics/claims.json").write_text(json.dumps(claims))
+    text = " ".join(triptych("report").stdout.split())
+    assert "● reproduced The claim of vae-blurry. not met Below one 0.310 1" in text
 
 
 def test_the_verdicts_of_another_run_stand_beside_those_of_this_one(project: Path):
@@ -92,7 +101,7 @@ def test_a_run_can_be_kept_in_another_folder_without_pictures_of_its_data(projec
         for path in (*numbers_of(variant), f"plots/ssl/{variant}_x.csv"):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text("{}")
-    Path("kept/metrics").mkdir(parents=True)
+    triptych("archive", "kept")
     Path("kept/metrics/old.json").write_text("{}")
     done = triptych("archive", "kept", "--without-data")
     assert done.returncode == 0, done.stderr
@@ -102,7 +111,7 @@ def test_a_run_can_be_kept_in_another_folder_without_pictures_of_its_data(projec
     assert files == numbers | {"params.yaml", "plots/report.html", "run.json"}
     assert Path("kept/metrics/vae.json").read_text() == Path("metrics/vae.json").read_text()
     page = Path("kept/plots/report.html").read_text()
-    assert "Figure 2:" in page and "Figure 7:" not in page and "left out of this copy" in page
+    assert "Figure 2:" in page and "Figure 7:" not in page and "This copy omits pictures" in page
     assert len(json.loads(Path("kept/run.json").read_text())["versions"]["torch"].split(".")) >= 3
     triptych("archive", "kept")
     assert "Figure 7:" in Path("kept/plots/report.html").read_text()
@@ -116,11 +125,11 @@ def numbers_of(variant: str) -> list[str]:
 
 def test_report_tells_where_the_time_went(project: Path):
     ran(project)
-    assert "metrics/clock: no stage has left its time there" in refused("report", "--time")
+    assert "metrics/clock: no stage has written its time" in refused("report", "--time")
     Path("metrics/clock").mkdir()
     Path("metrics/clock/vae.json").write_text(json.dumps({"started": 10.0, "imported": 12.0, "ended": 300.0}))
     told = triptych("report", "--time").stdout
-    assert "| vae | 2.0 | 84.0 | 204.0 |" in told and "By the clock it took 4 min 50 s" in told
+    assert "| vae | 2.0 | 288.0 | 290.0 |" in told and "4 min 50 s, of which 0 s between stages" in told
 
 
 def test_a_run_is_not_kept_in_its_own_folder(project: Path):
@@ -129,11 +138,25 @@ def test_a_run_is_not_kept_in_its_own_folder(project: Path):
     assert Path("metrics/vae.json").exists()
 
 
+def test_a_folder_that_is_no_archive_is_not_emptied(project: Path):
+    ran(project)
+    for name in ("metrics/mine.json", "plots/mine.png", "run.json"):
+        Path("theirs", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("theirs", name).write_text('{"speed": 3}')
+    before = sorted(Path("theirs").rglob("*"))
+    assert "theirs: not an archive of triptych" in refused("archive", "theirs")
+    assert sorted(Path("theirs").rglob("*")) == before
+    assert triptych("archive", "theirs", "--force").returncode == 0
+    assert not Path("theirs/metrics/mine.json").exists() and Path("theirs/metrics/vae.json").exists()
+    Path("empty").mkdir()
+    assert triptych("archive", "empty").returncode == triptych("archive", "empty").returncode == 0
+
+
 def test_report_compares_the_methods_of_the_third_study_in_one_table(project: Path):
     write_methods()
     text = " ".join(triptych("report").stdout.split())
-    assert "SimSiam 43.0 % 42.0 to 44.0 % 15.0 % – 0.930 61.2 no" in text
-    assert "without predictor 14.0 % 13.0 to 15.0 % 15.0 % – 0.020 61.2 complete from epoch 2" in text
+    assert "SimSiam 43.0 % 0.930 61.2 no (42.0 to 44.0 %)" in text
+    assert "without predictor 14.0 % 0.020 61.2 complete from epoch 2 (13.0 to 15.0 %)" in text
 
 
 def write_methods() -> None:
@@ -162,8 +185,7 @@ def write_methods() -> None:
 def test_report_fits_a_hundred_columns_on_a_terminal_and_in_a_pipe(project: Path, columns: str | None):
     ran(project)
     write_methods()
-    finding = "Every word of a long finding wraps within its own column. " * 4
-    claims = [claim("vae-blurry", "not reproduced", finding=finding.strip())]
+    claims = [claim("vae-blurry", "not reproduced") | {"claim": "Every word wraps within its own column. " * 4}]
     Path("metrics/claims.json").write_text(json.dumps(claims))
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     environment |= {"PYTHONPATH": str(ROOT / "src")} | ({"COLUMNS": columns} if columns else {})

@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 
 from triptych.cli import encoders
+from triptych.cli.images import with_channels
 from triptych.core.errors import InputError
 from triptych.core.files import read_arrays
 from triptych.data.sources.folder import read_image
-from triptych.data.storage import Dataset, Split, save
-from triptych.ssl.representation import encode
+from triptych.data.storage import Dataset, Split, load, save
+from triptych.ssl.probe import encode
 
 CPU = torch.device("cpu")
 
@@ -28,16 +29,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("layer", encoders.LAYERS)
+@pytest.mark.parametrize("layer", ["backbone", "projector"])
 def test_features_are_those_that_the_measures_see_of_each_seed(folder: Path, layer: str):
     paths = tiny_models.pictures(Path("images"))
     images = np.stack([read_image(path, 16) for path in paths])
     made = []
     for seed_run in range(tiny_models.SEEDS):
-        encoder = encoders.trained_encoder("simsiam", seed_run)
+        encoder = encoders.load_encoder("simsiam", seed_run)
         found = encoders.features(encoder, [Path("images")], layer)
         again = tiny_models.save_encoder(Path("again"), seed_run)
-        expected = encode(again, images, CPU, 5).features(layer).numpy()
+        expected = encode(again, images, CPU, 5)[layer].numpy()
         assert found.paths == [str(path) for path in paths]
         np.testing.assert_allclose(found.values, expected, rtol=1e-4, atol=1e-5)
         made.append(found.values)
@@ -46,7 +47,7 @@ def test_features_are_those_that_the_measures_see_of_each_seed(folder: Path, lay
 
 def test_order_and_batches_do_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch):
     paths = tiny_models.pictures(Path("images"))
-    encoder = encoders.trained_encoder("simsiam")
+    encoder = encoders.load_encoder("simsiam")
     together = encoders.features(encoder, paths)
     monkeypatch.setattr(encoders, "BATCH", 2)
     apart = encoders.features(encoder, paths[::-1])
@@ -58,7 +59,7 @@ def test_what_is_no_image_is_left_out_and_named(folder: Path):
     paths = tiny_models.pictures(Path("images"))
     paths[2].write_bytes(b"broken")
     Path("images/a/notes.txt").write_text("no image")
-    found = encoders.features(encoders.trained_encoder("simsiam"), [Path("images")])
+    found = encoders.features(encoders.load_encoder("simsiam"), [Path("images")])
     assert found.paths == [str(path) for path in paths if path != paths[2]]
     assert found.left_out == {".txt is no image's ending": ["images/a/notes.txt"], "not readable": [str(paths[2])]}
     assert np.isfinite(found.values).all()
@@ -70,11 +71,11 @@ def test_an_encoder_of_grey_images_sees_grey(folder: Path):
     tiny_models.save_encoder(encoders.MODELS / "grey", 0, in_channels=1)
     tiny_models.pictures(Path("images"))
     image = Image.new("RGB", (16, 16), (200, 200, 200))
-    encoder = encoders.trained_encoder("grey")
-    assert np.all(encoder.fitted(np.asarray(image).transpose(2, 0, 1)[None]) == 200)
+    encoder = encoders.load_encoder("grey")
+    assert np.all(with_channels(np.asarray(image).transpose(2, 0, 1)[None], 1) == 200)
     assert encoders.features(encoder, [Path("images")]).values.shape == (5, 16)
     with pytest.raises(InputError, match="images of 3 channels, and those of data/ssl have 1"):
-        encoders.trained_encoder("simsiam")
+        encoders.load_encoder("simsiam")
 
 
 @pytest.mark.parametrize("ending", encoders.ENDINGS)
@@ -98,17 +99,64 @@ def test_the_size_of_images_is_known_without_the_dataset(folder: Path):
     Path("metrics").mkdir()
     Path("metrics/data.json").write_text('{"ssl": ' + card.read_text() + "}")
     card.unlink()
-    assert encoders.trained_encoder("simsiam").shape == (3, 16, 16)
+    assert encoders.load_encoder("simsiam").shape == (3, 16, 16)
 
 
 def test_what_is_not_there_is_refused(folder: Path):
-    encoder = encoders.trained_encoder("simsiam")
+    encoder = encoders.load_encoder("simsiam")
     Path("empty").mkdir()
     Path("broken.png").write_bytes(b"")
     for given, message in (("nowhere", "no such file"), ("empty", "no images"), ("broken.png", "not readable")):
         with pytest.raises(InputError, match=message):
             encoders.features(encoder, [Path(given)])
     with pytest.raises(InputError, match="did you mean 'simsiam'"):
-        encoders.trained_encoder("simsam")
+        encoders.load_encoder("simsam")
     with pytest.raises(InputError, match="no training 2; there are 0 to 1"):
-        encoders.trained_encoder("simsiam", 2)
+        encoders.load_encoder("simsiam", 2)
+
+
+# --- neighbours ---
+
+
+def test_a_training_image_finds_itself_first_with_its_label(folder: Path):
+    train = load(encoders.DATA).train
+    Image.fromarray(np.array(train.images[7]).transpose(1, 2, 0)).save("query.png")
+    images, found = encoders.neighbours(encoders.load_encoder("simsiam"), Path("query.png"), 4)
+    first, *others = found
+    assert (first.index, first.label) == (7, "grey")
+    assert first.similarity == pytest.approx(1, abs=1e-5)
+    assert [one.similarity for one in found] == sorted(one.similarity for one in found)[::-1]
+    assert all(one.similarity <= first.similarity for one in others)
+    np.testing.assert_array_equal(images, train.images[[7, *(one.index for one in found)]])
+
+
+def test_the_nearest_are_those_of_the_largest_cosine():
+    stream = np.random.default_rng(0)
+    query, bank = stream.standard_normal(6).astype(np.float32), stream.standard_normal((50, 6)).astype(np.float32)
+    cosines = bank @ query / np.linalg.norm(bank, axis=1) / np.linalg.norm(query)
+    similarities, indices = encoders.nearest(query, bank, 5)
+    np.testing.assert_array_equal(indices, np.argsort(-cosines)[:5])
+    np.testing.assert_allclose(similarities, np.sort(cosines)[::-1][:5], atol=1e-6)
+    assert list(encoders.nearest(query, np.stack([query, query, -query]), 3)[1]) == [0, 1, 2]
+
+
+def test_the_picture_shows_the_query_and_then_its_neighbours():
+    colours = np.array([(250, 0, 0), (0, 250, 0), (0, 0, 250)], np.uint8)
+    picture = encoders.neighbours_picture(np.broadcast_to(colours[:, :, None, None], (3, 3, 32, 32)).copy())
+    side = encoders.SIDE
+    assert len(picture) == side
+    gap = (picture.shape[1] - 3 * side) // 2
+    assert np.array_equal(picture[side // 2, side // 2 :: side + gap], colours)
+
+
+def test_more_than_the_training_images_and_no_image_are_refused(folder: Path):
+    encoder = encoders.load_encoder("simsiam")
+    Path("broken.png").write_bytes(b"broken")
+    tiny_models.pictures(Path())
+    for image, count, message in (
+        ("broken.png", 1, "not readable"),
+        ("no.png", 1, "no such image file"),
+        ("a/0.png", 97, "97"),
+    ):
+        with pytest.raises(InputError, match=message):
+            encoders.neighbours(encoder, Path(image), count)

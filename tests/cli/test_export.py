@@ -1,4 +1,4 @@
-"""What is exported computes what PyTorch does: the weights when loaded again, and ONNX for any batch size."""
+"""Exported models compute the same as PyTorch: the weights when loaded again, and ONNX for any batch size."""
 
 from pathlib import Path
 
@@ -38,14 +38,14 @@ UNET = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with every kind of model, in which the test runs."""
+    """Return a project with every model; the working directory."""
     tiny_models.project(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def assert_same(path: Path, compute: nn.Module, *shapes: tuple[int, ...]) -> None:
-    """Whether the outputs of a file of ONNX are those of PyTorch, for several batch sizes."""
+    """Compare the outputs of an ONNX file with those of PyTorch for several batch sizes."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     stream = torch.Generator().manual_seed(1)
     for size in BATCHES:
@@ -84,7 +84,7 @@ def test_an_encoder_gives_features_and_projection_and_loads_without_its_predicto
 
 
 def assert_described(files: list[str], graph: str) -> None:
-    """Whether the card lists every file, and no file names a folder of this machine."""
+    """Check that the card lists every file and that no file names a folder of this machine."""
     card = Path("out/README.md").read_text()
     assert card.startswith("---\nlicense: ") and graph in card
     for file in set(files) - {"README.md"}:

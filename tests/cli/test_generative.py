@@ -1,4 +1,4 @@
-"""The generative models put to use: the pipeline's own images, and a user's through the models and back."""
+"""Images of the trained generative models are those of the pipeline, whatever the count."""
 
 import io
 import json
@@ -12,11 +12,18 @@ from tiny_generative import CPU, dataset
 from tiny_project import trained_project
 from tqdm import tqdm
 
-from triptych.cli import progress
-from triptych.cli.denoise import denoise
-from triptych.cli.interpolate import interpolate
-from triptych.cli.reconstruct import reconstruct
-from triptych.cli.sample import from_ddpm, from_vae
+from triptych.cli import images
+from triptych.cli.generative import (
+    DDPMOptions,
+    Result,
+    denoise,
+    given_images,
+    interpolate,
+    reconstruct,
+    sample_ddpm,
+    sample_vae,
+)
+from triptych.core.errors import InputError
 from triptych.data.storage import load
 from triptych.nn.weights import load_model
 from triptych.vae.model import VAE
@@ -32,7 +39,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def drawn(root) -> dict[str, np.ndarray]:
-    """What the pipeline draws in the project."""
+    """Arrays that the pipeline draws in the project."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     arrays = trained_project(root)
@@ -45,129 +52,122 @@ def inside(root, drawn, monkeypatch):
     monkeypatch.chdir(root)
 
 
-def images_of(done: dict) -> np.ndarray:
-    """(N, 3, H, W) uint8 of the files written."""
-    return np.stack([np.asarray(Image.open(path)).transpose(2, 0, 1) for path in done["written"]])
-
-
 def picture(path: Path, image: np.ndarray) -> Path:
-    """An image (3, H, W) as a file of a user's."""
+    """Write an image (3, H, W) to a file."""
     Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(path)
     return path
 
 
-def by_ddpm(out: Path, count: int, **changes: object) -> dict:
-    plain = dict.fromkeys(("seed", "sampler", "steps", "guidance_weight", "guidance_epoch"))
-    return from_ddpm(**plain | {"count": count, "out": f"{out}/", "guided": False, "force": False} | changes)
+def by_ddpm(count: int, seed: int | None = None, **options: object) -> Result:
+    return sample_ddpm(count, seed, DDPMOptions(**options))
 
 
-def by_vae(out: Path, count: int, prior: str = "normal", seed: int | None = None) -> dict:
-    return from_vae(count, f"{out}/", seed, prior, force=False)
-
-
-def test_samples_are_the_pipeline_s_to_the_byte(drawn, tmp_path):
-    found = {
-        "samples": by_vae(tmp_path / "normal", 64),
-        "fitted_samples": by_vae(tmp_path / "fitted", 64, "fitted"),
-        "ddpm_samples": by_ddpm(tmp_path / "plain", 64),
-        "ddpm_guided": by_ddpm(tmp_path / "guided", 64, guided=True),
-        "ddpm_compared": by_ddpm(tmp_path / "less", 16, guidance_weight=1.5),
-        "ddpm_cost": by_ddpm(tmp_path / "heun", 16, sampler="heun", steps=2),
+def test_samples_are_the_pipeline_s_to_the_byte(drawn):
+    results = {
+        "samples": sample_vae(64),
+        "fitted_samples": sample_vae(64, prior="fitted"),
+        "ddpm_samples": by_ddpm(64),
+        "ddpm_guided": by_ddpm(64, guided=True),
+        "ddpm_compared": by_ddpm(16, guidance_weight=1.5),
+        "ddpm_cost": by_ddpm(16, sampler="heun", steps=2),
     }
     expected = drawn | {"ddpm_compared": drawn["ddpm_compared"][0], "ddpm_cost": drawn["ddpm_cost"][1]}
-    for name, done in found.items():
-        assert np.array_equal(images_of(done), expected[name][: done["images"]]), name
+    for name, result in results.items():
+        assert np.array_equal(result.groups[""], expected[name][: result.about["images"]]), name
     assert not np.array_equal(drawn["ddpm_guided"], drawn["ddpm_samples"])
-    told = {key: found["ddpm_guided"][key] for key in ("sampler", "steps", "guidance_weight", "guidance_epoch", "seed")}
-    expected = {"sampler": "dpm_solver", "steps": 3, "guidance_weight": 2.0, "guidance_epoch": 1, "seed": 0}
-    assert told == expected
+    about = results["ddpm_guided"].about
+    settings = {"sampler": "dpm_solver", "steps": 3, "guidance_weight": 2.0, "guidance_epoch": 1, "seed": 0}
+    assert {key: about[key] for key in settings} == settings
 
 
-@pytest.mark.parametrize("study", [by_vae, by_ddpm])
-def test_few_samples_are_the_first_of_more_and_another_seed_gives_others(study, tmp_path):
-    one, few, many = (images_of(study(tmp_path / str(count), count)) for count in (1, 3, 21))
+@pytest.mark.parametrize("study", [sample_vae, by_ddpm])
+def test_few_samples_are_the_first_of_more_and_another_seed_gives_others(study):
+    one, few, many = (study(count).groups[""] for count in (1, 3, 21))
     assert np.array_equal(few, many[:3]) and np.array_equal(one, many[:1])
-    assert not np.array_equal(images_of(study(tmp_path / "other", 3, seed=1)), few)
+    assert not np.array_equal(study(3, seed=1).groups[""], few)
 
 
-def test_reconstructions_of_test_images_are_the_codec_s(tmp_path):
-    done = reconstruct([], 5, f"{tmp_path / 'out'}/", force=False)
+def test_reconstructions_of_test_images_are_the_codec_s():
+    result = reconstruct(given_images("vae", [], 5))
     network, _ = load_model(Path("models/vae"), VAE, CPU)
     codec, originals = Codec(network, CPU, 16), dataset().test.images[:5]
-    found = images_of(done)
-    assert np.array_equal(found[::2], originals)
-    assert np.array_equal(found[1::2], codec.decode(codec.encode(originals)))
-    assert [Path(path).name for path in done["written"][:2]] == ["0000_original.png", "0000_reconstruction.png"]
-    errors = np.square(found[1::2].astype(float) - originals).reshape(5, -1).mean(axis=1)
-    np.testing.assert_allclose([image["psnr"] for image in done["images"]], 10 * np.log10(255**2 / errors))
+    assert np.array_equal(result.groups["original"], originals)
+    restored = result.groups["reconstruction"]
+    assert np.array_equal(restored, codec.decode(codec.encode(originals)))
+    errors = np.square(restored.astype(float) - originals).reshape(5, -1).mean(axis=1)
+    np.testing.assert_allclose([image["psnr"] for image in result.about["images"]], 10 * np.log10(255**2 / errors))
 
 
 def test_an_image_of_a_user_s_is_taken_as_the_stored_one(tmp_path):
     stored = np.array(load("data/generative").test.images[3])
     own = picture(tmp_path / "own.png", stored)
-    of_file, of_test = (
-        images_of(reconstruct(files, test, f"{tmp_path / name}/", force=False))
-        for name, files, test in (("file", [own], None), ("test", [], 4))
-    )
-    assert np.array_equal(of_file[0], stored)
-    assert np.abs(of_file[1].astype(int) - of_test[7]).max() <= 1  # a batch of one may round otherwise
+    of_file, of_test = (reconstruct(given_images("vae", *given)).groups for given in (([own],), ([], 4)))
+    assert np.array_equal(of_file["original"][0], stored)
+    difference = of_file["reconstruction"][0].astype(int) - of_test["reconstruction"][3]
+    assert np.abs(difference).max() <= 1  # a batch of one may round otherwise
 
 
 def test_interpolation_goes_from_the_reconstruction_of_one_image_to_that_of_the_other(tmp_path):
     own = [picture(tmp_path / f"{row}.png", dataset().test.images[row]) for row in (0, 9)]
-    ends = images_of(reconstruct(own, None, f"{tmp_path / 'ends'}/", force=False))[1::2]
-    done = interpolate(own, 4, f"{tmp_path / 'path'}/", None, None, force=False)
-    path = images_of(done)
+    given = given_images("vae", own)
+    ends = reconstruct(given).groups["reconstruction"]
+    result = interpolate(given, 4)
+    path, about = result.groups[""], result.about
     assert np.abs(path[[0, -1]].astype(int) - ends).max() <= 1 and np.abs(ends[0].astype(int) - ends[1]).max() > 1
-    assert len(path) == done["steps"] == 4 and done["between"] == [str(file) for file in own]
-    assert done["seed"] is None and done["prior"] is None
+    assert len(path) == about["steps"] == 4 and about["between"] == [str(file) for file in own]
+    assert about["seed"] is None and about["prior"] is None
 
 
-def test_interpolation_between_random_points_goes_from_the_first_sample_to_the_second(drawn, tmp_path):
-    done = interpolate([], 3, f"{tmp_path / 'path'}/", None, "fitted", force=False)
-    assert np.abs(images_of(done)[[0, -1]].astype(int) - drawn["fitted_samples"][:2]).max() <= 1
-    assert (done["between"], done["prior"], done["seed"]) == (None, "fitted", 0)
+def test_interpolation_between_random_points_goes_from_the_first_sample_to_the_second(drawn):
+    result = interpolate(None, 3, prior="fitted")
+    assert np.abs(result.groups[""][[0, -1]].astype(int) - drawn["fitted_samples"][:2]).max() <= 1
+    assert [result.about[key] for key in ("between", "prior", "seed")] == [None, "fitted", 0]
 
 
-def test_denoising_from_a_small_time_returns_nearly_the_image(tmp_path):
-    """By a model that predicts the noise, and hardly any."""
+def test_denoising_from_a_small_time_returns_nearly_the_image():
+    """A model that predicts noise near zero changes an image with little noise little."""
     config = Path("models/ddpm/config.json")
     before = config.read_text()
     tree = json.loads(before)
     tree["process"]["parameterisation"] = "epsilon"
     config.write_text(json.dumps(tree))
     try:
-        done = denoise([], 2, 1, None, f"{tmp_path / 'out'}/", None, force=False)
+        result = denoise(given_images("ddpm", [], 2), t=1)
     finally:
         config.write_text(before)
-    original, noised, restored = (images_of(done)[part::3] for part in range(3))
-    assert np.array_equal(original, dataset().test.images[:2])
-    assert not np.array_equal(noised, original)
-    assert all(image["psnr_restored"] > 35 and image["psnr_noised"] > 35 for image in done["images"])
-    assert (done["t"], done["steps"], done["sampler"]) == (1, 1, "ancestral")
+    assert np.array_equal(result.groups["original"], dataset().test.images[:2])
+    assert not np.array_equal(result.groups["noised"], result.groups["original"])
+    assert all(image["psnr_restored"] > 35 and image["psnr_noised"] > 35 for image in result.about["images"])
+    assert [result.about[key] for key in ("t", "steps", "sampler")] == [1, 1, "ancestral"]
 
 
-def test_denoising_test_images_gives_the_pipeline_s(drawn, tmp_path):
-    done = denoise([], 16, 120, None, f"{tmp_path / 'out'}/", None, force=False)
-    _, noised, restored = (images_of(done)[part::3] for part in range(3))
-    assert np.array_equal(noised, drawn["ddpm_noised"][1, :16])
-    assert np.array_equal(restored, drawn["ddpm_restored"][1, :16])
-    worst = min(image["psnr_noised"] - image["psnr_restored"] for image in done["images"])
-    assert worst > 0  # the model is not trained, and its numbers say so
+def test_denoising_test_images_gives_the_pipeline_s(drawn):
+    result = denoise(given_images("ddpm", [], 16), t=120)
+    assert np.array_equal(result.groups["noised"], drawn["ddpm_noised"][1, :16])
+    assert np.array_equal(result.groups["restored"], drawn["ddpm_restored"][1, :16])
+    # The model is not trained, and its numbers show it.
+    assert all(image["psnr_noised"] > image["psnr_restored"] for image in result.about["images"])
 
 
-def test_bars_count_what_there_is_to_do(tmp_path, monkeypatch):
+def test_a_prior_or_sampler_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match="allowed are normal, fitted"):
+        sample_vae(1, prior="best")
+    with pytest.raises(InputError, match="allowed are ancestral, ddim"):
+        by_ddpm(1, sampler="dim")
+
+
+def test_bars_count_the_work(monkeypatch):
     bars = []
 
     def kept(*arguments: object, **settings: object) -> tqdm:
         bars.append(tqdm(*arguments, **settings | {"file": io.StringIO(), "disable": False}))
         return bars[-1]
 
-    monkeypatch.setattr(progress, "tqdm", kept)
-    by_vae(tmp_path / "a", 20)
-    by_ddpm(tmp_path / "b", 20)
-    by_ddpm(tmp_path / "c", 20, sampler="heun", steps=4, guided=True)
-    reconstruct([], 20, f"{tmp_path / 'd'}/", force=False)
-    denoise([], 20, 120, 5, f"{tmp_path / 'e'}/", None, force=False)
+    monkeypatch.setattr(images, "tqdm", kept)
+    sample_vae(20)
+    by_ddpm(20)
+    by_ddpm(20, sampler="heun", steps=4, guided=True)
+    reconstruct(given_images("vae", [], 20))
+    denoise(given_images("ddpm", [], 20), t=120, steps=5)
     # Two batches of 16 each time; of Heun's four steps two are of second order.
     assert [(bar.n, bar.total) for bar in bars] == [(32, 32), (6, 6), (12, 12), (20, 20), (10, 10)]

@@ -1,4 +1,4 @@
-"""Whatever is wrong with params.yaml is said in one line before anything runs, and params.yaml explains itself."""
+"""An error in params.yaml is one line before anything runs, and comments explain every number of params.yaml."""
 
 import copy
 import re
@@ -25,7 +25,7 @@ NO_KEY = object()
 
 
 def changed(key: str, value: object) -> dict:
-    """Default's numbers with one key set, or removed."""
+    """Return default's numbers with one key set or removed."""
     tree = copy.deepcopy(DEFAULT)
     *sections, last = key.split(".")
     section = tree
@@ -39,7 +39,7 @@ def changed(key: str, value: object) -> dict:
 
 
 def refusal(tree: object, folder: Path) -> str:
-    """What the check of a params file with this content says."""
+    """Return the error of a check of a params file with this content."""
     path = folder / "params.yaml"
     path.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree))
     with pytest.raises(InputError) as caught:
@@ -115,22 +115,22 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         (
             "sampling.ddpm.guidance.epoch",
             3,
-            "sampling.ddpm.guidance: no weights are kept after epoch 3; a guide is one",
+            "sampling.ddpm.guidance: epoch 3 has no snapshot; a guide is one",
         ),
         ("data.generative.least_resolution", 33, "'data.generative': least_resolution 33 is above size 32"),
         ("ddpm.network.head_size", 64, "'ddpm.network': head_size 64 does not divide the 96 channels of a level"),
-        # What a network would only say after the data were made.
+        # Without this check a network would fail after the data were made.
         (
             "vae.network.channels",
             [8] * 6,
-            "vae.network: data.generative has images of 32 pixels a side; it takes 64, 128, 192",
+            "vae.network: data.generative has images of 32 pixels per side; it takes 64, 128, 192",
         ),
         (
             "data.generative.size",
             36,
-            "vae.network: data.generative has images of 36 pixels a side; it takes 16, 32, 48",
+            "vae.network: data.generative has images of 36 pixels per side; it takes 16, 32, 48",
         ),
-        ("ddpm.network.patch", 16, "ddpm.network: data.generative has images of 32 pixels a side; it takes 64, 128"),
+        ("ddpm.network.patch", 16, "ddpm.network: data.generative has images of 32 pixels per side; it takes 64, 128"),
         ("ssl.methods.simsiam.training.batch_size", 1, "'ssl.methods.simsiam.training.batch_size' is 1"),
     ]:
         message = refusal(changed(key, value), tmp_path)
@@ -223,9 +223,9 @@ KEY = re.compile(r"(?P<indent> *)(?P<name>[\w-]+):(?P<value> *[^\s#]\S*)?")
 
 
 def unexplained(text: str) -> list[str]:
-    """Sections at the top, and the first value of each name, that no comment explains.
+    """Return top-level sections, and the first value of each name, that no comment explains.
 
-    A comment stands beside the key or right above it; what its section's comment says counts for the value too.
+    A comment is on the line of the key or above it; the comment of a section counts for its values.
     """
     found, named, sections, above = [], set(), {}, ""
     for line in text.splitlines():

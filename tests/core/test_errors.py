@@ -1,4 +1,4 @@
-"""What a user can mend is one line and exit code 2; a full disk or a reader that has gone loses nothing earlier."""
+"""User errors give one line and exit code 2; a full disk or a closed pipe leaves earlier files intact."""
 
 import os
 import subprocess
@@ -30,14 +30,14 @@ def test_wrong_input_is_one_line(tmp_path):
     assert (done.returncode, done.stderr) == (2, "error: params.yaml: wrong\n")
 
 
-def test_a_fault_of_ours_keeps_its_traceback(tmp_path):
+def test_an_internal_error_keeps_its_traceback(tmp_path):
     assert "Traceback" in run("1 / 0", tmp_path).stderr
     assert "Traceback" in run('open("nowhere")', tmp_path).stderr
 
 
 INTERRUPTED_COMMAND = """
 import sys
-from triptych import doctor
+from triptych.cli import doctor
 from triptych.cli.app import app
 def examine():
     raise KeyboardInterrupt
@@ -47,7 +47,7 @@ app()
 """
 
 
-def test_ctrl_c_is_answered_by_what_comes_of_it(tmp_path):
+def test_ctrl_c_prints_what_happens_next(tmp_path):
     done = run("raise KeyboardInterrupt", tmp_path)
     assert (done.returncode, done.stderr) == (130, "interrupted: the next run resumes from the last checkpoint\n")
     done = run("pass\n" + INTERRUPTED_COMMAND, tmp_path)
@@ -63,7 +63,7 @@ write_text("a.txt", "new" * 1000)
 """
     done = run(body, tmp_path)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
-    assert "file too large; what was there before is whole" in done.stderr
+    assert "file too large; existing files are unchanged" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "old"
 
 
@@ -71,10 +71,10 @@ write_text("a.txt", "new" * 1000)
 def test_an_output_on_a_full_disk_is_one_line(tmp_path):
     with Path("/dev/full").open("w") as full:
         done = run('print("x" * 100)', tmp_path, stdout=full)
-    assert (done.returncode, done.stderr) == (2, "error: no space left on device; what was there before is whole\n")
+    assert (done.returncode, done.stderr) == (2, "error: no space left on device; existing files are unchanged\n")
 
 
-def test_a_reader_that_has_gone_ends_it_without_a_word(tmp_path):
+def test_a_closed_pipe_ends_the_process_silently(tmp_path):
     reads, writes = os.pipe()
     os.close(reads)
     done = run('for _ in range(100): print("x" * 1000)', tmp_path, stdout=writes)
@@ -82,7 +82,7 @@ def test_a_reader_that_has_gone_ends_it_without_a_word(tmp_path):
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_what_an_output_cannot_spell_is_escaped(tmp_path):
+def test_characters_that_the_output_cannot_encode_are_escaped(tmp_path):
     ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = run('print("Fr\\u00e9chet", "\\udcff")', tmp_path, environment=ascii_only)
     assert (done.returncode, done.stdout) == (0, "Fr\\xe9chet \\udcff\n")

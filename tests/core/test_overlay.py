@@ -1,4 +1,4 @@
-"""The one rule by which mappings are laid over each other."""
+"""Merging of nested mappings."""
 
 from triptych.core.schema import overlaid
 
@@ -16,7 +16,7 @@ def test_mappings_merge_at_any_depth_and_values_are_replaced():
     assert BASE["epochs"] == 15 and BASE["optimiser"]["learning_rate"] == 0.1 and BASE["views"] == {"flip": 0.0}
 
 
-def test_a_mapping_of_another_name_takes_the_place_whole():
+def test_a_mapping_with_another_name_replaces_the_whole_mapping():
     assert overlaid(BASE, {"optimiser": {"name": "adam"}})["optimiser"] == {"name": "adam"}
     assert overlaid(BASE, {"optimiser": {"name": "sgd"}}) == BASE
 

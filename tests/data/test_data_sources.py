@@ -11,7 +11,7 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from scripts import run_script
 from test_streetdigits import MIDDLING
 
@@ -119,7 +119,7 @@ def test_a_subset_is_part_of_a_larger_one_and_follows_the_seed(mnist):
 
 
 def test_a_subset_larger_than_the_whole_is_refused(mnist):
-    refused("mnist: train: 41 images asked for; it has 40", **mnist_params(mnist, train=41))
+    refused("mnist: train: 41 images requested; it has 40", **mnist_params(mnist, train=41))
 
 
 def test_damaged_mnist_files_are_named(mnist):
@@ -274,8 +274,34 @@ def test_what_is_no_image_is_left_out_and_said(folder, capsys):
     assert f"left out of {folder}/train: 1 file, without an ending: README" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("ending", ["gif", "jfif", "tiff", "webp", "bmp", "JPG", "jp2", "avif"])
-def test_every_form_that_pillow_reads_is_an_image(folder, ending):
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.fixture
+def ghostscript(tmp_path_factory, monkeypatch) -> Path:
+    """A `gs` on PATH; the file that each start of it leaves."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "gs").write_text(f"#!/bin/sh\ntouch {folder}/started\n")
+    (folder / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # Pillow looks for it once
+    return folder / "started"
+
+
+def test_postscript_under_any_name_starts_no_program(folder, ghostscript):
+    for name in ("a.png", "b.jpg", "c.eps", "d.ps"):
+        (folder / "train" / "cat" / name).write_bytes(POSTSCRIPT)
+    dataset = build(source(**folder_params(folder)), seed=0)
+    assert not ghostscript.exists()
+    assert dataset.left_out == [
+        "train: 1 file, .eps is no image's ending: c.eps",
+        "train: 1 file, .ps is no image's ending: d.ps",
+        "train: 2 files, not readable: a.png, b.jpg",
+    ]
+
+
+@pytest.mark.parametrize("ending", ["gif", "jfif", "tiff", "webp", "bmp", "JPG", "jp2", "avif", "ppm", "tga"])
+def test_common_formats_are_images(folder, ending):
     kind = {"jfif": "JPEG", "JPG": "JPEG", "jp2": "JPEG2000"}.get(ending, ending.upper())
     Image.init()
     if kind not in Image.SAVE:
@@ -539,7 +565,7 @@ def test_prepare_writes_everything_or_nothing(tmp_path):
     assert len(load(tmp_path / "data" / "generative").train.images) == 20
     assert len(load(tmp_path / "data" / "ssl").train.images) == 30
 
-    # What is wrong with one dataset, whichever it is, leaves the other, too, as it was.
+    # An error in one dataset leaves both as they were.
     for pair in (({"name": "npz", "root": "missing.npz"}, other), (other, MIDDLING | {"neighbours": 2.0})):
         refusal = prepare(tmp_path, *pair)
         assert refusal.returncode == 2 and len(refusal.stderr.splitlines()) == 1, refusal.stderr

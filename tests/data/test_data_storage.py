@@ -1,4 +1,4 @@
-"""Datasets on disk: they come back as they went in, and damage is named."""
+"""Datasets on disk: round trips, atomic writing, and error messages that name the damaged file."""
 
 import hashlib
 import json
@@ -78,6 +78,25 @@ def test_a_failed_save_leaves_the_earlier_dataset(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
 
 
+def test_a_new_dataset_that_cannot_be_put_in_place_leaves_the_earlier_one(tmp_path, monkeypatch):
+    save(make(seed=0), tmp_path / "data")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()}
+    rename, renamed = Path.rename, []
+
+    def fail_once_the_earlier_one_is_moved(path: Path, target: Path) -> Path:
+        renamed.append(path.name)
+        if len(renamed) == 2:
+            raise OSError("I/O error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail_once_the_earlier_one_is_moved)
+    with pytest.raises(OSError, match="I/O error"):
+        save(make(seed=1), tmp_path / "data")
+    assert len(renamed) == 3 and renamed[0] == "data", "the second rename puts the new one in place, the third undoes"
+    assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data"]
+
+
 def test_damaged_files_are_named(tmp_path):
     save(make(), tmp_path / "data")
     for name in STORED:
@@ -131,5 +150,5 @@ def test_fewer_training_images_than_a_batch_are_refused_and_few_test_images_are_
 
 def test_a_dataset_without_classes_has_no_labels():
     validate(make(classes=0), least_images=1)
-    with pytest.raises(InputError, match="label 0 is out of range"):
+    with pytest.raises(InputError, match="label 0 of image 0 is out of range; without classes every label must be -1"):
         validate(changed(make(classes=0), labels=np.zeros(12, np.int64)), least_images=1)

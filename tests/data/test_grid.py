@@ -1,9 +1,9 @@
-"""The picture of a dataset shows its training images, each in its place."""
+"""The picture of a dataset shows its training images, one row per class."""
 
 import numpy as np
 
-from triptych.data.sources import grid
-from triptych.data.storage import Dataset, Split, save
+from triptych.data.sources.build import draw, tile_rows
+from triptych.data.storage import Dataset, Split
 
 
 def make(count: int = 12, channels: int = 3, classes: int = 3) -> Dataset:
@@ -12,17 +12,17 @@ def make(count: int = 12, channels: int = 3, classes: int = 3) -> Dataset:
     return Dataset(split, split, [f"class {label}" for label in range(classes)], "nowhere", "none")
 
 
-def test_a_grid_is_drawn_of_any_dataset_and_the_same_one_again(tmp_path):
+def test_a_picture_is_drawn_of_any_dataset_and_is_reproducible(tmp_path):
     for dataset in (make(), make(channels=1), make(classes=0), make(count=60, classes=25)):
-        save(dataset, tmp_path / "data")
         paths = [tmp_path / "plots" / name for name in ("once.png", "again.png")]
         for path in paths:
-            grid.draw(tmp_path / "data", path)
+            draw(dataset, path)
         assert paths[0].read_bytes().startswith(b"\x89PNG") and paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_the_mosaic_holds_each_image_in_its_place():
+def test_each_image_is_in_its_row_and_column():
     images = make().train.images
-    mosaic = grid._mosaic(images, [np.array([4, 5]), np.array([7])])
-    assert np.array_equal(mosaic[0:8, 9:17], images[5].transpose(1, 2, 0))
-    assert np.array_equal(mosaic[9:17, 0:8], images[7].transpose(1, 2, 0))
+    picture = tile_rows(images, [np.array([4, 5]), np.array([7])])
+    assert np.array_equal(picture[0:8, 9:17], images[5].transpose(1, 2, 0))
+    assert np.array_equal(picture[9:17, 0:8], images[7].transpose(1, 2, 0))
+    assert (picture[9:, 9:] == 255).all()

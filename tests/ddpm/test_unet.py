@@ -9,7 +9,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from triptych.cli.profiles import merged
 from triptych.core.schema import validate
-from triptych.data.batches import Resident
 from triptych.ddpm.model import (
     FEW_POSITIONS,
     ChannelNorm,
@@ -26,6 +25,7 @@ from triptych.ddpm.params import DDPMParams
 from triptych.machine.device import Machine
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trainer
+from triptych.training.objective import Resident
 
 ROOT = Path(__file__).parents[2]
 SVHN_SHAPE = (3, 32, 32)

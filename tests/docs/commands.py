@@ -1,4 +1,4 @@
-"""The commands that a page of docs/ shows, to be run as they stand."""
+"""Extract the commands of a page of docs/ and run them unchanged."""
 
 import os
 import re
@@ -11,7 +11,7 @@ BLOCK = re.compile(r"^```sh ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: str) -> dict[str, str]:
-    """The page's blocks of shell commands by the word behind `sh`; those without one under "", joined."""
+    """Return the shell blocks of a page by the word after `sh`, joined; those without one under ""."""
     found: dict[str, str] = {}
     for name, commands in BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8")):
         found[name] = found.get(name, "") + commands
@@ -20,7 +20,7 @@ def blocks(page: str) -> dict[str, str]:
 
 
 def run(commands: str, folder: Path, **more: str) -> str:
-    """What a shell prints that runs them there, with this environment activated; the first that fails ends it."""
+    """Run the commands in a folder with this environment activated, stop at the first failure, return the output."""
     environment = os.environ | {
         "PYTHONPATH": str(folder / "src"),
         "GIT_CONFIG_COUNT": "2",

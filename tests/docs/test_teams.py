@@ -1,4 +1,4 @@
-"""docs/teams.md: each of its commands does what the page says, on a pipeline of SimSiam alone, with smoke's sizes."""
+"""docs/teams.md: each command does what the page says, on a pipeline of SimSiam only, at smoke sizes."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
-    """A repository in which SimSiam was trained and measured on the smoke profile, and its results are committed."""
+    """Train and measure SimSiam on the smoke profile, commit the results, return the repository."""
     folder = tmp_path_factory.mktemp("team") / "checkout"
     check_out(folder)
     run("python -m triptych profile use smoke", folder)
@@ -47,7 +47,7 @@ def test_a_colleague_pulls_from_a_folder_and_has_nothing_to_run(checkout):
 
 @pytest.fixture
 def bucket() -> Iterator[str]:
-    """The address of a server that speaks S3's protocol, with an empty bucket `triptych`."""
+    """Yield the address of an S3-compatible server with an empty bucket `triptych`."""
     pytest.importorskip("dvc_s3")
     boto3, server = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
     running = server.ThreadedMotoServer(port=0)
@@ -69,7 +69,7 @@ def test_a_bucket_does_the_same(checkout, bucket):
 
 @pytest.fixture
 def no_worker_stays(checkout) -> Iterator[None]:
-    """DVC's workers end ten seconds after the queue is empty; of two that start in the same moment, one may not."""
+    """End the workers: of two that start at the same moment, one may stay after the queue is empty."""
     yield
     end_left_behind(checkout)
 

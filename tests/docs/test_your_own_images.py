@@ -1,4 +1,4 @@
-"""docs/your_own_images.md: each of its commands, on a small folder of photos of which some files are broken."""
+"""docs/your_own_images.md: each command runs on a small folder of photos, some of them broken."""
 
 import json
 import re
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.slow
 
 
 def photo(stream: np.random.Generator) -> Image.Image:
-    """Smooth colours of any size, upright or lying."""
+    """Return a smooth colour image of random size and orientation."""
     wide, high = stream.integers(20, 90, 2)
     return Image.fromarray(stream.integers(0, 256, (4, 5, 3), np.uint8)).resize((wide, high), Image.Resampling.BICUBIC)
 
 
 def write_photos(folder: Path) -> int:
-    """240 photos of several forms in two folders, and five files that are none; how many photos."""
+    """Write 240 photos in several formats into two folders, and five broken files; return the number of photos."""
     stream = np.random.default_rng(0)
     for place in range(240):
         path = folder / ("summer" if place % 2 else "winter") / f"IMG {place:04d}.{('jpg', 'png', 'webp')[place % 3]}"
@@ -45,7 +45,7 @@ def write_photos(folder: Path) -> int:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """The checkout after all that the page shows: smoke's sizes, two encoders, and `data` as the page has it."""
+    """Run the page's commands at smoke sizes with two encoders; return the checkout."""
     folder = tmp_path_factory.mktemp("own") / "checkout"
     check_out(folder)
     write_photos(folder.parent / "photos")

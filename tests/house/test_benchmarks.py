@@ -1,4 +1,4 @@
-"""The benchmarks that run whole stages fit the pipeline and its params as they are."""
+"""The benchmarks that run whole stages match the pipeline and its params."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def test_the_exponent_of_a_power_law_behind_a_start(power):
         }
     )
     found = growth.by_stage(rows)["a"]
-    # What the start takes of a square is the square of its images, not their number: hence a little less than 2.
+    # Start-up time is constant, so the measured exponent is slightly below 2.
     assert found.exponent("seconds") == pytest.approx(power, abs=0.06)
     assert found.exponent(last=2) == pytest.approx(power, abs=0.06)
     assert found.bytes_per_image == pytest.approx(16 * 2**20 / 1600)

@@ -1,4 +1,4 @@
-"""A fresh machine can install what the project needs, and nothing it ships reaches for one host or for the network."""
+"""A fresh machine can install what the project needs; nothing in the project names a host or needs the network."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VERBS = {"repro", "test", "bench", "bench-peers", "report", "clean", "help"}
+TARGETS = {"repro", "test", "bench", "bench-peers", "report", "clean", "help"}
 
 
 def normalised(requirement: str) -> str:
-    """The distribution's name in a requirement such as `ruamel.yaml>=0.18`, as PEP 503 spells it."""
+    """Return the normalised distribution name (PEP 503) of a requirement such as `ruamel.yaml>=0.18`."""
     return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
 
 
@@ -51,17 +51,17 @@ def test_lock_holds_what_the_project_declares(lock: str, project: dict):
     assert {normalised(requirement) for requirement in declared} <= locked
 
 
-def test_lock_tells_how_to_make_it_again(lock: str):
+def test_the_lock_names_the_command_that_made_it(lock: str):
     assert re.search(r"^#\s+uv pip compile .*--generate-hashes.*requirements\.in", lock, re.MULTILINE)
 
 
-def test_help_is_the_default_and_lists_every_verb():
+def test_help_is_the_default_and_lists_every_target():
     printed = subprocess.run(
         ["make", "--no-print-directory"], cwd=ROOT, env=plain_environment(), capture_output=True, text=True, check=True
     ).stdout
-    assert set(re.findall(r"^make (\S+)\s+\w", printed, re.MULTILINE)) == VERBS
+    assert set(re.findall(r"^make (\S+)\s+\w", printed, re.MULTILINE)) == TARGETS
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
-    assert set(phony.split()) == VERBS
+    assert set(phony.split()) == TARGETS
 
 
 def test_a_python_that_fails_when_called_is_refused_in_one_line(tmp_path: Path):
@@ -101,7 +101,7 @@ def test_another_build_of_torch_comes_from_its_own_index_and_is_remembered(tmp_p
     shim.chmod(0o755)
 
     def installs(*given: str) -> list[str]:
-        """The arguments of pip in one run of make."""
+        """Return the arguments of pip in one run of make."""
         (tmp_path / "pip.log").write_text("")
         command = ["make", "--no-print-directory", f"PYTHON={shim}", *given, ".venv/.installed"]
         subprocess.run(command, cwd=tmp_path, env=plain_environment(), capture_output=True, text=True, check=True)
@@ -142,7 +142,7 @@ def test_the_page_of_dvc_plots_loads_nothing_from_the_network():
         assert re.search(rf"<script>/\* {script} \d+\.\d+\.\d+", page)
 
 
-def test_dvc_uses_that_page_and_phones_nobody():
+def test_dvc_uses_that_page_and_contacts_no_server():
     config = (ROOT / ".dvc/config").read_text()
     for setting in ("analytics = false", "check_update = false", "html_template = plots/page.html"):
         assert setting in config
@@ -158,5 +158,5 @@ def test_curves_are_coloured_by_variant_and_dashed_by_revision():
 
 
 def plain_environment() -> dict[str, str]:
-    """The environment without what an outer `make` hands down, which would change how an inner one prints."""
+    """Return the environment without the variables of an outer `make`, which change what an inner one prints."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))}

@@ -1,4 +1,4 @@
-"""A command of a test ends, or is ended, whatever it starts."""
+"""A command run by a test always ends, with every process that it started."""
 
 import subprocess
 import time

@@ -1,4 +1,4 @@
-"""A stage's clock: its times in their order, after work that ended well, from the leading process alone."""
+"""Clock of a stage: ordered times, written on success by the leading process."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from triptych.machine.clock import stage_clock
+from triptych.machine.processes import stage_clock
 
 SRC = Path(__file__).parents[2] / "src"
 
@@ -25,26 +25,26 @@ def times(path: str) -> list[float]:
     return list(found.values())
 
 
-def test_the_times_of_a_process_stand_in_their_order_between_those_around_it():
-    code = "from triptych.machine.clock import stage_clock\nwith stage_clock('ssl/simsiam'): pass"
+def test_times_are_ordered():
+    code = "from triptych.machine.processes import stage_clock\nwith stage_clock('ssl/simsiam'): pass"
     before = time.time()
     subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(SRC)}, check=True)
     after = time.time()
     started, imported, ended = times("metrics/clock/ssl/simsiam.json")
-    # The operating system tells the start of a process to a hundredth of a second.
+    # The operating system rounds the start of a process to a hundredth of a second.
     assert before - 0.02 <= started <= imported <= ended <= after + 0.001
     assert imported - started > 0.02, "a new Python takes longer than that to import json alone"
 
 
-def test_the_interpreter_ends_without_walking_through_what_was_made():
-    code = "import gc\nfrom triptych.machine.clock import stage_clock\n"
+def test_the_final_garbage_collection_is_skipped():
+    code = "import gc\nfrom triptych.machine.processes import stage_clock\n"
     code += "with stage_clock('vae'): pass\nprint(gc.get_freeze_count())"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env={"PYTHONPATH": str(SRC)}, check=True, capture_output=True, text=True)
     assert int(done.stdout) > 1000
 
 
-def test_an_error_leaves_nothing_and_an_earlier_clock_as_it_was():
+def test_an_error_writes_nothing_and_keeps_an_earlier_clock():
     with pytest.raises(ValueError), stage_clock("vae"):
         raise ValueError
     assert not Path("metrics").exists()

@@ -1,4 +1,4 @@
-"""Memory that a step frees serves the next one: on a machine that is set up, no page is mapped anew."""
+"""Memory that a step frees is reused by the next one, without mapping pages again."""
 
 import os
 import platform
@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="told to glibc alone")
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has this setting")
 
 # Allocates and frees 20 MB in pieces of two sizes, ten times, and prints how many pages were mapped since the third.
 STEPS = """
 import resource, sys, torch
 from contextlib import nullcontext
 from triptych.machine.device import machine
-from triptych.machine.params import Runtime
+from triptych.core.schema import Runtime
 runtime = Runtime(
     launch="python", device="cpu", precision="float32", threads=1, compile=False, checkpoint_seconds=60
 )
@@ -33,7 +33,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def pages(how: str) -> int:
-    # glibc's own threshold adapts, so that what it gives back is chance; by this one it gives all of it back.
+    # glibc's own threshold adapts. A fixed one returns all freed memory to the system.
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"}
     done = subprocess.run(
         [sys.executable, "-c", STEPS, how], capture_output=True, text=True, check=True, env=environment
@@ -43,14 +43,14 @@ def pages(how: str) -> int:
 
 @glibc
 def test_later_steps_map_no_pages() -> None:
-    # 5,000 pages of 4 KiB a step are given back and taken again, unless they are kept.
+    # Unless kept, 5,000 pages of 4 KiB are returned and mapped again in each step.
     assert pages("kept") < 200 < 10_000 < pages("given back")
 
 
 # Prints by how many MiB the resident set is larger after 256 MiB were made and freed in one piece.
 WHOLE_SPLIT = """
 import psutil, torch
-from triptych.core import memory
+from triptych.machine import device as memory
 assert memory.keep_freed_memory()
 torch.ones(1)
 process = psutil.Process()
@@ -63,13 +63,13 @@ print((process.memory_info().rss - before) // 2**20)
 
 
 @glibc
-def test_what_is_larger_than_a_step_s_tensors_goes_back_to_the_system() -> None:
+def test_a_large_tensor_returns_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", WHOLE_SPLIT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 30
 
 
-def test_elsewhere_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_glibc_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     from triptych.machine import device as memory
 
     monkeypatch.setattr(memory.sys, "platform", "darwin")

@@ -1,4 +1,4 @@
-"""An image's noise is its own: neither batches, nor how many are drawn, nor who draws which changes it."""
+"""The noise of an image depends on neither batch size, number of images nor process."""
 
 import itertools
 import math
@@ -9,17 +9,17 @@ from tiny_generative import PATCH_UNET
 from torch import Tensor, nn
 from toy_diffusion import COSINE, process
 
-from triptych.data.batches import to_uint8
 from triptych.ddpm.model import denoising_network
 from triptych.ddpm.objective import DiffusionObjective
 from triptych.ddpm.samplers import draw_images, reverse
 from triptych.machine.randomness import ImageNoise
+from triptych.training.objective import to_uint8
 
 CPU, SHAPE, CALLS = torch.device("cpu"), (3, 4, 4), 3
 
 
 def drawn(rows: range, seed: int = 0, purpose: str = "test", shape: tuple[int, ...] = SHAPE) -> Tensor:
-    """(CALLS, rows, *shape) of several calls."""
+    """Return the numbers of several calls, (CALLS, rows, *shape)."""
     noise = ImageNoise(seed, purpose, rows, shape, CPU)
     return torch.stack([noise.normal() for _ in range(CALLS)])
 
@@ -32,7 +32,7 @@ def test_batches_of_any_size_see_the_same_noise_bit_for_bit(size: int, shape: tu
     assert torch.equal(torch.cat(batches, dim=1), whole)
 
 
-def test_more_images_do_not_change_the_first_and_integers_are_an_images_own_too() -> None:
+def test_more_images_do_not_change_the_first_ones() -> None:
     assert torch.equal(drawn(range(1000))[:, :70], drawn(range(70)))
     whole, part = (ImageNoise(0, "times", rows, (), CPU) for rows in (range(200), range(90, 140)))
     for low, high in ((0, 10), (5, 900)):
@@ -42,7 +42,7 @@ def test_more_images_do_not_change_the_first_and_integers_are_an_images_own_too(
 
 
 def test_images_calls_seeds_and_purposes_are_independent() -> None:
-    """Standard normal, and no two alike: correlations are those of chance."""
+    """Check standard normal numbers whose correlations are within chance."""
     one = drawn(range(200)).flatten(2)
     assert abs(one.mean()) < 4 / math.sqrt(one.numel()) and one.std() == pytest.approx(1, abs=0.02)
     others = [drawn(range(200), seed=1).flatten(2), drawn(range(200), purpose="other").flatten(2)]
@@ -67,8 +67,8 @@ def grey_levels_apart(one: Tensor, other: Tensor) -> int:
     return int((to_uint8(one).int() - to_uint8(other).int()).abs().max())
 
 
-def test_batches_numbers_and_shares_of_images_do_not_change_them(method, one_thread) -> None:
-    """By a network, whose sums may be taken in another order in another batch: to a grey level."""
+def test_batch_size_and_number_of_images_do_not_change_images(method, one_thread) -> None:
+    """Allow one grey level, because a network may sum in another order in another batch size."""
     found = {size: images(method, 70, size) for size in (3, 7, 64)}
     for one, other in itertools.combinations(found.values(), 2):
         assert grey_levels_apart(one, other) <= 1

@@ -24,7 +24,7 @@ def test_without_autocorrelation_the_trend_has_the_interval_of_a_regression():
 
 
 def test_the_squares_of_an_autoregressive_series_have_the_mean_and_the_variance_that_intervals_suppose():
-    """Of simulated series the mean of s² is where the interval's middle supposes it: its bounds are chi-squared's."""
+    """The bounds are those of a chi-squared distribution with the mean and variance of s² in simulated series."""
     rng, series = np.random.default_rng(1), np.empty((20_000, 15))
     series[:, 0] = rng.standard_normal(20_000)
     for place in range(1, 15):

@@ -1,6 +1,6 @@
-"""How often each kind of interval holds the truth, at the sizes at which the pipeline uses it; docs/claims.md tells it.
+"""Coverage of each kind of interval at the sizes that the pipeline uses; docs/claims.md reports it.
 
-Within two points of 95 % where nothing else is said.
+Within two points of 95 % unless a test says otherwise.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ LEVEL, WITHIN = 0.95, 0.02
 
 
 def coverage(found: Iterable[Estimate], truth: float) -> float:
-    """Share of the intervals that hold the truth."""
+    """Return the share of intervals that contain the truth."""
     return float(np.mean([one.low <= truth <= one.high for one in found]))
 
 
@@ -73,7 +73,7 @@ def test_differences_of_proportions():
 
 
 def test_ratios_of_means():
-    """Of 200 images each, a tenth of the pipeline's."""
+    """With 200 images each, a tenth of the pipeline's."""
 
     def ratio(trial: int) -> Estimate:
         rng = np.random.default_rng(trial)
@@ -102,7 +102,7 @@ def test_frechet_distances_in_one_dimension():
 
 
 def over_seeds(seeds: int, seed_std: float, trials: int = 2000) -> float:
-    """Of 200 test images whose difficulty differs."""
+    """Return the coverage with 200 test images of different difficulty."""
 
     def accuracy(trial: int) -> Estimate:
         rng = np.random.default_rng(trial)
@@ -113,7 +113,7 @@ def over_seeds(seeds: int, seed_std: float, trials: int = 2000) -> float:
 
 
 def test_intervals_over_four_seeds():
-    """Of seeds that hardly differ, and of such as differ much more than images make them."""
+    """Seeds that hardly differ, and seeds that differ much more than the images explain."""
     covers = [over_seeds(4, seed_std) for seed_std in (0.02, 0.1)]
     assert all(cover == pytest.approx(LEVEL, abs=WITHIN) for cover in covers), covers
 

@@ -1,4 +1,4 @@
-"""A number with its interval: what it says of thresholds, and how it stands in files."""
+"""Estimates: comparison with thresholds, and their form in files."""
 
 import json
 

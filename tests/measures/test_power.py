@@ -23,7 +23,7 @@ def test_as_many_seeds_decide_four_simulated_runs_in_five_and_one_fewer_does_not
     rng = np.random.default_rng(1)
 
     def share(seeds: int) -> float:
-        """Of 20,000 runs, how many have a t interval on the true side of 0."""
+        """Return the share of 20,000 simulated runs with a t interval on the true side of 0."""
         runs = rng.normal(mean, spread, (20_000, seeds))
         half = student.ppf((1 + LEVEL) / 2, seeds - 1) * runs.std(axis=1, ddof=1) / np.sqrt(seeds)
         return float(np.mean(np.abs(runs.mean(axis=1)) > half))

@@ -1,4 +1,4 @@
-"""What the images cannot give is left out with the reason, and everything else is measured: never NaN, no traceback."""
+"""Numbers that the images cannot give are left out with the reason; all others are measured: no NaN, no traceback."""
 
 import json
 import math
@@ -128,7 +128,7 @@ def test_reasons_say_what_is_needed_and_what_there_is():
 
 
 def encoders(folder: Path, name: str) -> dict:
-    """What its stages measure of a tiny encoder that was trained and measured on a set."""
+    """Return the metrics of a tiny encoder that was trained and measured on a set."""
     project(folder)
     tree = tiny_params()
     tree["evaluation"]["ssl"]["collapse"]["effective_rank"] = 8.0

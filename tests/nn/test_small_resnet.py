@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from triptych.nn.backbones import SmallResNet, standardised
+from triptych.nn.backbones import SmallResNet
+from triptych.nn.fast.norm import standardised
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,10 +1,10 @@
-"""Numbers that a page of Markdown quotes from a file of results, as links: `[94.5 %](metrics/vae.json#test_accuracy)`.
+"""Quotes: numbers in Markdown that link to a file of results, as in `[94.5 %](metrics/vae.json#test_accuracy)`.
 
-The part after # is a path of keys: of a list, a record's `id`, `t` or `seed`, or a position. A value may be followed by
-its interval: `[94.5 % (94.1 to 94.8 %)](...)`; a word is a value of that spelling.
+The part after # is the path of the value. In a list, a key is a record's `id`, `t`, `seed` or `epoch`, or a position. A
+quote may include the interval, `[94.5 % (94.1 to 94.8 %)](...)`, or be a text.
 
-As a script it writes the quotes of README and docs anew, and their tables, from the files: after another run,
-`PYTHONPATH=src:. python tests/report/quotes.py`.
+As a script it updates all quotes and generated tables of README and docs after another run:
+`PYTHONPATH=src:. python tests/page/quotes.py`.
 """
 
 import json
@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.pages import write_section
-from triptych.page.markdown import results_table, time_table, verdicts_table
+from triptych.page.tables import results_markdown
+from triptych.page.time_spent import time_markdown
+from triptych.page.verdicts import verdicts_table
 from triptych.report.reader import Results
 
 LINK = re.compile(r"\[([^\]]+)\]\(([^)#\s]+\.json)#([^)\s]+)\)")
@@ -24,31 +26,31 @@ NAMES = ("id", "t", "seed", "epoch")
 
 
 class Quote(NamedTuple):
-    """A link: what it says, of which file, and of which value in it."""
+    """The text of a link, its file, and the keys of the value in it."""
 
-    says: str
+    text: str
     file: Path
     keys: list[str]
 
 
 def quotes(page: Path) -> Iterator[Quote]:
-    """Those of a page, files as seen from the page."""
-    for says, file, path in LINK.findall(page.read_text(encoding="utf-8")):
-        yield Quote(" ".join(says.split()), page.parent / file, path.split("."))
+    """Yield the quotes of a page; files are relative to it."""
+    for text, file, path in LINK.findall(page.read_text(encoding="utf-8")):
+        yield Quote(" ".join(text.split()), page.parent / file, path.split("."))
 
 
 def wrong(quote: Quote) -> str:
-    """What is wrong with a quote, in a line; empty if nothing is."""
+    """Return what is wrong with a quote, in one line; empty for a correct one."""
     try:
         right = corrected(quote)
     except ValueError as error:
         return str(error)
-    what = f"{quote.file}: {'.'.join(quote.keys)}"
-    return "" if quote.says == right else f"{what} is {', '.join(NUMBER.findall(right) or [right])}, not {quote.says}"
+    name = f"{quote.file}: {'.'.join(quote.keys)}"
+    return "" if quote.text == right else f"{name} is {', '.join(NUMBER.findall(right) or [right])}, not {quote.text}"
 
 
 def corrected(quote: Quote) -> str:
-    """What the quote should say, with as many decimals as it has.
+    """Return the right text, with as many decimals as the quote has.
 
     Raises:
         ValueError: the file, the value or its interval is not there.
@@ -65,27 +67,27 @@ def corrected(quote: Quote) -> str:
     if isinstance(value, str):
         return value
     expected = [value]
-    if "(" in quote.says:
+    if "(" in quote.text:
         interval = holder.get("intervals", {}).get(last) or holder.get("interval")
         if not interval:
             raise ValueError(f"{quote.file}: {'.'.join(quote.keys)} has no interval")
         expected += [interval["low"], interval["high"]]
-    percent = "%" in quote.says
-    if len(NUMBER.findall(quote.says)) != len(expected):
+    percent = "%" in quote.text
+    if len(NUMBER.findall(quote.text)) != len(expected):
         return ", ".join(written(number, "0.0", percent) for number in expected)
     right = iter(expected)
-    return NUMBER.sub(lambda found: written(next(right), found.group(), percent), quote.says)
+    return NUMBER.sub(lambda found: written(next(right), found.group(), percent), quote.text)
 
 
 def written(number: float, like: str, percent: bool) -> str:
-    """A number with as many decimals as another that is written down, and its kind of minus and of thousands."""
+    """Write a number in the style of another: decimals, minus sign and thousands separator."""
     decimals = len(like.partition(".")[2])
     text = f"{number * 100 if percent else number:{',' if ',' in like else ''}.{decimals}f}"
     return text.replace("-", "−") if "−" in like else text
 
 
 def follow(tree: object, keys: list[str]) -> object:
-    """What lies below, one key after another."""
+    """Return the value at a path of keys."""
     for key in keys:
         if isinstance(tree, list):
             named = [record for record in tree for name in NAMES if str(record.get(name)) == key]
@@ -96,7 +98,7 @@ def follow(tree: object, keys: list[str]) -> object:
 
 
 def rewritten(page: Path) -> str:
-    """The page's text with every quote as it should be; those of what is not there stay."""
+    """Return the page's text with correct quotes; quotes of missing values stay."""
 
     def put_right(link: re.Match) -> str:
         quote = Quote(" ".join(link[1].split()), page.parent / link[2], link[3].split("."))
@@ -111,13 +113,13 @@ def rewritten(page: Path) -> str:
 
 
 def tables(root: Path) -> None:
-    """Writes the tables of results, of verdicts, of time and of `dvc metrics show` into the pages that have them."""
+    """Write the generated tables into README and docs."""
     here = Results(root)
     readme, real = root / "README.md", root / "docs/real/README.md"
     runs = {"default": here, "real": Results(real.parent), "rivals": Results(real.parent / "rivals")}
-    write_section(readme, "results", results_table(here))
-    write_section(real, "verdicts", verdicts_table(runs))
-    write_section(root / "docs/performance.md", "time", time_table(here))
+    write_section(readme, "results", results_markdown(here))
+    write_section(real, "verdicts", verdicts_table(runs).markdown())
+    write_section(root / "docs/performance.md", "time", time_markdown(here))
     shown = subprocess.run(["dvc", "metrics", "show"], cwd=root, capture_output=True, text=True, check=True).stdout
     lines = "\n".join(line.rstrip() for line in shown.strip().splitlines())
     head, rest = readme.read_text(encoding="utf-8").split("$ dvc metrics show\n", 1)

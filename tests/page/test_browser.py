@@ -1,6 +1,6 @@
-"""A real browser shows the page: every picture loads, nothing comes from the network, and it fits a phone.
+"""In a real browser every picture loads, nothing comes from the network, and the page fits a phone.
 
-The page has no script. The test puts one into a copy, which writes what it measures into the document.
+The page has no script. The test adds one to a copy, which writes its measurements into the document.
 """
 
 import json
@@ -58,6 +58,16 @@ CLAIM = {
     "interval": INTERVAL,
     "threshold": 0.05,
     "finding": WORD,
+    "conditions": [
+        {
+            "id": "a",
+            "statement": f"{WORD}.",
+            "measured": 0.3,
+            "interval": INTERVAL,
+            "threshold": 0.1,
+            "verdict": "reproduced",
+        }
+    ],
     "evidence": {f"number_{WORD}": 1.5},
     "sources": ["metrics/ssl/no_stop_gradient.json", "metrics/vae.json"],
 }
@@ -86,7 +96,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromiu
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory) -> str:
-    """The page of a project that has everything: all studies, all figures, verdicts; with long words in its texts."""
+    """The page of a project with all studies, figures and verdicts, and long words in its texts."""
     root = tmp_path_factory.mktemp("project")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["ssl"] = {"variants": {name: {"method": "simsiam", "projector_dim": 512} for name in VARIANTS}}
@@ -114,7 +124,7 @@ def write(root: Path, path: str, value: object) -> None:
 
 
 def browse(html: str, folder: Path, width: int = DESKTOP, colours: int = LIGHT) -> tuple[dict, list[str]]:
-    """What the probe finds in a frame of that width, and the lines of the browser's console."""
+    """Return the probe's findings in a frame of that width, and the lines of the browser's console."""
     policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]+)">', html)
     if policy:  # the page's own, which lets the probe's script run besides
         html = html.replace(policy[1], f"{policy[1]}; script-src 'unsafe-inline'")
@@ -136,7 +146,7 @@ def browse(html: str, folder: Path, width: int = DESKTOP, colours: int = LIGHT) 
 
 
 def brightness(colour: str) -> float:
-    """Of `rgb(r, g, b)`, from 0 to 255."""
+    """Return the mean of `rgb(r, g, b)`."""
     return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
 
 
@@ -147,7 +157,7 @@ def on_a_desk(html, tmp_path_factory) -> tuple[dict, list[str]]:
 
 @pytest.fixture(scope="module")
 def on_a_phone(html, tmp_path_factory) -> tuple[dict, list[str]]:
-    """In the dark."""
+    """The page on a phone with a dark colour scheme."""
     return browse(html, tmp_path_factory.mktemp("phone"), PHONE, DARK)
 
 
@@ -161,7 +171,7 @@ def test_the_console_stays_empty(on_a_desk, on_a_phone):
     assert on_a_desk[1] == on_a_phone[1] == []
 
 
-def test_nothing_is_asked_of_the_network(on_a_desk, on_a_phone):
+def test_nothing_is_requested_from_the_network(on_a_desk, on_a_phone):
     for found, _ in (on_a_desk, on_a_phone):
         assert found["requests"] == found["refused"] == []
 
@@ -171,14 +181,14 @@ def test_the_page_fits_a_desk_and_a_phone(on_a_desk, on_a_phone):
     assert on_a_phone[0]["overflow"] == 0
 
 
-def test_dark_colours_are_used_where_they_are_wished_for(on_a_desk, on_a_phone):
+def test_dark_colours_are_used_where_preferred(on_a_desk, on_a_phone):
     light, dark = on_a_desk[0], on_a_phone[0]
     assert brightness(light["background"]) > 200 > 100 > brightness(light["ink"])
     assert brightness(dark["background"]) < 60 < 150 < brightness(dark["ink"])
 
 
-def test_the_probe_sees_what_must_not_be(tmp_path):
-    """A page that loads, breaks, complains and overflows: else the tests above would pass on anything."""
+def test_the_probe_detects_failures(tmp_path):
+    """Otherwise the tests above would pass on any page."""
     policy = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:">"""
     images = '<img src="http://127.0.0.1:9/x.png" alt="away"><img src="data:," alt="broken">'
     body = f'{images}<table width="3000"><tr><td>wide</td></tr></table>'

@@ -1,4 +1,4 @@
-"""Model cards: the hub reads them, their numbers are the metrics files', and the same run gives the same bytes."""
+"""The hub reads the model cards, and their numbers are those of the metrics files."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ RUNS = {"here": Results(ROOT), "real": Results(ROOT / "docs/real")}
 
 
 def parts(results: Results) -> list[str]:
-    return [part.name for study in STUDIES for part in study.parts(results.params) if results.has(part.metrics)]
+    return [part.name for study in STUDIES for part in study.models(results.params) if results.has(part.metrics)]
 
 
 def front_matter(card: str) -> dict:
@@ -26,7 +26,7 @@ def front_matter(card: str) -> dict:
 
 
 def number_at(metrics: dict, key: str) -> tuple[float, dict | None]:
-    """A number of a metrics file by its dotted key, and its interval."""
+    """Return a number of a metrics file by its dotted key, and its interval."""
     *above, last = key.split(".")
     for part in above:
         metrics = metrics[part]
@@ -52,17 +52,17 @@ def test_every_number_of_a_card_is_the_metrics_files(run: str):
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_a_card_tells_measures_data_licence_settings_and_what_it_is_not_for(run: str):
+def test_a_card_has_measures_data_licence_settings_and_misuse(run: str):
     results = RUNS[run]
     data = results.metrics("data").values
     for study in STUDIES:
-        for part in study.parts(results.params):
+        for part in study.models(results.params):
             card = cards.render(results, part.name)
             used = data["ssl" if study.compares else "generative"]
             assert f"{used['train_images']:,} training" in card and f"Licence: {used['licence']}".replace("'", "") in (
                 card.replace("&#39;", "")
             )
-            assert "It must not be used for:\n\n- " in card
+            assert "Not intended for:\n\n- " in card
             settings = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
             assert settings == cards.settings(results.params, part.name) and settings["training"]["epochs"] > 0
             for row in tables.rows(study, results.metrics(part.name)):
@@ -70,7 +70,7 @@ def test_a_card_tells_measures_data_licence_settings_and_what_it_is_not_for(run:
                 assert f"| {cells} |" in card, (part.name, row.key)
 
 
-def test_settings_of_an_encoder_are_what_all_share_its_methods_and_its_own():
+def test_settings_of_an_encoder_merge_shared_method_and_variant():
     found = cards.settings(RUNS["here"].params, "ssl/no_predictor")
     assert (found["method"], found["predictor"], found["seeds"]) == ("simsiam", "none", 2)
     assert {"backbone", "views", "projector_dim", "training"} <= found.keys()
@@ -84,7 +84,7 @@ def test_a_collapsed_encoder_is_not_recommended():
     assert "has collapsed" not in healthy and advice in healthy
 
 
-def test_the_licence_is_free_where_the_datas_is():
+def test_the_licence_depends_on_the_data():
     assert front_matter(cards.render(RUNS["here"], "vae"))["license"] == "mit"
     assert front_matter(cards.render(RUNS["real"], "vae"))["license"] == "other"
 
@@ -100,7 +100,7 @@ def test_the_hub_reads_the_front_matter():
         }.items()
 
 
-def test_the_folder_holds_the_models_that_are_measured_and_the_same_bytes_each_time(tmp_path: Path):
+def test_the_folder_holds_measured_models_only_and_the_same_bytes_each_time(tmp_path: Path):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     for name in ("vae", "ssl/simsiam", "data"):
         path = tmp_path / f"metrics/{name}.json"

@@ -1,13 +1,13 @@
-"""metrics/headline holds the few numbers that DVC prints, of the models that there are."""
+"""metrics/headline holds the few numbers that `dvc metrics show` prints."""
 
 import json
 from pathlib import Path
 
-from triptych.page import headline
+from triptych.page import build
 from triptych.report.reader import Results
 
 
-def test_each_models_headline_numbers_are_copied_and_files_of_removed_variants_go(tmp_path: Path):
+def test_headline_numbers_are_copied_and_files_of_removed_variants_deleted(tmp_path: Path):
     interval = {"low": 0.6, "high": 0.8}
     files = {
         "metrics/vae.json": {"frechet_distance": 15.25, "active_units": 32},
@@ -19,7 +19,7 @@ def test_each_models_headline_numbers_are_copied_and_files_of_removed_variants_g
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(json.dumps(content))
     (tmp_path / "params.yaml").write_text("ssl:\n  variants:\n    simsiam: {method: simsiam}\n")
-    headline.write(Results(tmp_path))
+    build.write_headline(Results(tmp_path))
     folder = tmp_path / "metrics/headline"
     found = {path.relative_to(folder).as_posix(): json.loads(path.read_text()) for path in folder.rglob("*.json")}
     assert found == {

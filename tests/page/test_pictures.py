@@ -1,4 +1,4 @@
-"""Pictures in the page look as their files do, take little room, and damaged ones are named."""
+"""Pictures in the page look like their files and are small; damaged files are named."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from toy_images import pictures as toy_images
 
 from triptych.core.errors import InputError
 from triptych.page.pictures import embedded
-from triptych.report.drawing import bars, sheets
+from triptych.report import drawing
 
 ROOT = Path(__file__).parents[2]
 MOST = 3_000_000  # bytes, of the committed page
@@ -23,7 +23,10 @@ def plot(tmp_path_factory) -> Path:
     """A figure of lines and letters."""
     path = tmp_path_factory.mktemp("plot") / "plot.png"
     values = np.sin(np.arange(32))
-    bars.values_with_spread(path, range(32), values, abs(values) / 4, {3}, ("x", "y"), "A title", "A note.")
+    figure, [[axes]] = drawing.subplots()
+    axes.bar(range(32), values, yerr=abs(values) / 4)
+    axes.set(xlabel="x", ylabel="y")
+    drawing.save(figure, path)
     return path
 
 
@@ -38,7 +41,7 @@ def sheet(tmp_path_factory) -> Path:
         for one in coarse
     ]
     images = (np.stack(smooth) + rng.normal(0, 3, (64, 3, 32, 32))).clip(0, 255).astype(np.uint8)
-    sheets.image_sheet(path, images, sheets.COLUMNS, "A title", "A note.")
+    drawing.image_sheet(path, [("", images)])
     return path
 
 
@@ -47,7 +50,7 @@ def pixels(image: Image.Image) -> np.ndarray:
 
 
 def shown(path: Path) -> Image.Image:
-    """What a browser decodes."""
+    """Decode the embedded picture as a browser does."""
     return Image.open(io.BytesIO(base64.b64decode(embedded(path).uri.partition("base64,")[2])))
 
 
@@ -68,8 +71,8 @@ def test_a_sheet_keeps_its_size_and_its_look(sheet):
 
 
 def test_images_of_few_colours_are_kept_too(tmp_path):
-    """As those of toy runs: a sheet that counts as a plot."""
-    sheets.image_sheet(tmp_path / "few.png", toy_images(16), 8, "A title", "A note.")
+    """A sheet from a toy run counts as a chart."""
+    drawing.image_sheet(tmp_path / "few.png", [("a name", toy_images(16))], columns=8)
     before, after = pixels(Image.open(tmp_path / "few.png")), pixels(shown(tmp_path / "few.png"))
     assert np.abs(before - after).max() <= 2
 

@@ -1,4 +1,4 @@
-"""What README and docs quote of a run stands in that run's files."""
+"""Numbers that README and docs quote equal those of the files they link to."""
 
 import json
 from pathlib import Path

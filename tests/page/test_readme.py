@@ -1,9 +1,10 @@
-"""The README's numbers are those of the committed run."""
+"""The generated tables of README and docs are those of the committed run."""
 
 from pathlib import Path
 
 from benchmarks.pages import read_section
-from triptych.page.markdown import HEADING, results_table, time_table
+from triptych.page.tables import results_markdown
+from triptych.page.time_spent import time_markdown
 from triptych.report.reader import Results
 
 ROOT = Path(__file__).parents[2]
@@ -11,16 +12,15 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_table_of_results_is_that_of_the_committed_run():
     """`triptych report --markdown` prints it."""
-    assert read_section(ROOT / "README.md", "results") == results_table(Results(ROOT)).strip()
+    assert read_section(ROOT / "README.md", "results") == results_markdown(Results(ROOT)).strip()
 
 
 def test_the_table_of_time_is_that_of_the_committed_run():
     """`triptych report --time` prints it."""
-    assert read_section(ROOT / "docs/performance.md", "time") == time_table(Results(ROOT)).strip()
+    assert read_section(ROOT / "docs/performance.md", "time") == time_markdown(Results(ROOT)).strip()
 
 
 def test_every_model_has_a_row_that_names_its_file():
-    table = results_table(Results(ROOT))
-    assert table.startswith(HEADING)
+    table = results_markdown(Results(ROOT))
     for name in ("classifier", "vae", "ddpm", "ssl/simsiam", "ssl/no_predictor"):
         assert f"`metrics/{name}.json`" in table, name

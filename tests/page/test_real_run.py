@@ -1,10 +1,12 @@
-"""docs/real: the run on the report's own data, and what its page says of it."""
+"""docs/real: the archived run on the report's own data, and its page."""
 
 import json
 from pathlib import Path
 
 from benchmarks.pages import read_section
-from triptych.page.markdown import results_table, verdicts_table
+from triptych.page.archive import is_archive
+from triptych.page.tables import results_markdown
+from triptych.page.verdicts import verdicts_table
 from triptych.report.reader import Results
 
 ROOT = Path(__file__).parents[2]
@@ -14,17 +16,16 @@ PAGE = (REAL / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_results_is_that_of_the_kept_run():
-    assert read_section(REAL / "README.md", "results") == results_table(Results(REAL)).strip()
+    assert read_section(REAL / "README.md", "results") == results_markdown(Results(REAL)).strip()
 
 
 def test_the_table_of_verdicts_is_that_of_both_runs():
-    """`triptych report --beside docs/real` prints two of its columns."""
     runs = {"default": ROOT, "real": REAL, "rivals": RIVALS}
-    expected = verdicts_table({name: Results(root) for name, root in runs.items()})
-    assert read_section(REAL / "README.md", "verdicts") == expected.strip()
+    expected = verdicts_table({name: Results(root) for name, root in runs.items()}).markdown()
+    assert read_section(REAL / "README.md", "verdicts") == expected
 
 
-def test_every_claim_whose_verdicts_differ_is_spoken_of():
+def test_the_page_discusses_every_claim_whose_verdicts_differ():
     here, *others = ({one["id"]: one for one in Results(root).claims()} for root in (ROOT, REAL, RIVALS))
     for there in others:
         measured = [name for name, one in there.items() if one["measured"] is not None]
@@ -38,12 +39,12 @@ def test_every_claim_is_measured_by_one_of_the_two_runs():
     assert set(measured) == {one["id"] for one in Results(ROOT).claims()}
 
 
-def test_what_the_second_run_holds_of_the_first_two_panels_is_the_first_run_s():
+def test_both_runs_share_the_results_of_the_first_two_studies():
     for name in ("classifier", "vae", "ddpm", "timing/vae", "timing/ddpm"):
         assert (RIVALS / f"metrics/{name}.json").read_text() == (REAL / f"metrics/{name}.json").read_text()
 
 
-def test_it_says_of_what_data_on_what_machine_and_by_what_code():
+def test_the_page_names_data_and_code():
     assert "first 16,419 of 26,032 official test digits" in PAGE and "CIFAR-10 (JPEG)" in PAGE
     for folder in (REAL, RIVALS):
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -53,7 +54,11 @@ def test_it_says_of_what_data_on_what_machine_and_by_what_code():
     assert (cards["ssl"]["train_images"], cards["ssl"]["test_images"]) == (50_000, 10_000)
 
 
-def test_it_holds_no_picture_of_much_data_and_is_small():
+def test_both_folders_are_recognised_as_archives():
+    assert is_archive(REAL) and is_archive(RIVALS) and not is_archive(ROOT / "docs")
+
+
+def test_the_archive_has_no_pictures_of_the_data_and_is_small():
     files = [path for path in REAL.rglob("*") if path.is_file()]
     assert not [path for path in files if path.suffix in (".png", ".npz", ".npy", ".safetensors")]
     assert sum(path.stat().st_size for path in files) < 5_000_000

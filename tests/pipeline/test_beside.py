@@ -1,4 +1,4 @@
-"""A stage runs the code beside it: DVC runs queued experiments in folders of their own, at their own commits."""
+"""A stage runs the code of its own checkout: DVC runs queued experiments in separate folders at separate commits."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_stage_imports_the_code_beside_it(tmp_path):
-    """Also where another copy is installed, as an editable one is for whoever works here."""
+    """This holds even where another checkout is installed in editable mode."""
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     shutil.copytree(ROOT / "stages", tmp_path / "stages")
     shutil.copy(ROOT / "params.yaml", tmp_path)

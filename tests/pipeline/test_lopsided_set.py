@@ -1,4 +1,4 @@
-"""The whole way, from a user's file to the page, of a set that few measures can do with: two test images of a class."""
+"""The whole pipeline, from a user's file to the page, on a dataset with two test images of one class."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ STAGES = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project after its stages."""
+    """Run all stages and return the project folder."""
     folder = tmp_path_factory.mktemp("small")
     stream = np.random.default_rng(0)
     images = {f"x_{split}": stream.integers(0, 256, (count, 32, 32, 3), np.uint8) for split, count in SIZES.items()}
@@ -35,11 +35,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-SIZES = {"train": 130, "test": 2}  # one batch of the judge, and no more than a test of it
+SIZES = {"train": 130, "test": 2}  # one batch of the judge, and two test images
 
 
 def params() -> dict:
-    """The smoke profile on the file, with two variants."""
+    """Return the smoke profile for the file, with two variants."""
     tree = merged("smoke", ROOT)
     tree["runtime"] |= {"threads": 1, "device": "cpu", "precision": "float32"}
     tree["data"] = {study: {"name": "npz", "root": "own.npz"} for study in ("generative", "ssl")}

@@ -1,7 +1,7 @@
-"""The graph of dvc.yaml: each stage depends on what it uses, so a change re-runs what it concerns and nothing else.
+"""The graph of dvc.yaml: each stage depends on what it uses, so a change re-runs what it affects and nothing else.
 
-Most is read from dvc.yaml as DVC resolves it. Where DVC itself must run, the stages stand in: in a throw-away copy each
-stage's script is replaced by one that writes the stage's outputs at once, new ones on each run.
+Most tests read dvc.yaml as DVC resolves it. Where DVC itself must run, a temporary copy replaces each stage's script by
+a stand-in that writes new outputs at once.
 """
 
 import ast
@@ -30,7 +30,7 @@ VARIANTS = PARAMS["ssl"]["variants"]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage as DVC resolved it: `params` are dotted keys of params.yaml, `outs` DVC's output objects by path."""
+    """A stage as DVC resolved it. `params` are dotted keys of params.yaml, `outs` are DVC's output objects by path."""
 
     name: str
     script: Path
@@ -42,13 +42,13 @@ class Stage:
 
     @property
     def code(self) -> set[str]:
-        """Deps that are source: files, and folders with all that lies below."""
+        """Source dependencies: files, and folders with everything below them."""
         return {path for path in self.deps if path.startswith(("src/", "stages/"))}
 
 
 @cache
 def pipeline() -> dict[str, Stage]:
-    """The stages of dvc.yaml by name."""
+    """Return the stages of dvc.yaml by name."""
     found = {}
     for stage in Repo(str(ROOT)).index.stages:
         params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
@@ -69,7 +69,7 @@ def pipeline() -> dict[str, Stage]:
 
 
 def local_modules(path: Path) -> Iterator[Path]:
-    """The files of triptych's modules that a file imports, anywhere in it. Package files hold a docstring only."""
+    """Yield the modules of triptych that a file imports, anywhere in it. Package files hold a docstring only."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):
@@ -83,7 +83,7 @@ def local_modules(path: Path) -> Iterator[Path]:
 
 
 def named_modules(stage: Stage) -> list[Path]:
-    """Modules that a script imports by a name that it is given: a study's sampling, a variant's method."""
+    """Return the modules that a script imports by name: a study's sampling, a variant's method."""
     if stage.script.name == "sample.py":
         return [SOURCE / f"triptych/{stage.argument}/sample.py"]
     if stage.argument in VARIANTS:
@@ -93,7 +93,7 @@ def named_modules(stage: Stage) -> list[Path]:
 
 @cache
 def closure(script: Path, *more: Path) -> frozenset[Path]:
-    """Files, every module of triptych that they import, and those that these import; and the files these load."""
+    """Return the files, every module of triptych that they import, directly or not, and the data files these load."""
     found, waiting = set(), [script, *more]
     while waiting:
         path = waiting.pop()
@@ -125,7 +125,7 @@ def test_each_stage_depends_on_the_code_that_it_imports_and_on_no_folder_that_it
     for stage in pipeline().values():
         used = code_of(stage)
         missing = {path for path in used if not any(covers(dep, path) for dep in stage.code)}
-        # The stages of one script share their list of folders.
+        # The stages of one script share their list of dependencies.
         idle = {dep for dep in stage.code if not any(covers(dep, path) for path in groups[stage.script])}
         if missing or idle:
             wrong[stage.name] = {"imported, but in no dep": missing, "a dep, but not imported": idle}
@@ -147,7 +147,7 @@ DATA = re.compile(r"(data|models|snapshots|samples|evaluations|plots|metrics)(/[
 
 
 def test_each_stage_depends_on_the_data_that_its_script_names_or_writes_it():
-    """A path that the script completes by its argument counts up to there."""
+    """A path that the script completes with its argument is compared up to the argument."""
     wrong = []
     for stage in pipeline().values():
         texts = [node.value for node in ast.walk(ast.parse(stage.script.read_text())) if isinstance(node, ast.Constant)]
@@ -179,8 +179,8 @@ def test_every_stage_says_what_it_is_for_and_every_model_is_an_artifact():
     assert [path for path in made if not any(covers(artifact["path"], path) for artifact in artifacts)] == []
 
 
-# Outputs of git that are neither `metrics:` nor `plots:` take DVC's run cache from their stage. These stages have none
-# to lose, or run for seconds.
+# Outputs in git that are neither `metrics:` nor `plots:` disable DVC's run cache for their stage. These stages take
+# seconds or have no cache to lose.
 NO_RUN_CACHE = {"metrics/data.json", "metrics/claims.json", "plots/report.html"}
 
 
@@ -199,7 +199,7 @@ def test_numbers_and_tables_belong_to_git_and_the_rest_to_the_cache():
     assert wrong == []
 
 
-def test_dvc_lays_out_the_headline_numbers_alone():
+def test_dvc_metrics_show_prints_only_the_headline_numbers():
     assert [path for stage in pipeline().values() for path, out in stage.outs.items() if out.metric] == [
         "metrics/headline"
     ]
@@ -215,8 +215,8 @@ SAMPLED = {"sample@vae", "sample@ddpm"}
 EVALUATED = {"evaluate_classifier", "evaluate_vae", "evaluate_ddpm"} | EVALUATE_SSL
 PAGES = {"claims", "figures", "report"}
 
-# What may run after a change of a param or of a file, its readers included: every stage that DVC may start, if all that
-# runs writes something new. Nothing that is not named here runs.
+# The stages that may run after a change of a param or a file, including readers of their outputs, if every stage that
+# runs writes new outputs. No other stage runs.
 MAY_RUN = {
     # Training
     "vae.training.epochs": {"vae", "sample@vae", "evaluate_vae"} | PAGES,
@@ -252,17 +252,17 @@ MAY_RUN = {
     # Verdicts, figures and the page: nothing is measured
     "claims.vae.sharpness": {"claims", "report"},
     "src/triptych/vae/words/figures.py": PAGES,
-    "src/triptych/report/drawing/style.py": PAGES,
+    "src/triptych/report/drawing.py": PAGES,
     "src/triptych/report/formatting.py": PAGES,
     "src/triptych/page/page.html.j2": {"report"},
-    "metrics/timing/vae.json": PAGES,  # one claim is about that very time
+    "metrics/timing/vae.json": PAGES,  # one claim is about this time
     "plots/vae/timing.csv": PAGES,
     "metrics/clock/vae.json": {"report"},
 }
 
 
 def touched(change: str) -> set[str]:
-    """The stages that a change of a param, a file or an output concerns at once."""
+    """Return the stages that depend directly on a param, a file or an output."""
     if Path(change).suffix in (".py", ".j2", ".json", ".csv"):
         return {stage.name for stage in pipeline().values() if any(covers(dep, change) for dep in stage.deps)}
     params = {stage.name for stage in pipeline().values() if any(covers_key(key, change) for key in stage.params)}
@@ -274,7 +274,7 @@ def covers_key(key: str, change: str) -> bool:
 
 
 def with_readers(names: set[str]) -> set[str]:
-    """The stages, those that read what they write, and so on."""
+    """Return the stages and, transitively, all stages that read their outputs."""
     found, waiting = set(), set(names)
     while waiting:
         found |= waiting
@@ -304,7 +304,7 @@ def leaves(tree: dict, above: str = "") -> Iterator[str]:
 
 
 def test_every_param_concerns_some_stage():
-    """Those of `launch` and `checkpoint_seconds` change how a stage is run, not what comes of it."""
+    """`launch` and `checkpoint_seconds` change how a stage runs, not its results."""
     idle = [key for key in leaves(PARAMS) if not touched(key) - {"report"}]
     assert set(idle) == {"runtime.launch", "runtime.checkpoint_seconds"}
 
@@ -316,9 +316,9 @@ def test_each_training_stage_writes_its_time_apart():
     assert readers <= PAGES
 
 
-def test_each_stage_leaves_its_clock_and_the_page_tells_of_it():
-    """But `report` itself, which reads the clocks of the others."""
-    rows = [clock for row in time_spent.stages(PARAMS) for clock in row.clocks]
+def test_each_stage_writes_its_clock_and_the_page_shows_it():
+    """All stages except `report`, which reads the clocks of the others."""
+    rows = [clock for clocks in time_spent.stages(PARAMS).values() for clock in clocks]
     assert sorted(rows) == sorted(name.replace("@", "/") for name in pipeline() if name != "report")
     for name in rows:
         stage = pipeline()[re.sub("^(ssl|evaluate_ssl|sample)/", r"\1@", name)]
@@ -343,21 +343,21 @@ for out, kind in json.loads(pathlib.Path("outputs.json").read_text())[sys.argv[1
 
 
 def repro(folder: Path) -> set[str]:
-    """The stages that `dvc repro` ran."""
+    """Run `dvc repro` and return the stages that ran."""
     return set(re.findall(r"Running stage '(.+?)'", run(folder, "dvc", "repro")))
 
 
-# Variants whose stages DVC runs here: enough to tell those that a change concerns from the others.
+# Variants whose stages DVC runs here: enough to separate affected from unaffected ones.
 FEW = {name: VARIANTS[name] for name in ("simsiam", "no_predictor", "projector_4096")}
 
 
 def few(stages: set[str]) -> set[str]:
-    """Those of the stages that are not of another variant."""
+    """Return the stages without those of other variants."""
     return {name for name in stages if "ssl@" not in name or name.split("@")[1] in FEW}
 
 
 def edit_params(folder: Path, keys: str, value: object) -> None:
-    """Sets a dotted key of the params of a folder."""
+    """Set a dotted key in the params.yaml of a folder."""
     params = yaml.safe_load((folder / "params.yaml").read_text())
     *sections, last = keys.split(".")
     place = params
@@ -369,7 +369,7 @@ def edit_params(folder: Path, keys: str, value: object) -> None:
 
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory) -> Path:
-    """A copy of the project whose stages, of few variants, write new outputs at once."""
+    """Return a copy of the project whose stages write new outputs at once, with few variants."""
     folder = tmp_path_factory.mktemp("project")
     check_out(folder)
     edit_params(folder, "ssl.variants", FEW)
@@ -403,7 +403,7 @@ def test_dvc_runs_every_stage_once_and_then_what_a_change_concerns(stand_ins):
 
 
 def test_dvc_sees_a_user_s_images_come_go_and_change(stand_ins, tmp_path):
-    """A folder inside the project, and one file at an absolute path outside it."""
+    """Both a folder inside the project and a file at an absolute path outside it."""
     photos, arrays = stand_ins / "own", tmp_path / "own.npz"
     photos.mkdir()
     (photos / "one.png").write_bytes(b"1")
@@ -433,7 +433,7 @@ def test_a_fresh_clone_is_up_to_date(tmp_path):
         pytest.skip("no dvc.lock is committed yet")
     clone = tmp_path / "clone"
     run(ROOT, "git", "clone", "-q", str(ROOT), str(clone))
-    # Asked first: a lock that is older than the code would train everything here.
+    # Check first: with a lock older than the code, this would train everything.
     stale = run(clone, "dvc", "repro", "--allow-missing", "--dry")
     assert "Running stage" not in stale, "dvc.lock is older than params or code: run dvc repro and commit"
     assert "up to date" in run(clone, "dvc", "repro", "--allow-missing")

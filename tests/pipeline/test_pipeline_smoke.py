@@ -1,4 +1,4 @@
-"""The smoke profile, every stage for real, through DVC in a fresh checkout."""
+"""The smoke profile runs every stage through DVC in a fresh clone."""
 
 import json
 import math
@@ -21,12 +21,11 @@ from triptych.core.schema import read
 from triptych.measures.intervals import Resampling
 from triptych.page import build as page
 from triptych.page import cards
-from triptych.page.decide import decide
-from triptych.report.drawing import style
-from triptych.report.evidence import Evidence
+from triptych.report import drawing
+from triptych.report.claims import Evidence, decide
 from triptych.report.params import ClaimsParams
 from triptych.report.reader import Results, UnmeasuredError
-from triptych.studies import figures
+from triptych.studies import CLAIMS, figures
 
 ROOT = Path(__file__).parents[2]
 # The report's figures by number, and the sheet of views.
@@ -36,13 +35,13 @@ pytestmark = pytest.mark.slow
 
 
 def run(folder: Path, *command: str) -> str:
-    # A fresh machine runs the checkout's own code, wherever the package in this environment was installed from.
+    # Run the checkout's own code, wherever the package in this environment was installed from.
     return shell.run(folder, *command, environment=os.environ | {"PYTHONPATH": str(folder / "src")})
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory) -> Path:
-    """A checkout in which the smoke profile has run, and nothing that was made before is left."""
+    """Run the smoke profile in a checkout without earlier outputs and return its folder."""
     folder = tmp_path_factory.mktemp("smoke") / "checkout"
     check_out(folder)
     run(folder, sys.executable, "-m", "triptych", "profile", "use", "smoke", "--force")
@@ -52,7 +51,7 @@ def done(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def stages(done) -> dict[str, dict]:
-    """The stages as DVC wrote them to its lock file."""
+    """Return the stages as DVC wrote them to dvc.lock."""
     return yaml.safe_load((done / "dvc.lock").read_text())["stages"]
 
 
@@ -62,7 +61,7 @@ def outputs(stages: dict[str, dict]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def again(done) -> str:
-    """What DVC says when it is asked to run everything a second time."""
+    """Return the output of a second `dvc repro`."""
     return run(done, "dvc", "repro")
 
 
@@ -192,17 +191,17 @@ def test_the_report_is_one_page_that_needs_no_network(done):
 
 def test_claims_figures_and_page_read_only_what_their_stages_list(done, stages, tmp_path, monkeypatch):
     """A stage that reads a file which it does not list stays as it was when the file changes."""
-    monkeypatch.setattr(style, "save", lambda figure, path: plt.close(figure))
+    monkeypatch.setattr(drawing, "save", lambda figure, path: plt.close(figure))
 
     def draw(results: Results) -> None:
         for figure in figures():
-            # The profile leaves out variants, and with them some figures beyond the report's.
+            # The profile omits variants, and with them some figures beyond the report's.
             with nullcontext() if figure.of_report else suppress(UnmeasuredError):
                 figure.draw(figure.path(tmp_path), results)
 
     limits = read(done / "params.yaml", claims=ClaimsParams).claims
     resampling = Resampling(seed=0, level=0.95, draws=10, owner="claims")
-    acts = {"claims": lambda results: decide(Evidence(results, resampling), limits), "figures": draw}
+    acts = {"claims": lambda results: decide(Evidence(results, resampling, limits), CLAIMS, figures()), "figures": draw}
     for stage, act in (acts | {"report": lambda results: (page.render(results), cards.rendered(results))}).items():
         results = Results(done)
         act(results)
@@ -222,5 +221,5 @@ def test_a_changed_measure_trains_and_samples_nothing(done):
     (done / "params.yaml").write_text(params.replace("manifold_neighbours: 3", "manifold_neighbours: 4"))
     assert re.findall(r"Running stage '(.+?)'", run(done, "dvc", "repro", "evaluate_ddpm")) == ["evaluate_ddpm"]
     (done / "params.yaml").write_text(params)
-    # The run cache knows the earlier results.
+    # The run cache holds the earlier results.
     assert "Running stage" not in run(done, "dvc", "repro", "evaluate_ddpm")

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from passes import negative_cosine_by_loops as cosine
 from passes import watched
 from test_momentum import TRAINING
-from test_simsiam import SMALL, batch, draw, network
+from test_simsiam import SMALL, batch, draw, network, options
 from test_views import NOTHING
 from torch import Tensor
 
 from triptych.core.schema import read_yaml
 from triptych.machine.randomness import Draw
-from triptych.ssl.methods.asymsiam import AsymSiam, Recipe, ScaleMix, build, mean_encoding
+from triptych.ssl.methods.asymsiam import AsymSiam, Recipe, ScaleMix, build
 from triptych.ssl.methods.simsiam import SimSiam
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.params import ViewParams
@@ -36,22 +37,13 @@ SYMMETRIC = {
 
 
 class Power:
-    """Stands for an augmentation: each of another power is another kind of view."""
+    """Replacement of an augmentation: another power gives another kind of view."""
 
     def __init__(self, power: float, size: int = 16) -> None:
         self.power, self.size = power, size
 
     def __call__(self, images: Tensor, draw: object) -> Tensor:
         return (2 * ((images + 1) / 2) ** self.power - 1)[:, :, : self.size, : self.size]
-
-
-def cosine(p: Tensor, z: Tensor) -> float:
-    """-cos(p, z) of each row, one number at a time, and their mean."""
-    total = 0.0
-    for row, other in zip(p.double().tolist(), z.double().tolist(), strict=True):
-        norms = math.sqrt(sum(x * x for x in row)) * math.sqrt(sum(x * x for x in other))
-        total -= sum(a * b for a, b in zip(row, other, strict=True)) / norms
-    return total / len(p)
 
 
 # --- The loss ---
@@ -79,7 +71,7 @@ def test_the_loss_is_the_mean_over_source_views_against_the_mean_encoding(full_v
 
 def test_without_asymmetry_it_is_simsiam_in_one_direction():
     views = Views(ViewParams(**SHARED["views"]))
-    simsiam = SimSiam(network(), views, stop_gradient=True, symmetric=False, train_predictor=True).train()
+    simsiam = SimSiam(network(), views, options(symmetric=False)).train()
     asymsiam = AsymSiam(network(), [views], [views]).train()
     losses = [objective(batch(), draw()) for objective in (simsiam, asymsiam)]
     for loss, _ in losses:
@@ -112,9 +104,9 @@ def test_the_target_takes_the_statistics_of_its_batch():
 
 def test_the_mean_is_of_encodings_as_they_are():
     """A longer encoding weighs more; normalising each first would make it one half of the direction."""
-    first, second = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-    assert torch.equal(mean_encoding([first, second]), torch.tensor([[1.5, 0.5]]))
-    assert torch.equal(mean_encoding([first]), first)
+    objective = AsymSiam(network(), [Power(1.0)], [Power(0.5), Power(0.25)])
+    objective.network.each = lambda *views: [(torch.tensor([[3.0, 0.0]]), None), (torch.tensor([[0.0, 1.0]]), None)]
+    assert torch.equal(objective._mean_encoding(batch().images.split(4)), torch.tensor([[1.5, 0.5]]))
 
 
 def test_the_predictor_alone_keeps_a_constant_rate():

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_ssl import TEST, measured, project, stage, tiny_params, trained_project
+from tiny_ssl import TEST, TRAIN, measured, project, stage, tiny_params, trained_project
 
 from triptych.core.schema import read
 from triptych.core.seeds import fold
-from triptych.data.batches import to_float
 from triptych.data.storage import load
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import EvaluationParams
-from triptych.nn.backbones import standardised
-from triptych.ssl.baselines import estimate_norm, measure_baselines, untrained_encoder, untrained_hits
+from triptych.nn.fast.norm import standardised
 from triptych.ssl.methods import simsiam
+from triptych.ssl.probe import BASELINES, measure_baselines, untrained_correct, untrained_encoder
 from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import recipe
+from triptych.training.objective import to_float
 
 CPU = torch.device("cpu")
 RESULTS = "evaluations/ssl_baselines/results.npz"
@@ -45,29 +45,29 @@ def test_pixels_are_those_of_the_images_and_those_that_the_encoder_receives(trai
     given, data = params(trained), load(trained / "data/ssl")
     backbone = given.ssl.shared.backbone.model_copy(update={"standardise": True})
     rows = measure_baselines(backbone, range(2), data, given.evaluation, CPU)
-    assert {name: len(hits) for name, hits in rows.items()} == {
-        f"{kind}_{measure}_correct": runs
-        for kind, runs in (("raw_pixel", 1), ("pixel", 1), ("random_init", 2))
-        for measure in ("knn", "linear")
+    assert {name: len(correct) for name, correct in rows.items()} == {
+        f"{features}_{classifier}": runs
+        for features, runs in (("raw_pixel", 1), ("pixel", 1), ("random_init", 2))
+        for classifier in ("knn", "linear")
     }
-    found = {name: hits[0] for name, hits in rows.items()}
+    found = {name: correct[0] for name, correct in rows.items()}
     labels = torch.from_numpy(np.array(data.train.labels))
     for name, change in (("raw_pixel", lambda x: x), ("pixel", standardised)):
         train, test = (change(part).flatten(1) for part in images(trained))
         right = knn_classes(test, train, labels, k=5).numpy() == data.test.labels
-        np.testing.assert_array_equal(found[f"{name}_knn_correct"], right)
+        np.testing.assert_array_equal(found[f"{name}_knn"], right)
     # The classes of these images are their brightness, which standardised images have lost.
-    assert found["raw_pixel_linear_correct"].mean() > 0.9 > 0.6 > found["pixel_linear_correct"].mean()
+    assert found["raw_pixel_linear"].mean() > 0.9 > 0.6 > found["pixel_linear"].mean()
     # An encoder that does not standardise receives the pixels as they are.
     as_they_are = measure_baselines(given.ssl.shared.backbone, range(1), data, given.evaluation, CPU)
-    np.testing.assert_array_equal(as_they_are["pixel_linear_correct"], as_they_are["raw_pixel_linear_correct"])
+    np.testing.assert_array_equal(as_they_are["pixel_linear"], as_they_are["raw_pixel_linear"])
 
 
 def test_the_untrained_encoder_has_the_weights_from_which_training_starts(trained):
     given = params(trained)
     torch.manual_seed(fold(1, "weights"))
     objective, _ = simsiam.build(recipe(given.ssl, "simsiam"), 3)
-    start = untrained_encoder(given.ssl.shared.backbone, 3, 1)
+    start = untrained_encoder(given.ssl.shared.backbone, 1, load(trained / "data/ssl"), TRAIN, CPU)
     assert all(
         torch.equal(one, other)
         for one, other in zip(start.parameters(), objective.network.backbone.parameters(), strict=True)
@@ -75,30 +75,24 @@ def test_the_untrained_encoder_has_the_weights_from_which_training_starts(traine
 
 
 def test_its_batch_norm_has_the_statistics_of_training_images(trained):
-    """Those of one batch of all training images: its features are then standardised layer by layer."""
-    given = params(trained)
-    network, (train, _) = untrained_encoder(given.ssl.shared.backbone, 3, 0), images(trained)
-    uint8 = torch.from_numpy(np.array(load(trained / "data/ssl").train.images))
-    estimate_norm(network, uint8, given.evaluation)
+    """With one batch of all training images, its features are standardised layer by layer."""
+    network = untrained_encoder(params(trained).ssl.shared.backbone, 0, load(trained / "data/ssl"), TRAIN, CPU)
     stem, norm = network.stem[0], network.stem[1]
-    before = stem(train)
+    before = stem(images(trained)[0])
     torch.testing.assert_close(norm.running_mean, before.mean(dim=(0, 2, 3)))
     torch.testing.assert_close(norm.running_var, before.var(dim=(0, 2, 3)))
 
 
-def test_the_stage_and_each_variant_tell_the_same(trained):
-    hits = dict(np.load(trained / RESULTS, allow_pickle=False))
-    shapes = {key: rows.shape for key, rows in hits.items()}
-    assert all(shape == ((2, TEST) if key.startswith("random_init") else (1, TEST)) for key, shape in shapes.items())
-    told = json.loads((trained / "metrics/ssl_baselines.json").read_text())
-    of_variant = measured(trained)
-    for key, rows in hits.items():
-        name = key.replace("_correct", "_accuracy")
-        assert told[name] == pytest.approx(rows.mean()) == of_variant[name]
-        assert told["intervals"][name]["low"] <= told[name] <= told["intervals"][name]["high"]
-        assert [run[name] for run in of_variant["seeds"]] == pytest.approx(
-            list(np.broadcast_to(rows, (2, TEST)).mean(1))
-        )
+def test_the_stage_and_each_variant_report_the_same(trained):
+    arrays = dict(np.load(trained / RESULTS, allow_pickle=False))
+    stage_metrics, variant = json.loads((trained / "metrics/ssl_baselines.json").read_text()), measured(trained)
+    assert list(arrays) == [f"{name}_correct" for name in BASELINES]
+    for name in BASELINES:
+        rows, key = arrays[f"{name}_correct"], f"{name}_accuracy"
+        assert rows.shape == ((2, TEST) if name.startswith("random_init") else (1, TEST))
+        assert stage_metrics[key] == pytest.approx(rows.mean()) == variant[key]
+        assert stage_metrics["intervals"][key]["low"] <= stage_metrics[key] <= stage_metrics["intervals"][key]["high"]
+        assert [run[key] for run in variant["seeds"]] == pytest.approx(list(np.broadcast_to(rows, (2, TEST)).mean(1)))
 
 
 def test_a_variant_with_an_encoder_of_its_own_has_a_floor_of_its_own(tmp_path):
@@ -111,6 +105,6 @@ def test_a_variant_with_an_encoder_of_its_own_has_a_floor_of_its_own(tmp_path):
         done = stage(folder, script, "wide")
         assert done.returncode == 0, done.stderr
     found, given = np.load(folder / "evaluations/ssl/wide/results.npz", allow_pickle=False), params(folder)
-    own = untrained_hits(recipe(given.ssl, "wide").backbone, 1, load(folder / "data/ssl"), given.evaluation, CPU)
-    for key, hits in own.items():
-        np.testing.assert_array_equal(found[key][1], hits)
+    own = untrained_correct(recipe(given.ssl, "wide").backbone, 1, load(folder / "data/ssl"), given.evaluation, CPU)
+    for classifier, correct in own.items():
+        np.testing.assert_array_equal(found[f"random_init_{classifier}_correct"][1], correct)

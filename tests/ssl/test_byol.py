@@ -12,6 +12,7 @@ from test_views import NOTHING
 from torch import Tensor, nn
 
 from triptych.core.schema import read_yaml
+from triptych.nn.fast.norm import BatchNorm
 from triptych.ssl.methods.byol import BYOL, Recipe, build, regression
 from triptych.ssl.shared.network import SiameseNetwork
 
@@ -23,7 +24,7 @@ SMALL = {"name": "small_resnet", "width": 8, "blocks": [1, 1], "stem_stride": 2,
 
 
 def byol(momentum: float = 0.9, momentum_end: float = 1.0) -> BYOL:
-    return BYOL(network(), TwoViews(), momentum, momentum_end).train()
+    return BYOL(network(), TwoViews(), Recipe.model_construct(momentum=momentum, momentum_end=momentum_end)).train()
 
 
 def distance(q: Tensor, z: Tensor) -> float:
@@ -99,18 +100,17 @@ def recipe(**changes: object) -> Recipe:
 def test_the_networks_are_the_papers():
     """The projector ends in a plain linear layer; the predictor has one hidden layer of batch norm and ReLU."""
     net = build(recipe(), 3)[0].network
-    assert [type(layer) for layer in net.projector] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
-    assert [type(layer) for layer in net.predictor] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    assert [type(layer) for layer in net.projector] == [nn.Linear, BatchNorm, nn.ReLU, nn.Linear]
+    assert [type(layer) for layer in net.predictor] == [nn.Linear, BatchNorm, nn.ReLU, nn.Linear]
     assert net.projector[-1].bias is not None and net.predictor[-1].bias is not None
     normed = build(recipe(projector_norm=True), 3)[0]
-    assert isinstance(normed.network.projector[-1], nn.BatchNorm1d)
-    assert isinstance(normed.target.projector[-1], nn.BatchNorm1d)
+    assert isinstance(normed.network.projector[-1], BatchNorm)
+    assert isinstance(normed.target.projector[-1], BatchNorm)
 
 
 def test_a_recipe_says_what_the_objective_does():
     objective, sizes = build(recipe(momentum=0.8, momentum_end=0.9), 3)
-    assert (objective.momentum, objective.momentum_end) == (0.8, 0.9)
-    assert objective.views.params == recipe().views
+    assert objective.recipe.momentum == 0.8 and objective.views.params == recipe().views
     rebuilt = SiameseNetwork(**sizes)
     rebuilt.load_state_dict(objective.network.state_dict())
     assert all(map(torch.equal, rebuilt(batch().images), objective.network(batch().images)))

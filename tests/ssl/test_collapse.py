@@ -1,11 +1,16 @@
 """Spread, rank, alignment and uniformity equal closed forms, and name a collapse for what it is."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from triptych.ssl.collapse import alignment, collapse_of, effective_rank, embedding_std, first_collapse, uniformity
+from triptych.measures.params import CollapseThresholds
+from triptych.ssl.measure import alignment, collapse_of, collapsed_since, effective_rank, embedding_std, uniformity
+
+LIMITS = CollapseThresholds(embedding_std=0.5, effective_rank=10.0)
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -66,8 +71,7 @@ def test_uniformity_of_few_points_has_closed_forms():
     assert uniformity(torch.stack([north, -north])) == pytest.approx(-8)
     assert uniformity(north.expand(6, 3)) == pytest.approx(0, abs=1e-6)
     assert uniformity(torch.eye(5)) == pytest.approx(-4)
-    with pytest.raises(ValueError, match="pair"):
-        uniformity(north[None])
+    assert math.isnan(uniformity(north[None]))
 
 
 @pytest.mark.parametrize("block", [1, 7, 60, 1000])
@@ -77,38 +81,44 @@ def test_uniformity_is_that_of_all_pairs_in_blocks_of_any_size(block):
     assert uniformity(z, block) == pytest.approx(float((-2 * distances.square()).exp().mean().log()))
 
 
-def diagnosis_of(z: Tensor):
-    return collapse_of(embedding_std(z), effective_rank(z), std_threshold=0.2, rank_threshold=4.0)
+def diagnosis_of(z: Tensor) -> tuple[str, str]:
+    limits = CollapseThresholds(embedding_std=0.2, effective_rank=4.0)
+    return collapse_of(embedding_std(z), effective_rank(z), limits)
 
 
 def test_a_healthy_representation_has_not_collapsed():
-    found = diagnosis_of(numbers(500, 64))
-    assert (found.collapsed, found.kind) == (False, "none")
+    kind, _ = diagnosis_of(numbers(500, 64))
+    assert kind == "none"
 
 
 def test_one_point_is_a_complete_collapse():
-    found = diagnosis_of(numbers(1, 64) + 0.01 * numbers(500, 64, seed=1))
-    assert (found.collapsed, found.kind) == (True, "complete")
-    assert "one point" in found.reason and "0.2" in found.reason
+    kind, reason = diagnosis_of(numbers(1, 64) + 0.01 * numbers(500, 64, seed=1))
+    assert kind == "complete" and "one point" in reason and "0.2" in reason
 
 
 def test_a_line_through_the_origin_is_a_dimensional_collapse():
     """Half of the images at one end and half at the other: spread, but in one direction."""
-    found = diagnosis_of(numbers(500, 1) * numbers(1, 64, seed=1))
-    assert (found.collapsed, found.kind) == (True, "dimensional")
-    assert "rank is 1.0, below 4" in found.reason
+    kind, reason = diagnosis_of(numbers(500, 1) * numbers(1, 64, seed=1))
+    assert kind == "dimensional" and "rank is 1.0, below 4" in reason
 
 
-def test_the_thresholds_decide_and_numbers_that_are_none_are_refused():
-    assert not collapse_of(0.5, 10.0, std_threshold=0.5, rank_threshold=10.0).collapsed
-    assert collapse_of(0.49, 10.0, std_threshold=0.5, rank_threshold=10.0).kind == "complete"
-    assert collapse_of(0.5, 9.9, std_threshold=0.5, rank_threshold=10.0).kind == "dimensional"
-    for std, rank in [(float("nan"), 10.0), (0.5, float("nan")), (float("inf"), 10.0)]:
-        with pytest.raises(ValueError, match="finite"):
-            collapse_of(std, rank, std_threshold=0.5, rank_threshold=10.0)
+def test_the_thresholds_decide():
+    cases = {(0.5, 10.0): "none", (0.49, 10.0): "complete", (0.5, 9.9): "dimensional"}
+    assert {numbers: collapse_of(*numbers, LIMITS)[0] for numbers in cases} == cases
 
 
-def test_a_collapse_begins_where_the_std_stays_low():
+def since(*seeds: list[float], rank: float = 100.0) -> int | None:
+    """First epoch of a collapse of seeds with these stds at epochs 5, 10, …"""
+    return collapsed_since(
+        [
+            [{"epoch": 5 * n, "test_embedding_std": std, "effective_rank": rank} for n, std in enumerate(stds, 1)]
+            for stds in seeds
+        ],
+        LIMITS,
+    )
+
+
+def test_a_collapse_begins_at_the_epoch_from_which_the_std_stays_low():
     for stds, epoch in [
         ([0.9, 0.8, 0.1, 0.1], 15),
         ([0.1, 0.1, 0.1, 0.1], 5),
@@ -116,12 +126,13 @@ def test_a_collapse_begins_where_the_std_stays_low():
         ([0.1, 0.9, 0.1, 0.1], 15),  # recovered, then collapsed for good
         ([0.1, 0.1, 0.1, 0.9], None),  # recovered
         ([0.9, 0.9, 0.9, 0.5], None),  # at the threshold is not below it
-        ([0.1, 0.1, 0.1, float("nan")], None),  # diverged
+        ([0.1, 0.1, 0.1, math.nan], None),  # diverged
     ]:
-        assert first_collapse([5, 10, 15, 20], stds, threshold=0.5) == epoch, stds
+        assert since(stds) == epoch, stds
 
 
-def test_no_epochs_have_no_collapse_and_each_needs_its_std():
-    assert first_collapse([], [], 0.5) is None
-    with pytest.raises(ValueError):
-        first_collapse([1, 2], [0.1], 0.5)
+def test_a_variant_collapses_when_the_last_of_its_seeds_does():
+    assert since([0.9, 0.1, 0.1], [0.1, 0.1, 0.1]) == 10
+    assert since([0.9, 0.1, 0.1], [0.1, 0.9, 0.1]) == 15
+    assert since([0.9, 0.1, 0.1], [0.1, 0.1, 0.9]) is None
+    assert since([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], rank=2.0) == 5

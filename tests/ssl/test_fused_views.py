@@ -9,6 +9,8 @@ import torch
 from test_views import ALONE, EVERYTHING, NOTHING, batch, drawing, params
 from torch import Tensor
 
+from triptych.machine import device
+from triptych.nn.fast import views as kernels
 from triptych.nn.fast.compiled import StateLocator, compiled
 from triptych.ssl.shared import views as made
 from triptych.ssl.shared.views import Views
@@ -30,7 +32,7 @@ TOLERANCE = 1e-5
 
 def by_torch(views: Views, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tensor:
     with monkeypatch.context() as patch:
-        patch.setattr(made, "fused", lambda images: False)
+        patch.setattr(device, "kernels", "plain")
         return views(images, drawing())
 
 
@@ -72,22 +74,25 @@ def test_an_image_is_altered_the_same_way_amid_any_others():
     assert torch.equal(views(images, drawing())[:6], views(others, drawing())[:6])
 
 
-def test_one_pass_is_for_cpus_and_torch_s_operations_for_what_torch_compiles(monkeypatch):
+def test_the_kernel_makes_views_on_a_cpu_and_torch_where_it_compiles_or_kernels_are_plain(monkeypatch):
     images = batch()
-    assert made.fused(images) and not made.fused(images.to("meta"))
-    monkeypatch.setattr(made, "views_by_torch", lambda *arguments: pytest.fail("torch's operations were used"))
+    assert kernels.fusible(images) and not kernels.fusible(images.to("meta")) and not kernels.fusible(images.double())
+    monkeypatch.setattr(made, "torch_views", lambda *arguments: pytest.fail("torch's operations were used"))
     Views(params(**EVERYTHING))(images, drawing())
     monkeypatch.undo()
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    monkeypatch.setattr(made, "fuse", lambda *arguments: pytest.fail("the kernel was used"))
-    Views(params(**EVERYTHING))(images, drawing())
+    for owner, name, value in ((torch.compiler, "is_compiling", lambda: True), (device, "kernels", "plain")):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            patch.setattr(kernels, "fuse", lambda *arguments: pytest.fail("the kernel was used"))
+            patch.setattr(kernels, "fuse_heavy", lambda *arguments: pytest.fail("the kernel was used"))
+            Views(params(**EVERYTHING))(images, drawing())
 
 
 def test_without_a_folder_for_machine_code_it_is_compiled_anew(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))  # in which no folder can be made
     assert StateLocator.from_function(one_more, __file__) is None
-    assert compiled("f4(f4)")(one_more)(1.0) == 2.0
+    assert compiled(one_more)(1.0) == 2.0
 
 
 def test_copies_of_a_file_share_its_machine_code_and_another_state_of_it_has_its_own(tmp_path, monkeypatch):
@@ -98,7 +103,7 @@ def test_copies_of_a_file_share_its_machine_code_and_another_state_of_it_has_its
     here, there, other = (StateLocator.from_function(one_more, str(file)) for file in (__file__, copy, changed))
     assert here.get_cache_path() == there.get_cache_path() != other.get_cache_path()
     assert here.get_source_stamp() == there.get_source_stamp()
-    assert compiled("f4(f4)")(one_more)(1.0) == 2.0
+    assert compiled(one_more)(1.0) == 2.0
     assert list(Path(here.get_cache_path()).glob("*.nbc"))
 
 

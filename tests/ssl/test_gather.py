@@ -25,7 +25,7 @@ def loss_of(z: Tensor) -> Tensor:
 
 
 def in_a_process(rank: int, folder: Path) -> None:
-    """What each process does: it gathers, and keeps what it got and the gradient of its own rows."""
+    """Gather in one process, and save the result and the gradient of its own rows."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=PROCESSES)
     mine = whole()[rank * ROWS : (rank + 1) * ROWS].requires_grad_()

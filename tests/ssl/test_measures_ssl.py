@@ -9,24 +9,24 @@ import pytest
 import torch
 from tiny_ssl import TEST, measured, network, project, train_and_measure, trained_project
 
+from triptych.core.errors import InputError
 from triptych.core.files import read_arrays
 from triptych.core.schema import read
-from triptych.data.batches import to_float
 from triptych.data.storage import load
 from triptych.measures.neighbours import knn_classes
-from triptych.measures.params import CollapseThresholds, EvaluationParams
+from triptych.measures.params import EvaluationParams
 from triptych.nn.weights import save_weights
-from triptych.ssl.collapse import effective_rank, embedding_std
-from triptych.ssl.course import collapsed_since, course
-from triptych.ssl.measure import SSLMeasures
-from triptych.ssl.representation import encode
+from triptych.ssl.measure import SSLMeasures, effective_rank, embedding_std, final_losses
+from triptych.ssl.probe import BASELINES, encode
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import recipe
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import to_float
 
 CPU = torch.device("cpu")
-KEPT = "snapshots/ssl/simsiam"
+KEPT, MODEL = "snapshots/ssl/simsiam", "models/ssl/simsiam"
+LOSSES = {0: -0.5, 1: -0.5}
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,11 +54,11 @@ def test_the_numbers_are_those_of_the_saved_network(trained):
     """Recomputed here from the weights, for the second seed."""
     data, net = load(trained / "data/ssl"), network(trained / "models/ssl/simsiam/seed_1")
     train, test = (encode(net, split.images, CPU, 50) for split in (data.train, data.test))
-    classes = knn_classes(test.backbone, train.backbone, torch.from_numpy(np.array(data.train.labels)), k=5)
+    classes = knn_classes(test["backbone"], train["backbone"], torch.from_numpy(np.array(data.train.labels)), k=5)
     run = measured(trained)["seeds"][1]
     assert run["knn_accuracy"] == pytest.approx((classes.numpy() == data.test.labels).mean())
-    assert run["embedding_std"] == pytest.approx(embedding_std(test.projector), rel=1e-5)
-    assert run["effective_rank"] == pytest.approx(effective_rank(test.projector), rel=1e-5)
+    assert run["embedding_std"] == pytest.approx(embedding_std(test["projector"]), rel=1e-5)
+    assert run["effective_rank"] == pytest.approx(effective_rank(test["projector"]), rel=1e-5)
     results = np.load(trained / "evaluations/ssl/simsiam/results.npz", allow_pickle=False)
     np.testing.assert_array_equal(results["knn_correct"][1], classes.numpy() == data.test.labels)
     assert results["linear_correct"].shape == results["random_init_knn_correct"].shape == (2, TEST)
@@ -101,18 +101,28 @@ def test_the_course_has_a_row_for_each_kept_epoch_and_ends_in_the_final_numbers(
         assert last["effective_rank"] == pytest.approx(run["effective_rank"])
 
 
+def test_the_numbers_are_the_models_even_if_its_last_kept_weights_differ(trained, tmp_path):
+    """The kept weights of earlier epochs are loaded for the course alone."""
+    kept = tmp_path / "snapshots"
+    shutil.copytree(trained / KEPT, kept)
+    for folder in (kept, kept / "seed_1"):
+        save_weights(folder / "epoch_0001.safetensors", constant(network(trained / MODEL)))
+    results = measures(trained).measure(trained / MODEL, kept, LOSSES)
+    of_the_stage = measured(trained)["seeds"]
+    assert [one.numbers["embedding_std"] for one in results] == [run["embedding_std"] for run in of_the_stage]
+    assert [one.course[0]["test_embedding_std"] < 1e-6 for one in results] == [True, True]
+
+
 def test_neighbours_are_sought_by_the_features_that_params_name(trained):
-    data, net = load(trained / "data/ssl"), network(trained / "models/ssl/simsiam")
-    knn = read(trained / "params.yaml", evaluation=EvaluationParams).evaluation.ssl.knn
+    data, net = load(trained / "data/ssl"), network(trained / MODEL)
     with torch.no_grad():
         bank, queries = (
             net(to_float(torch.from_numpy(np.array(split.images))))[0] for split in (data.train, data.test)
         )
     classes = knn_classes(queries, bank, torch.from_numpy(np.array(data.train.labels)), k=5)
-    by_projector = knn.model_copy(update={"features": "projector"})
-    last = {2: trained / KEPT / "seed_0/epoch_0002.safetensors"}
-    [row], _, _ = course(net, last, data, by_projector, CPU, 50)
-    assert row["knn_accuracy"] == pytest.approx((classes.numpy() == data.test.labels).mean(), abs=1 / TEST)
+    results = measures(trained, features="projector").measure(trained / MODEL, trained / KEPT, LOSSES)
+    accuracy = pytest.approx((classes.numpy() == data.test.labels).mean(), abs=1 / TEST)
+    assert results[0].course[-1]["knn_accuracy"] == results[0].correct["knn"].mean() == accuracy
 
 
 # --- Collapse ---
@@ -127,39 +137,43 @@ def constant(net: SiameseNetwork) -> SiameseNetwork:
     return net
 
 
-def measures(folder: Path) -> SSLMeasures:
+def measures(folder: Path, features: str = "backbone") -> SSLMeasures:
     params = read(folder / "params.yaml", ssl=SSLParams, evaluation=EvaluationParams)
-    views = Views(recipe(params.ssl, "simsiam").views)
-    baselines = read_arrays(folder / "evaluations/ssl_baselines/results.npz")
-    return SSLMeasures("simsiam", load(folder / "data/ssl"), views, params.evaluation, 0, 2, baselines, CPU)
+    ssl = params.evaluation.ssl
+    knn = ssl.knn.model_copy(update={"features": features})
+    arrays = read_arrays(folder / "evaluations/ssl_baselines/results.npz")
+    return SSLMeasures(
+        variant="simsiam",
+        dataset=load(folder / "data/ssl"),
+        views=Views(recipe(params.ssl, "simsiam").views),
+        settings=params.evaluation.model_copy(update={"ssl": ssl.model_copy(update={"knn": knn})}),
+        seeds=range(2),
+        baselines={name: arrays[f"{name}_correct"] for name in BASELINES},
+        device=CPU,
+    )
 
 
 def test_a_collapsed_network_is_named_since_its_epoch(trained, tmp_path):
     models, kept = tmp_path / "models", tmp_path / "snapshots"
-    shutil.copytree(trained / "models/ssl/simsiam", models)
+    shutil.copytree(trained / MODEL, models)
     shutil.copytree(trained / KEPT, kept)
-    for number, folder in enumerate((models, models / "seed_1")):
-        collapsed = constant(network(folder))
-        save_weights(folder / "model.safetensors", collapsed)
-        save_weights(kept / f"seed_{number}/epoch_0002.safetensors", collapsed)
+    for folder in (models, models / "seed_1"):
+        save_weights(folder / "model.safetensors", constant(network(folder)))
     one = measures(trained)
-    runs = one.measure(models, kept, pd.read_csv(trained / "plots/ssl/simsiam_training.csv"))
-    found = one.summary(runs)
-    assert found["collapsed"] and found["collapse_kind"] == "complete"
-    assert found["embedding_std"] == pytest.approx(0, abs=1e-6)
-    assert found["collapsed_since_epoch"] == 2  # at the kept epoch before, the weights were those of the training
-    assert all(run["collapsed"] for run in found["seeds"])
-    assert one.course(runs).query("epoch == 2")["test_embedding_std"].max() < 1e-6
+    results = one.measure(models, kept, LOSSES)
+    summary = one.summary(results)
+    assert summary["collapsed"] and summary["collapse_kind"] == "complete"
+    assert summary["embedding_std"] == pytest.approx(0, abs=1e-6)
+    assert summary["collapsed_since_epoch"] == 2  # the weights kept of the epoch before are those of the training
+    assert all(run["collapsed"] for run in summary["seeds"])
+    assert one.course(results).query("epoch == 2")["test_embedding_std"].max() < 1e-6
 
 
-def test_a_variant_has_collapsed_since_the_last_of_its_seeds_did_for_good():
-    thresholds = CollapseThresholds(embedding_std=0.5, effective_rank=8.0)
-
-    def since(first: list[float], second: list[float], rank: float = 100.0) -> int | None:
-        rows = {"seed": 3 * [0] + 3 * [1], "epoch": 2 * [1, 5, 9], "test_embedding_std": first + second}
-        return collapsed_since(pd.DataFrame(rows).assign(effective_rank=rank), thresholds)
-
-    assert since([0.9, 0.1, 0.1], [0.1, 0.1, 0.1]) == 5
-    assert since([0.9, 0.1, 0.1], [0.1, 0.9, 0.1]) == 9
-    assert since([0.9, 0.1, 0.1], [0.1, 0.1, 0.9]) is None
-    assert since([0.9, 0.9, 0.9], [0.9, 0.9, 0.9], rank=2.0) == 1
+def test_final_losses_are_those_of_each_seeds_last_epoch(trained, tmp_path):
+    table = trained / "plots/ssl/simsiam_training.csv"
+    history = pd.read_csv(table)
+    expected = {seed: history.query(f"seed == {seed} and epoch == 2")["loss"].item() for seed in (0, 1)}
+    assert final_losses(table) == expected
+    (tmp_path / "damaged.csv").write_text("epoch,seed\n1,0\n")
+    with pytest.raises(InputError, match=r"damaged\.csv: cannot be read"):
+        final_losses(tmp_path / "damaged.csv")

@@ -30,7 +30,7 @@ INIT = dist.init_process_group
 HEAD = {"projector_hidden": [16], "projector_dim": 8}
 WITH_PREDICTOR = HEAD | {"predictor_hidden": 4}
 SMALL_CROPS = {"small_crops": 1, "small_crop_scale": [0.1, 0.3], "small_crop_size": 8}
-# What each method's recipe has beside what all share: everything is on that could differ between processes.
+# Each method's own settings: everything is on that could differ between processes.
 RECIPES = {
     "asymsiam": WITH_PREDICTOR
     | {"source": {}, "target": {"jitter": 0.0}, "source_views": 2, "scale_mix": True, "mean_encodings": 2}
@@ -56,7 +56,7 @@ TRAINING = {
 
 
 def train_every_method(folder: Path) -> None:
-    """What each process does: the stage of each method, in the project's folder."""
+    """Run the stage of each method in the project's folder, as each process does."""
     os.chdir(folder)
     place = next(rendezvous("env://")) if "WORLD_SIZE" in os.environ else None
     for name in names():
@@ -134,7 +134,7 @@ def test_two_processes_train_the_weights_that_one_trains(name, alone, together):
     """But for a hundredth of what one epoch changes: where rounding moves a pixel past a ReLU, gradients jump."""
     model = Path("models/ssl") / name / "model.safetensors"
     (expected, statistics), (found, found_statistics) = parted(alone / model), parted(together / model)
-    earlier, _ = parted(alone / f"snapshots/ssl/{name}/seed_0/epoch_0001.safetensors")
+    earlier, _ = parted(alone / f"snapshots/ssl/{name}/epoch_0001.safetensors")
     change = (expected - earlier).norm()
     assert 0 < change < torch.inf
     assert (found - expected).norm() < 0.01 * change

@@ -5,17 +5,16 @@ import math
 
 import pytest
 import torch
-from test_simsiam import TwoViews, batch, draw, network
+from test_simsiam import TwoViews, batch, draw, method, network
 from torch import nn
 
-from triptych.data.batches import Resident
 from triptych.machine.device import Machine
-from triptych.ssl.methods.byol import BYOL
+from triptych.ssl.methods.byol import BYOL, Recipe, momentum_at
 from triptych.ssl.methods.simsiam import SimSiam
-from triptych.ssl.shared.network import MomentumEncoder, momentum_at
+from triptych.ssl.shared.network import MomentumEncoder
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import Plan, train
-from triptych.training.objective import Objective
+from triptych.training.loop import Plan, Trainer
+from triptych.training.objective import Objective, Resident
 from triptych.training.params import Training
 from triptych.training.processes import globalise
 
@@ -99,12 +98,11 @@ def test_the_momentum_rises_by_half_a_cosine():
 
 
 def byol() -> BYOL:
-    return BYOL(network(), TwoViews(), momentum=0.5, momentum_end=1.0)
+    return BYOL(network(), TwoViews(), Recipe.model_construct(momentum=0.5, momentum_end=1.0))
 
 
 def simsiam(**changes: object) -> SimSiam:
-    options = {"stop_gradient": True, "symmetric": True, "train_predictor": True, "momentum": 0.5} | changes
-    return SimSiam(network(), TwoViews(), **options)
+    return method(network(), **{"momentum": 0.5} | changes)
 
 
 @pytest.mark.parametrize("make", [byol, simsiam])
@@ -119,14 +117,14 @@ def test_what_is_optimised_leaves_it_out_in_one_process_and_in_several(make):
 
 
 def test_a_fixed_predictor_stays_fixed_in_several_processes():
-    fixed = globalise(simsiam(train_predictor=False))
+    fixed = globalise(simsiam(predictor="fixed_random"))
     optimised = {id(p) for group in fixed.parameter_groups() for p in group["params"]}
     assert not optimised & {id(p) for p in fixed.network.predictor.parameters()}
     assert not any(p.requires_grad for p in fixed.network.predictor.parameters())
 
 
 class KilledError(Exception):
-    """Stands for a kill."""
+    """Interruption of a run."""
 
 
 def trained(objective: Objective, root, interrupted_after: int = 0) -> Objective:
@@ -141,14 +139,14 @@ def trained(objective: Objective, root, interrupted_after: int = 0) -> Objective
 
     objective.after_step = after_step
     pixels = torch.randint(0, 256, (24, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    train(
+    Trainer(
         objective,
         Resident(pixels, torch.zeros(24, dtype=torch.int64)),
         Training.model_validate(TRAINING),
         Plan("tiny", 0, checkpoint_seconds=1e-9),
         Machine(torch.device("cpu"), torch.float32, 1, 0, 1),
         Checkpoints("tiny", "key", True, root),
-    )
+    ).run()
     return objective
 
 

@@ -7,7 +7,8 @@ import torch
 from test_simsiam import PARAMS, SMALL
 from torch import Tensor, nn
 
-from triptych.ssl.shared.network import MomentumEncoder, Projector, SiameseNetwork
+from triptych.nn.fast.norm import BatchNorm
+from triptych.ssl.shared.network import MomentumEncoder, Projector, SiameseNetwork, negative_cosine, spread
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,7 +46,7 @@ def test_the_last_norm_gives_each_dimension_mean_0_and_variance_1_and_has_no_aff
 
 def test_a_plain_last_layer_is_linear_with_a_bias():
     made = projector(last_norm=False)
-    assert [type(layer) for layer in made] == [nn.Linear, nn.BatchNorm1d, nn.ReLU] * 2 + [nn.Linear]
+    assert [type(layer) for layer in made] == [nn.Linear, BatchNorm, nn.ReLU] * 2 + [nn.Linear]
     with torch.no_grad():
         before = made(features())
         made[-1].weight *= 2
@@ -105,7 +106,18 @@ def test_a_teacher_takes_several_views_as_if_one_after_another():
 @pytest.mark.parametrize("last_norm", [{}, {"last_norm": True}, {"last_norm": False}])
 def test_a_network_passes_the_choice_on_to_its_projector(last_norm):
     network = SiameseNetwork(3, SMALL, {"hidden": [16], "dim": 8} | last_norm, predictor=None)
-    ends_in = nn.Linear if last_norm.get("last_norm") is False else nn.BatchNorm1d
+    ends_in = nn.Linear if last_norm.get("last_norm") is False else BatchNorm
     assert type(network.projector[-1]) is ends_in
     z, p = network(torch.rand((4, 3, 16, 16)) * 2 - 1)
     assert z.shape == (4, 8) and p is z
+
+
+def test_spread_is_one_when_healthy_and_zero_when_collapsed():
+    torch.manual_seed(0)
+    assert spread(torch.randn(4000, 64)) == pytest.approx(1, abs=0.02)
+    assert spread(torch.ones(100, 64)) == pytest.approx(0, abs=1e-6)
+
+
+def test_negative_cosine_is_minus_one_where_directions_agree():
+    assert negative_cosine(torch.ones(4, 3), 2 * torch.ones(4, 3)) == pytest.approx(-1)
+    assert negative_cosine(torch.eye(3), -torch.eye(3)) == pytest.approx(1)

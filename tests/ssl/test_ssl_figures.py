@@ -1,23 +1,24 @@
-"""Figures 44 to 51, 53 and 57 to 62 say what the files of the study say, and are left out only where these cannot."""
+"""Figures of the third study are drawn from its files, and left out only where these lack a number."""
 
 import json
 import runpy
 import sys
-from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
 from triptych.core.errors import InputError
-from triptych.report.drawing import style
-from triptych.report.reader import Metrics, Results, UnmeasuredError
-from triptych.ssl.words import baselines, figures, levels, notes, runs, variants
-from triptych.ssl.words.runs import Run
+from triptych.report import drawing
+from triptych.report.reader import Results, UnmeasuredError
+from triptych.report.sentences import Facts, plain
+from triptych.ssl.words import figures, variants
+from triptych.studies import METRICS, writers
 
 ROOT = Path(__file__).parents[2]
 EPOCHS, WATCHED, SEEDS, CLASSES = 12, (1, 3, 6, 9, 12), (0, 1, 2), 10
@@ -174,7 +175,6 @@ def _json(path: Path, value: dict) -> None:
 def draw(root: Path, study: dict, labelled: bool = True, only: set[int] = EVERY) -> set[int]:
     """Draws a study and returns the numbers of the figures drawn."""
     results = write_study(root, study, labelled)
-    style.apply()
     drawn = set()
     for figure in (figure for figure in figures.FIGURES if figure.number in only):
         try:
@@ -186,37 +186,45 @@ def draw(root: Path, study: dict, labelled: bool = True, only: set[int] = EVERY)
 
 
 @pytest.fixture
-def of(tmp_path: Path) -> dict[str, Run]:
-    """The study's runs by name."""
-    return {run.name: run for run in runs.load(write_study(tmp_path, STUDY))}
+def unsaved(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
+    """Keep figures instead of laying them out and writing them, which takes most of their time."""
+    kept = {}
 
-
-def plain(text: str) -> str:
-    return text.replace("\u00a0", " ")
-
-
-@pytest.fixture
-def unsaved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are made and not laid out or written, which takes most of their time; an empty file stands for each."""
-
-    def touch(path: Path, figure: Figure) -> None:
+    def keep(figure: Figure, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         plt.close(figure)
+        kept[path.stem.partition("_")[0]] = figure
 
-    monkeypatch.setattr(style, "save", lambda figure, path: touch(path, figure))
-    monkeypatch.setattr(style, "finish", lambda path, figure, title, note: touch(path, figure))
+    monkeypatch.setattr(drawing, "save", keep)
+    return kept
 
 
-def test_every_figure_is_drawn_at_the_house_width_and_the_same_files_give_the_same_bytes(tmp_path: Path):
+def test_every_figure_is_drawn_and_the_same_files_give_the_same_bytes(tmp_path: Path):
     assert draw(tmp_path / "first", STUDY | RIVALS) == EVERY
-    assert draw(tmp_path / "second", STUDY | RIVALS, only={44, 45, 50, 51, 53, 57, 58, 60}) < EVERY
+    assert draw(tmp_path / "second", STUDY | RIVALS, only={45, 50, 51, 58}) < EVERY
     for path in (tmp_path / "first/figures").iterdir():
         with Image.open(path) as picture:
-            assert 900 < picture.width < 1100 and 300 < picture.height < 1100, path
+            assert 800 < picture.width < 1000 and 200 < picture.height < 1300, path
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 50, path
     for path in (tmp_path / "second/figures").iterdir():
         assert path.read_bytes() == (tmp_path / "first/figures" / path.name).read_bytes(), path.name
+
+
+def test_a_chart_has_axis_labels_at_most_eight_coloured_lines_and_no_prose(tmp_path: Path, unsaved):
+    """All variants collapsed: the most that could stand out."""
+    everything = {name: (*entry[:-1], 3) for name, entry in (STUDY | RIVALS).items()}
+    draw(tmp_path, everything, only=EVERY - {50})
+    assert len(unsaved) == len(EVERY) - 1
+    greys = {to_hex(colour) for colour in ("#bbbbbb", drawing.INK, drawing.MUTED)}
+    for name, figure in unsaved.items():
+        assert figure._suptitle is None and not figure.texts, name
+        for axes in (axes for axes in figure.axes if axes.axison):
+            assert axes.get_xlabel() or axes.get_xticklabels()[0].get_text(), name
+            assert not axes.get_title() and not axes.texts, name
+            lines = [line for line in axes.get_lines() if len(line.get_xdata()) > 1]
+            looks = {(to_hex(line.get_color()), str(line._unscaled_dash_pattern)) for line in lines}
+            assert len([look for look in looks if look[0] not in greys]) <= figures.MOST_LINES, name
 
 
 def test_images_without_labels_leave_out_the_figures_of_accuracy_and_no_others(tmp_path: Path, unsaved):
@@ -228,18 +236,16 @@ def test_what_was_not_measured_leaves_its_line_out_and_no_figure(tmp_path: Path,
     untrained = {key: value for key, value in BASELINES.items() if key.startswith("random_init")}
     monkeypatch.setattr(sys.modules[__name__], "BASELINES", untrained)
     assert draw(tmp_path, STUDY | RIVALS) == EVERY
-    metrics = Results(tmp_path).metrics("ssl/simsiam")
-    assert [level.label for level in levels.baseline_levels(metrics, "knn_accuracy")] == [
-        "untrained encoder\n15.0\u00a0%"
-    ]
+    legend = [text.get_text() for text in unsaved["fig44"].legends[0].get_texts()]
+    assert legend == ["SimSiam", "without stop-gradient", "untrained encoder", "chance"]
 
 
-@pytest.mark.parametrize(("key", "values"), [("knn_accuracy", (0.1503, 0.5521)), ("linear_accuracy", (0.5814, 0.7512))])
-def test_pixels_and_the_untrained_encoder_are_lines_of_their_own(of: dict[str, Run], key: str, values: tuple):
-    found = levels.baseline_levels(of["simsiam"].metrics, key)
-    assert tuple(level.value for level in found) == values
-    assert len({str(level.line) for level in found}) == 2
-    assert len(levels.baseline_levels(of["simsiam"].metrics, key, baselines.BASELINES)) == 3
+def test_lines_lie_at_the_values_of_the_baselines(tmp_path: Path, unsaved):
+    draw(tmp_path, STUDY, only={44, 53})
+    levels = {line.get_label(): line.get_ydata()[0] for line in unsaved["fig44"].axes[0].get_lines()}
+    assert (levels["untrained encoder"], levels["pixels"], levels["chance"]) == (0.1503, 0.5521, 0.1)
+    linear = {line.get_label(): line.get_xdata()[0] for line in unsaved["fig53"].axes[1].get_lines()}
+    assert (linear["untrained encoder"], linear["pixels"], linear["raw pixels"]) == (0.5814, 0.7512, 0.6002)
 
 
 @pytest.mark.parametrize("gone", ["no_predictor", "barlow_wide", "byol", "dssl"])
@@ -252,135 +258,42 @@ def test_without_rivals_the_reports_figures_are_drawn_and_those_of_all_variants(
     assert draw(tmp_path, STUDY) == REPORTS
 
 
-def settings(study: dict) -> dict[str, variants.Settings]:
-    entries = {name: entry for name, (entry, *_) in study.items()}
-    return variants.variants({"ssl": {"methods": {}, "variants": entries}})
+def test_the_projector_outputs_go_by_their_sizes_in_this_run(tmp_path: Path, unsaved):
+    draw(tmp_path, STUDY, only={48})
+    legend = [text.get_text() for text in unsaved["fig48"].legends[0].get_texts()]
+    assert legend[:2] == ["projector output 512", "projector output 1024"]
 
 
-def test_a_variant_keeps_its_colour_whichever_others_there_are_and_shares_it_with_its_method():
-    some = variants.colours(settings({name: STUDY[name] for name in ("simsiam", "projector_4096")}))
-    trained = settings(RIVALS | STUDY)
-    found = variants.colours(trained)
-    assert some["simsiam"] == found["simsiam"] == found["simsiam_heavy"] == "#0072B2"
-    assert some["projector_4096"] == found["projector_4096"] != found["simsiam"]
-    assert found["vicreg"] == found["vicreg_no_variance"] != found["byol"]
-    lines = variants.dashes(trained)
-    assert len({(found[name], str(lines[name])) for name in trained}) == len(trained)
-    assert lines["vicreg"] == lines["no_predictor"] == "-" != lines["byol_heavy"]
+def test_methods_are_ranked_by_accuracy_and_by_time_and_hollow_where_they_collapsed(tmp_path: Path, unsaved):
+    draw(tmp_path, STUDY, only={53, 57})
+    rows = {name: [tick.get_text() for tick in unsaved[name].axes[0].get_yticklabels()] for name in ("fig53", "fig57")}
+    assert rows["fig53"] == ["wider projector", "SimSiam", "without stop-gradient", "without predictor"]
+    assert rows["fig57"] == ["SimSiam", "without stop-gradient", "without predictor", "wider projector"]
+    dots = [line for line in unsaved["fig53"].axes[0].get_lines() if line.get_marker() == "o"]
+    assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, False, True, True]
 
 
-def test_methods_without_a_colour_of_their_own_get_one_that_no_other_has():
-    found = variants.colours(settings({name: (variant(method=name),) for name in ("moco", "swav", "byol")}))
-    assert len({found[name] for name in ("moco", "swav", "byol")}) == 3
+def test_the_minutes_of_training_are_those_of_one_seed(tmp_path: Path, unsaved):
+    draw(tmp_path, {"simsiam": STUDY["simsiam"]}, only={57})
+    seconds = pd.read_csv(tmp_path / "plots/ssl/simsiam_timing.csv")["seconds"].sum()
+    [bar] = unsaved["fig57"].axes[1].patches
+    assert bar.get_width() == pytest.approx(seconds / len(SEEDS) / 60)
 
 
-def test_knn_note_holds_the_accuracies_their_intervals_and_who_collapsed(of: dict[str, Run]):
-    note = plain(notes.knn_note([of["simsiam"], of["no_stop_gradient"]], "Look."))
-    assert note.startswith("Look. After epoch 12, SimSiam: 69.6 % (67.5 to 71.8 %);")
-    assert "without stop-gradient: 14.2 % (12.1 to 16.4 %); untrained encoder: 15.0 % (12.9 to 17.2 %)" in note
-    assert "; pixels: 55.2 % (53.1 to 57.3 %) (intervals" in note
-    assert "SimSiam: not collapsed; without stop-gradient: collapsed (complete) since epoch 3." in note
-    assert note.endswith("Lines: mean of 3 seeds; bands: from lowest to highest.")
+def test_result_lines_name_who_collapsed_and_the_extremes(tmp_path: Path):
+    results = write_study(tmp_path, STUDY | RIVALS)
+    facts = Facts(results, METRICS, writers(results.params))
+    said = {figure.number: plain(facts.sentence(figure)).replace("\u00a0", " ") for figure in figures.FIGURES}
+    assert said[51].startswith("3 of 20 variants count as collapsed: without stop-gradient, without predictor, VICReg")
+    assert said[53].startswith("Highest kNN accuracy: BYOL, 78.1 % (76.0 to 80.2 %); pixels 55.2 %, untrained encoder")
+    assert said[57] == "Seconds per epoch: from 6.50 (SimSiam) to 12.20 (SimCLR)."
 
 
-def test_a_note_on_runs_of_different_numbers_of_seeds_says_both(of: dict[str, Run]):
-    simsiam = of["simsiam"]
-    history = simsiam.curve.history
-    fewer = replace(simsiam, curve=replace(simsiam.curve, history=history[history["seed"] < 2]))
-    told = notes.spread_of_seeds([simsiam, fewer])
-    assert told == "Lines: mean of 2 or 3 seeds; bands: from lowest to highest."
-
-
-def test_loss_note_holds_the_losses_and_the_spread_that_tells_collapse_from_success(of: dict[str, Run]):
-    note = notes.loss_note([of["simsiam"], of["no_predictor"]], "Look.")
-    assert "SimSiam: loss −0.874, std 0.94, not collapsed" in note
-    assert "without predictor: loss −0.987, std 0.11, collapsed (complete) since epoch 6" in note
-
-
-def test_notes_work_without_labels(tmp_path: Path):
-    unlabelled = runs.load(write_study(tmp_path, STUDY, labelled=False))
-    assert "SimSiam: loss −0.874, std 0.94" in notes.loss_note(unlabelled[:2], "")
-    assert "Not collapsed: SimSiam, projector 1024 (for 4096)." in notes.collapse_note(unlabelled)
-
-
-def test_collapse_note_names_who_collapsed_when_and_by_which_numbers(of: dict[str, Run]):
-    note = notes.collapse_note(list(of.values()))
-    assert "Without stop-gradient: collapsed (complete) since epoch 3 (std 0.02, rank 2.4, loss −1.00)." in note
-    assert "Without predictor: collapsed (complete) since epoch 6 (std 0.11, rank 5.6, loss −0.99)." in note
-
-
-def test_comparison_note_names_those_below_what_has_learned_nothing(of: dict[str, Run]):
-    note = notes.comparison_note(list(of.values()))
-    assert "At or below the best of them by kNN: without stop-gradient, without predictor." in note
-    assert "Collapsed (hollow): without stop-gradient, without predictor." in note
-    assert "At or below the best of them by kNN: none. Collapsed (hollow): none." in notes.comparison_note(
-        [of["simsiam"]]
-    )
-
-
-def test_notes_tell_the_seeds_of_those_that_have_others(tmp_path: Path):
-    loaded = runs.load(write_study(tmp_path, STUDY | RIVALS))
-    assert notes.seeds_of(loaded) == "Seeds: 2 of Barlow Twins (larger batch), AsymSiam (exchanged); 3 of the others."
-    assert notes.seeds_of(loaded[:2]) == "3 seeds each."
-    assert "The other 17 did not collapse" in notes.collapse_note(loaded)
-
-
-def test_cost_note_names_each_machine_once(of: dict[str, Run]):
-    places = [("cpu", 2), ("cpu", 2), ("NVIDIA H100", 8)]
-    timings = [Metrics("", {"device": device, "threads": threads}) for device, threads in places]
-    assert "(CPU, 2 threads / NVIDIA H100, 8 threads)" in notes.cost_note(list(of.values()), timings)
-
-
-def test_a_collapse_is_told_with_its_kind_and_since_when():
-    for collapsed, since, words in [
-        (False, None, "not collapsed"),
-        (True, 3, "collapsed (dimensional) since epoch 3"),
-        (True, None, "collapsed (dimensional)"),
-    ]:
-        metrics = {"collapsed": collapsed, "collapse_kind": "dimensional", "collapsed_since_epoch": since}
-        assert notes.collapse_of(Metrics("", metrics)) == words
-
-
-def test_a_scaled_down_projector_goes_by_its_true_width_and_says_what_it_stands_for(of: dict[str, Run]):
-    pair = [of["simsiam"], of["projector_4096"]]
-    assert notes.stands_for(pair) == "Scaled-down run: projector output 512 for 2048 and 1024 for 4096 of the report."
-    assert figures.true_widths("output 2048 and 4096", pair) == "output 512 and 1024"
-    assert runs.label("projector_4096", 1024) == "projector 1024 (for 4096)"
-
-
-def of_width(run: Run, dim: int) -> Run:
-    return replace(run, settings=replace(run.settings, recipe={"projector_dim": dim}))
-
-
-def test_the_reports_own_widths_need_no_explanation(of: dict[str, Run]):
-    pair = [of_width(of["simsiam"], 2048), of_width(of["projector_4096"], 4096)]
-    assert notes.stands_for(pair) == ""
-    assert figures.true_widths("output 2048 and 4096", pair) == "output 2048 and 4096"
-    assert runs.label("projector_4096", 4096) == "projector 4096"
-
-
-@pytest.mark.parametrize(("narrow", "wide"), [(1024, 2048), (4096, 8192), (4096, 2048)])
-def test_widths_that_are_each_others_are_not_mixed_up(of: dict[str, Run], narrow: int, wide: int):
-    pair = [of_width(of["simsiam"], narrow), of_width(of["projector_4096"], wide)]
-    assert figures.true_widths("output 2048 and 4096", pair) == f"output {narrow} and {wide}"
-
-
-def test_one_seed_has_no_bands(of: dict[str, Run]):
-    curve = of["simsiam"].curve
-    alone = replace(of["simsiam"], curve=replace(curve, history=curve.history.query("seed == 0")))
-    assert notes.spread_of_seeds([alone]) == "One seed, so no bands."
-
-
-def test_a_runs_history_joins_what_training_recorded_and_what_was_measured_later(of: dict[str, Run]):
-    history = of["simsiam"].curve.history
+def test_a_runs_history_joins_what_training_recorded_and_what_was_measured_later(tmp_path: Path):
+    history = figures.history(write_study(tmp_path, STUDY), "simsiam")
     assert len(history) == EPOCHS * len(SEEDS) and history["loss"].notna().all()
     measured = history.dropna(subset=["knn_accuracy"])
     assert sorted(set(measured["epoch"])) == [*WATCHED] and len(measured) == len(WATCHED) * len(SEEDS)
-
-
-def test_elapsed_time_is_that_of_one_seed():
-    seconds = pd.DataFrame({"epoch": [1, 2, 1, 2], "seconds": [1.0, 2.0, 3.0, 4.0], "seed": [0, 0, 1, 1]})
-    assert figures.elapsed(seconds).to_dict() == {1: 2.0, 2: 5.0}
 
 
 def test_a_variant_is_described_by_what_it_changes_and_a_recipe_by_its_settings():
@@ -409,19 +322,19 @@ def test_a_missing_file_of_a_variant_is_named(tmp_path: Path):
     results = write_study(tmp_path, STUDY)
     (tmp_path / "plots/ssl/no_predictor_course.csv").unlink()
     with pytest.raises(InputError, match=r"plots/ssl/no_predictor_course\.csv: no such file"):
-        runs.load(results)
+        figures.load(results)
 
 
 def test_the_stage_says_what_it_leaves_out_and_joins_the_curves_of_all_variants(
     tmp_path: Path, unsaved, monkeypatch, capsys
 ):
-    """Of the other studies nothing has run here: only the figures of this one are drawn."""
+    """Only the figures of this study are drawn, because no other has run here."""
     kept = {name: STUDY[name] for name in ("no_predictor", "simsiam")}
     write_study(tmp_path, kept)
     monkeypatch.chdir(tmp_path)
     stage = runpy.run_path(str(ROOT / "stages/draw_figures.py"))
     monkeypatch.setitem(stage["main"].__globals__, "figures", lambda: figures.FIGURES)
-    monkeypatch.setattr(stage["overview"], "draw", lambda path, results: None)
+    monkeypatch.setitem(stage["main"].__globals__, "draw_overview", lambda path, results: None)
     stage["main"]()
     said = capsys.readouterr().out.splitlines()
     assert [line.split(" is left out: ")[0] for line in said] == [f"figure {n}" for n in (44, 45, 48, 49, *OF_RIVALS)]

@@ -14,11 +14,13 @@ from torchvision.transforms.v2 import functional as reference
 
 from triptych.core.errors import InputError
 from triptych.core.schema import validate
-from triptych.data.batches import to_float
 from triptych.machine.randomness import Draw
+from triptych.ssl.methods.asymsiam import ViewChanges
 from triptych.ssl.shared import views as made
-from triptych.ssl.shared.params import ViewChanges, ViewParams
-from triptych.ssl.shared.views import Boxes, Views
+from triptych.ssl.shared.heavy import rotation, sample
+from triptych.ssl.shared.params import ViewParams
+from triptych.ssl.shared.views import Views
+from triptych.training.objective import to_float
 
 NOTHING = {
     "crop_scale": [1.0, 1.0], "crop_ratio": [1.0, 1.0], "flip": 0.0, "jitter": 0.0, "brightness": 0.0,
@@ -104,7 +106,7 @@ def test_crops_are_cut_then_resized_then_mirrored(height, width, size):
         (1, 0, 8, 8),
     ]
     flipped = torch.tensor([False, True, True, False, True, True])
-    views = made.resized_crop(images, Boxes(*torch.tensor(boxes).float().unbind(1)), flipped, size)
+    views = made.resized_crop(images, torch.tensor(boxes).float(), flipped, size)
     resized = [
         reference.resized_crop(image, *box, list(size), antialias=False)
         for image, box in zip(unit(images), boxes, strict=True)
@@ -115,7 +117,7 @@ def test_crops_are_cut_then_resized_then_mirrored(height, width, size):
 @pytest.mark.parametrize(("channels", "height", "width"), [(3, 32, 32), (1, 20, 28), (3, 31, 17)])
 def test_images_are_rotated_as_by_torchvision_where_the_source_lies_inside(channels, height, width):
     images, angles = batch(channels=channels, height=height, width=width), spread(-180.0, 180.0)
-    views = made.rotate(images, angles)
+    views = sample(images, rotation(angles), "reflection")
     inside = torch.stack([source_inside(angle.item(), height, width) for angle in angles])[:, None]
     expected = torch.stack(
         [
@@ -151,7 +153,7 @@ def rotated(image: Tensor, angle: float) -> Tensor:
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (20, 28)])
 def test_what_a_rotation_brings_in_is_the_image_reflected_at_its_border(height, width):
     images, angles = batch(height=height, width=width), spread(-180.0, 175.0)
-    views = made.rotate(images, angles)
+    views = sample(images, rotation(angles), "reflection")
     expected = [rotated(image, angle.item()) for image, angle in zip(unit(images), angles, strict=True)]
     assert_rotated(unit(views), torch.stack(expected))
 
@@ -191,7 +193,7 @@ def test_chosen_images_are_changed_as_by_torchvision(operation, theirs, channels
 @pytest.mark.parametrize(("channels", "height", "width"), [(3, 32, 32), (1, 20, 28), (3, 5, 40)])
 def test_images_are_blurred_as_by_torchvision(channels, height, width):
     images, sigma, chosen = batch(channels=channels, height=height, width=width), spread(0.1, 2.0), some()
-    radius = made.blur_radius(2.0)
+    radius = made.blur_radius([0.1, 2.0])
     # torchvision's kernel has two sizes too; in an image of 5 pixels no more than 4 can be reflected.
     sizes = [2 * min(radius, size - 1) + 1 for size in (width, height)]
     expected = [
@@ -214,14 +216,14 @@ def test_views_are_all_operations_in_their_order():
     solarized, inverted = (made.happens(chance, 64, again) for chance in (recipe.solarize, recipe.invert))
     expected = []
     for n, image in enumerate(unit(images)):
-        box = [int(side[n]) for side in boxes]
+        box = boxes[n].int().tolist()
         image = reference.resized_crop(image, *box, [32, 32], antialias=False)
         image = image.flip(-1) if flipped[n] else image
         image = rotated(image, angles[n].item())
-        image = reference.adjust_brightness(image, jitter.brightness[n].item())
-        image = reference.adjust_contrast(image, jitter.contrast[n].item())
-        image = reference.adjust_saturation(image, jitter.saturation[n].item())
-        image = reference.adjust_hue(image, jitter.hue[n].item())
+        image = reference.adjust_brightness(image, jitter[n, 0].item())
+        image = reference.adjust_contrast(image, jitter[n, 1].item())
+        image = reference.adjust_saturation(image, jitter[n, 2].item())
+        image = reference.adjust_hue(image, jitter[n, 3].item())
         image = reference.rgb_to_grayscale(image, num_output_channels=3) if grey[n] else image
         image = reference.gaussian_blur(image, 13, sigma[n].item()) if blurred[n] else image
         image = reference.solarize(image, 0.5) if solarized[n] else image
@@ -245,7 +247,7 @@ def test_views_are_all_operations_in_their_order():
     ],
 )
 def test_boxes_are_spread_as_torchvision_s(scale, ratio, size):
-    boxes = torch.stack(made.random_boxes(scale, ratio, size, MANY, drawing())).T.double().numpy()
+    boxes = made.random_boxes(scale, ratio, size, MANY, drawing()).double().numpy()
     transform, image = v2.RandomResizedCrop(size, scale, ratio), torch.zeros(1, *size)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -264,7 +266,8 @@ def aspect(boxes: np.ndarray) -> np.ndarray:
 
 
 def test_boxes_are_whole_pixels_within_the_image_and_reach_its_borders():
-    top, left, height, width = made.random_boxes([0.05, 1.0], [0.5, 2.0], (20, 28), MANY, drawing())
+    boxes = made.random_boxes([0.05, 1.0], [0.5, 2.0], (20, 28), MANY, drawing())
+    top, left, height, width = boxes.unbind(1)
     for start, length, size in ((top, height, 20), (left, width, 28)):
         end = start + length
         assert (start.frac() == 0).all() and (length.frac() == 0).all()
@@ -278,7 +281,7 @@ def test_boxes_are_whole_pixels_within_the_image_and_reach_its_borders():
 def test_boxes_that_never_fit_fall_back_to_the_centre(ratio, box):
     # No side of such an area is a whole pixel in the last case: sqrt(1e-6) of 32 pixels rounds to 0.
     scale = [1.0, 1.0] if ratio != [0.5, 2.0] else [1e-6, 1e-6]
-    boxes = torch.stack(made.random_boxes(scale, ratio, (32, 32), 50, drawing())).T
+    boxes = made.random_boxes(scale, ratio, (32, 32), 50, drawing())
     assert (boxes == torch.tensor(box)).all()
 
 
@@ -297,17 +300,16 @@ def test_jitter_is_spread_as_torchvision_s():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         drawn = [transform.make_params([]) for _ in range(MANY)]
-    for name in strengths:
+    for index, name in enumerate(strengths):
         theirs = [factors[f"{name}_factor"] for factors in drawn]
-        assert ks_2samp(getattr(ours, name).numpy(), theirs).pvalue > 0.01
-    together = np.corrcoef(torch.stack(ours).numpy())
+        assert ks_2samp(ours[:, index].numpy(), theirs).pvalue > 0.01
+    together = np.corrcoef(ours.T.numpy())
     assert np.abs(together - np.eye(4)).max() < 5 / math.sqrt(MANY)
 
 
 def test_jitter_leaves_alone_all_four_or_none():
-    factors = torch.stack(made.random_jitter(params(**EVERYTHING), MANY, drawing()))
-    still = factors == torch.tensor([1.0, 1.0, 1.0, 0.0])[:, None]
-    assert (still.any(dim=0) == still.all(dim=0)).all()
+    still = made.random_jitter(params(**EVERYTHING), MANY, drawing()) == torch.tensor([1.0, 1.0, 1.0, 0.0])
+    assert (still.any(dim=1) == still.all(dim=1)).all()
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.8])
@@ -339,7 +341,7 @@ def test_blurs_are_spread_evenly_between_their_sigmas():
     impulse[:, :, 12, 12] = 1.0
     views = Views(params(blur=1.0, blur_sigma=[0.5, 2.0]))(impulse, drawing())
     sigma = torch.linspace(0.5, 2.0, MANY)
-    evenly = made.gaussian_blur(impulse, sigma, torch.ones(MANY, dtype=torch.bool), made.blur_radius(2.0))
+    evenly = made.gaussian_blur(impulse, sigma, torch.ones(MANY, dtype=torch.bool), made.blur_radius([0.1, 2.0]))
     assert ks_2samp(views[:, 0, 12, 12].numpy(), evenly[:, 0, 12, 12].numpy()).pvalue > 0.01
 
 

@@ -1,4 +1,4 @@
-"""Muon: steps that are nearly orthogonal matrices, and their equality with torch's own implementation."""
+"""Muon: nearly orthogonal steps, equal to those of torch.optim.Muon."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def test_singular_vectors_stay_and_singular_values_come_close_to_one(shape):
     assert (inner - torch.diag_embed(values)).abs().max() < 1e-3
 
 
-def test_scale_does_not_matter_and_matrices_do_not_know_of_each_other():
+def test_orthogonalisation_ignores_scale_and_other_matrices():
     X = matrices(4, 6, 10)
     torch.testing.assert_close(orthogonalised(1000 * X), orthogonalised(X), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(orthogonalised(X[2:3])[0], orthogonalised(X)[2], rtol=1e-4, atol=1e-5)
@@ -29,7 +29,7 @@ def test_scale_does_not_matter_and_matrices_do_not_know_of_each_other():
 
 
 def trained(optimiser: type, weights: list[Tensor], **options: float) -> list[Tensor]:
-    """The weights after some steps whose gradients are made, and the same whatever the optimiser and the shape."""
+    """Return the weights after six steps with fixed random gradients."""
     parameters = [nn.Parameter(weight.clone(memory_format=torch.preserve_format)) for weight in weights]
     stepped = optimiser(parameters, **options)
     for step in range(6):
@@ -42,7 +42,7 @@ def trained(optimiser: type, weights: list[Tensor], **options: float) -> list[Te
 OPTIONS = {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1}
 
 
-def test_it_steps_as_torchs_does_within_the_precision_of_bfloat16():
+def test_steps_equal_those_of_torch_within_bfloat16():
     weights = [matrices(24, 40), matrices(40, 24), matrices(16, 16)]
     expected = trained(torch.optim.Muon, weights, adjust_lr_fn="match_rms_adamw", **OPTIONS)
     for mine, torchs, start in zip(trained(Muon, weights, **OPTIONS), expected, weights, strict=True):

@@ -1,4 +1,4 @@
-"""Two processes compute what one process computes with the same global batch: under torchrun, and as workers.
+"""Two processes give the result of one process with the same global batch: under torchrun, and as workers.
 
 As a script this file is what each process runs, `torchrun test_processes.py FOLDER`, or what starts the workers,
 `python test_processes.py FOLDER workers`.
@@ -18,17 +18,16 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from triptych.core.schema import Runtime
 from triptych.machine import processes as forks
 from triptych.machine.device import Machine, machine
-from triptych.machine.params import Runtime
-from triptych.machine.workers import in_workers
 from triptych.nn.weights import save_weights
-from triptych.ssl.methods.simsiam import SimSiam
+from triptych.ssl.methods.simsiam import Recipe, SimSiam
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.ssl.shared.params import ViewParams
 from triptych.ssl.shared.views import Views
 from triptych.training.params import Training
-from triptych.training.processes import GlobalBatchNorm1d, GlobalBatchNorm2d, globalise
+from triptych.training.processes import GlobalBatchNorm, globalise, in_workers
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 
@@ -45,11 +44,11 @@ VIEWS = {
 RUNTIME = Runtime(launch="python", device="cpu", precision="float32", threads=1, compile=False, checkpoint_seconds=60.0)
 
 
-# What each process does -----------------------------------------------------------------------------------------------
+# Work of each process -----------------------------------------------------------------------------------------------
 
 
 def train_vae(folder: Path, place: Machine) -> None:
-    """A small VAE over nine steps, gradient clipping, averaged weights and all."""
+    """Train a small VAE for nine steps, with gradient clipping and averaged weights."""
     trained = tiny_run.run(
         folder,
         training=training(),
@@ -70,7 +69,7 @@ def train_vae(folder: Path, place: Machine) -> None:
 
 
 def train_simsiam(folder: Path, place: Machine) -> None:
-    """A small SimSiam over nine steps: views, batch norm of features in one and in two dimensions."""
+    """Train a small SimSiam for nine steps, with batch norm in one and two dimensions."""
     folder = folder / "simsiam"
     trained = tiny_run.run(
         folder,
@@ -78,9 +77,7 @@ def train_simsiam(folder: Path, place: Machine) -> None:
         objective=lambda: SimSiam(
             SiameseNetwork(3, SMALL, {"hidden": [8], "dim": 8}, {"hidden": 4}),
             Views(ViewParams(**VIEWS)),
-            stop_gradient=True,
-            symmetric=True,
-            train_predictor=True,
+            Recipe.model_construct(predictor="mlp", stop_gradient=True, symmetric=True, momentum=0.0),
         ),
         data=tiny_run.images(50),
         place=place,
@@ -91,7 +88,7 @@ def train_simsiam(folder: Path, place: Machine) -> None:
 
 
 def training() -> Training:
-    """Plain momentum: Adam would divide by gradients near zero, and turn their rounding into steps of full size."""
+    """Use momentum, because Adam divides by gradients near zero and so enlarges rounding errors."""
     return tiny_run.recipe(optimiser=tiny_run.SGD | {"learning_rate": 0.001}, gradient_clip=50.0, batch_size=16)
 
 
@@ -102,7 +99,7 @@ LAYOUTS = {
 
 
 def norm_half_a_batch(folder: Path, place: Machine) -> None:
-    """This process's half of the batch through a convolution and global batch norms, forwards and backwards."""
+    """Run the half batch of this process forward and backward through a convolution and global batch norms."""
     for name, layout in LAYOUTS.items():
         network, (x, target) = globalise(norm_network()).to(memory_format=layout), norm_data()
         share = len(x) // place.world
@@ -113,7 +110,7 @@ def norm_half_a_batch(folder: Path, place: Machine) -> None:
         for parameter in network.parameters():
             dist.all_reduce(parameter.grad)
             parameter.grad /= place.world
-        # The loss is a mean over the rows of all processes, of which each knows its own.
+        # The loss is a mean over the rows of all processes.
         results = {"output": output.detach(), "x.grad": mine.grad / place.world}
         results |= {f"{name}.grad": p.grad for name, p in network.named_parameters()}
         results |= dict(network.state_dict())
@@ -122,7 +119,7 @@ def norm_half_a_batch(folder: Path, place: Machine) -> None:
 
 
 def norm_network() -> nn.Sequential:
-    """Norms of (B, C, H, W) and of (B, C), with and without an affine map."""
+    """Build a network with batch norms of (B, C, H, W) and (B, C), with and without an affine map."""
     torch.manual_seed(0)
     network = nn.Sequential(
         *(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4, affine=False)),
@@ -135,18 +132,18 @@ def norm_network() -> nn.Sequential:
 
 def norm_data() -> tuple[Tensor, Tensor]:
     stream = torch.Generator().manual_seed(1)
-    # The halves differ in mean and spread: norms of their own would give other numbers.
+    # The halves differ in mean and spread, so local norms would give other numbers.
     spread = torch.linspace(0.5, 2.0, 12).view(12, 1, 1, 1)
     x = spread * torch.randn(12, 3, 6, 6, generator=stream) + spread
     return x, torch.randn(12, 64, generator=stream)
 
 
-# What must hold -------------------------------------------------------------------------------------------------------
+# Tests ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=["launcher", "workers"])
 def together(request, tmp_path_factory) -> Path:
-    """The folder in which two processes have done all of the above."""
+    """Run `everything` in two processes; return their folder."""
     if request.param == "workers" and not forks.AVAILABLE:
         pytest.skip("workers are forked, on Linux alone")
     return done_together(tmp_path_factory.mktemp(request.param), request.param)
@@ -163,7 +160,7 @@ def done_together(folder: Path, how: str) -> Path:
 
 
 def assert_same_weights(found: Path, expected: Path) -> None:
-    """The weights saved in two folders agree within float tolerance."""
+    """Compare the weights saved in two folders, within float tolerance."""
     weights = load_file(found / "weights.safetensors")
     for name, tensor in load_file(expected / "weights.safetensors").items():
         torch.testing.assert_close(
@@ -179,7 +176,7 @@ def test_two_processes_train_what_one_trains(together, tmp_path, one_thread):
     for alone, shared in zip(*(result["history"] for result in results), strict=True):
         assert shared == pytest.approx(alone, rel=1e-4)
     assert [result["timing"]["processes"] for result in results] == [1, PROCESSES]
-    # The leading process alone writes: a stage's snapshots exist once.
+    # Only the leading process writes snapshots.
     kept = sorted(path.name for path in (together / "tiny/key/snapshots").iterdir())
     assert kept == ["epoch_0001.safetensors", "epoch_0003.safetensors"]
 
@@ -190,7 +187,7 @@ def test_two_processes_train_the_simsiam_that_one_trains(together, tmp_path, one
     assert_same_weights(together / "simsiam", tmp_path / "simsiam")
     histories = [json.loads((folder / "simsiam/result.json").read_text())["history"] for folder in (tmp_path, together)]
     for alone, shared in zip(*histories, strict=True):
-        # The spread is each process's own and then averaged: over half the rows it is a little less.
+        # The spread is computed per process and then averaged; over half the rows it is smaller.
         assert shared.pop("embedding_std") == pytest.approx(alone.pop("embedding_std"), abs=0.1)
         assert shared == pytest.approx(alone, rel=1e-4)
 
@@ -216,18 +213,18 @@ def test_norms_are_replaced_in_place_and_keep_their_state():
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     assert globalise(network) is network
     kinds = [type(layer) for layer in network]
-    assert kinds[:4] == [nn.Conv2d, GlobalBatchNorm2d, nn.ReLU, GlobalBatchNorm2d]
-    assert kinds[4:] == [nn.Flatten, GlobalBatchNorm1d, GlobalBatchNorm1d]
+    assert kinds[:4] == [nn.Conv2d, GlobalBatchNorm, nn.ReLU, GlobalBatchNorm]
+    assert kinds[4:] == [nn.Flatten, GlobalBatchNorm, GlobalBatchNorm]
     after = network.state_dict()
     assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
-    # In eval mode there is nothing to share.
+    # In eval mode processes share nothing.
     x = norm_data()[0]
     torch.testing.assert_close(network.eval()(x), norm_network().eval()(x))
 
 
 def test_workers_give_the_same_bits_at_each_repetition(together, tmp_path):
     if not together.name.startswith("workers"):
-        pytest.skip("of workers; a launcher's backends promise no order of sums")
+        pytest.skip("the backends of a launcher do not fix the order of sums")
     again = done_together(tmp_path, "workers")
     for name in (
         "weights.safetensors",

@@ -1,4 +1,4 @@
-"""Steps recorded on a GPU: the bits of steps launched one by one, for every method; elsewhere nothing is recorded."""
+"""Recorded steps on a GPU give the same bits as launched steps, for every method; elsewhere nothing is recorded."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,24 +7,21 @@ import pytest
 import tiny_run
 import torch
 
-from triptych.core.schema import read
-from triptych.data.batches import Resident
+from triptych.core.schema import Runtime, read
 from triptych.ddpm.model import denoising_network
 from triptych.ddpm.objective import diffusion_method
 from triptych.ddpm.params import DDPMParams
 from triptych.judge.model import ClassificationObjective, Classifier, TurnObjective
 from triptych.judge.params import ClassifierParams
 from triptych.machine.device import Machine, machine
-from triptych.machine.params import Runtime
 from triptych.machine.randomness import Draw, generator
 from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training import loop
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import Plan, train
-from triptych.training.objective import Batch, Objective
+from triptych.training.loop import WARM_UP, Plan, Recorded, Trainer, recorded
+from triptych.training.objective import Batch, Objective, Resident
 from triptych.training.params import Training
-from triptych.training.recorded import WARM_UP, Recorded, recorded
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 from triptych.vae.params import VAEParams
@@ -86,7 +83,7 @@ METHODS = {
 
 
 def weights(root: Path, build: Callable[[], tuple[Objective, Training]], place: Machine) -> dict[str, torch.Tensor]:
-    """Those after one epoch of a few steps."""
+    """Return the weights after one epoch of a few steps."""
     torch.manual_seed(0)
     objective, training = build()
     count = STEPS * training.batch_size
@@ -96,7 +93,11 @@ def weights(root: Path, build: Callable[[], tuple[Objective, Training]], place: 
     data = Resident(images.to(place.device), labels.to(place.device))
     once = training.model_copy(update={"epochs": 1})
     plan = Plan("recorded", 0, checkpoint_seconds=3600.0)
-    return train(objective, data, once, plan, place, Checkpoints("recorded", "key", root=root)).network.state_dict()
+    return (
+        Trainer(objective, data, once, plan, place, Checkpoints("recorded", "key", root=root))
+        .run()
+        .network.state_dict()
+    )
 
 
 @needs_gpu
@@ -114,7 +115,7 @@ def test_recorded_steps_leave_the_bits_of_steps_launched_one_by_one(tmp_path, mo
 
 @needs_gpu
 def test_a_step_never_waits_for_the_gpu(tmp_path):
-    """The host may run ahead: anything that waits raises here."""
+    """Make every wait for the device an error."""
     with machine(PARAMS.runtime.model_copy(update={"device": "cuda"})) as place:
         torch.manual_seed(0)
         objective, training = variant("simsiam")
@@ -134,7 +135,7 @@ def test_a_step_never_waits_for_the_gpu(tmp_path):
 
 
 def test_one_process_with_a_gpu_records(monkeypatch):
-    """Else every other test here would compare launched steps with launched ones."""
+    """Otherwise the tests above would compare launched steps with launched steps."""
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
     alone = Machine(torch.device("cuda"), torch.float32, threads=1)
     assert isinstance(recorded(lambda batch, draw: None, alone), Recorded)

@@ -1,9 +1,10 @@
-"""The training loop: deterministic, on schedule, timed honestly, and stopped in one line when it cannot go on."""
+"""The training loop: determinism, schedules, timing, one-line errors; stages and their outputs."""
 
 import copy
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,30 +31,36 @@ from tiny_run import (
 from torch import nn
 
 from triptych.core.errors import InputError
-from triptych.data.batches import epoch_order
+from triptych.core.schema import Runtime, read, validate
 from triptych.data.storage import Dataset, Split, save
+from triptych.ddpm.params import DDPMParams
 from triptych.machine.device import machine
-from triptych.machine.params import Runtime
 from triptych.machine.randomness import Draw
+from triptych.nn.weights import load_model
 from triptych.training import checkpoint, loop
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.objective import Batch, Objective
+from triptych.training.objective import Batch, Objective, epoch_order
 from triptych.training.optimisers import WeightAverage, build_optimiser, rate_factor, set_rates
 from triptych.training.params import Schedule
-from triptych.training.stage import run_stage
+from triptych.training.stage import Stage, run_stage
+from triptych.vae.model import VAE
+from triptych.vae.objective import VAEObjective
+from triptych.vae.params import VAEParams
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def digest(network: nn.Module) -> str:
-    """Hash of every bit of a network's state."""
+    """Hash the state of a network."""
     total = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         total.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())
     return total.hexdigest()
 
 
-# --- The same bits ---
+# --- Determinism ---
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
@@ -104,7 +111,7 @@ def test_history_has_one_row_an_epoch_and_the_loss_falls(tmp_path):
 
 
 def test_the_weights_of_an_epoch_are_kept_as_they_were(tmp_path):
-    """Without an average they are the network's own at the last step of that epoch."""
+    """Compare with the network at the last step of the epoch, without an average."""
     kept = {}
 
     def objective() -> TinyObjective:
@@ -135,7 +142,7 @@ def test_without_an_average_the_network_itself_is_returned(tmp_path):
 
 def test_only_training_counts_as_training_time(tmp_path, monkeypatch):
     now = 0.0
-    # Two threads that wait busily: two seconds of the processor for one of the clock.
+    # Two busy threads: two seconds of CPU time per second.
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now, process_time=lambda: 2 * now))
 
     def pass_time(seconds: float) -> None:
@@ -151,10 +158,10 @@ def test_only_training_counts_as_training_time(tmp_path, monkeypatch):
         checkpoint_seconds=2.0,
         snapshot_epochs=(1, 3),
     )
-    assert trained.epoch_seconds == [STEPS_PER_EPOCH] * EPOCHS
+    assert [row["seconds"] for row in trained.epochs] == [STEPS_PER_EPOCH] * EPOCHS
     assert trained.timing["seconds_per_epoch"] == STEPS_PER_EPOCH
     assert trained.timing["seconds_total"] == STEPS
-    assert trained.epoch_cpu_seconds == [2 * STEPS_PER_EPOCH] * EPOCHS
+    assert [row["cpu_seconds"] for row in trained.epochs] == [2 * STEPS_PER_EPOCH] * EPOCHS
     assert trained.timing["cpu_seconds_total"] == 2 * STEPS
     assert trained.timing["images_per_second"] == pytest.approx(BATCH)
     # One within each epoch of 4 steps, and one at the end of each.
@@ -177,7 +184,7 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path):
 
 
 class Failing(TinyObjective):
-    """Its loss, or only its gradient, is not finite at one step."""
+    """An objective whose loss, or only its gradient, is not finite at one step."""
 
     def __init__(self, bad_step: int, loss: bool) -> None:
         super().__init__()
@@ -222,7 +229,7 @@ def test_weights_that_are_not_finite_are_neither_kept_nor_returned(tmp_path, bad
     assert all(torch.isfinite(tensor).all() for tensor in state["objective"].values())
 
 
-def test_a_full_disk_costs_a_warning(tmp_path, monkeypatch, capsys):
+def test_a_full_disk_gives_a_warning(tmp_path, monkeypatch, capsys):
     whole = run(tmp_path / "a")
 
     def save_file(*_: object, **__: object) -> None:
@@ -232,7 +239,7 @@ def test_a_full_disk_costs_a_warning(tmp_path, monkeypatch, capsys):
     trained = run(tmp_path / "b", checkpoint_seconds=tiny_run.EVERY_STEP)
     assert digest(trained.network) == digest(whole.network)
     assert "No space left" in capsys.readouterr().err
-    assert not list((tmp_path / "b").rglob("*.safetensors")) and not list((tmp_path / "b").rglob("*.tmp"))
+    assert not list((tmp_path / "b").rglob("*.safetensors")) and not list((tmp_path / "b").rglob("*.partial"))
 
 
 # --- Rates, clipping, averages ---
@@ -292,7 +299,7 @@ def test_the_history_shows_the_rate_of_the_schedule(tmp_path):
 
 
 def test_clipping_bounds_the_step(tmp_path):
-    """One step of plain gradient descent at rate 1 moves the weights by the gradient itself."""
+    """Take one step of gradient descent at rate 1, which moves the weights by the gradient."""
 
     def distance(clip: float, name: str) -> float:
         objective = TinyObjective()
@@ -337,7 +344,7 @@ def test_the_average_forgets_half_in_a_half_life():
 
 
 def test_the_average_of_a_ramp_equals_the_weighted_sum():
-    """With a half-life of 5 % of the images seen, from the definition of the exponential average."""
+    """Use a half-life of 5 % of the images seen, and the definition of the exponential average."""
     average = WeightAverage(OneNumber(7.0), halflife_images=10**12)
     weights = {0: 1.0}
     for step in range(1, 31):
@@ -382,55 +389,54 @@ def test_a_cpu_takes_bfloat16_where_it_has_instructions_for_it(wish, capabilitie
 
 # --- A stage, from its dataset to its outputs ---
 
+RUNTIME = Runtime(launch="python", device="cpu", precision="float32", threads=1, compile=False, checkpoint_seconds=60.0)
 
-@pytest.mark.parametrize("seeds", [None, 2])
+
+def train_stage(name: str, build: Callable[[Dataset], tuple[Objective, dict]], seed: int = 0, seeds: int = 1) -> None:
+    """Run a stage on the tiny images, in the current folder."""
+    split = Split(tiny_run.images().images.numpy(), np.arange(IMAGES) % 2)
+    save(Dataset(split, split, ["a", "b"], "drawn", "none"), "data")
+    settings = {"runtime": RUNTIME, "recipe": recipe(), "data": Path("data"), "identity": {}}
+    run_stage(Stage(name, seed, **settings, build=build, seeds=seeds, snapshot_epochs=(1, 3)))
+
+
+def weights(folder: str) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in Path(folder).rglob("*.safetensors")}
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
 def test_a_stage_writes_its_files_and_the_same_ones_again(tmp_path, monkeypatch, seeds):
     monkeypatch.chdir(tmp_path)
-    pixels = tiny_run.images().images.numpy()
-    split = Split(pixels, np.arange(IMAGES) % 2)
-    save(Dataset(split, split, ["a", "b"], "drawn", "none"), tmp_path / "data")
-    runtime = Runtime(
-        launch="python", device="cpu", precision="auto", threads=1, compile=False, checkpoint_seconds=60.0
-    )
+    models = set()
+    for _ in range(2):
+        train_stage("ssl/tiny", lambda dataset: (TinyObjective(), {"network": {}}), seeds=seeds)
+        model = Path("models/ssl/tiny/model.safetensors").read_bytes()
+        names = ["epoch_0001.safetensors", "epoch_0003.safetensors"]
+        assert sorted(weights("snapshots/ssl/tiny")) == names + [f"seed_1/{name}" for name in names if seeds == 2]
+        assert weights("snapshots/ssl/tiny")["epoch_0003.safetensors"] == model
+        history = pd.read_csv("plots/ssl/tiny_training.csv")
+        assert history["variant"].unique().tolist() == ["tiny"] and len(history) == EPOCHS * seeds
+        times = pd.read_csv("plots/ssl/tiny_timing.csv")
+        assert len(times) == EPOCHS * seeds and (times["cpu_seconds"] > 0).all()
+        timing = json.loads(Path("metrics/timing/ssl/tiny.json").read_text())
+        assert math.isfinite(timing["seconds_per_epoch"]) and timing["resumed"] == 0
+        assert not list(Path("checkpoints").rglob("*.safetensors"))
+        models.add(model)
+    assert len(models) == 1
+    TinyNetwork().load_state_dict(load_file("models/ssl/tiny/model.safetensors"))
 
-    def build(dataset: Dataset) -> tuple[Objective, dict]:
-        return TinyObjective(), {"network": {}}
 
-    def snapshots() -> list[Path]:
-        return list((tmp_path / "snapshots/ssl/tiny").rglob("*.safetensors"))
-
-    def train_stage() -> None:
-        run_stage(
-            stage="ssl/tiny",
-            seed=0,
-            runtime=runtime,
-            recipe=recipe(),
-            data=tmp_path / "data",
-            identity={},
-            build=build,
-            seeds=seeds,
-            snapshot_epochs=(1, 3),
-        )
-
-    runs = seeds or 1
-    train_stage()
-    weights = (tmp_path / "models/ssl/tiny/model.safetensors").read_bytes()
-    config = json.loads((tmp_path / "models/ssl/tiny/config.json").read_text())
-    assert config["stage"] == "ssl/tiny" and config["classes"] == ["a", "b"]
-    history = pd.read_csv(tmp_path / "plots/ssl/tiny_training.csv")
-    assert history["variant"].unique().tolist() == ["tiny"] and len(history) == EPOCHS * runs
-    times = pd.read_csv(tmp_path / "plots/ssl/tiny_timing.csv")
-    assert len(times) == EPOCHS * runs
-    assert (times["cpu_seconds"] > 0).all()
-    timing = json.loads((tmp_path / "metrics/timing/ssl/tiny.json").read_text())
-    assert math.isfinite(timing["seconds_per_epoch"]) and timing["resumed"] == 0
-    # Of several seeds each has a folder, the first included.
-    kept = sorted(path.relative_to(tmp_path / "snapshots/ssl/tiny").as_posix() for path in snapshots())
-    names = ["epoch_0001.safetensors", "epoch_0003.safetensors"]
-    assert kept == (names if seeds is None else [f"seed_{seed}/{name}" for seed in range(seeds) for name in names])
-    assert not list((tmp_path / "checkpoints").rglob("*.safetensors"))
-
-    train_stage()
-    assert (tmp_path / "models/ssl/tiny/model.safetensors").read_bytes() == weights
-    network = TinyNetwork()
-    network.load_state_dict(load_file(tmp_path / "models/ssl/tiny/model.safetensors"))
+def test_a_vae_with_two_seeds_leaves_two_models(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = {"image_shape": [3, 8, 8], "channels": [4, 8], "latents": 3}
+    train_stage("vae", lambda dataset: (VAEObjective(VAE(**sizes), 0.5), {"network": sizes}), seed=3, seeds=2)
+    models = weights("models/vae")
+    assert sorted(models) == ["model.safetensors", "seed_4/model.safetensors"] and len(set(models.values())) == 2
+    for folder, seed in {"models/vae": 3, "models/vae/seed_4": 4}.items():
+        _, config = load_model(Path(folder), VAE, torch.device("cpu"))
+        assert (config["stage"], config["seed"], config["classes"]) == ("vae", seed, ["a", "b"])
+    assert len(weights("snapshots/vae")) == 4
+    assert pd.read_csv("plots/vae/training.csv")["seed"].tolist() == [3] * EPOCHS + [4] * EPOCHS
+    params = read(ROOT / "params.yaml", vae=VAEParams, ddpm=DDPMParams)
+    assert (params.vae.seeds, params.ddpm.seeds) == (1, 1)
+    assert validate(VAEParams, params.vae.model_dump() | {"seeds": 2}, "vae", ROOT / "params.yaml").seeds == 2

@@ -1,4 +1,4 @@
-"""A training run of a second that tests can kill: batch norm, channels last, noise, AdamW, averaged weights.
+"""A training run of one second that tests can kill: batch norm, channels last, noise, AdamW, averaged weights.
 
 As a script it runs in a process of its own, with its settings as JSON:
 `python tiny_run.py '{"root": "...", "kill": "step 7"}'`.
@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from triptych.core.schema import validate
 from triptych.core.seeds import fold
-from triptych.data.batches import Resident
 from triptych.machine.device import Machine
 from triptych.machine.randomness import Draw, generator
 from triptych.training import checkpoint, loop
 from triptych.training.checkpoint import Checkpoints
-from triptych.training.loop import Plan, Trained, train
-from triptych.training.objective import Batch, Objective
+from triptych.training.loop import Plan, Trained, Trainer
+from triptych.training.objective import Batch, Objective, Resident
 from triptych.training.params import Training
 
 IMAGES, BATCH, EPOCHS = 70, 16, 3
@@ -64,7 +63,7 @@ class TinyNetwork(nn.Module):
 
 
 class TinyObjective(Objective):
-    """Regression of an image's mean and spread from a noisy copy. `on_step` sees each step after it was made."""
+    """Regression of the mean and spread of an image from a noisy copy. `on_step` is called after each step."""
 
     def __init__(self, on_step: Callable[[int], None] = lambda step: None) -> None:
         super().__init__()
@@ -109,17 +108,17 @@ def run(
     place: Machine | None = None,
     **plan: object,
 ) -> Trained:
-    """Trains from the last checkpoint under `root`, where there is one."""
+    """Train from the last checkpoint under `root`, if there is one."""
     place = place or machine()
     torch.manual_seed(fold(seed, "weights"))
-    return train(
+    return Trainer(
         objective(),
         data or images(),
         training or recipe(),
         Plan("tiny", seed, checkpoint_seconds, **plan),
         place,
         Checkpoints("tiny", key, place.leads, root),
-    )
+    ).run()
 
 
 def die(*_: object) -> None:
@@ -127,7 +126,7 @@ def die(*_: object) -> None:
 
 
 def run_and_be_killed(root: Path, kill: str) -> None:
-    """Trains with a checkpoint a step and kills itself at 'step 7', 'snapshot 3', 'writing 5' or 'renaming 5'."""
+    """Train with a checkpoint per step and kill this process at 'step 7', 'snapshot 3', 'writing 5' or 'renaming 5'."""
     what, when = kill.split()[0], int(kill.split()[1])
     written = 0
     whole_save, whole_replace, whole_save_weights = checkpoint.save_file, Path.replace, loop.save_weights
@@ -141,7 +140,7 @@ def run_and_be_killed(root: Path, kill: str) -> None:
             die()
 
     def replace(path: Path, target: Path) -> Path:
-        if what == "renaming" and written == when and path.suffix == ".tmp":
+        if what == "renaming" and written == when and "latest" in path.name and path.suffix == ".partial":
             die()
         return whole_replace(path, target)
 

@@ -1,74 +1,98 @@
-"""`triptych`: switching profiles, the results so far, what this machine has, and trained models put to use.
+"""The commands of `triptych`: profiles, results, the state of this machine, and use of trained models.
 
-Only typer is imported before a command is known, so that help and completion answer at once.
+Only typer is imported before a command is known, so that help and completion are fast.
 """
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 
-from triptych.cli import encoder_commands as encoders
-from triptych.cli import generative_commands as generative
-from triptych.cli.options import AsJson
+import triptych
 from triptych.core.errors import InputError, one_line_errors
 
 INTERRUPTED = 130
+NAMED = 3  # files per reason that `features` names; --json names all
 
 
 class OneLineTyper(typer.Typer):
-    """A typer app whose errors, those of usage included, are one line on stderr and exit code 2."""
+    """A typer app that reports every error, wrong usage included, as one line on stderr with exit code 2."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Runs the command line and exits."""
+        """Run the command line and exit."""
         with one_line_errors(interrupted="interrupted"):
             try:
                 code = super().__call__(*args, standalone_mode=False, **kwargs)
             except typer.Abort:
                 raise KeyboardInterrupt from None
-            except typer.BadParameter.__mro__[1] as error:  # click's UsageError, which typer does not export
+            except typer.TyperException as error:
                 raise InputError(f"{' '.join(error.format_message().split())} (see triptych --help)") from None
             if code == INTERRUPTED:  # typer's answer to Ctrl-C once a command runs
                 raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
 
 
-SETTINGS = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
+SETTINGS: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 app = OneLineTyper(add_completion=False, epilog="Example: triptych report", **SETTINGS)
 profile = typer.Typer(epilog="Example: triptych profile use smoke", **SETTINGS)
 app.add_typer(profile, name="profile")
 sample = typer.Typer(epilog="Example: triptych sample ddpm --count 64 --out samples.png", **SETTINGS)
 app.add_typer(sample, name="sample")
 
+AsJson = Annotated[bool, Option("--json", help="Print one JSON document, for scripts.")]
+Count = Annotated[int, Option(min=1, help="Number of images. A smaller count gives the first images of a larger one.")]
+EncoderName = Annotated[str, Option(metavar="NAME", help="Name of an encoder in models/ssl.")]
+Force = Annotated[bool, Option("--force", help="Replace existing files.")]
+Layer = Annotated[
+    Literal["backbone", "projector"], Option(help="Layer: features of the backbone or output of the projector.")
+]
+Out = Annotated[str, Option(help="NAME.png writes one contact sheet, DIR/ one file per image.")]
+OwnImages = Annotated[list[Path] | None, Argument(metavar="IMAGE", help="Images of yours, of any size.")]
+Prior = Literal["normal", "fitted"]
+Seed = Annotated[
+    int | None, Option(min=0, help="Seed of the noise. The same seed gives the same images.  [default: params.yaml]")
+]
+SeedRun = Annotated[int, Option(min=0, help="Index of the training run (one per seed), from 0.")]
+Test = Annotated[
+    int | None, Option(min=1, help="Use the first N test images.  [default: 8 if no IMAGE is given]", metavar="N")
+]
 
-def _help_if_alone(context: typer.Context) -> None:
+
+def _help_without_command(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
 @app.callback(invoke_without_command=True)
-def main(context: typer.Context) -> None:
+def main(
+    context: typer.Context,
+    version: Annotated[bool, Option("--version", help="Print the version and exit.")] = False,
+) -> None:
     """Three studies of learning without labels, in one reproducible pipeline."""
-    _help_if_alone(context)
+    if version:
+        typer.echo(f"triptych {triptych.__version__}")
+        raise typer.Exit
+    _help_without_command(context)
+
+
+# --- profiles ---
 
 
 @profile.callback(invoke_without_command=True)
 def profile_main(context: typer.Context) -> None:
-    """List, switch or check the sets of numbers in params.yaml."""
-    _help_if_alone(context)
-
-
-@sample.callback(invoke_without_command=True)
-def sample_main(context: typer.Context) -> None:
-    """Draw images from the trained VAE or diffusion model."""
-    _help_if_alone(context)
+    """List, switch or check the sets of numbers for params.yaml."""
+    _help_without_command(context)
 
 
 @profile.command("list", epilog="Example: triptych profile list")
 def profile_list() -> None:
-    """The profiles, what each is for, and which one params.yaml holds."""
+    """List the profiles.
+
+    A * marks the profile in params.yaml.
+    """
     from triptych.cli import profiles
 
     names = profiles.names()
@@ -77,35 +101,29 @@ def profile_list() -> None:
     for name in names:
         typer.echo(f"{'*' if name == current else ' '} {name:<{width}}  {profiles.purpose(name)}")
     if current is None:
-        typer.echo("params.yaml holds numbers of its own")
+        typer.echo("params.yaml matches no profile")
 
 
 @profile.command("use", epilog="Example: triptych profile use smoke && dvc params diff")
 def profile_use(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A profile of `triptych profile list`.")],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite edits of params.yaml.")] = False,
+    name: Annotated[str, Argument(metavar="NAME", help="A profile of `triptych profile list`.")],
+    force: Annotated[bool, Option("--force", help="Overwrite edits of params.yaml.")] = False,
 ) -> None:
-    """Make params.yaml the profile NAME; a wrong profile leaves it as it was."""
+    """Write the profile NAME to params.yaml. An invalid profile leaves params.yaml unchanged."""
     from triptych.cli import profiles
 
-    tree = profiles.check(name)
+    profiles.check(name)
     if profiles.PARAMS.exists() and not force and profiles.active() is None:
-        raise InputError(
-            "params.yaml holds numbers of its own, in no profile: keep a copy if you want them, then add --force"
-        )
+        raise InputError("params.yaml has edits that are in no profile: keep a copy if you need them, then add --force")
     profiles.use(name)
-    changed = profiles.differences(profiles.default_tree(), tree)
-    count = f": {len(changed)} keys differ from {profiles.DEFAULT}; `dvc params diff` shows them" if changed else ""
-    typer.echo(f"params.yaml now holds profile {name}{count}")
+    typer.echo(f"params.yaml now holds profile {name}; `dvc params diff` shows what changed")
 
 
 @profile.command("check", epilog="Example: triptych profile check profiles/smoke.yaml")
 def profile_check(
-    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="A params file, or an overlay in profiles/.")] = Path(
-        "params.yaml"
-    ),
+    path: Annotated[Path, Argument(metavar="[PATH]", help="A params file or an overlay.")] = Path("params.yaml"),
 ) -> None:
-    """Check a params file, or a profile, against the schema."""
+    """Check a params file or a profile against the schema."""
     from triptych import params as schema
     from triptych.cli import profiles
 
@@ -116,84 +134,328 @@ def profile_check(
     typer.echo(f"{path}: valid")
 
 
+# --- results and machine ---
+
+
 @app.command(epilog="Example: triptych report --json | jq .metrics")
 def report(
     as_json: AsJson = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table of results.")] = False,
+    as_markdown: Annotated[bool, Option("--markdown", help="Print the README's table of results.")] = False,
     beside: Annotated[
-        Path | None, typer.Option(help="Folder of another run: print the verdicts of both as a table of Markdown.")
+        Path | None, Option(metavar="FOLDER", help="Another run: print the verdicts of both as a Markdown table.")
     ] = None,
-    time: Annotated[bool, typer.Option("--time", help="Print where the time went as a table of Markdown.")] = False,
+    time: Annotated[bool, Option("--time", help="Print the time of each stage as a Markdown table.")] = False,
 ) -> None:
-    """The results so far: numbers with intervals, verdicts, seconds by stage, and where the page is."""
-    from triptych.page import markdown, terminal
+    """Print the results so far.
+
+    They are numbers with intervals, verdicts, seconds per stage, and the path of the page.
+    """
+    from triptych.page import tables, terminal, time_spent, verdicts
     from triptych.report.reader import Results
 
     results = Results()
     if beside:
-        typer.echo(markdown.verdicts_table({"here": results, beside.name: Results(beside)}), nl=False)
+        typer.echo(verdicts.verdicts_table({"here": results, beside.name: Results(beside)}).markdown())
         return
     if time:
-        typer.echo(markdown.time_table(results), nl=False)
+        typer.echo(time_spent.time_markdown(results), nl=False)
         return
-    found = terminal.found(results)
+    document = terminal.document(results)
     if as_markdown:
-        typer.echo(markdown.results_table(results), nl=False)
+        typer.echo(tables.results_markdown(results), nl=False)
     elif as_json:
-        typer.echo(json.dumps(found.document(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        terminal.show(found, terminal.console())
+        terminal.show(results, terminal.console())
 
 
 @app.command(epilog="Example: triptych archive docs/real --without-data")
 def archive(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; an earlier run's results are replaced.")],
-    without_data: Annotated[
-        bool, typer.Option("--without-data", help="Leave out pictures that show many images of the dataset.")
-    ] = False,
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination; an earlier run there is replaced.")],
+    without_data: Annotated[bool, Option("--without-data", help="Leave out pictures of many dataset images.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace FOLDER's metrics and plots if it is no archive.")] = False,
 ) -> None:
-    """Keep this run's numbers, tables, params and page in FOLDER, and on what machine and commit it ran."""
+    """Copy this run's results to FOLDER.
+
+    The copy has numbers, tables, params, page, and a description of machine and commit.
+    """
     from triptych.cli.doctor import machine
     from triptych.page.archive import archive as write
     from triptych.report.reader import Results
 
-    files = write(Results(), folder, machine(), with_data=not without_data)
+    files = write(Results(), folder, machine(), with_data=not without_data, force=force)
     typer.echo(f"{folder}: {len(files)} files, {folder / 'plots/report.html'} among them")
 
 
 @app.command(epilog="Example: triptych doctor --json")
 def doctor(as_json: AsJson = False) -> None:
-    """What this machine and checkout have: device, threads, versions, params.yaml and data."""
+    """Print the state of this machine and checkout.
+
+    It lists device, threads, versions, and problems of params.yaml and data.
+    """
     from triptych.cli.doctor import examine
 
-    found = examine()
+    state = examine()
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps(state, indent=2))
         return
-    for key in ("python", "platform", "cpus", "device", "threads", "free_disk_gib"):
-        typer.echo(f"{key.replace('_', ' '):<14} {found[key]}")
-    for name, number in found["versions"].items():
-        typer.echo(f"{name:<14} {number or 'not installed'}")
-    for name, there in found["tools"].items():
-        typer.echo(f"{name:<14} {'found' if there else 'not on PATH'}")
-    params = found["params"]
-    typer.echo(
-        f"{params['path']:<14} {params['problem'] or 'valid, profile: ' + (params['profile'] or 'none, own numbers')}"
+    params = state["params"]
+    rows = {
+        **{key.replace("_", " "): state[key] for key in ("python", "platform", "cpus", "device", "threads")},
+        "free disk": f"{state['free_disk_gib']} GiB",
+        **{name: version or "not installed" for name, version in state["versions"].items()},
+        **{name: "on PATH" if there else "not on PATH" for name, there in state["tools"].items() if name != "dvc"},
+        params["path"]: params["problem"] or f"valid, profile: {params['profile'] or 'none, own numbers'}",
+        **{f"data {name}": data for name, data in state["data"].items()},
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:<14} {value}")
+
+
+# --- trained generative models ---
+
+
+@sample.callback(invoke_without_command=True)
+def sample_main(context: typer.Context) -> None:
+    """Draw images from the trained VAE or diffusion model."""
+    _help_without_command(context)
+
+
+@sample.command("vae", epilog="Example: triptych sample vae --count 16 --prior fitted --out drawn/")
+def sample_vae(
+    count: Count = 64,
+    out: Out = "samples.png",
+    seed: Seed = None,
+    prior: Annotated[Prior, Option(help="Prior: N(0, I), or the mixture fitted by stage sample@vae.")] = "normal",
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw images from the trained VAE."""
+    from triptych.cli import generative, images
+
+    output = images.output(out, count, force=force)
+    result = generative.sample_vae(count, seed, prior)
+    text = f"{_count(count, 'sample')} of the VAE, {prior} prior, seed {result.about['seed']}"
+    _print(output.write(*result.groups.values()), result.about, as_json, text)
+
+
+@sample.command("ddpm", epilog="Example: triptych sample ddpm --count 16 --seed 3 --guided --json")
+def sample_ddpm(
+    count: Count = 64,
+    out: Out = "samples.png",
+    seed: Seed = None,
+    sampler: Annotated[
+        str | None, Option(help="ancestral, ddim, dpm_solver, sde_dpm_solver or heun.  [default: params.yaml]")
+    ] = None,
+    steps: Annotated[int | None, Option(min=1, help="Number of sampler steps.  [default: params.yaml]")] = None,
+    guided: Annotated[
+        bool, Option("--guided", help="Autoguidance with an earlier snapshot: sharper, less diverse.")
+    ] = False,
+    guidance_weight: Annotated[
+        float | None, Option(min=1, help="Guidance weight; implies --guided. 1 disables it.  [default: params.yaml]")
+    ] = None,
+    guidance_epoch: Annotated[
+        int | None, Option(min=1, help="Epoch of the snapshot; implies --guided.  [default: params.yaml]")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Draw images from the trained diffusion model."""
+    from triptych.cli import generative, images
+
+    options = generative.DDPMOptions(
+        sampler=sampler, steps=steps, guided=guided, guidance_weight=guidance_weight, guidance_epoch=guidance_epoch
     )
-    for name, state in found["data"].items():
-        typer.echo(f"{'data ' + name:<14} {state}")
+    output = images.output(out, count, force=force)
+    result = generative.sample_ddpm(count, seed, options)
+    about = result.about
+    text = f"{_count(count, 'sample')} of the diffusion model, {about['sampler']} with {_count(about['steps'], 'step')}"
+    if about["guidance_epoch"]:
+        text += f", guided by epoch {about['guidance_epoch']} with weight {about['guidance_weight']:g}"
+    _print(output.write(*result.groups.values()), about, as_json, f"{text}, seed {about['seed']}")
 
 
-# --- trained models put to use ---
-sample.command("vae", epilog="Example: triptych sample vae --count 16 --prior fitted --out drawn/")(
-    generative.sample_vae
-)
-sample.command("ddpm", epilog="Example: triptych sample ddpm --count 16 --seed 3 --guided --json")(
-    generative.sample_ddpm
-)
-app.command(epilog="Example: triptych reconstruct photo.png drawing.jpg --out beside.png")(generative.reconstruct)
-app.command(epilog="Example: triptych interpolate photo.png drawing.jpg --steps 10")(generative.interpolate)
-app.command(epilog="Example: triptych denoise --t 120 photo.png")(generative.denoise)
-app.command(epilog="Example: triptych features images/ --encoder simsiam --out features.parquet")(encoders.features)
-app.command(epilog="Example: triptych neighbours image.png --encoder simsiam")(encoders.neighbours)
-app.command(epilog="Example: triptych export ssl/simsiam exported/simsiam")(encoders.export)
+@app.command(epilog="Example: triptych reconstruct photo.png drawing.jpg --out beside.png")
+def reconstruct(
+    image: OwnImages = None,
+    test: Test = None,
+    out: Out = "reconstructions.png",
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Encode and decode images with the VAE.
+
+    Each image is written next to its reconstruction.
+    """
+    from triptych.cli import generative, images
+
+    given = generative.given_images("vae", image or [], test)
+    output = images.output(out, len(given.names), ("original", "reconstruction"), force)
+    result = generative.reconstruct(given)
+    text = f"{_count(len(given.names), 'image')} next to the reconstruction, PSNR {_mean(result.about, 'psnr'):.1f} dB"
+    _print(output.write(*result.groups.values()), result.about, as_json, text)
+
+
+@app.command(epilog="Example: triptych interpolate photo.png drawing.jpg --steps 10")
+def interpolate(
+    image: Annotated[list[Path] | None, Argument(metavar="IMAGE IMAGE", help="Two images of yours.")] = None,
+    steps: Annotated[
+        int | None, Option(min=2, help="Number of images, both ends included.  [default: params.yaml]")
+    ] = None,
+    out: Out = "interpolation.png",
+    seed: Annotated[int | None, Option(min=0, help="Seed of two random points.  [default: params.yaml]")] = None,
+    prior: Annotated[
+        Prior | None, Option(help="Prior of two random points.  [default: normal]", show_default=False)
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Interpolate in the VAE's latent space.
+
+    The ends are two images of yours, or two random points.
+    """
+    from triptych.cli import generative, images
+
+    steps = steps or generative.read_params().sampling.vae.interpolation_steps
+    ends = generative.given_images("vae", image) if image else None
+    output = images.output(out, steps, force=force, columns=steps)
+    result = generative.interpolate(ends, steps, seed, prior)
+    about = result.about
+    between = " and ".join(about["between"] or ()) or f"two points of the {about['prior']} prior, seed {about['seed']}"
+    _print(output.write(*result.groups.values()), about, as_json, f"{steps} images between {between}")
+
+
+@app.command(epilog="Example: triptych denoise --t 120 photo.png")
+def denoise(
+    image: OwnImages = None,
+    t: Annotated[int, Option("--t", help="Time on the report's schedule, from 1; later is noisier.")] = 120,
+    test: Test = None,
+    steps: Annotated[
+        int | None, Option(min=1, help="Steps of the reverse process (at most t).  [default: params.yaml]")
+    ] = None,
+    out: Out = "denoised.png",
+    seed: Seed = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Noise images and restore them with the DDPM.
+
+    Each original is written next to the image noised to time t and the restored image.
+    """
+    from triptych.cli import generative, images
+
+    given = generative.given_images("ddpm", image or [], test)
+    output = images.output(out, len(given.names), ("original", "noised", "restored"), force)
+    result = generative.denoise(given, t, steps, seed)
+    about = result.about
+    text = (
+        f"{_count(len(given.names), 'image')}, noised to t = {t}, PSNR {_mean(about, 'psnr_noised'):.1f} dB, and "
+        f"restored in {_count(about['steps'], 'step')}, {_mean(about, 'psnr_restored'):.1f} dB, seed {about['seed']}"
+    )
+    _print(output.write(*result.groups.values()), about, as_json, text)
+
+
+def _print(files: list[str], about: dict[str, Any], as_json: bool, text: str) -> None:
+    """Print the files and what they show, as a JSON document or in one line."""
+    if as_json:
+        typer.echo(json.dumps({"written": files, **about}, indent=2, ensure_ascii=False))
+        return
+    written = files[0] if len(files) == 1 else f"{files[0]} to {Path(files[-1]).name}"
+    typer.echo(f"{written}: {text}; {about['seconds']:.1f} s")
+
+
+def _mean(about: dict[str, Any], key: str) -> float:
+    return sum(image[key] for image in about["images"]) / len(about["images"])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+# --- trained encoders, export ---
+
+
+@app.command(epilog="Example: triptych features images/ --encoder simsiam --out features.parquet")
+def features(
+    images: Annotated[list[Path], Argument(metavar="IMAGES", help="Image files, and folders of images.")],
+    out: Annotated[Path, Option(metavar="FILE", help="Table to write: .parquet, .csv or .npz.")],
+    encoder: EncoderName = "simsiam",
+    seed_run: SeedRun = 0,
+    layer: Layer = "backbone",
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write an encoder's features of your images.
+
+    The table has one row per image with the columns path, f0, f1, … Images are read as the pipeline reads a folder:
+    upright, cropped to a square in the centre, resized.
+    """
+    from triptych.cli import encoders
+    from triptych.cli.images import check_output
+
+    check_output(out, force, encoders.ENDINGS)
+    table = encoders.features(encoders.load_encoder(encoder, seed_run), images, layer)
+    encoders.write_features(out, table)
+    count, size = table.values.shape
+    if as_json:
+        about = {"encoder": encoder, "seed_run": seed_run, "layer": layer, "out": str(out), "images": count}
+        typer.echo(json.dumps({**about, "size": size, "left_out": table.left_out}))
+        return
+    typer.echo(f"{out}: {size} features of {count:,} {'image' if count == 1 else 'images'}")
+    for reason, files in table.left_out.items():
+        more = f" and {len(files) - NAMED:,} more" if len(files) > NAMED else ""
+        typer.echo(f"left out: {len(files):,}, {reason}: {', '.join(files[:NAMED])}{more}")
+
+
+@app.command(epilog="Example: triptych neighbours image.png --encoder simsiam")
+def neighbours(
+    image: Annotated[Path, Argument(metavar="IMAGE", help="An image of yours.")],
+    encoder: EncoderName = "simsiam",
+    out: Annotated[Path, Option(metavar="FILE", help="Picture to write: .png.")] = Path("neighbours.png"),
+    count: Annotated[int, Option(min=1, help="Number of training images.")] = 8,
+    seed_run: SeedRun = 0,
+    layer: Layer = "backbone",
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find the training images nearest to an image.
+
+    Similarity is the cosine of an encoder's features. The picture shows the image and then its neighbours, in the order
+    of the printed table.
+    """
+    from triptych.cli import encoders
+    from triptych.cli.images import check_output, write_png
+
+    check_output(out, force, (".png",))
+    shown, nearest = encoders.neighbours(encoders.load_encoder(encoder, seed_run), image, count, layer)
+    write_png(out, encoders.neighbours_picture(shown))
+    if as_json:
+        about = {"encoder": encoder, "seed_run": seed_run, "layer": layer, "image": str(image), "out": str(out)}
+        typer.echo(json.dumps({**about, "neighbours": [vars(neighbour) for neighbour in nearest]}))
+        return
+    for neighbour in nearest:
+        typer.echo(f"{neighbour.similarity:.4f}  training image {neighbour.index}  {neighbour.label or ''}".rstrip())
+    typer.echo(f"picture: {out}")
+
+
+@app.command(epilog="Example: triptych export ssl/simsiam exported/simsiam")
+def export(
+    model: Annotated[str, Argument(metavar="MODEL", help="classifier, vae, ddpm, or ssl/NAME for the encoder NAME.")],
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination: a new or empty folder.")],
+    seed_run: SeedRun = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Export a trained model for other programs.
+
+    The folder suits the Hugging Face hub. It holds a model card (README.md), the state dict (model.safetensors),
+    config.json, and ONNX files for any batch size: encoder.onnx of an encoder, encoder.onnx and decoder.onnx of the
+    VAE, classifier.onnx, denoiser.onnx of the DDPM. The DDPM's network is not one of diffusers', so the folder is no
+    diffusers pipeline; its noise levels are written as the config of a diffusers scheduler.
+    """
+    from triptych.cli.export import export as write
+
+    files = write(model, folder, seed_run)
+    if as_json:
+        typer.echo(json.dumps({"model": model, "seed_run": seed_run, "folder": str(folder), "files": files}))
+        return
+    typer.echo(f"{folder}: {', '.join(files)}")

@@ -1,24 +1,27 @@
-"""What this machine and this checkout have: for `triptych doctor`."""
+"""State of this machine and checkout, for `triptych doctor` and for archived runs."""
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+import triptych
 from triptych.cli import profiles
 from triptych.core.errors import InputError
 from triptych.core.schema import read_yaml
-from triptych.data.storage import load_card
+from triptych.data.storage import SPLITS, load_card
 from triptych.params import check
 
-PACKAGES = ("triptych", "torch", "torchvision", "dvc", "numpy", "pandas", "seaborn", "matplotlib", "pydantic")
+PACKAGES = ("torch", "torchvision", "dvc", "numpy", "pandas", "seaborn", "matplotlib", "pydantic")
 TOOLS = ("git", "make", "dvc")
 
 
-def examine(params: Path = profiles.PARAMS) -> dict:
-    """Device, threads, versions, the state of params.yaml, and the data found. Nothing here raises on bad input."""
+def examine(params: Path = profiles.PARAMS) -> dict[str, Any]:
+    """Describe device, threads, versions, params.yaml and data; problems with them are reported, not raised."""
     return {
         **_hardware(),
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
@@ -29,65 +32,57 @@ def examine(params: Path = profiles.PARAMS) -> dict:
     }
 
 
-def machine() -> dict:
-    """What a run's numbers depend on beside params: hardware, versions, and the commit, where git knows it."""
+def machine() -> dict[str, Any]:
+    """Describe what a run's numbers depend on besides params: hardware, versions and commit."""
     return {**_hardware(), "versions": _versions(), "commit": _commit()}
 
 
-def _hardware() -> dict:
+def _hardware() -> dict[str, Any]:
+    import torch
+
+    device = "mps" if torch.backends.mps.is_available() else "cpu"
     return {
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "processor": _processor(),
         "cpus": os.cpu_count(),
-        **_device(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else device,
+        "threads": torch.get_num_threads(),
     }
 
 
 def _processor() -> str:
-    """The name of the CPU, where the system tells it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = re.findall(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return names[0].strip() if names else ""
 
 
 def _versions() -> dict[str, str | None]:
-    return {name: _version(name) for name in PACKAGES}
+    versions: dict[str, str | None] = {"triptych": triptych.__version__}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    return versions
 
 
 def _commit() -> str | None:
-    """The commit of this checkout, with a `+` where files that git tracks differ from it."""
+    """Return the commit of this checkout, with a `+` if tracked files of the pipeline differ from it."""
+    commands = ["rev-parse", "HEAD"], ["status", "--porcelain", "-uno", "src", "stages", "dvc.yaml"]
     try:
-        done = [
-            subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno", "src", "stages", "dvc.yaml"])
-        ]
+        commit, changes = (
+            subprocess.run(["git", *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in commands
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done[0] + ("+" if done[1] else "")
+    return commit + ("+" if changes else "")
 
 
-def _device() -> dict:
-    """What `runtime.device: auto` takes here."""
-    import torch  # a command that needs no torch should not wait for it
-
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    else:
-        device = "mps" if torch.backends.mps.is_available() else "cpu"
-    return {"device": device, "threads": torch.get_num_threads()}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _params(path: Path) -> dict:
+def _params(path: Path) -> dict[str, str | None]:
     try:
         check(path)
         return {"path": path.as_posix(), "problem": None, "profile": profiles.active(path.parent)}
@@ -96,18 +91,18 @@ def _params(path: Path) -> dict:
 
 
 def _data(params: Path) -> dict[str, str]:
-    """Each dataset of params.yaml: what lies prepared, or why nothing does."""
+    """Describe the prepared data of each dataset in params.yaml."""
     try:
         sections = read_yaml(params).get("data")
     except InputError:
         return {}
-    return {name: _prepared(Path("data") / name) for name in sections} if isinstance(sections, dict) else {}
-
-
-def _prepared(folder: Path) -> str:
-    try:
-        card = load_card(folder)
-    except InputError as error:
-        return str(error)
-    counts = ", ".join(f"{card[key]:,} {key.split('_')[0]}" for key in ("train_images", "test_images") if key in card)
-    return f"{card['name']}: {counts} images"
+    states = {}
+    for name in sections if isinstance(sections, dict) else ():
+        try:
+            card = load_card(Path("data") / name)
+        except InputError as error:
+            states[name] = str(error)
+            continue
+        counts = [f"{card[f'{split}_images']:,} {split}" for split in SPLITS if f"{split}_images" in card]
+        states[name] = f"{card['name']}: {', '.join(counts)} images"
+    return states

@@ -1,6 +1,6 @@
-"""A trained model as a folder that other programs read: a model card, plain weights, a config, and ONNX.
+"""A trained model as a folder for other programs: model card, plain weights, config and ONNX, and no code.
 
-Nothing in it is code. The folder is one that `core.model_files.load_model` reads as well.
+`nn.weights.load_model` reads the folder as well.
 """
 
 import os
@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from triptych.cli.encoders import dataset_shape, encoder_folders, refuse_place
-from triptych.cli.progress import bar
+from triptych.cli.encoders import dataset_shape, encoder_folder
+from triptych.cli.generative import model_folder
+from triptych.cli.images import bar, check_output
 from triptych.core.errors import InputError
 from triptych.core.files import write_json, write_text
 from triptych.core.schema import validate
@@ -29,98 +31,67 @@ from triptych.report.reader import Results
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.vae.model import VAE
 
-MODELS = Path("models")
 NEEDED = ("onnx", "onnxscript")
 CPU = torch.device("cpu")
-EXAMPLES = 2  # in the batch that is traced; a batch of one would fix its size
-# diffusers' names of what a network predicts.
+EXAMPLES = 2  # images in the traced batch; a batch of one would fix its size
+SCHEDULER = "scheduler/scheduler_config.json"
+# Names of diffusers for the prediction of a network.
 PREDICTIONS = {"epsilon": "epsilon", "x0": "sample", "v": "v_prediction"}
 
 
-class Computation(nn.Module):
-    """What is computed with a network, as the module that the exporter wants."""
-
-    def __init__(self, network: nn.Module, compute: Callable[..., Tensor | tuple[Tensor, ...]]) -> None:
-        super().__init__()
-        self.network, self.compute = network, compute
-
-    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """What `compute` makes of the network and the inputs."""
-        return self.compute(self.network, *inputs)
-
-
-@dataclass(frozen=True)
+@dataclass
 class Graph:
-    """A file of ONNX.
+    """An ONNX file: `compute` of a network and a batch of `inputs`, with the names of inputs and outputs."""
 
-    Attributes:
-        computation: what it computes.
-        inputs: a batch of examples under the name of each input.
-        outputs: the names of its outputs.
-    """
-
-    computation: Computation
+    compute: Callable[..., Tensor | tuple[Tensor, ...]]
     inputs: Mapping[str, Tensor]
     outputs: tuple[str, ...]
-
-    def described(self) -> str:
-        """Inputs and outputs with their shapes: `images (B, 3, 32, 32) → mu (B, 32), log_var (B, 32)`."""
-        with torch.inference_mode():
-            made = self.computation(*self.inputs.values())
-        found = dict(zip(self.outputs, made if isinstance(made, tuple) else (made,), strict=True))
-        before, after = (
-            ", ".join(f"{name} ({', '.join(['B', *map(str, value.shape[1:])])})" for name, value in values.items())
-            for values in (self.inputs, found)
-        )
-        return f"{before} → {after}"
 
 
 @dataclass(frozen=True)
 class Model:
-    """What is exported.
-
-    Attributes:
-        network: whose state dict is written.
-        config: holds under "network" the keyword arguments that build it.
-        graphs: each file of ONNX.
-        settings: further files of JSON, each with its content.
-        remarks: what the card says of these files.
-    """
+    """A network, the config that builds it, ONNX graphs by file, and other JSON files with remarks for the card."""
 
     network: nn.Module
-    config: dict
+    config: dict[str, Any]
     graphs: Mapping[str, Graph]
-    settings: Mapping[str, dict] = field(default_factory=dict)
+    settings: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     remarks: Mapping[str, str] = field(default_factory=dict)
 
 
+class _Traced(nn.Module):
+    def __init__(self, network: nn.Module, graph: Graph) -> None:
+        super().__init__()
+        self.network, self.graph = network, graph
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.graph.compute(self.network, *inputs)
+
+
 def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
-    """Writes a model to a new folder, whole or not at all; a progress bar tells how far it is.
+    """Write a model to a new or empty folder, completely or not at all; return the files relative to it.
 
     Args:
         name: `classifier`, `vae`, `ddpm`, or `ssl/<variant>`.
-        folder: where to; it must not exist, or be empty.
-        seed_run: which training of an encoder, counted from 0.
-
-    Returns:
-        The files, as seen from the folder.
+        folder: the destination.
+        seed_run: index of an encoder's training, from 0.
 
     Raises:
-        InputError: there is no such model, or its files are missing or damaged; the folder holds something or cannot be
-            made; or a package that ONNX needs is not installed.
+        InputError: the model is missing or damaged, the folder is not empty or cannot be created, or a package that
+            ONNX needs is not installed.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder}: already there, and not an empty folder; name a new one")
-    refuse_place(folder)
+    check_output(folder / "README.md")
     missing = [package for package in NEEDED if find_spec(package) is None]
     if missing:
         raise InputError(f"ONNX needs the package {missing[0]}: `pip install '.[export]'` in the project's folder")
-    model = _model(name, seed_run)
+    model = _load(name, seed_run)
     weights = "the state dict of the network" + (f" of training {seed_run}" if name.startswith("ssl/") else "")
     files = {
         "model.safetensors": weights,
-        "config.json": f"under `network` what builds it by `{type(model.network).__module__}`",
-        **{file: f"ONNX, any batch size B: {graph.described()}" for file, graph in model.graphs.items()},
+        "config.json": f"under `network`, the arguments that build it by `{type(model.network).__module__}`",
+        **{file: f"ONNX, any batch size B: {signature(model.network, graph)}" for file, graph in model.graphs.items()},
         **model.remarks,
     }
     card = render(Results(), name, files)
@@ -130,7 +101,7 @@ def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
         save_model(partial, model.network, model.config)
         with bar("writing ONNX", len(model.graphs), "file") as progress:
             for file, graph in model.graphs.items():
-                write_onnx(partial / file, graph)
+                write_onnx(partial / file, model.network, graph)
                 progress.update()
         for file, content in model.settings.items():
             write_json(partial / file, content)
@@ -141,44 +112,55 @@ def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def write_onnx(path: Path, graph: Graph) -> None:
-    """Writes a graph whose first dimension, the batch, may have any size."""
-    batch = {0: torch.export.Dim.DYNAMIC}
+def signature(network: nn.Module, graph: Graph) -> str:
+    """Return names and shapes: `images (B, 3, 32, 32) → mu (B, 32), log_var (B, 32)`."""
+    with torch.inference_mode():
+        outputs = graph.compute(network, *graph.inputs.values())
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    sides = (
+        ", ".join(f"{name} ({', '.join(['B', *map(str, value.shape[1:])])})" for name, value in values.items())
+        for values in (graph.inputs, dict(zip(graph.outputs, outputs, strict=True)))
+    )
+    return " → ".join(sides)
+
+
+def write_onnx(path: Path, network: nn.Module, graph: Graph) -> None:
+    """Write a graph whose first dimension, the batch, may have any size."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own workings
+        warnings.simplefilter("ignore")  # the exporter's, about itself
         program = torch.onnx.export(
-            graph.computation.eval(),
+            _Traced(network, graph).eval(),
             tuple(graph.inputs.values()),
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            dynamic_shapes=(tuple(batch for _ in graph.inputs),),
+            dynamic_shapes=(tuple({0: torch.export.Dim.DYNAMIC} for _ in graph.inputs),),
             dynamo=True,
-            optimize=False,  # runtimes optimise what they load, and this takes as long as all the rest
+            optimize=False,  # runtimes optimise on loading, and this would double the time
             verbose=False,
         )
-    # What the exporter notes of each node: where in the source, on this machine, it came from.
+    assert program is not None  # of the exporter that `dynamo` chooses
     for node in program.model.graph:
-        node.metadata_props.clear()
+        node.metadata_props.clear()  # would name source files of this machine
     program.save(path, external_data=False)
 
 
-# --- the models ---
+# --- models ---
 
 
-def _model(name: str, seed_run: int) -> Model:
-    """Raises InputError: there is no model of that name, or its files are missing or damaged."""
-    makers = {"classifier": _classifier, "vae": _vae, "ddpm": _ddpm}
-    kind, _, variant = name.partition("/")
-    if kind == "ssl" and variant:
-        return _encoder(encoder_folders(variant), seed_run)
-    if name not in makers:
-        raise InputError(f"no model '{name}'; allowed are {', '.join(makers)} and ssl/<variant>, such as ssl/simsiam")
+def _load(name: str, seed_run: int) -> Model:
+    loaders = {"classifier": _classifier, "vae": _vae, "ddpm": _ddpm}
+    study, _, variant = name.partition("/")
+    if study == "ssl" and variant:
+        return _encoder(encoder_folder(variant, seed_run))
+    if name not in loaders:
+        raise InputError(f"no model '{name}'; allowed are {', '.join(loaders)} and ssl/<variant>, such as ssl/simsiam")
+    folder = model_folder(name)
     if seed_run:
-        raise InputError(f"{MODELS / name}: no training {seed_run}; only encoders are trained more than once")
-    return makers[name](MODELS / name)
+        raise InputError(f"{folder}: no training {seed_run}; only encoders are trained more than once")
+    return loaders[name](folder)
 
 
-def _images(shape: tuple[int, ...]) -> Tensor:
+def _example(shape: tuple[int, ...]) -> Tensor:
     return torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -189,51 +171,44 @@ def _classifier(folder: Path) -> Model:
         features = network.backbone(images)
         return network.head(features), features
 
-    images = _images(dataset_shape("generative"))
-    graph = Graph(Computation(network, compute), {"images": images}, ("logits", "features"))
+    graph = Graph(compute, {"images": _example(dataset_shape("generative"))}, ("logits", "features"))
     return Model(network, config, {"classifier.onnx": graph})
 
 
 def _vae(folder: Path) -> Model:
     network, config = load_model(folder, VAE, CPU)
-    images, z = _images(config["network"]["image_shape"]), _images((config["network"]["latents"],))
-    encoder = Graph(Computation(network, VAE.encode), {"images": images}, ("mu", "log_var"))
-    decoder = Graph(Computation(network, VAE.decode), {"z": z}, ("images",))
+    images, z = _example(config["network"]["image_shape"]), _example((config["network"]["latents"],))
+    encoder = Graph(VAE.encode, {"images": images}, ("mu", "log_var"))
+    decoder = Graph(VAE.decode, {"z": z}, ("images",))
     return Model(network, config, {"encoder.onnx": encoder, "decoder.onnx": decoder})
 
 
-def _encoder(folders: list[Path], seed_run: int) -> Model:
-    """Backbone and projector: the predictor serves training alone."""
-    if seed_run not in range(len(folders)):
-        raise InputError(f"{folders[0]}: no training {seed_run}; there are 0 to {len(folders) - 1}")
-    network, config = load_model(folders[seed_run], SiameseNetwork, CPU)
-    network.predictor = nn.Identity()
+def _encoder(folder: Path) -> Model:
+    network, config = load_model(folder, SiameseNetwork, CPU)
+    # The predictor is only used in training.
+    network.predictor = nn.Identity()  # type: ignore[assignment]
     config["network"]["predictor"] = None
 
     def compute(network: SiameseNetwork, images: Tensor) -> tuple[Tensor, Tensor]:
         features = network.backbone(images)
         return features, network.projector(features)
 
-    graph = Graph(Computation(network, compute), {"images": _images(dataset_shape("ssl"))}, ("features", "projection"))
+    graph = Graph(compute, {"images": _example(dataset_shape("ssl"))}, ("features", "projection"))
     return Model(network, config, {"encoder.onnx": graph})
 
 
 def _ddpm(folder: Path) -> Model:
-    """The denoising network, and the noise levels as a scheduler of diffusers.
-
-    Neither network is one of diffusers': the report's has linear attention at every resolution, the other works on
-    patches.
-    """
+    """The denoising network, which is none of diffusers', and its noise levels as a scheduler of diffusers."""
     network, config = load_model(folder, denoising_network, CPU)
     process = validate(Process, config.get("process"), "process", folder / "config.json")
-    x, t = _images(config["network"]["image_shape"]), torch.tensor([1.0, 500.0])
-    graph = Graph(Computation(network, lambda network, x, t: network(x, t)), {"x": x, "t": t}, ("prediction",))
-    file, (settings, remark) = "scheduler/scheduler_config.json", scheduler(process)
-    return Model(network, config, {"denoiser.onnx": graph}, {file: settings}, {file: remark})
+    x, t = _example(config["network"]["image_shape"]), torch.tensor([1.0, 500.0])
+    graph = Graph(lambda network, x, t: network(x, t), {"x": x, "t": t}, ("prediction",))
+    settings, remark = scheduler(process)
+    return Model(network, config, {"denoiser.onnx": graph}, {SCHEDULER: settings}, {SCHEDULER: remark})
 
 
-def scheduler(process: Process) -> tuple[dict, str]:
-    """The noise levels as the config of a scheduler of diffusers, and how the network is called under it."""
+def scheduler(process: Process) -> tuple[dict[str, Any], str]:
+    """Return the noise levels as the config of a scheduler of diffusers, and how to call the network with it."""
     if isinstance(process, EDMProcess):
         settings = {
             "_class_name": "EDMEulerScheduler",
@@ -241,7 +216,7 @@ def scheduler(process: Process) -> tuple[dict, str]:
             "sigma_schedule": "karras",
             "prediction_type": "epsilon",
         }
-        return settings, "for diffusers' EDMEulerScheduler; where it says time c, `t` is 1000 c"
+        return settings, "for diffusers' EDMEulerScheduler; its time c is `t` = 1000 c"
     settings = {
         "_class_name": "DDPMScheduler",
         "num_train_timesteps": process.schedule.steps,
@@ -251,7 +226,4 @@ def scheduler(process: Process) -> tuple[dict, str]:
         "clip_sample": True,
         "clip_sample_range": 1.0,
     }
-    return (
-        settings,
-        "for diffusers' DDPMScheduler and its like, which count times from 0: where they say s, `t` is s + 1",
-    )
+    return settings, "for diffusers' DDPMScheduler and similar ones, which count times from 0: their s is `t` = s + 1"

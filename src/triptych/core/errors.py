@@ -1,4 +1,4 @@
-"""How Triptych says that its input is wrong: one line, exit code 2, nothing lost."""
+"""User errors: one line on stderr and exit code 2."""
 
 import errno
 import os
@@ -6,26 +6,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-# Of a disk, or a user's share of it, that takes no more.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota exceeded, file too large
 
 
 class InputError(Exception):
-    """What the user gave is wrong. The message is one line: what, where, what is allowed."""
+    """Invalid user input. The message is one line: what is wrong, where, what is allowed."""
 
 
 @contextmanager
 def one_line_errors(interrupted: str = "interrupted: the next run resumes from the last checkpoint") -> Iterator[None]:
-    """Turns what a user can mend into one line on stderr and exit code 2.
+    """Turn errors that the user can fix into one line on stderr and an exit code.
 
-    That is an InputError, or a disk that is full. Ctrl-C becomes exit code 130; a reader that has gone, as after
-    `| head`, ends the process without a word. What an output cannot spell is written as an escape.
-
-    Args:
-        interrupted: what Ctrl-C is answered with.
+    InputError and a full disk give exit code 2, and Ctrl-C gives 130 with the message `interrupted`. A closed pipe, as
+    after `| head`, ends the process silently. Characters that stdout or stderr cannot encode are escaped.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError):  # a test's stream, or one that is closed
+        with suppress(AttributeError, ValueError):  # a test's stream, or a closed one
             stream.reconfigure(errors="backslashreplace")
     try:
         yield
@@ -37,18 +33,18 @@ def one_line_errors(interrupted: str = "interrupted: the next run resumes from t
         print(interrupted, file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        _forget_output()
+        _discard_stdout()
         sys.exit(1)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL:
             raise
-        _forget_output()
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{os.strerror(error.errno).lower()}; what was there before is whole", file=sys.stderr)
+        _discard_stdout()
+        file = f"{error.filename}: " if error.filename else ""
+        print(f"error: {file}{os.strerror(error.errno).lower()}; existing files are unchanged", file=sys.stderr)
         sys.exit(2)
 
 
-def _forget_output() -> None:
-    """Python writes at its end what no one takes, and would complain of that again."""
+def _discard_stdout() -> None:
+    # At exit Python flushes stdout, which would raise the same error a second time.
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic writing of files."""
 
 import json
 import os
@@ -14,53 +14,48 @@ from triptych.core.errors import InputError
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """A place beside `path` to write to, which takes its place at the end; its folder is made.
+    """Yield a temporary path in the same folder and rename it to `path` on success; create the parent folder.
 
-    A reader sees the old file or the new one, never a part. And the old one itself is never written to: it may be a
-    link of DVC's into its cache.
+    A reader sees either the old or the new file. The old file itself is never written to: it may be a link into DVC's
+    cache. Permissions follow the umask, whatever the writer sets.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        partial.touch()
+        permissions = partial.stat().st_mode
         yield partial
+        partial.chmod(permissions)  # safetensors writes files that the owner alone can read
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Writes `text` to `path`, see `written_whole`."""
+    """Write a text file, see `written_whole`."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path | str, value: object) -> None:
-    """Writes `value` as JSON: keys in their own order, two spaces a level, a newline at the end.
-
-    Raises:
-        ValueError: a number is NaN or infinite; neither is JSON, and neither is a result.
-    """
+    """Write JSON, indented and in the order of its keys. NaN and infinity raise ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes named arrays to `path`, compressed, see `written_whole`."""
-    # An open file: to a name, numpy would append .npz.
+    """Write named arrays to a compressed .npz file, see `written_whole`."""
+    # Given a path instead of an open file, numpy would append .npz.
     with written_whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
-    """The arrays of `path` under their names.
-
-    Raises:
-        InputError: it is missing, truncated, or holds something else.
-    """
+    """Read the named arrays of an .npz file. A missing or damaged file raises InputError."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; `dvc repro` makes it") from None
     except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: truncated, or not arrays ({' '.join(str(error).split())})") from None
+        raise InputError(f"{path}: truncated, or not an .npz file ({' '.join(str(error).split())})") from None

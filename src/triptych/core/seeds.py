@@ -1,9 +1,9 @@
-"""Seeds as a function of what they are for."""
+"""Seeds derived from names."""
 
 import hashlib
 
 
-def fold(*parts: int | str) -> int:
-    """A 63-bit seed from any mixture of numbers and names, e.g. `fold(seed, "epoch", 3)`."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+def fold(*names: int | str) -> int:
+    """Hash numbers and names to a 63-bit seed, e.g. `fold(seed, "epoch", 3)`."""
+    digest = hashlib.blake2b("/".join(map(str, names)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

@@ -1,4 +1,4 @@
-"""The one form in which every dataset lies on disk: four .npy files that load by memory map, and a card."""
+"""Datasets on disk: a folder with four memory-mapped .npy files and a data card."""
 
 import hashlib
 import json
@@ -14,12 +14,13 @@ from triptych.core.files import write_json
 
 UNLABELLED = -1
 SPLITS = ("train", "test")
+ARRAYS = ("images", "labels")
 CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 (N, C, H, W) and their labels int64 (N,), all UNLABELLED when there are none."""
+    """Images uint8 (N, C, H, W) and labels int64 (N,), all UNLABELLED without classes."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -27,9 +28,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A train and a test split. `classes` names the labels 0, 1, …; it is empty when there are none.
+    """A train and a test split.
 
-    `left_out` says what of the source is in neither split, and why, in a sentence for each reason.
+    Attributes:
+        classes: names of the labels 0, 1, …; empty for unlabelled images.
+        left_out: one sentence per reason for which images of the source are in neither split.
     """
 
     train: Split
@@ -42,26 +45,27 @@ class Dataset:
 
     @property
     def labelled(self) -> bool:
-        """Whether the images have labels."""
+        """True if the images have labels."""
         return bool(self.classes)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the four arrays under their file names."""
+        return {f"{split}_{name}": getattr(getattr(self, split), name) for split in SPLITS for name in ARRAYS}
 
 
 def validate(dataset: Dataset, least_images: int, where: str = "") -> None:
-    """Refuses what nothing can be learned from.
+    """Check that a model can learn from a dataset, else raise InputError.
 
     Args:
         dataset: any dataset.
-        least_images: what the training split must hold: the batch size of whoever trains on it.
-        where: what the message names as the culprit; the dataset's name if empty.
-
-    Raises:
-        InputError: a wrong dtype or shape, too few images, labels out of range, or a class without an image.
+        least_images: smallest number of training images: the batch size.
+        where: start of error messages; the name of the dataset if empty.
     """
     where = where or dataset.name
-    for split in SPLITS:
-        _check_arrays(getattr(dataset, split), f"{where}: {split}")
-        least = least_images if split == "train" else 1
-        _check_content(getattr(dataset, split), dataset.classes, least, f"{where}: {split}")
+    for name, least in zip(SPLITS, (least_images, 1), strict=True):
+        split: Split = getattr(dataset, name)
+        _check_arrays(split, f"{where}: {name}")
+        _check_content(split, dataset.classes, least, f"{where}: {name}")
     shapes = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
     if shapes[0] != shapes[1]:
         raise InputError(f"{where}: train images have shape {shapes[0]} and test images {shapes[1]}; they must agree")
@@ -84,36 +88,28 @@ def _check_content(split: Split, classes: list[str], least_images: int, where: s
     if len(split.images) < least_images:
         batch = " (one batch)" if least_images > 1 else ""
         raise InputError(f"{where}: {len(split.images)} images; at least {least_images}{batch} are needed")
-    if not classes:
-        wrong = split.labels[split.labels != UNLABELLED]
-        if len(wrong):
-            raise InputError(f"{where}: label {wrong[0]} is out of range; without classes every label must be -1")
-        return
-    outside = np.flatnonzero((split.labels < 0) | (split.labels >= len(classes)))
-    if len(outside):
-        at = outside[0]
-        raise InputError(
-            f"{where}: label {split.labels[at]} of image {at} is out of range; allowed are 0 to {len(classes) - 1}"
-        )
-    empty = np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0)
+    if classes:
+        wrong = np.flatnonzero((split.labels < 0) | (split.labels >= len(classes)))
+        allowed = f"allowed are 0 to {len(classes) - 1}"
+    else:
+        wrong = np.flatnonzero(split.labels != UNLABELLED)
+        allowed = "without classes every label must be -1"
+    if len(wrong):
+        raise InputError(f"{where}: label {split.labels[wrong[0]]} of image {wrong[0]} is out of range; {allowed}")
+    empty = np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0) if classes else ()
     if len(empty):
         raise InputError(f"{where}: class '{classes[empty[0]]}' has no image; every class needs at least one")
 
 
 def save(dataset: Dataset, folder: Path | str) -> dict:
-    """Writes a dataset to `folder`; an earlier one stays there until the new one is whole.
-
-    Returns:
-        The data card, which lies beside the arrays as card.json.
-    """
+    """Write a dataset with its card; return the card. An earlier dataset stays until this one is whole."""
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     card = make_card(dataset)
     try:
         partial.mkdir(parents=True)
-        for split in SPLITS:
-            for part in ("images", "labels"):
-                np.save(partial / f"{split}_{part}.npy", getattr(getattr(dataset, split), part), allow_pickle=False)
+        for name, array in dataset.arrays().items():
+            np.save(partial / f"{name}.npy", array, allow_pickle=False)
         write_json(partial / "card.json", card)
         _replace(folder, partial)
     finally:
@@ -121,15 +117,14 @@ def save(dataset: Dataset, folder: Path | str) -> dict:
     return card
 
 
-def _replace(folder: Path, by: Path) -> None:
-    """Puts folder `by` in the place of `folder`."""
+def _replace(folder: Path, new: Path) -> None:
     if not folder.exists():
-        by.rename(folder)
+        new.rename(folder)
         return
-    earlier = by.with_suffix(".earlier")
+    earlier = new.with_suffix(".earlier")
     folder.rename(earlier)
     try:
-        by.rename(folder)
+        new.rename(folder)
     except BaseException:
         earlier.rename(folder)
         raise
@@ -137,7 +132,7 @@ def _replace(folder: Path, by: Path) -> None:
 
 
 def make_card(dataset: Dataset) -> dict:
-    """What a reader wants to know of a dataset: counts, shape, statistics of the training pixels in [0, 1], hashes."""
+    """Return the data card: counts, shape, statistics of the training pixels in [0, 1], hashes of the arrays."""
     mean, deviation = channel_statistics(dataset.train.images)
     return {
         "name": dataset.name,
@@ -145,13 +140,16 @@ def make_card(dataset: Dataset) -> dict:
         "test_images": len(dataset.test.images),
         "shape": list(dataset.train.images.shape[1:]),
         "classes": list(dataset.classes),
-        "per_class": {split: _per_class(getattr(dataset, split), dataset.classes) for split in SPLITS},
+        "per_class": {
+            split: {
+                name: int((getattr(dataset, split).labels == label).sum()) for label, name in enumerate(dataset.classes)
+            }
+            for split in SPLITS
+        },
         "channel_mean": mean,
         "channel_std": deviation,
         "sha256": {
-            f"{split}_{part}": _sha256(getattr(getattr(dataset, split), part))
-            for split in SPLITS
-            for part in ("images", "labels")
+            name: hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for name, array in dataset.arrays().items()
         },
         "source": dataset.source,
         "licence": dataset.licence,
@@ -160,7 +158,7 @@ def make_card(dataset: Dataset) -> dict:
 
 
 def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of uint8 (N, C, H, W), in units of 255.
+    """Return mean and standard deviation per channel of uint8 (N, C, H, W), in units of 255.
 
     Exact, from the counts of the 256 values: no float copy of the images.
     """
@@ -176,44 +174,20 @@ def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
     return means, deviations
 
 
-def _per_class(split: Split, classes: list[str]) -> dict[str, int]:
-    return {name: int((split.labels == label).sum()) for label, name in enumerate(classes)}
-
-
-def _sha256(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
-
-
 def load(folder: Path | str) -> Dataset:
-    """The dataset in `folder`, its arrays memory-mapped and read-only.
-
-    Raises:
-        InputError: a file is missing, truncated, or holds something else; the message names it.
-    """
+    """Load a dataset with memory-mapped, read-only arrays. A missing or damaged file raises InputError."""
     folder = Path(folder)
     card = load_card(folder)
     splits = {}
     for split in SPLITS:
-        images, labels = (_load_array(folder / f"{split}_{part}.npy") for part in ("images", "labels"))
-        splits[split] = Split(images, labels)
+        splits[split] = Split(*(_load_array(folder / f"{split}_{name}.npy") for name in ARRAYS))
         _check_arrays(splits[split], str(folder / f"{split}_images.npy"))
-    return Dataset(
-        splits["train"],
-        splits["test"],
-        card["classes"],
-        card["source"],
-        card["licence"],
-        card["name"],
-        card.get("left_out", []),
-    )
+    about = {key: card[key] for key in ("classes", "source", "licence", "name")}
+    return Dataset(splits["train"], splits["test"], **about, left_out=card.get("left_out", []))
 
 
 def load_card(folder: Path | str) -> dict:
-    """The data card in `folder`.
-
-    Raises:
-        InputError: it is missing or not a card.
-    """
+    """Load the data card in `folder`. A missing or damaged card raises InputError."""
     path = Path(folder) / "card.json"
     try:
         card = json.loads(path.read_text(encoding="utf-8"))

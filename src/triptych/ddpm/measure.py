@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from triptych.data.batches import float_batches
 from triptych.data.storage import Dataset
 from triptych.ddpm.objective import DenoisingObjective, add_noise, posterior_variance
 from triptych.ddpm.samplers import evaluations
@@ -23,6 +22,7 @@ from triptych.measures.estimate import Estimate, LeftOut
 from triptych.measures.intervals import Resampling
 from triptych.measures.params import EvaluationParams
 from triptych.measures.similarity import psnr, ssim
+from triptych.training.objective import float_batches
 
 Row = dict[str, float | Estimate | LeftOut]
 FINAL = 5  # samples that the report shows one by one

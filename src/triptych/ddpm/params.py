@@ -142,11 +142,16 @@ Process = Annotated[DDPMProcess | EDMProcess, Field(discriminator="name")]
 
 
 class DDPMParams(Section):
-    """The diffusion model and its training."""
+    """The diffusion model and its training.
+
+    Attributes:
+        seeds: number of trained models. Samples and measures use the first.
+    """
 
     network: Network
     process: Process
     training: SnapshotTraining
+    seeds: Count = 1
 
 
 SamplerName = Literal["ancestral", "ddim", "dpm_solver", "sde_dpm_solver", "heun"]

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from triptych.core.errors import InputError
 from triptych.core.files import write_arrays
-from triptych.data.batches import float_batches, to_float, to_uint8
 from triptych.data.storage import Dataset
 from triptych.ddpm.objective import DenoisingObjective, Diffusion, add_noise, load_trained, schedule_betas
 from triptych.ddpm.params import LinearSchedule, Sampler, SamplingParams
@@ -27,6 +26,7 @@ from triptych.machine.device import Machine
 from triptych.machine.processes import run_parts
 from triptych.machine.randomness import ImageNoise
 from triptych.nn.weights import load_weights, snapshot_files
+from triptych.training.objective import float_batches, to_float, to_uint8
 
 SHOWN = 64  # images of a sample sheet
 RESTORED_SHOWN = 16  # test images in the figure of restorations over t

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from triptych.data.batches import float_batches
 from triptych.data.storage import Dataset
 from triptych.judge.model import Classifier
 from triptych.measures import needs
 from triptych.measures.estimate import Estimate, LeftOut
 from triptych.measures.intervals import proportion
 from triptych.nn.weights import load_model
+from triptych.training.objective import float_batches
 
 
 @dataclass(frozen=True)

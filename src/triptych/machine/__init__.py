@@ -1,1 +1,1 @@
-"""The machine: device and precision, processes, clock, randomness on a device."""
+"""Device and precision, forked processes, random numbers on a device."""

@@ -1,4 +1,4 @@
-"""Where a stage runs: device, precision, threads, and its place among the processes of a launch."""
+"""Device, precision, threads, and the rank of this process among those that share a batch."""
 
 import ctypes
 import os
@@ -12,23 +12,26 @@ import torch.distributed as dist
 from threadpoolctl import threadpool_limits
 
 from triptych.core.errors import InputError
-from triptych.machine import processes as forks
-from triptych.machine.params import Runtime
+from triptych.core.schema import Runtime
+from triptych.machine import processes
 
-# Rows of a batch below which a worker spends too much of a step on what does not depend on them.
+# The `runtime.kernels` of this process, set by `machine` and read by nn/fast.
+kernels = "fast"
+
+# Smallest batch per worker: below it, a step spends too much time on work that does not depend on the batch.
 LEAST_ROWS = 8
 
 
 @dataclass(frozen=True)
 class Machine:
-    """One process's place.
+    """Resources of one process.
 
     Attributes:
-        device: where tensors live.
-        dtype: the precision of matrix work: float32, or bfloat16 under autocast.
+        device: device of all tensors.
+        dtype: precision of matrix multiplications: float32, or bfloat16 under autocast.
         threads: CPU threads of this process.
-        rank, world: this process among all that share a batch.
-        workers: how many processes a run is to be shared by, of which this one only waits for the others.
+        rank, world: rank of this process, and number of processes that share a batch.
+        workers: number of worker processes that train in place of this one, which only waits for them.
     """
 
     device: torch.device
@@ -40,52 +43,51 @@ class Machine:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes the files."""
+        """True in the process that writes files."""
         return self.rank == 0
 
     def autocast(self) -> torch.autocast:
-        """The precision of the forward pass."""
+        """Return the context of the forward pass, which sets its precision."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def synchronise(self) -> None:
-        """Waits until the device has finished; only at the borders of a measurement."""
+        """Wait until the device has finished. Call it only before and after a measurement."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
-    def at_once(self, works: int) -> int:
-        """How many of so many works go side by side: as many as there are threads on a CPU, one elsewhere."""
-        alone = self.world > 1 or self.device.type != "cpu" or not forks.AVAILABLE
-        return 1 if alone else max(1, min(works, self.threads))
+    @property
+    def _forks(self) -> bool:
+        return self.world == 1 and self.device.type == "cpu" and processes.AVAILABLE
+
+    def at_once(self, tasks: int) -> int:
+        """Return how many of `tasks` run side by side: one per thread on a CPU, one at a time elsewhere."""
+        return max(1, min(tasks, self.threads)) if self._forks else 1
 
     def workers_of(self, batch_size: int, at_once: int) -> int:
-        """How many workers of one thread share each batch of a run, of which so many go side by side on a CPU."""
-        if self.world > 1 or self.device.type != "cpu" or not forks.AVAILABLE:
-            return 1
-        shares = range(1, self.threads // at_once + 1)
-        return max((n for n in shares if not batch_size % n and batch_size // n >= LEAST_ROWS), default=1)
+        """Return how many workers of one thread share each batch when `at_once` runs go side by side on a CPU."""
+        counts = range(1, self.threads // at_once + 1) if self._forks else ()
+        return max((n for n in counts if not batch_size % n and batch_size // n >= LEAST_ROWS), default=1)
 
-    def shared(self, works: int) -> "Machine":
-        """This place with its threads divided among so many works at once; sets this process's own."""
-        threads = max(1, self.threads // works)
+    def shared(self, tasks: int) -> "Machine":
+        """Divide the threads among `tasks` processes, and set the number of threads of this one."""
+        threads = max(1, self.threads // tasks)
         torch.set_num_threads(threads)
-        threadpool_limits(threads)  # of the libraries below numpy and scipy
+        threadpool_limits(threads)  # for the libraries under numpy and scipy
         return replace(self, threads=threads)
 
     def announce(self, **more: object) -> None:
-        """Tells in one line on stderr what there is, and more, where this process leads."""
+        """Print one line about the machine to stderr in the leading process."""
         if self.leads:
             about = self.describe() | more
             print(", ".join(f"{key} {value}" for key, value in about.items()), file=sys.stderr, flush=True)
 
     def describe(self) -> dict:
-        """What a timing depends on."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        precision = str(self.dtype).removeprefix("torch.")
+        """Return the conditions that a timing depends on."""
         return {
-            "device": name,
-            "precision": precision,
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
+            "precision": str(self.dtype).removeprefix("torch."),
             "threads": self.threads,
             "processes": self.world * self.workers,
             "torch": torch.__version__,
@@ -93,85 +95,69 @@ class Machine:
 
 
 def choose_device(wish: str, local_rank: int = 0) -> torch.device:
-    """The device for `runtime.device`; `auto` takes the GPU where there is one.
-
-    Raises:
-        InputError: the wished device is not on this machine.
-    """
+    """Return the device for `runtime.device`; `auto` prefers a GPU. An absent device raises InputError."""
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    kind = next(name for name in has if has[name]) if wish == "auto" else wish
-    if not has[kind]:
+    name = next(name for name in has if has[name]) if wish == "auto" else wish
+    if not has[name]:
         available = ", ".join(name for name in has if has[name])
-        raise InputError(f"params.yaml: 'runtime.device' is '{kind}', which this machine lacks: here are {available}")
-    return torch.device(kind, local_rank) if kind == "cuda" else torch.device(kind)
+        raise InputError(f"params.yaml: 'runtime.device' is '{name}', which this machine lacks: here are {available}")
+    return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies in bfloat16 by instructions of its own; emulated, it is slower than float32."""
+    """Return True if the device has bfloat16 instructions. Emulated bfloat16 is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        has = torch.cpu.get_capabilities()
-        return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-    return False
+    has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 @contextmanager
 def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
-    """Sets the process up as the params and the launcher say, and tears it down.
-
-    Args:
-        runtime: what the params say.
-        announce: whether `Machine.announce` is called at once.
-
-    Raises:
-        InputError: the wished device is not on this machine.
-    """
+    """Set up this process as `runtime` and the launcher's environment say, and tear it down at the end."""
+    global kernels
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(runtime.device, int(os.environ.get("LOCAL_RANK", 0)))
     automatic = "bfloat16" if computes_in_bfloat16(device) else "float32"
-    wish = automatic if runtime.precision == "auto" else runtime.precision
+    precision = automatic if runtime.precision == "auto" else runtime.precision
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
     elif world > 1 and device.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
+    kernels_before, kernels = kernels, runtime.kernels
     if device.type == "cpu":
         keep_freed_memory()
-    # The same params and seed must give the same bits; cuBLAS needs its workspace fixed for that.
+    # The same params and seed must give the same bits. cuBLAS needs a fixed workspace for that.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # The mode "warn" sets what use_deterministic_algorithms does, without importing torch's compiler for 3 s.
+    # Has the effect of use_deterministic_algorithms, without importing torch's compiler for 3 s.
     torch.set_deterministic_debug_mode("warn")
-    # Writing NaN over fresh memory, as this mode does, finds bugs and costs every operation a pass over its output.
+    # Filling fresh memory with NaN finds bugs, and costs every operation a pass over its output.
     torch.utils.deterministic.fill_uninitialized_memory = False
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    place = Machine(device, getattr(torch, wish), torch.get_num_threads(), rank, world)
+    here = Machine(device, getattr(torch, precision), torch.get_num_threads(), rank, world)
     if announce:
-        place.announce()
+        here.announce()
     try:
-        yield place
+        yield here
     finally:
+        kernels = kernels_before
         if world > 1:
             dist.destroy_process_group()
 
 
-# Parameters of glibc's mallopt, and the largest of a request that it serves from what was freed: all that glibc's older
-# versions take, and above any tensor of a step. What a measurement makes of a whole split is larger, and goes back to
-# the system.
+# Parameters of glibc's mallopt. 32 MiB is the largest M_MMAP_THRESHOLD that old versions accept, and exceeds every
+# tensor of a training step. Larger allocations, such as a whole split, return to the system.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = 32 << 20
 NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc to give freed memory to the next tensor, not back to the system; whether there was a glibc to tell.
+    """Make glibc reuse freed memory instead of returning it to the system. Return False without glibc.
 
-    Each step of a training frees what it made and asks for as much again. What the system takes back it returns as
-    pages that must be mapped and cleared, one by one: 12,000 for a step of the DDPM, a twelfth of its time.
+    Each training step frees its tensors and allocates as much again. Memory from the system must be mapped and cleared
+    page by page: 12,000 pages per step of the DDPM, a twelfth of its time.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    return bool(mallopt(MMAP_THRESHOLD, LARGEST)) and bool(mallopt(TRIM_THRESHOLD, NEVER))
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    return bool(mallopt and mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, NEVER))

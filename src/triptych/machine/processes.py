@@ -1,12 +1,14 @@
-"""Works side by side, each in a copy of this process.
+"""Tasks side by side in forked processes, and the clock of a stage.
 
-A small network does not fill two cores: two runs of one thread each see 1.4 times as many images a second as one run
-of two. A copy starts in moments, for it holds all that this process has loaded; what a work returns comes back pickled.
+A small network does not fill two cores: two runs of one thread each process 1.4 times as many images per second as one
+run of two threads. A forked process starts at once, since it holds everything that this process has loaded. Results
+return through a pipe.
 
-Copies are made by fork, on Linux: elsewhere the libraries of linear algebra do not survive it. This process must not
-have computed with several threads before, for their pool is not copied (`Machine.shared` sets one thread first).
+Only Linux forks: elsewhere the linear algebra libraries do not survive it. This process must not have computed with
+several threads before, because their pool is not copied (`Machine.shared` sets one thread first).
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -14,119 +16,134 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import TypeVar
 
+import psutil
 from tqdm import tqdm
 
 from triptych.core.errors import InputError
+from triptych.core.files import write_json
 
 AVAILABLE = sys.platform == "linux"
-LOOK_SECONDS = 0.2  # between a copy's looks at whether the first process is still there
+PARENT_CHECK_SECONDS = 0.2
+CLOCKS = Path("metrics/clock")
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-def side_by_side(works: Sequence[Callable[[], Found]], at_once: int) -> Iterator[tuple[int, Found]]:
-    """The place of each work and what it returned, in the order in which they end; begun in the order given.
+def side_by_side(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterator[tuple[int, Result]]:
+    """Yield (index, result) as tasks finish. Tasks start in the given order.
 
-    Args:
-        works: what to do. A copy does several, one after another: what one leaves behind in memory, later ones find.
-        at_once: how many copies; 1 works here, in this process.
+    Each of `at_once` child processes runs several tasks, one after another, and keeps its memory between them. With
+    `at_once` 1 the tasks run in this process.
 
-    Raises:
-        InputError: a work has raised it, or the operating system ended a copy. The others are stopped.
-        SystemExit: a work has failed otherwise, and its traceback is on stderr. The others are stopped.
+    If a task fails or a child is killed, all children are stopped. An InputError of a task and a killed child raise
+    InputError; any other error raises SystemExit, with its traceback on stderr.
     """
     if at_once == 1:
-        yield from ((place, work()) for place, work in enumerate(works))
+        yield from ((index, task()) for index, task in enumerate(tasks))
         return
     context = multiprocessing.get_context("fork")
-    begun = context.Value("l", 0)
-    copies: dict[Connection, multiprocessing.process.BaseProcess] = {}
+    started = context.Value("l", 0)
+    children: dict[Connection, multiprocessing.process.BaseProcess] = {}
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        for _ in range(min(at_once, len(works))):
-            answers, ours = context.Pipe(duplex=False)
-            copy = context.Process(target=_work, args=(works, begun, ours, os.getpid()))
-            copy.start()
-            ours.close()  # so that the end of the copy ends the pipe
-            copies[answers] = copy
-        while copies:
-            for answers in wait(list(copies)):
-                yield from _answer(answers, copies)
+        for _ in range(min(at_once, len(tasks))):
+            results, writer = context.Pipe(duplex=False)
+            child = context.Process(target=_work, args=(tasks, started, writer, os.getpid()))
+            child.start()
+            writer.close()  # so that the pipe ends with the child
+            children[results] = child
+        while children:
+            for results in wait(list(children)):
+                try:
+                    index, result, error = results.recv()
+                except EOFError:
+                    _check_exit(children.pop(results))
+                    continue
+                if error:
+                    raise InputError(error)
+                yield index, result
     finally:
-        for copy in copies.values():
-            copy.kill()
-            copy.join()
+        for child in children.values():
+            child.kill()
+            child.join()
 
 
-def _answer(answers: Connection, copies: dict) -> Iterator[tuple[int, object]]:
-    """What a copy has to say: the next work that it has done; or nothing, where it has ended well."""
+def _check_exit(child: multiprocessing.process.BaseProcess) -> None:
+    child.join()
+    if child.exitcode and child.exitcode < 0:
+        name = signal.Signals(-child.exitcode).name
+        cause = ", probably because memory ran out" if name == "SIGKILL" else ""
+        raise InputError(f"a worker process was killed ({name}){cause}") from None
+    if child.exitcode:
+        raise SystemExit(child.exitcode) from None
+
+
+def _work(tasks: Sequence[Callable[[], object]], started: object, results: Connection, parent: int) -> None:
+    os.setsid()  # Ctrl-C reaches the parent alone, which stops its children
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     try:
-        place, found, wrong = answers.recv()
-    except EOFError:
-        copy = copies.pop(answers)
-        copy.join()
-        if copy.exitcode and copy.exitcode < 0:
-            name = signal.Signals(-copy.exitcode).name
-            raise InputError(f"a process that worked beside others was ended by {name}; is memory short?") from None
-        if copy.exitcode:
-            raise SystemExit(copy.exitcode) from None
-        return
-    if wrong:
-        raise InputError(wrong)
-    yield place, found
-
-
-def _work(works: Sequence[Callable[[], object]], begun: object, answers: Connection, parent: int) -> None:
-    """What a copy does: the next work that no copy has begun, until there is none."""
-    os.setsid()  # Ctrl-C is told the first process alone, which ends this one
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    try:
-        while (place := _next(begun)) < len(works):
-            answers.send((place, works[place](), None))
+        while (index := _next(started)) < len(tasks):
+            results.send((index, tasks[index](), None))
     except InputError as error:
-        answers.send((None, None, str(error)))
+        results.send((None, None, str(error)))
 
 
-def _next(begun: object) -> int:
-    with begun.get_lock():
-        place = begun.value
-        begun.value += 1
-    return place
+def _next(started: object) -> int:
+    with started.get_lock():
+        started.value += 1
+        return started.value - 1
 
 
-def _end_with(parent: int) -> None:
-    """Ends this process when the first is gone, however it went."""
+def _exit_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(PARENT_CHECK_SECONDS)
     os._exit(1)
 
 
-Found = TypeVar("Found")
-
-
-def run_parts(stage: str, parts: Mapping[str, Callable[[], Found]], at_once: int = 1) -> dict[str, Found]:
-    """What each of the named parts returns, in their order; `stage` is what the bar is called.
-
-    Args:
-        stage: see above.
-        parts: begun in the order given.
-        at_once: how many are worked on side by side, see `side_by_side`; with 1, each finds what those before left.
-    """
-    names, found = list(parts), {}
+def run_parts(title: str, tasks: Mapping[str, Callable[[], Result]], at_once: int = 1) -> dict[str, Result]:
+    """Run named tasks with a progress bar labelled `title`; return their results by name, in the order of `tasks`."""
+    names, results = list(tasks), {}
     # A terminal is refreshed often; a log gets a line now and then.
-    every = 0.5 if sys.stderr.isatty() else 20.0
-    with tqdm(total=len(parts), desc=stage, mininterval=every, dynamic_ncols=True) as bar:
-        for place, result in side_by_side(list(parts.values()), at_once):
-            found[names[place]] = result
-            bar.set_postfix_str(names[place], refresh=False)
+    interval = 0.5 if sys.stderr.isatty() else 20.0
+    with tqdm(total=len(tasks), desc=title, mininterval=interval, dynamic_ncols=True) as bar:
+        for index, result in side_by_side(list(tasks.values()), at_once):
+            results[names[index]] = result
+            bar.set_postfix_str(names[index], refresh=False)
             bar.update()
-    return {name: found[name] for name in names}
+    return {name: results[name] for name in names}
 
 
-def merged(stage: str, parts: Mapping[str, Callable[[], dict]], at_once: int = 1) -> dict:
-    """What all parts return, in one mapping; see `run_parts`."""
-    return {key: value for found in run_parts(stage, parts, at_once).values() for key, value in found.items()}
+def merged(title: str, tasks: Mapping[str, Callable[[], dict]], at_once: int = 1) -> dict:
+    """Merge the mappings that all tasks return, see `run_parts`."""
+    return {key: value for result in run_parts(title, tasks, at_once).values() for key, value in result.items()}
+
+
+@contextmanager
+def stage_clock(stage: str) -> Iterator[None]:
+    """Write metrics/clock/<stage>.json on success: three times in seconds since 1970, UTC.
+
+    `started` is the start of this process, `imported` the start of the enclosed work, and `ended` its end. Of several
+    processes of one launch, the leading one writes.
+    """
+    imported = time.time()
+    yield
+    if int(os.environ.get("RANK", 0)) == 0:
+        times = {"started": min(process_start(), imported), "imported": imported, "ended": time.time()}
+        write_json(CLOCKS / f"{stage}.json", {key: round(value, 3) for key, value in times.items()})
+    # The final garbage collections would visit every object of torch, for half a second or more.
+    gc.freeze()
+
+
+def process_start() -> float:
+    """Return the start time of this process in seconds since 1970, to a hundredth of a second."""
+    start = psutil.Process().create_time()
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        # Linux counts from boot time, which psutil adds in whole seconds.
+        start += time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - psutil.boot_time()
+    return start

@@ -1,8 +1,7 @@
-"""A number with its interval: one type from the measure that makes it to the page that shows it.
+"""A number with its interval: one type from the measure to the page.
 
-In a metrics file an estimate stands in two places: its value under its key, its interval under the same key of
-`intervals`. `split` and `joined` go from one form to the other. A number that the images cannot give has neither: its
-reason stands under its key of `left_out`.
+A metrics file holds the value of an estimate under its key, and the bounds under the same key of `intervals`. A number
+that the images cannot give has only a reason, under its key of `left_out`. `split` writes this form, `joined` reads it.
 """
 
 import math
@@ -14,61 +13,56 @@ from triptych.core.errors import InputError
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and the interval that it lies in."""
+    """A number and its interval. Comparisons return None if the interval contains both answers."""
 
     value: float
     low: float
     high: float
 
     def above(self, threshold: float) -> bool | None:
-        """Whether it is above the threshold; None if the interval holds both answers."""
-        if self.low > threshold:
-            return True
-        return False if self.high <= threshold else None
+        """Return True if the number is above the threshold, None if undecided."""
+        return True if self.low > threshold else False if self.high <= threshold else None
 
     def below(self, threshold: float) -> bool | None:
-        """Whether it is below the threshold; None if the interval holds both answers."""
-        if self.high < threshold:
-            return True
-        return False if self.low >= threshold else None
+        """Return True if the number is below the threshold, None if undecided."""
+        return True if self.high < threshold else False if self.low >= threshold else None
 
     def within(self, margin: float) -> bool | None:
-        """Whether it is less than a margin away from zero; None if the interval holds both answers."""
+        """Return True if the number is less than a margin away from zero, None if undecided."""
         if -margin < self.low and self.high < margin:
             return True
         return False if self.low >= margin or self.high <= -margin else None
 
     @property
     def interval(self) -> dict[str, float]:
-        """The interval as files hold it."""
+        """The bounds as in files."""
         return {"low": self.low, "high": self.high}
 
     def flat(self, name: str) -> dict[str, float]:
-        """The three numbers under names of their own."""
+        """Return the value under `name` and the bounds under names derived from it."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """In the place of a number that these images cannot give: why, as a clause."""
+    """Placeholder of a number that these images cannot give, with the reason as a clause."""
 
     reason: str
 
 
 def split(numbers: Mapping[str, object]) -> dict[str, object]:
-    """Numbers as a metrics file holds them: the value of each estimate under its key, the bounds under `intervals`.
+    """Return numbers in the form of a metrics file; see the module.
 
-    What is left out stands under `left_out` alone, with its reason. A mapping of numbers under a key, and rows of a
-    list under a key, are split likewise where they hold either, each with its own `intervals` and `left_out`.
+    A mapping under a key, and rows of a list under a key, are split likewise if they hold estimates or reasons.
 
     Raises:
-        InputError: a number is NaN or infinite, which no file holds.
+        InputError: a number is NaN or infinite.
     """
-    found = _split(numbers)
-    for key, value in _numbers_in(found):
+    entries = _split(numbers)
+    for key, value in _numbers_in(entries):
         if not math.isfinite(value):
             raise InputError(f"{key} came out as {value}, which is no number; no file of these numbers is written")
-    return found
+    return entries
 
 
 def _split(numbers: Mapping[str, object]) -> dict[str, object]:
@@ -76,14 +70,23 @@ def _split(numbers: Mapping[str, object]) -> dict[str, object]:
     left_out = {key: entry.reason for key, entry in numbers.items() if isinstance(entry, LeftOut)}
     intervals = {key: entry.interval for key, entry in kept.items() if isinstance(entry, Estimate)}
     return {
-        **{key: _as_in_files(entry) for key, entry in kept.items()},
+        **{key: _in_file(entry) for key, entry in kept.items()},
         **({"left_out": left_out} if left_out else {}),
         "intervals": intervals,
     }
 
 
+def _in_file(entry: object) -> object:
+    if isinstance(entry, Estimate):
+        return entry.value
+    if isinstance(entry, list):
+        return [_in_file(row) for row in entry]
+    holds_estimates = isinstance(entry, Mapping) and any(isinstance(x, Estimate | LeftOut) for x in entry.values())
+    return _split(entry) if holds_estimates else entry
+
+
 def _numbers_in(value: object, key: str = "") -> Iterator[tuple[str, float]]:
-    """Every float below a value, by its dotted key."""
+    """Yield every float below a value with its dotted key."""
     entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for name, entry in entries:
         yield from _numbers_in(entry, f"{key}.{name}".removeprefix("."))
@@ -91,20 +94,8 @@ def _numbers_in(value: object, key: str = "") -> Iterator[tuple[str, float]]:
         yield key, value
 
 
-def _as_in_files(entry: object) -> object:
-    if isinstance(entry, Estimate):
-        return entry.value
-    if isinstance(entry, list):
-        return [_as_in_files(row) for row in entry]
-    return _split(entry) if _holds_estimates(entry) else entry
-
-
-def _holds_estimates(entry: object) -> bool:
-    return isinstance(entry, Mapping) and any(isinstance(number, Estimate | LeftOut) for number in entry.values())
-
-
 def joined(metrics: Mapping[str, object], key: str) -> Estimate | None:
-    """The estimate of a key of a metrics file; None where it has no value or no interval."""
+    """Return the estimate under a key of a metrics file; None without a value or an interval."""
     intervals = metrics.get("intervals")
     interval = intervals.get(key) if isinstance(intervals, Mapping) else None
     value = metrics.get(key)

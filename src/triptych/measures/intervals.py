@@ -1,11 +1,11 @@
-"""Estimates from samples: every number that a claim leans on carries an interval.
+"""Intervals of numbers that are measured on samples.
 
-Means, proportions and their differences have intervals in closed form; what has none is resampled (Efron 1979). How
-often each kind holds the truth is simulated in tests/statistics/test_coverage.py and told in docs/claims.md.
+Means, proportions and their differences have intervals in closed form; other statistics are resampled (Efron 1979).
+tests/measures/test_coverage.py simulates how often each interval contains the truth; docs/claims.md reports it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,23 +17,23 @@ from triptych.measures.estimate import Estimate
 
 
 def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Means of `draws` resamples of (N, ...) values along the first axis, (draws, ...)."""
+    """Return the means of `draws` resamples of values (N, ...) along the first axis, (draws, ...)."""
     flat = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
-    # How often each value is drawn decides a resample's mean; counts make it a matrix product.
+    # The mean of a resample follows from how often it holds each value: counts make it a matrix product.
     drawn = rng.integers(0, len(flat), (draws, len(flat))) + len(flat) * np.arange(draws)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
     return (counts @ flat / len(flat)).reshape(draws, *np.shape(values)[1:])
 
 
 def percentile_bounds(draws: np.ndarray, level: float) -> tuple[float, float]:
-    """The central interval of bootstrap draws."""
+    """Return the central interval of bootstrap draws."""
     tail = 50 * (1 - level)
     low, high = np.percentile(draws, [tail, 100 - tail])
     return float(low), float(high)
 
 
 def mean(values: np.ndarray, level: float) -> Estimate:
-    """The mean of independent values (N,) with Student's interval; of a single one, which has no spread, a point."""
+    """Return the mean of independent values (N,) with Student's interval; a single value has no width."""
     wide = np.asarray(values, dtype=np.float64)
     value, count = float(wide.mean()), len(wide)
     if count < 2:
@@ -43,18 +43,18 @@ def mean(values: np.ndarray, level: float) -> Estimate:
 
 
 def proportion(successes: np.ndarray, level: float) -> Estimate:
-    """The share of independent (N,) booleans with Wilson's interval; sound also at 0 % and 100 %."""
-    from scipy.stats import binomtest  # only for who needs it: evaluate_ssl, run once a variant, does not
+    """Return the share of independent booleans (N,) with Wilson's interval, which is also valid at 0 % and 100 %."""
+    from scipy.stats import binomtest  # slow to import; evaluate_ssl, which runs for each variant, does not need it
 
     interval = binomtest(int(np.sum(successes)), len(successes)).proportion_ci(level, method="wilson")
     return Estimate(float(np.mean(successes)), float(interval.low), float(interval.high))
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
-    """`one - other` of two independent estimates whose intervals are of one level.
+    """Return `one - other` of two independent estimates whose intervals have the same level.
 
     Squares and adds the distances from estimate to bound (MOVER: Newcombe 1998, Statistics in Medicine 17, 873-890,
-    method 10; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702), so lopsided intervals stay lopsided.
+    method 10; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702), so asymmetric intervals stay asymmetric.
     """
     value = one.value - other.value
     below = math.hypot(one.value - one.low, other.high - other.value)
@@ -64,14 +64,14 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made.
+    """Settings of intervals.
 
     Attributes:
-        seed: the pipeline's.
-        level: share of repetitions whose interval should hold the truth.
-        draws: resamples behind each interval by bootstrap.
-        owner: whose numbers these are, e.g. `vae`: with a statistic's purpose it names the stream of resamples, so an
-            interval does not depend on which others are computed.
+        seed: the pipeline's seed.
+        level: share of repetitions whose interval should contain the truth.
+        draws: resamples per bootstrap interval.
+        owner: owner of the numbers, e.g. `vae`. With the purpose of a statistic it names the stream of resamples, so
+            an interval does not depend on which others are computed.
     """
 
     seed: int
@@ -80,7 +80,7 @@ class Resampling:
     owner: str
 
     def stream(self, purpose: str) -> np.random.Generator:
-        """The random numbers of one statistic."""
+        """Return the random numbers of one statistic."""
         return np.random.default_rng(fold(self.seed, "bootstrap", f"{self.owner} {purpose}"))
 
     def proportion(self, successes: np.ndarray) -> Estimate:
@@ -88,7 +88,7 @@ class Resampling:
         return proportion(successes, self.level)
 
     def percentile(self, value: float, draws: np.ndarray) -> Estimate:
-        """An estimate with the central interval of its bootstrap draws."""
+        """Return an estimate with the central interval of its bootstrap draws."""
         return Estimate(value, *percentile_bounds(draws, self.level))
 
     def mean(self, values: np.ndarray) -> Estimate:
@@ -96,42 +96,41 @@ class Resampling:
         return mean(values, self.level)
 
     def ratio(self, above: np.ndarray, below: np.ndarray, purpose: str) -> Estimate:
-        """mean(above) / mean(below) of two independent samples with its percentile interval."""
+        """Return mean(above) / mean(below) of two independent samples with its percentile interval."""
         rng = self.stream(purpose)
         draws = resampled_means(above, self.draws, rng) / resampled_means(below, self.draws, rng)
         return self.percentile(float(np.mean(above) / np.mean(below)), draws)
 
     def recentred(self, value: float, statistic: Callable[[np.ndarray], float], count: int, purpose: str) -> Estimate:
-        """A statistic at least 0 that resampling biases, such as a distance between samples.
+        """Return a statistic, at least 0, that resampling biases, such as a distance between samples.
 
-        A resample holds fewer distinct points, which shifts distances up; the spread of the draws is kept, and their
-        mean is moved back to the estimate.
+        A resample holds fewer distinct points, which increases distances. The interval has the spread of the draws;
+        their mean is moved back to the estimate.
 
         Args:
             value: the statistic on all points.
-            statistic: from (count,) indices of a resample to the number.
-            count: how many points there are.
+            statistic: from indices (count,) of a resample to the number.
+            count: number of points.
             purpose: see `stream`.
         """
         rng = self.stream(purpose)
-        # The statistics are of small matrices, for which many threads take many times as long as one.
+        # The statistics use small matrices, for which many threads take many times as long as one.
         with threadpool_limits(1):
             draws = np.array([statistic(rng.integers(0, count, count)) for _ in range(self.draws)])
         low, high = percentile_bounds(draws - draws.mean() + value, self.level)
         return Estimate(value, max(0.0, low), high)
 
     def seeded(self, values: np.ndarray, purpose: str) -> Estimate:
-        """A mean over training seeds and test images, uncertain in both.
+        """Return a mean over training seeds and test images that is uncertain in both.
 
-        The variance of the mean is that of its bootstrap over test images, plus, where there are two seeds or more,
-        that of the seeds' means over their number. Student's t has the degrees of freedom of Satterthwaite (1946,
-        Biometrics Bulletin 2, 110-114) and Welch (1947, Biometrika 34, 28-35): few seeds that differ make it wide.
-        With one seed it says nothing of other seeds. An interval of 95 % covers 94 to 95 % with four seeds, and as
-        little as 87 % with two, whose variance is too uncertain for the degrees of freedom.
+        The variance of the mean is that of its bootstrap over test images plus, with two seeds or more, that of the
+        seeds' means over their number. Student's t has the degrees of freedom of Satterthwaite (1946, Biometrics
+        Bulletin 2, 110-114) and Welch (1947, Biometrika 34, 28-35). With one seed the interval ignores the variation
+        between seeds. An interval of 95 % covers 94 to 95 % with four seeds, and as little as 87 % with two.
 
         Args:
-            values: (seeds, images), e.g. whether each image was classified rightly; or, for the difference between two
-                methods of the same seeds and images, the differences of those.
+            values: (seeds, images), e.g. True where an image was classified correctly; or, for two methods with the
+                same seeds and images, the differences.
             purpose: see `stream`.
         """
         wide = np.asarray(values, dtype=np.float64)
@@ -144,3 +143,13 @@ class Resampling:
         uncertain = sum(part**2 / freedom for part, freedom in parts if part > 0)
         half = stdtrit(variance**2 / uncertain, (1 + self.level) / 2) * math.sqrt(variance) if uncertain else 0.0
         return Estimate(mean, mean - float(half), mean + float(half))
+
+    def accuracies(self, correct: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
+        """Return `<name>_accuracy` of each classifier from the (seeds, images) booleans of its correct answers."""
+        estimates = {}
+        for name, rows in correct.items():
+            estimate = self.seeded(rows, f"{name}_correct")
+            # Few seeds that differ make the interval wide, but no accuracy lies outside [0, 1].
+            low, high = max(0.0, estimate.low), min(1.0, estimate.high)
+            estimates[f"{name}_accuracy"] = Estimate(float(np.mean([row.mean() for row in rows])), low, high)
+        return estimates

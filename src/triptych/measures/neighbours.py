@@ -8,37 +8,24 @@ from torch.nn import functional
 BLOCK = 512
 
 
-def weighted_votes(similarities: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:
-    """Each query's votes for each class, (N, classes), from its neighbours' similarities and labels, both (N, k)."""
-    # Measured from the nearest neighbour, which scales all votes of a query alike, no temperature overflows.
-    nearest = similarities.amax(dim=1, keepdim=True)
-    weights = ((similarities - nearest) / temperature).exp()
-    # One masked sum a class: scattered additions are not deterministic on a GPU.
-    return torch.stack([weights.where(labels == c, 0).sum(dim=1) for c in range(classes)], dim=1)
-
-
 @torch.no_grad()
 def knn_classes(
     queries: Tensor, bank: Tensor, labels: Tensor, k: int = 200, temperature: float = 0.1, block: int = BLOCK
 ) -> Tensor:
-    """The class of every query by the votes of its k nearest images in a bank; a vote weighs exp(cosine / temperature).
+    """Return the class (N,) of each query by the votes of its k nearest images in a bank of training images.
 
-    Runs in float32 on the device of the bank. Memory beside the features is that of `block` x M similarities.
+    A vote weighs exp(cosine / temperature); the lowest class wins a tie. Runs in float32 on the device of the bank.
 
     Args:
         queries: features (N, d) to classify.
-        bank: features (M, d) of the train set.
-        labels: (M,) classes of the bank; an image of class -1 is unlabelled, and neither votes nor counts among the k.
-        k: neighbours that vote; all of the bank when it holds fewer.
-        temperature: how fast a vote fades with distance.
-        block: queries at a time.
-
-    Returns:
-        (N,) int64 classes on the device of the bank; the lowest class wins a tie.
+        bank: features (M, d) of the train set; if M < k, all of them vote.
+        labels: (M,) classes of the bank; images of class -1 are ignored.
+        k: number of neighbours.
+        temperature: see above.
+        block: queries at a time, which bounds the memory.
 
     Raises:
-        ValueError: no image of the bank is labelled, k, temperature or block is not positive, or features are not
-            finite.
+        ValueError: no image of the bank is labelled, a setting is not positive, or features are not finite.
     """
     if min(k, temperature, block) <= 0:
         raise ValueError(f"k = {k}, temperature = {temperature} and block = {block} must be positive")
@@ -51,9 +38,13 @@ def knn_classes(
 
     directions = functional.normalize(bank.float(), dim=1)
     k, classes = min(k, len(bank)), int(labels.max()) + 1
-    found = []
-    for part in queries.split(block):
-        cosines = functional.normalize(part.to(bank.device).float(), dim=1) @ directions.T
+    predicted = []
+    for rows in queries.split(block):
+        cosines = functional.normalize(rows.to(bank.device).float(), dim=1) @ directions.T
         similarities, neighbours = cosines.topk(k, dim=1)
-        found.append(weighted_votes(similarities, labels[neighbours], classes, temperature).argmax(dim=1))
-    return torch.cat(found)
+        # Relative to the nearest neighbour, which scales all votes of a query alike, no temperature overflows.
+        weights = ((similarities - similarities.amax(dim=1, keepdim=True)) / temperature).exp()
+        # One masked sum per class: scattered additions are not deterministic on a GPU.
+        votes = [weights.where(labels[neighbours] == c, 0).sum(dim=1) for c in range(classes)]
+        predicted.append(torch.stack(votes, dim=1).argmax(dim=1))
+    return torch.cat(predicted)

@@ -1,4 +1,4 @@
-"""The `evaluation` section of params.yaml: how much each measure uses, and how its interval is made."""
+"""The `evaluation` section of params.yaml: settings of measures and of their intervals."""
 
 from typing import Annotated, Literal
 
@@ -8,14 +8,14 @@ from triptych.core.schema import Count, InsideUnit, Positive, Section
 
 
 class VAEEvaluation(Section):
-    """The bounds in bits per dimension."""
+    """The VAE's bounds in bits per dimension."""
 
     likelihood_images: Count
     importance_samples: Count
 
 
 class BoundEvaluation(Section):
-    """The variational bound: of a chain of `steps`, on how many test images, with how many drawn terms for each."""
+    """The DDPM's variational bound: length of the chain, number of test images, and terms drawn per image."""
 
     steps: Annotated[int, Field(ge=2)]
     images: Count
@@ -23,7 +23,7 @@ class BoundEvaluation(Section):
 
 
 class DDPMEvaluation(Section):
-    """The variational bound of the diffusion model."""
+    """Settings of the DDPM's measures."""
 
     bound: BoundEvaluation
 
@@ -37,14 +37,14 @@ class KNNParams(Section):
 
 
 class CollapseThresholds(Section):
-    """Below which an embedding counts as collapsed."""
+    """Values below which embeddings count as collapsed."""
 
     embedding_std: Positive
     effective_rank: Positive
 
 
 class SSLEvaluation(Section):
-    """How encoders are measured."""
+    """Settings of the encoders' measures."""
 
     knn: KNNParams
     probe_penalty: Positive
@@ -53,7 +53,7 @@ class SSLEvaluation(Section):
 
 
 class EvaluationParams(Section):
-    """Settings of every evaluate stage."""
+    """Settings of all evaluate stages."""
 
     batch_size: Count
     bootstrap: Annotated[int, Field(ge=10)]

@@ -16,22 +16,36 @@ from triptych.core.files import write_json, written_whole
 Network = TypeVar("Network", bound=nn.Module)
 
 
+def seed_folder(folder: Path, seed: int, first: int) -> Path:
+    """Return the folder of one seed's files: `folder` itself for the first seed of a stage, seed_<seed> in it else."""
+    return folder if seed == first else folder / f"seed_{seed}"
+
+
+def snapshot_file(folder: Path, epoch: int) -> Path:
+    """Return the file of the weights after an epoch."""
+    return folder / f"epoch_{epoch:04d}.safetensors"
+
+
+def snapshot_files(folder: Path) -> dict[int, Path]:
+    """Return the file of every kept epoch in rising order. A folder without any raises InputError."""
+    files = {int(path.stem.removeprefix("epoch_")): path for path in sorted(folder.glob("epoch_*.safetensors"))}
+    if not files:
+        raise InputError(f"{folder}: no weights of any epoch; `dvc repro` trains them")
+    return files
+
+
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors to the CPU: safetensors refuses names that share memory, as tied weights do."""
+    return {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
+
+
 def save_weights(path: Path, network: nn.Module) -> None:
-    """Writes the network's state to one safetensors file, see `save_tensors`."""
-    # Copies: the format refuses names that share memory, as tied weights do.
-    state = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
-    }
-    save_tensors(path, state)
+    """Write the state of a network, see `save_tensors`."""
+    save_tensors(path, separate(network.state_dict()))
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes named tensors to one safetensors file, see `written_whole`.
-
-    Raises:
-        InputError: the disk is full, or the file cannot be written.
-    """
+    """Write named tensors to one safetensors file, see `written_whole`. A full disk raises InputError."""
     try:
         with written_whole(path) as partial:
             save_file(dict(tensors), partial)
@@ -40,11 +54,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_weights(path: Path, network: nn.Module) -> None:
-    """Fills a network from a safetensors file.
-
-    Raises:
-        InputError: the file is missing, truncated, or from another architecture.
-    """
+    """Load the state of a network. A missing or damaged file, or another architecture, raises InputError."""
     try:
         network.load_state_dict(load_file(path))
     except FileNotFoundError:
@@ -56,21 +66,15 @@ def load_weights(path: Path, network: nn.Module) -> None:
 
 
 def save_model(folder: Path, network: nn.Module, config: dict) -> None:
-    """Writes `network`, and a config that holds under "network" the keyword arguments that build it."""
+    """Write a network and its config, which holds the keyword arguments of its class under "network"."""
     save_weights(folder / "model.safetensors", network)
     write_json(folder / "config.json", config)
 
 
-def seed_folder(folder: Path, seed: int) -> Path:
-    """Where the model of a further seed lies, below that of the first."""
-    return folder / f"seed_{seed}"
-
-
 def load_model(folder: Path, kind: type[Network], device: torch.device) -> tuple[Network, dict]:
-    """The network of `kind` saved in `folder`, in eval mode on `device`, channels last, and its config.
+    """Load a network of class `kind`, in eval mode and channels last on `device`, and its config.
 
-    Raises:
-        InputError: a file is missing, damaged, or of another architecture.
+    A missing or damaged file, or another architecture, raises InputError.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -81,15 +85,3 @@ def load_model(folder: Path, kind: type[Network], device: torch.device) -> tuple
         raise InputError(f"{folder}/config.json: not a config of {kind.__name__} ({error})") from None
     load_weights(folder / "model.safetensors", network)
     return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last), config
-
-
-def snapshot_files(folder: Path) -> dict[int, Path]:
-    """Each epoch whose weights were kept, in rising order, and its file.
-
-    Raises:
-        InputError: the folder holds none.
-    """
-    found = {int(path.stem.removeprefix("epoch_")): path for path in sorted(folder.glob("epoch_*.safetensors"))}
-    if not found:
-        raise InputError(f"{folder}: no weights of any epoch; `dvc repro` trains them")
-    return found

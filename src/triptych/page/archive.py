@@ -1,52 +1,63 @@
-"""The results of a run in another folder, to be kept: numbers, tables, params, the page, and where it ran."""
+"""Keep the results of a run in another folder: numbers, tables, params, the page, and where it ran."""
 
+import json
 import shutil
 from pathlib import Path
 
 from triptych.core.errors import InputError
-from triptych.core.files import write_json
+from triptych.core.files import write_json, write_text
 from triptych.page import build as page
 from triptych.report.reader import Results
 
-# Tables and numbers; figures stand on the page.
-KEPT = ("params.yaml", "metrics/**/*.json", "plots/**/*.csv")
-OF_VARIANTS = ("ssl", "evaluate_ssl")  # folders with files of each variant
+KEPT = ("params.yaml", "metrics/**/*.json", "plots/**/*.csv")  # figures are on the page
+OF_VARIANTS = ("ssl", "evaluate_ssl")  # folders that hold files of each variant
 PAGE, MACHINE = Path("plots/report.html"), Path("run.json")
 
 
-def archive(results: Results, folder: Path, machine: dict, with_data: bool) -> list[Path]:
-    """Writes the results to a folder, which may hold those of an earlier run: these are replaced.
+def archive(results: Results, folder: Path, machine: dict, with_data: bool, force: bool = False) -> list[Path]:
+    """Write the results to a folder, replacing those of an earlier archive there; return the relative paths.
 
     Args:
-        results: of the run.
-        folder: where to.
-        machine: what it ran on.
-        with_data: whether the page has pictures that show many images of the dataset.
-
-    Returns:
-        The files, as seen from the folder.
+        results: the run.
+        folder: the target; absent, empty or an archive, unless `force` is set.
+        machine: written to run.json.
+        with_data: whether the page shows pictures of many images of the dataset.
+        force: replace `metrics` and `plots` in any folder.
 
     Raises:
-        InputError: an input is missing or damaged, or the folder is the run's own.
+        InputError: an input is damaged, or the folder is the run's own or holds something else.
     """
     if folder.resolve() in (results.root.resolve(), *results.root.resolve().parents):
-        raise InputError(f"{folder}: this run's own folder; name another, such as docs/real")
-    page.render(results, with_data)  # damaged input changes nothing
+        raise InputError(f"{folder}: the run's own folder; name another, such as docs/real")
+    if not (force or not folder.exists() or is_archive(folder) or (folder.is_dir() and not any(folder.iterdir()))):
+        raise InputError(
+            f"{folder}: not an archive of triptych (its {MACHINE} names no triptych version), so nothing was deleted; "
+            "name another folder, or replace its metrics and plots with --force"
+        )
+    html = page.render(results, with_data)  # damaged input fails here, before anything is deleted
+    write_json(folder / MACHINE, machine)  # first, so that an interrupted archive is recognised
     for old in ("metrics", "plots"):
         shutil.rmtree(folder / old, ignore_errors=True)
     every = sorted(path.relative_to(results.root) for pattern in KEPT for path in results.root.glob(pattern))
-    found = [
-        path for path in every if path.parent.name not in OF_VARIANTS or _variant(path) in results.param("ssl.variants")
-    ]
-    for path in found:
+    files = [path for path in every if _belongs(path, results)]
+    for path in files:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(results.root / path, folder / path)
-    page.write(folder / PAGE, results, with_data)
-    write_json(folder / MACHINE, machine)
-    return [*found, PAGE, MACHINE]
+    write_text(folder / PAGE, html)
+    return [*files, PAGE, MACHINE]
 
 
-def _variant(path: Path) -> str:
-    """Of metrics/…/<variant>.json or plots/ssl/<variant>_<table>.csv. Those of variants that the params no longer
-    have stay behind from another run, for DVC removes no files of stages that are gone."""
-    return path.stem if path.suffix == ".json" else path.stem.rpartition("_")[0]
+def is_archive(folder: Path) -> bool:
+    """Return whether the folder's run.json names a triptych version."""
+    try:
+        return "triptych" in json.loads((folder / MACHINE).read_text(encoding="utf-8"))["versions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _belongs(path: Path, results: Results) -> bool:
+    """Return False for files of variants that params.yaml no longer has, which DVC does not delete."""
+    if path.parent.name not in OF_VARIANTS:
+        return True
+    variant = path.stem if path.suffix == ".json" else path.stem.rpartition("_")[0]
+    return variant in results.param("ssl.variants")

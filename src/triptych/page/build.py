@@ -1,5 +1,6 @@
-"""plots/report.html: the whole report in one self-contained file."""
+"""Write plots/report.html, the whole report in one self-contained file, and metrics/headline."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -7,221 +8,160 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from triptych.core.files import write_text
+from triptych.core.files import write_json
 from triptych.page import tables, verdicts
 from triptych.page.pictures import Picture, embedded
-from triptych.page.tables import Compared, Row
-from triptych.page.time_spent import COLUMNS, time_spent
+from triptych.page.time_spent import time_spent
 from triptych.page.verdicts import Verdict
-from triptych.report.formatting import duration, written, written_place
+from triptych.report.formatting import written, written_place
 from triptych.report.reader import CLAIMS, Metrics, Results, value_at
-from triptych.report.record import Figure, Metric, Part, Study
+from triptych.report.record import Figure, Model, Study
 from triptych.report.sentences import Facts, Sentence, plain, sources
 from triptych.studies import METRICS, STUDIES, writers
 
-# The settings that a reader asks for first, before those of each study and after; all others stand in the file printed
-# below them.
-FIRST = {"seed": "seed"}
-LAST = {
+# Key and label of the main settings; params.yaml is printed in full below them.
+SETTINGS = {
+    "seed": "seed",
+    **{key: label for study in STUDIES for key, label in study.settings.items()},
     "evaluation.bootstrap": "bootstrap resamples",
-    "evaluation.recognition_threshold": "judge: sure from a probability of",
+    "evaluation.recognition_threshold": "recognition threshold of the judge",
 }
-USED_BY = {"generative": "of the judge, the VAE and the DDPM", "ssl": "of SimSiam, its ablations and rivals"}
+USED_BY = {"generative": "for the judge, the VAE and the DDPM", "ssl": "for SimSiam, its ablations and rivals"}
 FIGURES = "plots/figures"
-SMALL_PIXELS = 900
+HEADLINE = Path("metrics/headline")
+SMALL_PIXELS = 900  # up to this width two figures fit side by side on a wide screen
 
 
 @dataclass(frozen=True)
-class _Shown:
+class Shown:
+    """A figure on the page, with a sentence on this run and the claims that it shows."""
+
     figure: Figure
     picture: Picture
-    saw: Sentence
+    sentence: Sentence
     claims: list[Verdict]
 
     @property
     def alternative(self) -> str:
-        """The text in place of the picture: what it is, and what is seen in it."""
-        return f"Figure {self.figure.number}: {self.figure.title}. {plain(self.saw)}".strip()
-
-    @property
-    def told_by(self) -> dict[str, str]:
-        """The files whose numbers the sentence quotes, each with the stage that wrote it."""
-        return sources(self.saw)
-
-    @property
-    def small(self) -> bool:
-        """Whether two fit side by side on a wide screen with their text still readable."""
-        return self.picture.width < SMALL_PIXELS
-
-
-@dataclass(frozen=True)
-class _Measured:
-    part: Part
-    metrics: Metrics | None
-    rows: list[Row]
-    tables: dict[str, list[dict[str, str]]]
-    notes: list[tuple[str, str]]
-    timing: Metrics | None
+        """Text in place of the picture."""
+        return f"Figure {self.figure.number}: {self.figure.title}. {plain(self.sentence)}".strip()
 
 
 @dataclass
-class _Panel:
-    """A section of the page.
-
-    Attributes:
-        study: what it is about.
-        number: the study's; 0 of the judge, which is none of the three.
-        measured: its models that have run.
-        remark: see Study.
-        groups: its figures that are drawn, under their headings.
-        missing: the numbers of the report's figures that are not.
-    """
+class Panel:
+    """A section of the page: a study, its measured models, its figures under their headings, and missing ones."""
 
     study: Study
-    number: int
-    measured: list[_Measured]
-    remark: str
-    groups: list[tuple[str, list[_Shown]]] = field(default_factory=list)
+    number: int  # 0 for the judge
+    models: list[tuple[Model, Metrics]]
+    groups: list[tuple[str, list[Shown]]] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
-
-    @property
-    def compared(self) -> tuple[list[Metric], list[Compared]]:
-        """The table of all models of this study."""
-        return tables.comparison(self.study, [(one.part, one.metrics) for one in self.measured if one.rows])
-
-
-def write(path: Path, results: Results, with_data: bool = True) -> None:
-    """Writes the page, see `render`.
-
-    Raises:
-        InputError: an input is damaged.
-    """
-    write_text(path, render(results, with_data))
 
 
 def render(results: Results, with_data: bool = True) -> str:
-    """The page as HTML: pictures as data URIs, style inline, no script, nothing from the network.
+    """Return the page: pictures as data URIs, style inline, no script, nothing from the network.
 
-    What has not been made yet is left out, and the page says what will come.
-
-    Args:
-        results: of the run.
-        with_data: whether pictures that show many images of the dataset are on it.
+    Without `with_data` it has no pictures that show many images of the dataset. Results that do not exist yet are left
+    out.
 
     Raises:
         InputError: an input is damaged.
     """
     environment = Environment(
-        loader=PackageLoader("triptych.report", "."),
+        loader=PackageLoader("triptych.page", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"written": written, "duration": duration, "ranges": _ranges, "runs": _runs}
+    environment.filters |= {"written": written, "runs": _runs, "sources": sources}
     params = results.params
     facts = Facts(results, METRICS, writers(params))
-    claims = [verdicts.verdict(record) for record in results.claims()] if results.has(CLAIMS) else None
-    panels = [_panel(number, study, claims or [], facts, with_data) for number, study in enumerate(STUDIES)]
-    timed = [one for panel in panels for one in panel.measured if one.timing]
+    claims = [verdicts.verdict(record) for record in results.claims()] if results.has(CLAIMS) else []
+    panels = [_panel(number, study, claims, facts, with_data) for number, study in enumerate(STUDIES)]
+    level = value_at(params, "evaluation.confidence_level")
     return environment.get_template("page.html.j2").render(
-        cards=_cards(results, with_data),
+        tables=tables,
+        datasets=_datasets(results, with_data),
         with_data=with_data,
-        used_by=USED_BY,
         settings=_settings(params),
         corrected=any(study.corrections for study in STUDIES),
+        params=params,
+        small_pixels=SMALL_PIXELS,
         params_text=(results.root / "params.yaml").read_text(encoding="utf-8"),
-        level=_confidence(params),
-        timed=timed,
-        seconds=sum(one.timing.values.get("seconds_total", 0) for one in timed),
-        machines=_machines([one.timing for one in timed]),
+        level="" if level is None else f"{100 * level:g}\u00a0%",
+        training=tables.training_table(results),
+        machines=_machines(results),
         spent=time_spent(results),
-        spent_on=COLUMNS,
         verdicts=claims,
-        counts=verdicts.counts(claims or []),
+        counts=verdicts.counts(claims),
         drawn={shown.figure.number for panel in panels for _, group in panel.groups for shown in group},
         stages=facts.writers,
         panels=panels,
     )
 
 
-def _measured(study: Study, part: Part, results: Results) -> _Measured | None:
-    metrics = results.metrics(part.name) if results.has(part.metrics) else None
-    timing = results.timing(part.name) if results.has(part.timing) else None
-    if metrics is None:
-        return _Measured(part, None, [], {}, [], timing) if timing else None
-    return _Measured(part, metrics, tables.rows(study, metrics), tables.tables(metrics), tables.notes(metrics), timing)
+def write_headline(results: Results) -> None:
+    """Write metrics/headline anew: the few numbers that `dvc metrics show` prints, one file per model."""
+    shutil.rmtree(results.root / HEADLINE, ignore_errors=True)
+    for study in STUDIES:
+        keys = [metric.key for metric in study.metrics if metric.headline]
+        for part in study.models(results.params):
+            numbers: dict = {}
+            for name in (part.name, f"timing/{part.name}"):
+                numbers |= results.metrics(name).values if results.has(f"metrics/{name}.json") else {}
+            if found := {key: numbers[key] for key in keys if numbers.get(key) is not None}:
+                write_json(results.root / HEADLINE / f"{part.name}.json", found)
 
 
-def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, with_data: bool) -> _Panel:
-    results = facts.results
-    measured = [_measured(study, part, results) for part in study.parts(results.params)]
-    panel = _Panel(study, number, [one for one in measured if one], study.remark(results.params))
+def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, with_data: bool) -> Panel:
+    models = [(part, metrics) for of, part, metrics in tables.measured(facts.results) if of is study]
+    panel = Panel(study, number, models)
     shown = []
     for figure in study.figures:
-        path = figure.path(results.root / FIGURES)
+        path = figure.path(facts.results.root / FIGURES)
         if figure.shows_data and not with_data:
             continue
         if path.exists():
             about = [verdict for verdict in claims if figure.number in verdict.figures]
-            shown.append(_Shown(figure, embedded(path), facts.sentence(figure), about))
+            shown.append(Shown(figure, embedded(path), facts.sentence(figure), about))
         elif figure.of_report:
             panel.missing.append(figure.number)
     panel.groups = [(group, list(members)) for group, members in groupby(shown, lambda one: one.figure.group)]
     return panel
 
 
-def _cards(results: Results, with_data: bool) -> list[tuple[str, dict, Picture | None]]:
-    """(dataset, data card, picture of it) of each dataset."""
+def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Picture | None]]:
+    """Return use, data card and sheet of images of each dataset."""
     cards = results.metrics("data").values if results.has("metrics/data.json") else {}
-    grids = {name: results.root / "plots/data" / f"{name}.png" for name in cards}
-    return [
-        (name, card, embedded(grids[name]) if with_data and grids[name].exists() else None)
-        for name, card in cards.items()
-    ]
-
-
-def _settings(params: Mapping) -> list[tuple[str, str, str]]:
-    """(label, value, key) of the settings that exist."""
-    wanted = dict(FIRST)
-    for study in STUDIES:
-        wanted |= study.settings
     found = []
-    for key, label in (wanted | LAST).items():
-        value = value_at(params, key)
-        if value is not None:
-            found.append((label, written(value, ".6g" if isinstance(value, float) else ""), key))
+    for name, card in cards.items():
+        path = results.root / "plots/data" / f"{name}.png"
+        sheet = embedded(path) if with_data and path.exists() else None
+        found.append((USED_BY.get(name, f"for {name}"), card, sheet))
     return found
 
 
-def _confidence(params: Mapping) -> str:
-    """`95 %`, or nothing when the params do not say."""
-    level = (params.get("evaluation") or {}).get("confidence_level")
-    return "" if level is None else f"{100 * level:g}\u00a0%"
+def _settings(params: Mapping) -> list[tuple[str, str, str]]:
+    """Return label, value and key of the settings that exist."""
+    values = {key: value_at(params, key) for key in SETTINGS}
+    return [
+        (SETTINGS[key], written(value, ".6g" if isinstance(value, float) else ""), key)
+        for key, value in values.items()
+        if value is not None
+    ]
 
 
-def _machines(timings: Sequence[Metrics]) -> list[str]:
-    """Each place that trained something: device, precision, threads, torch."""
-    places = []
-    for timing in (one.values for one in timings):
-        words = [written_place(timing)]
-        words += [str(timing["precision"])] if "precision" in timing else []
-        words += [f"torch {timing['torch']}"] if "torch" in timing else []
-        places.append(", ".join(words))
-    return list(dict.fromkeys(places))
+def _machines(results: Results) -> list[str]:
+    """Describe each machine that trained something: device, threads, precision, torch."""
+    found = []
+    for _, timing in tables.trainings(results):
+        torch = f"torch {timing['torch']}" if "torch" in timing else ""
+        found.append(", ".join(filter(None, (written_place(timing), timing.get("precision"), torch))))
+    return list(dict.fromkeys(found))
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last of each run of consecutive numbers."""
-    runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1] = runs[-1][0], number
-        else:
-            runs.append((number, number))
-    return runs
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """`28–43, 50`."""
-    return ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in _runs(numbers))
+    """Return the first and last of each run of consecutive numbers."""
+    runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
+    return [(run[0], run[-1]) for run in runs]

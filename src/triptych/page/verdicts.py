@@ -1,112 +1,115 @@
-"""The verdicts on the report's claims, ready to print."""
+"""The verdicts on the report's claims as text, for the page, the terminal and Markdown."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from triptych.measures.estimate import Estimate
-from triptych.report.formatting import POINTS, written, written_interval
-from triptych.studies import CLAIMS, METRICS
+from triptych.page.tables import Table
+from triptych.report.formatting import written, written_interval, written_limit
+from triptych.report.reader import Results
+from triptych.studies import CLAIMS
 
-FORMATS = {claim.id: claim.format for claim in CLAIMS}
-OTHER = "#.3g"  # of a claim that has no record
-# The words of a number whose name holds that of a metric, as `ddpm_frechet_distance` does.
-WITHIN = {key.replace(".", "_"): metric for key, metric in METRICS.items()}
-# In the name of a number that is a difference between two of a metric's.
-DIFFERENCES = ("difference", "minus", "above", "eased", "at_equal")
+# A claim is reproduced; a condition of one is met.
+ANSWERS = {"reproduced": "met", "not reproduced": "not met", "inconclusive": "undecided"}
+FORMATS = {(claim.id, ""): claim.format for claim in CLAIMS} | {
+    (claim.id, condition.id): condition.format for claim in CLAIMS for condition in claim.conditions
+}
+FACTS = {(claim.id, fact.key): fact for claim in CLAIMS for fact in claim.facts}
+OTHER = "#.3g"  # format of a number that has no record
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One claim of the report with its verdict; the texts that do not apply are empty.
+class Condition:
+    """One number against a threshold, as text; what does not apply is empty."""
 
-    Attributes:
-        id: the claim's.
-        claim: what is claimed, in a sentence.
-        says: how the report puts it.
-        verdict: reproduced, not reproduced or inconclusive.
-        finding: what this run found, and why this verdict.
-        statistic: what was measured.
-        measured: its value.
-        interval: of the value.
-        threshold: what the value was held against.
-        figures: numbers of the figures that the claim is about.
-        evidence: (what, value) of the other numbers that count.
-        sources: the files that all these come from.
-    """
-
-    id: str
-    claim: str
-    says: str
-    verdict: str
-    finding: str
-    statistic: str
-    measured: str
+    statement: str
+    answer: str
+    value: str
     interval: str
     threshold: str
+
+    @property
+    def number(self) -> str:
+        """Value and interval: `38.2 % (35.2 to 42.3 %)`."""
+        return f"{self.value} ({self.interval})" if self.interval else self.value
+
+
+@dataclass(frozen=True)
+class Verdict(Condition):
+    """A claim of the report. Its answer is the verdict, its number the deciding one, which `statistic` names."""
+
+    id: str
+    report_says: str
+    finding: str
+    statistic: str
+    conditions: list[Condition]  # none in records of older runs
     figures: list[int]
-    evidence: list[tuple[str, str]]
+    evidence: list[tuple[str, str]]  # name and text
     sources: list[str]
-
-    @property
-    def slug(self) -> str:
-        """The verdict as a word of a style sheet."""
-        return self.verdict.replace(" ", "-")
-
-    @property
-    def seen(self) -> str:
-        """The first sentence of the finding."""
-        first, _, rest = self.finding.partition(". ")
-        return f"{first}." if rest else first
 
 
 def verdict(record: Mapping) -> Verdict:
-    """A record of metrics/claims.json, ready to print."""
-    form = FORMATS.get(str(record.get("id")), OTHER)
-    measured, interval, threshold = (record.get(key) for key in ("measured", "interval", "threshold"))
-    estimate = Estimate(measured, **interval) if measured is not None and interval else None
+    """Convert a record of metrics/claims.json to text."""
+    name = record["id"]
+    conditions = [
+        Condition(
+            entry["statement"].removesuffix("."),
+            ANSWERS.get(entry["verdict"], entry["verdict"]),
+            *_numbers(entry, FORMATS.get((name, entry["id"]), OTHER)),
+        )
+        for entry in record.get("conditions") or []
+    ]
     return Verdict(
-        id=str(record.get("id", "")),
-        claim=str(record.get("claim") or record.get("id", "")),
-        says=str(record.get("report_says") or ""),
-        verdict=str(record["verdict"]),
-        finding=str(record.get("finding") or ""),
-        statistic=str(record.get("statistic") or "").partition(";")[0],
-        measured="" if measured is None else written(measured, form),
-        interval=written_interval(estimate, form) if estimate else "",
-        threshold="" if threshold is None else written(threshold, form),
-        figures=list(record.get("figures") or []),
-        evidence=_evidence(record.get("evidence") or {}),
-        sources=list(record.get("sources") or []),
+        record.get("claim") or name,
+        record["verdict"],
+        *_numbers(record, FORMATS.get((name, ""), OTHER)),
+        id=name,
+        report_says=record.get("report_says") or "",
+        finding=record.get("finding") or "",
+        statistic=(record.get("statistic") or "").partition(";")[0],
+        conditions=conditions,
+        figures=record.get("figures") or [],
+        evidence=_evidence(name, record.get("evidence") or {}),
+        sources=record.get("sources") or [],
     )
 
 
-def counts(verdicts: Sequence[Verdict]) -> list[tuple[Verdict, int]]:
-    """One of each verdict, and how many claims got it."""
-    words = [one.verdict for one in verdicts]
-    return [(one, words.count(one.verdict)) for one in {one.verdict: one for one in verdicts}.values()]
+def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """Count the claims with each verdict, in order of appearance."""
+    return dict(Counter(one.answer for one in verdicts))
 
 
-def _evidence(numbers: Mapping[str, float]) -> list[tuple[str, str]]:
-    """What and how much; `<what>_low` and `<what>_high` become the interval of `<what>`."""
+def verdicts_table(runs: Mapping[str, Results]) -> Table:
+    """Tabulate the claims of several runs: one row per claim, one column per run."""
+    found = {name: {one.id: one for one in map(verdict, results.claims())} for name, results in runs.items()}
+    claims = {one.id: one for of_run in found.values() for one in of_run.values()}
+    lines = []
+    for key, claim in claims.items():
+        of_claim = [of_run.get(key) for of_run in found.values()]
+        cells = [", ".join(filter(None, (f"**{one.answer}**", one.number))) if one else "" for one in of_claim]
+        lines.append([claim.report_says or claim.statement, *cells])
+    return Table("Verdicts", ["the report says", *found], lines)
+
+
+def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
+    """Return value, interval and threshold as text."""
+    measured, interval, threshold = (record.get(key) for key in ("measured", "interval", "threshold"))
+    if measured is None:
+        return "", "", ""
+    value = written(measured, form)
+    limit = "" if threshold is None else written_limit(threshold, form)
+    return value, written_interval(Estimate(measured, **interval), form) if interval else "", limit
+
+
+def _evidence(claim: str, numbers: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Return name and text of each number; `<key>_low` and `<key>_high` are the interval of `<key>`."""
     texts = []
     for key, value in numbers.items():
-        name, _, end = key.rpartition("_")
-        if end in ("low", "high") and name in numbers:
+        if key.rpartition("_")[0] in numbers and key.endswith(("_low", "_high")):
             continue
-        if {f"{key}_low", f"{key}_high"} <= numbers.keys():
-            value = Estimate(value, numbers[f"{key}_low"], numbers[f"{key}_high"])
-        texts.append(_named(key, value))
+        low, high = numbers.get(f"{key}_low"), numbers.get(f"{key}_high")
+        number = value if low is None or high is None else Estimate(value, low, high)
+        fact = FACTS.get((claim, key))
+        texts.append((fact.title, written(number, fact.format)) if fact else (key.replace("_", " "), written(number)))
     return texts
-
-
-def _named(key: str, value: float | Estimate) -> tuple[str, str]:
-    """A number and its name: `ddpm_frechet_distance` is `ddpm Fréchet distance`, in the format of that metric."""
-    within = max((name for name in WITHIN if f"_{name}_" in f"_{key}_"), key=len, default="")
-    if not within:
-        return key.replace("_", " "), written(value)
-    metric = WITHIN[within]
-    name = key.replace(within, metric.name).replace("_", " ")
-    if metric.words:  # of what the file holds as true or false
-        return name, written(bool(value))
-    is_difference = any(f"_{word}_" in f"_{key}_" for word in DIFFERENCES)
-    return name, written(value, POINTS if is_difference and metric.format.endswith("%") else metric.format)

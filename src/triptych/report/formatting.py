@@ -1,18 +1,19 @@
-"""How numbers are written, on the page, the terminal and figures, and in the findings of claims."""
+"""Write numbers for people: on the page, the terminal, figures and in findings."""
 
 from collections.abc import Mapping
 
 from triptych.measures.estimate import Estimate
 
-NBSP = "\u00a0"  # stands before a unit: no line breaks there
-# Formats beside the specifications of Python's `format`.
+NBSP = "\u00a0"  # before a unit, so that no line breaks there
+# Formats in addition to Python's format specifications.
 POINTS = "points"  # a difference of shares: `−28.4 points`
 PLAIN = "plain"  # two decimals below ten, one above: `0.92`, `12.3`
 PERCENT = ".1%"
+YES_NO = "yes or no"  # of a number that is 1 or 0
 
 
 def written(value: object, style: str = ".4g") -> str:
-    """A value as people read it: `97.3 %`, `−1.00`, `yes`, `–` for none; an estimate: `38.2 % (35.2 to 42.3 %)`."""
+    """Return `97.3 %`, `−1.00`, `yes`, `–` for None; for an estimate `38.2 % (35.2 to 42.3 %)`."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -29,22 +30,22 @@ def written(value: object, style: str = ".4g") -> str:
 
 
 def written_interval(estimate: Estimate, style: str = ".4g") -> str:
-    """`low to high`, with the unit behind the second."""
+    """Return `low to high`, with the unit after the second number."""
     low = written(estimate.low, style).removesuffix(f"{NBSP}%").removesuffix(" points")
     return f"{low} to {written(estimate.high, style)}"
 
 
 def written_limit(threshold: float, style: str = "g") -> str:
-    """A threshold with the digits that params.yaml gives it: `0.8`, `50 %`, `5 points`, `1 point`."""
+    """Return a threshold with the digits that params.yaml gives it: `0.8`, `50 %`, `5 points`, `1 point`."""
     if style == POINTS:
-        return f"{100 * threshold:g} point{'' if threshold == 0.01 else 's'}".replace("-", "−")
-    if style.endswith("%"):
-        return f"{100 * threshold:g}{NBSP}%".replace("-", "−")
-    return f"{threshold:g}".replace("-", "−")
+        text = f"{100 * threshold:g} point{'' if threshold == 0.01 else 's'}"
+    else:
+        text = f"{100 * threshold:g}{NBSP}%" if style.endswith("%") else f"{threshold:g}"
+    return text.replace("-", "−")
 
 
 def duration(seconds: float) -> str:
-    """`48 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Return `48 s`, `3 min 20 s`, `2 h 05 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.3g} s" if seconds < 10 else f"{whole} s"
@@ -54,22 +55,19 @@ def duration(seconds: float) -> str:
 
 
 def written_place(timing: Mapping) -> str:
-    """Where something was trained: `CPU, 2 processes of 1 thread`, or the name of a GPU as it is."""
+    """Return the machine of a training: `CPU, 2 processes of 1 thread`, or the name of a GPU."""
     device = str(timing.get("device", "unknown device"))
     name = device.upper() if device in ("cpu", "mps") else device
-    threads = _counted(timing.get("threads", 1), "thread", "threads")
-    if timing.get("processes", 1) > 1:
-        return f"{name}, {_counted(timing['processes'], 'process', 'processes')} of {threads}"
-    return f"{name}, {threads}"
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+    threads, processes = timing.get("threads", 1), timing.get("processes", 1)
+    count = f"{threads} thread{'s' if threads != 1 else ''}"
+    return f"{name}, {processes} processes of {count}" if processes > 1 else f"{name}, {count}"
 
 
 def _number(value: float, style: str) -> str:
     if style == POINTS:
         return f"{100 * value:+.1f} points"
+    if style == YES_NO:
+        return "yes" if value else "no"
     if style == PLAIN:
         return f"{value:.{2 if abs(value) < 10 else 1}f}"
     return format(value, style).replace("%", f"{NBSP}%")

@@ -1,8 +1,7 @@
-"""The one reader of what the stages wrote: metrics, tables, arrays and params.yaml, below one folder."""
+"""Read what the stages of a run wrote: metrics, tables, arrays and params.yaml."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,194 +19,150 @@ CLAIMS = "metrics/claims.json"
 
 
 class UnmeasuredError(Exception):
-    """A number does not exist in this run. The message is a clause that says which, and where it is known, why."""
+    """A number does not exist in this run. The message is a clause that names it, and the reason where it is known."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The numbers of a metrics file, or of a row of a table in it.
-
-    Attributes:
-        path: of the file, as seen from the root.
-        values: what it holds; intervals lie under `intervals`.
-    """
+    """The numbers of a metrics file, or of one record in it; `path` is relative to the root of the run."""
 
     path: str
     values: Mapping
 
     def __contains__(self, key: str) -> bool:
-        """Whether there is a value; null is none."""
+        """Return whether there is a value other than null."""
         return self.values.get(key) is not None
 
     def value(self, key: str) -> object:
-        """A number that has an interval as an estimate, any other value as it is, None where there is none."""
+        """Return a value, as an estimate if it has an interval; None where there is none."""
         return joined(self.values, key) or self.values.get(key)
 
     def number(self, key: str) -> float:
-        """A number.
-
-        Raises:
-            UnmeasuredError: the file does not hold it.
-        """
+        """Return a number; raise UnmeasuredError where the file does not hold it."""
         if key not in self:
             raise self.missing(key)
         return float(self.values[key])
 
     def missing(self, key: str) -> UnmeasuredError:
-        """What to raise where a number is not there; it says why, where the file does."""
+        """Return the error for a number that does not exist."""
         reason = self.left_out.get(key)
         return UnmeasuredError(f"{self.path} holds no {key}" + (f": {reason}" if reason else ""))
 
     def estimate(self, key: str) -> Estimate:
-        """A number with its interval.
-
-        Raises:
-            UnmeasuredError: the file does not hold both.
-        """
+        """Return a number with its interval; raise UnmeasuredError where the file does not hold both."""
         self.number(key)
-        found = joined(self.values, key)
-        if found is None:
+        estimate = joined(self.values, key)
+        if estimate is None:
             raise UnmeasuredError(f"{self.path} holds no interval of {key}")
-        return found
+        return estimate
 
     def leaves(self) -> dict[str, object]:
-        """Every value by its dotted key; a number that has an interval as an estimate."""
+        """Return every value by its dotted key, numbers with an interval as estimates."""
         return dict(_leaves(self.values))
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Why a number is not there, by its dotted key: what the images could not give."""
+        """The reason why a number does not exist, by its dotted key: the data could not give it."""
         return dict(_left_out(self.values))
 
     def part(self, key: str) -> "Metrics":
-        """The numbers of a mapping in the file; none where it has no such mapping."""
+        """Return a mapping in the file; empty where there is none."""
         return Metrics(self.path, self.values.get(key) or {})
 
     def rows(self, key: str) -> list["Metrics"]:
-        """The rows of a table in the file; none where it has no such table."""
+        """Return a list of records in the file; empty where there is none."""
         return [Metrics(self.path, row) for row in self.values.get(key) or []]
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that the stages of one run wrote. Each file is read once.
-
-    Attributes:
-        root: the folder that params.yaml, metrics, plots, samples and evaluations lie in.
-    """
+    """The files of a run in the folder `root`. Each is read once; a missing or damaged one raises InputError."""
 
     root: Path = Path()
     _read: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def params(self) -> dict:
-        """What params.yaml holds.
-
-        Raises:
-            InputError: it is missing or no YAML.
-        """
+        """The content of params.yaml."""
         return self._once("params.yaml", read_yaml)
 
     def param(self, key: str) -> object:
-        """A value of params.yaml by its dotted key.
-
-        Raises:
-            InputError: there is none.
-        """
+        """Return a value of params.yaml by its dotted key; raise InputError where there is none."""
         value = value_at(self.params, key)
         if value is None:
             raise InputError(f"{self.root / 'params.yaml'}: key '{key}' is missing")
         return value
 
     def has(self, path: str) -> bool:
-        """Whether a file is there."""
+        """Return whether a file exists."""
         return (self.root / path).exists()
 
     def metrics(self, name: str) -> Metrics:
-        """The numbers of metrics/<name>.json.
-
-        Raises:
-            InputError: the file is missing, or holds no mapping.
-        """
+        """Return the numbers of metrics/<name>.json."""
         path = f"metrics/{name}.json"
-        return Metrics(path, self._json(path, dict, "a mapping of metrics"))
+        values = self._once(path, _json)
+        if not isinstance(values, dict):
+            raise self._unexpected(path, "a mapping of metrics")
+        return Metrics(path, values)
 
     def timing(self, name: str) -> Metrics:
-        """The numbers of metrics/timing/<name>.json.
-
-        Raises:
-            InputError: as `metrics`.
-        """
+        """Return the numbers of metrics/timing/<name>.json."""
         return self.metrics(f"timing/{name}")
 
     def claims(self) -> list[dict]:
-        """The records of metrics/claims.json.
-
-        Raises:
-            InputError: the file is missing, or is not a list of mappings with a verdict.
-        """
-        records = self._json(CLAIMS, list, "a list of claims with their verdicts")
-        if not all(isinstance(record, dict) and "verdict" in record for record in records):
-            raise InputError(
-                f"{self.root / CLAIMS}: expected a list of claims with their verdicts; run its stage again"
-            )
+        """Return the records of metrics/claims.json."""
+        records = self._once(CLAIMS, _json)
+        if not (isinstance(records, list) and all(isinstance(one, dict) and "verdict" in one for one in records)):
+            raise self._unexpected(CLAIMS, "a list of claims with their verdicts")
         return records
 
     def table(self, path: str, *columns: str) -> "pd.DataFrame":
-        """A table of comma-separated values. The column `class` holds names, also where these are digits.
-
-        Args:
-            path: as seen from the root.
-            columns: that it must have.
-
-        Raises:
-            InputError: the file is missing, is no table, or lacks a column.
-        """
-        import pandas as pd
-
-        # Nothing but an empty cell is missing: a class may be called NA.
-        how = {"dtype": {"class": str}, "keep_default_na": False, "na_values": [""]}
-        found = self._once(path, lambda where: pd.read_csv(where, **how))
-        missing = [column for column in columns if column not in found]
+        """Return a table of comma-separated values that has the given columns; the column `class` holds strings."""
+        table = self._once(path, _csv)
+        missing = [column for column in columns if column not in table]
         if missing:
-            raise InputError(
-                f"{self.root / path}: cannot be read (it has no column {missing[0]}); run the stage that writes it "
-                "again"
-            )
-        return found
+            raise self._unexpected(path, f"a column {missing[0]}")
+        return table
 
     def arrays(self, path: str) -> "Mapping[str, np.ndarray]":
-        """The arrays of an .npz file.
-
-        Raises:
-            InputError: the file is missing or damaged.
-        """
+        """Return the arrays of an .npz file."""
         from triptych.core.files import read_arrays
 
         return self._once(path, read_arrays)
 
-    def _json(self, path: str, kind: type, expected: str) -> dict | list:
-        found = self._once(path, lambda where: json.loads(where.read_text(encoding="utf-8")))
-        if not isinstance(found, kind):
-            raise InputError(
-                f"{self.root / path}: expected {expected}, found {type(found).__name__}; run the stage that writes it "
-                "again"
-            )
-        return found
+    def _unexpected(self, path: str, expected: str) -> InputError:
+        return InputError(f"{self.root / path}: expected {expected}; run the stage that writes it again")
 
     def _once(self, path: str, read: Callable[[Path], object]) -> Any:
         if path not in self._read:
-            with _one_line(self.root / path):
-                self._read[path] = read(self.root / path)
+            file = self.root / path
+            try:
+                self._read[path] = read(file)
+            except FileNotFoundError:
+                raise InputError(f"{file}: no such file; run the stage that writes it first") from None
+            except (OSError, ValueError) as error:
+                reason = " ".join(str(error).split())
+                raise InputError(f"{file}: cannot be read ({reason}); run the stage that writes it again") from None
         return self._read[path]
 
 
 def value_at(tree: Mapping, key: str) -> object:
-    """The value at a dotted key; None where there is none."""
+    """Return the value at a dotted key; None where there is none."""
     value: object = tree
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value
+
+
+def _json(path: Path) -> object:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _csv(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    # Only an empty cell is missing: a class may be called NA.
+    return pd.read_csv(path, dtype={"class": str}, keep_default_na=False, na_values=[""])
 
 
 def _leaves(values: Mapping, above: str = "") -> Iterator[tuple[str, object]]:
@@ -222,22 +177,9 @@ def _leaves(values: Mapping, above: str = "") -> Iterator[tuple[str, object]]:
 
 def _left_out(values: Mapping, above: str = "") -> Iterator[tuple[str, str]]:
     for key, value in values.items():
-        rows = value if isinstance(value, list) else [value]
         if key == "left_out":
             yield from ((f"{above}{name}", reason) for name, reason in value.items())
-        else:
-            for row in rows:
-                if isinstance(row, Mapping):
-                    yield from _left_out(row, f"{above}{key}.")
-
-
-@contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Turns what can be wrong with a file into one line."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run the stage that writes it first") from None
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: cannot be read ({reason}); run the stage that writes it again") from None
+            continue
+        for row in value if isinstance(value, list) else [value]:
+            if isinstance(row, Mapping):
+                yield from _left_out(row, f"{above}{key}.")

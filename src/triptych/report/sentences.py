@@ -1,10 +1,9 @@
-"""What this run shows in a figure: one sentence whose numbers are read from the files that the pipeline wrote.
+"""The result line of a figure: a template whose numbers are read from the files that the pipeline wrote.
 
-A sentence is a template. `{vae:recognisability}` stands for that key of metrics/vae.json with its interval,
-`{vae!v:recognisability}` for the value alone, `{timing/vae!d:seconds_total}` for seconds as a duration,
-`{plots/vae/latents!p:0.share}` for an entry of a table as a whole percentage. A key may lead into a list, by the
-place of an entry or by a value in it: `sampling.0.steps`, `restoration.t=30.ssim`. A sentence of which any number is
-missing is left out.
+`{vae:recognisability}` is that key of metrics/vae.json with its interval, `{vae!v:recognisability}` for the
+value alone, `{timing/vae!d:seconds_total}` for seconds as a duration, `{plots/vae/latents!p:0.share}` for an entry of a
+table as a whole percentage. A key may lead into a list, by the position of an entry or by a value in it:
+`sampling.0.steps`, `restoration.t=30.ssim`. Where a number is missing the line is left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from string import Formatter
 
 from triptych.measures.estimate import Estimate, joined
 from triptych.report.formatting import duration, written
-from triptych.report.reader import Results, UnmeasuredError, value_at
+from triptych.report.reader import Results, UnmeasuredError
 from triptych.report.record import Figure, Metric
 
 
@@ -31,11 +30,11 @@ Sentence = list[str | Number]
 
 @dataclass(frozen=True)
 class Facts:
-    """What sentences are made of.
+    """The numbers that sentences quote.
 
     Attributes:
-        results: the run's.
-        metrics: the words of every key.
+        results: of the run.
+        metrics: the description of every key, for the format of its number.
         writers: every file that a sentence may quote, with the stage that writes it.
     """
 
@@ -44,53 +43,53 @@ class Facts:
     writers: Mapping[str, str]
 
     def sentence(self, figure: Figure) -> Sentence:
-        """What this run shows in the figure; empty where a number for it is missing."""
+        """Return the result line of a figure; empty where a number for it is missing."""
         try:
-            return self.filled(figure.saw if isinstance(figure.saw, str) else figure.saw(self))
+            return self.filled(figure.result if isinstance(figure.result, str) else figure.result(self))
         except UnmeasuredError:
             return []
 
     def filled(self, template: str) -> Sentence:
-        """The template with its numbers.
+        """Fill in the numbers of a template.
 
         Raises:
             UnmeasuredError: one of them does not exist.
         """
         sentence: Sentence = []
-        for text, name, key, how in Formatter().parse(template):
+        for text, name, key, form in Formatter().parse(template):
             sentence += [text] if text else []
-            sentence += [] if name is None else [self.number(name, str(key), how)]
+            sentence += [] if name is None else [self.number(name, str(key), form)]
         return sentence
 
-    def number(self, name: str, key: str, how: str | None = None) -> Number:
-        """A number with its interval; or by `how` the value alone ("v"), a duration ("d") or a percentage ("p").
+    def number(self, name: str, key: str, form: str | None = None) -> Number:
+        """Return a number with its interval; form: "v" for the value alone, "d" a duration, "p" a percentage.
 
         Raises:
             UnmeasuredError: there is no such number.
         """
         path, value = _path(name), self.look_up(name, key)
-        if how and isinstance(value, Estimate):
+        if form and isinstance(value, Estimate):
             value = value.value
-        known = self.metrics.get(key.rpartition(".")[2])
-        form = ".0%" if how == "p" else known.format if known else ".4g"
-        text = duration(float(value)) if how == "d" else written(value, form)
+        metric = self.metrics.get(key.rpartition(".")[2])
+        style = ".0%" if form == "p" else metric.format if metric else ".4g"
+        text = duration(float(value)) if form == "d" else written(value, style)
         return Number(text, path, self.writers.get(path, ""))
 
     def look_up(self, name: str, key: str) -> object:
-        """A value; with its interval where it has one.
+        """Return a value, as an estimate where it has an interval.
 
         Raises:
             UnmeasuredError: there is no such file, key or value.
         """
         value: object = self.content(name)
-        for part in key.split("."):
-            value = _inside(value, part)
-        if value is None or value != value:  # a gap in a table is not a number, and unlike itself
+        for step in key.split("."):
+            value = _entry(value, step)
+        if value is None or value != value:  # a gap in a table is NaN, which differs from itself
             raise UnmeasuredError(f"{_path(name)} holds no {key}")
         return value
 
     def content(self, name: str) -> Mapping | list[dict]:
-        """What the file of that name holds: a mapping of numbers, or the rows of a table.
+        """Return the numbers of metrics/<name>.json, or the rows of the table <name>.csv.
 
         Raises:
             UnmeasuredError: there is no such file.
@@ -102,30 +101,19 @@ class Facts:
             return self.results.table(path).to_dict("records")
         return self.results.metrics(name).values
 
-    def param(self, key: str) -> object:
-        """A value of params.yaml.
-
-        Raises:
-            UnmeasuredError: there is none.
-        """
-        value = value_at(self.results.params, key)
-        if value is None:
-            raise UnmeasuredError(f"params.yaml holds no {key}")
-        return value
-
 
 def plain(sentence: Sentence) -> str:
-    """The sentence without its links."""
-    return "".join(part if isinstance(part, str) else part.text for part in sentence)
+    """Return the sentence without its links."""
+    return "".join(text if isinstance(text, str) else text.text for text in sentence)
 
 
 def sources(sentence: Sentence) -> dict[str, str]:
-    """The files that a sentence quotes, each with the stage that wrote it."""
-    return {part.path: part.stage for part in sentence if isinstance(part, Number)}
+    """Return the files that a sentence quotes, each with the stage that wrote it."""
+    return {number.path: number.stage for number in sentence if isinstance(number, Number)}
 
 
 def literal(text: object) -> str:
-    """Text from outside as it stands in a template."""
+    """Escape text from outside for a template."""
     return str(text).replace("{", "{{").replace("}", "}}")
 
 
@@ -133,14 +121,14 @@ def _path(name: str) -> str:
     return f"{name}.csv" if name.startswith("plots/") else f"metrics/{name}.json"
 
 
-def _inside(entries: object, part: str) -> object:
-    """The value of a mapping's key, or the entry of a list by position or `key=value`; None where there is none."""
+def _entry(entries: object, step: str) -> object:
+    """Return the value of a mapping's key, or the entry of a list by position or `key=value`; None: there is none."""
     if isinstance(entries, Mapping):
-        return joined(entries, part) or entries.get(part)
+        return joined(entries, step) or entries.get(step)
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         return None
-    key, is_pair, wanted = part.partition("=")
+    key, is_pair, wanted = step.partition("=")
     if is_pair:
         return next((entry for entry in entries if written(entry.get(key), ".10g") == wanted), None)
-    is_place = part.removeprefix("-").isdigit() and -len(entries) <= int(part) < len(entries)
-    return entries[int(part)] if is_place else None
+    is_position = step.removeprefix("-").isdigit() and -len(entries) <= int(step) < len(entries)
+    return entries[int(step)] if is_position else None

@@ -1,4 +1,4 @@
-"""The numbers of one variant of the third study, over its seeds, from its encoders' weights and the dataset."""
+"""Numbers of one variant over its seeds: accuracies, spread and rank of embeddings, collapse, and their course."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,205 +10,303 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from triptych.data.batches import to_float, to_uint8
+from triptych.core.errors import InputError
 from triptych.data.storage import Dataset
 from triptych.machine.processes import run_parts
 from triptych.machine.randomness import Draw
 from triptych.measures import needs
-from triptych.measures.accuracy import accuracies, accuracy_key
 from triptych.measures.estimate import LeftOut
 from triptych.measures.intervals import Resampling
-from triptych.measures.params import EvaluationParams
-from triptych.nn.weights import load_model, seed_folder, snapshot_files
-from triptych.ssl.collapse import Collapse, alignment, collapse_of, effective_rank, embedding_std, uniformity
-from triptych.ssl.course import collapsed_since, course
-from triptych.ssl.representation import Encoded, knn_correct, linear_correct
-from triptych.ssl.shared.network import SiameseNetwork
+from triptych.measures.params import CollapseThresholds, EvaluationParams
+from triptych.nn.weights import load_model, load_weights, seed_folder, snapshot_files
+from triptych.ssl.probe import encode, in_float64, knn_correct, linear_correct
+from triptych.ssl.shared.network import SiameseNetwork, spread
 from triptych.ssl.shared.views import Views
+from triptych.training.objective import to_float, to_uint8
 
-SHOWN, VIEWS = 4, 11  # training images of the sheet of views, and views of each
-# What several numbers need alike.
-ACCURACIES = ("knn_accuracy", "linear_accuracy")
-SPREAD = ("embedding_std", "effective_rank", "uniformity")
-COLLAPSED = ("collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_reason")
+EPSILON = 1e-7  # ε of RankMe: keeps the logarithm of a vanishing singular value finite
+BLOCK = 1024  # rows of the matrix of distances at a time; 80 MB for 10,000 embeddings
+SHOWN, VIEWS = 4, 11  # training images on the sheet of views, and views of each
+Layers = dict[str, Tensor]  # features of images by layer, see `encode`
+COLLAPSE = ("collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_reason")
+
+
+# --- Embeddings, in float64 ---
+
+
+def embedding_std(z: Tensor) -> float:
+    """Return the `spread` of embeddings (N, d): 1 if spread evenly over the sphere, 0 if all are one point."""
+    return float(spread(in_float64(z)))
+
+
+def effective_rank(z: Tensor) -> float:
+    """Return RankMe, exp of the entropy of p = σ / ‖σ‖₁ + ε, for singular values σ of embeddings (N, d).
+
+    Garrido et al. 2023, arXiv:2210.02885, equation 1: from 1, if all embeddings lie on one line through zero, to
+    min(N, d). Uncentred, as published, so a mean far from zero counts as one direction.
+    """
+    wide = in_float64(z)
+    # Singular values from the smaller Gram matrix: linear in N, and exact in float64 to about 1e-8 of the largest,
+    # which is below ε. The scale keeps tiny embeddings away from the smallest float.
+    wide = wide / wide.abs().amax().clamp(min=torch.finfo(torch.float64).tiny)
+    gram = wide.T @ wide if z.shape[1] <= len(z) else wide @ wide.T
+    sigma = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
+    p = sigma / sigma.sum().clamp(min=torch.finfo(torch.float64).tiny) + EPSILON
+    return float((-(p * p.log()).sum()).exp())
+
+
+def alignment(z1: Tensor, z2: Tensor) -> float:
+    """Return the mean squared distance on the unit sphere of embeddings (N, d) of two views, from 0 to 4.
+
+    Wang & Isola 2020 (arXiv:2005.10242), with alpha = 2.
+    """
+    unit1, unit2 = (functional.normalize(in_float64(z), dim=1) for z in (z1, z2))
+    return float((unit1 - unit2).square().sum(dim=1).mean())
+
+
+def uniformity(z: Tensor, block: int = BLOCK) -> float:
+    """Return the log of the mean of exp(-2 ‖zi - zj‖²) over pairs i ≠ j of embeddings (N, d) on the unit sphere.
+
+    Wang & Isola 2020, with t = 2: 0 if all embeddings are one point, about -4 if they are spread evenly over a sphere
+    of many dimensions, NaN for a single embedding. Time grows with N², memory with `block` x N.
+    """
+    unit = functional.normalize(in_float64(z), dim=1)
+    if len(unit) < 2:
+        return math.nan
+    squares = unit.square().sum(dim=1)
+    total = 0.0
+    for start in range(0, len(unit), block):
+        rows = slice(start, start + block)
+        distances = (squares[rows, None] + squares - 2 * unit[rows] @ unit.T).clamp(min=0)
+        kernel = (-2 * distances).exp()
+        kernel[:, rows].fill_diagonal_(0)  # an embedding makes no pair with itself
+        total += float(kernel.sum())
+    return math.log(total / (len(z) * (len(z) - 1)))
+
+
+# --- Collapse ---
+
+
+def collapse_of(std: float, rank: float, limits: CollapseThresholds) -> tuple[str, str]:
+    """Return the kind of collapse and one sentence with the numbers that show it.
+
+    "complete": all embeddings are almost one point; "dimensional": they spread, but along few directions; "none".
+    Accuracy at chance level alone would be no proof.
+    """
+    if std < limits.embedding_std:
+        return "complete", (
+            f"All embeddings are almost one point: the std of their directions is {std:.3g} of an even spread's, "
+            f"below {limits.embedding_std:g} (effective rank {rank:.1f})."
+        )
+    if rank < limits.effective_rank:
+        return "dimensional", (
+            f"The embeddings lie along few directions: their effective rank is {rank:.1f}, below "
+            f"{limits.effective_rank:g}, though the std of their directions is {std:.3g} of an even spread's."
+        )
+    return "none", (
+        f"The embeddings spread: the std of their directions is {std:.3g} of an even spread's, not below "
+        f"{limits.embedding_std:g}, and their effective rank is {rank:.1f}, not below {limits.effective_rank:g}."
+    )
+
+
+def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: CollapseThresholds) -> int | None:
+    """Return the first kept epoch from which all seeds stay collapsed; None if one is not collapsed at the end.
+
+    `courses` holds, per seed, the rows of its kept epochs in rising order.
+    """
+    first = []
+    for rows in courses:
+        epoch = None
+        for row in reversed(rows):
+            if collapse_of(row["test_embedding_std"], row["effective_rank"], limits)[0] == "none":
+                break
+            epoch = row["epoch"]
+        first.append(epoch)
+    return None if None in first else max(first)
+
+
+# --- A variant ---
+
+
+def final_losses(table: Path) -> dict[int, float]:
+    """Return the loss of each seed's last epoch from the table that the training stage wrote.
+
+    Raises:
+        InputError: the table is missing or damaged.
+    """
+    try:
+        history = pd.read_csv(table)
+        return history.sort_values("epoch").groupby("seed")["loss"].last().to_dict()
+    except FileNotFoundError:
+        raise InputError(f"{table}: no such file; the variant's training stage writes it") from None
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{table}: cannot be read ({reason}); run the variant's training stage again") from None
 
 
 @dataclass(frozen=True)
-class SeedMeasured:
-    """What one seed's training came to.
+class SeedResults:
+    """Results of one seed's training.
 
     Attributes:
-        seed: see above.
-        numbers: of its trained encoder.
-        hits: by name, (N,) whether each test image was classified correctly; empty without two classes.
-        course: the rows of its kept epochs, see `course`.
+        numbers: numbers of the trained encoder, without accuracies.
+        correct: by "knn" and "linear", (N,) booleans, True where a test image is correct; empty without two classes.
+        course: one row per kept epoch, as in the table that the stage writes.
     """
 
     seed: int
     numbers: dict[str, float]
-    hits: dict[str, np.ndarray]
-    course: list[dict[str, float]]
+    correct: dict[str, np.ndarray]
+    course: list[dict[str, object]]
 
 
 @dataclass(frozen=True)
 class SSLMeasures:
-    """Measures one variant, in float32.
+    """Measures of one variant, in float32.
 
     Attributes:
-        name: of the variant.
+        variant: its name.
         dataset: its images.
         views: its augmentation.
-        settings: how to measure.
-        seed: the pipeline's; the first of the variant's seeds.
-        seeds: how many there are.
-        baselines: see `measure_baselines`, of its encoder.
-        device: where to compute.
-        at_once: how many seeds are measured side by side, on a CPU.
+        settings: settings of the measures.
+        seeds: its seeds; the first is the pipeline's.
+        baselines: result of `measure_baselines` for its encoder.
+        device: device to compute on.
+        at_once: number of seeds measured in parallel, on a CPU.
     """
 
-    name: str
+    variant: str
     dataset: Dataset
     views: Views
     settings: EvaluationParams
-    seed: int
-    seeds: int
+    seeds: range
     baselines: Mapping[str, np.ndarray]
     device: torch.device
     at_once: int = 1
 
-    def measure(self, models: Path, snapshots: Path, history: pd.DataFrame) -> list[SeedMeasured]:
-        """Every seed's own numbers.
-
-        Args:
-            models: folder of the variant's models.
-            snapshots: folder of the weights of its kept epochs.
-            history: its training table, with columns seed, epoch, loss.
-
-        Raises:
-            InputError: weights are missing, damaged, or of another architecture.
-        """
-        parts = {
+    def measure(self, models: Path, snapshots: Path, losses: Mapping[int, float]) -> list[SeedResults]:
+        """Measure every seed from the variant's folders of models and of snapshots, and its final losses."""
+        tasks = {
             f"seed {seed}": partial(
-                self._one_seed,
+                self._measure_seed,
                 seed,
-                models if seed == self.seed else seed_folder(models, seed),
-                seed_folder(snapshots, seed),
-                history[history["seed"] == seed].sort_values("epoch")["loss"],
+                seed_folder(models, seed, self.seeds[0]),
+                seed_folder(snapshots, seed, self.seeds[0]),
+                losses[seed],
             )
-            for seed in range(self.seed, self.seed + self.seeds)
+            for seed in self.seeds
         }
-        return list(run_parts(f"evaluate_ssl@{self.name}", parts, self.at_once).values())
+        return list(run_parts(f"evaluate_ssl@{self.variant}", tasks, self.at_once).values())
 
-    # One seed ---------------------------------------------------------------------------------------------------------
-
-    def _one_seed(self, seed: int, model: Path, snapshots: Path, losses: pd.Series) -> SeedMeasured:
+    def _measure_seed(self, seed: int, model: Path, snapshots: Path, final_loss: float) -> SeedResults:
+        ssl = self.settings.ssl
         network, _ = load_model(model, SiameseNetwork, self.device)
-        kept, how = snapshot_files(snapshots), self.settings
-        # The last of the kept epochs is the model itself.
-        rows, train, test = course(network, kept, self.dataset, how.ssl.knn, self.device, how.batch_size)
-        first, second = (self._embed_views(network, seed, number) for number in (1, 2))
-        measures = {
-            "embedding_std": partial(embedding_std, test.projector),
-            "effective_rank": partial(effective_rank, test.projector),
-            "alignment": partial(alignment, first, second),
-            "uniformity": partial(uniformity, test.projector[: self.settings.ssl.pairs]),
+        train, test = self._encode(network)
+        view1, view2 = (self._embed_views(network, (seed, "alignment", number)) for number in (1, 2))
+        numbers = {
+            "embedding_std": embedding_std(test["projector"]),
+            "effective_rank": effective_rank(test["projector"]),
+            "alignment": alignment(view1, view2),
+            "uniformity": uniformity(test["projector"][: ssl.pairs]),
+            "final_loss": final_loss,
         }
-        numbers = {key: measure() for key, measure in measures.items() if key not in self.left_out}
-        hits = self._hits(train, test) | self._baselines(seed) if train else {}
-        numbers |= {accuracy_key(key): float(correct.mean()) for key, correct in hits.items()}
-        numbers["final_loss"] = float(losses.iloc[-1])
-        return SeedMeasured(seed, numbers, hits, rows)
+        numbers = {key: number for key, number in numbers.items() if key not in self.left_out}
+        correct = {}
+        if train:
+            linear = linear_correct(train["backbone"], test["backbone"], self.dataset, ssl.probe_penalty)
+            correct = {"knn": self._knn_correct(train, test), "linear": linear}
 
-    def _baselines(self, seed: int) -> dict[str, np.ndarray]:
-        return {key: rows[0 if len(rows) == 1 else seed - self.seed] for key, rows in self.baselines.items()}
+        # The weights after the last kept epoch are the model's, which is encoded already.
+        kept = snapshot_files(snapshots)
+        *earlier, last = kept
+        course = []
+        for epoch in earlier:
+            load_weights(kept[epoch], network)
+            course.append(self._course_row(seed, epoch, *self._encode(network)))
+        return SeedResults(seed, numbers, correct, [*course, self._course_row(seed, last, train, test)])
 
-    def _hits(self, train: Encoded, test: Encoded) -> dict[str, np.ndarray]:
-        """Which test images get their label, by nearest neighbours and by the linear probe of backbone features."""
-        how = self.settings.ssl
-        by = how.knn.features
+    def _encode(self, network: SiameseNetwork) -> tuple[Layers | None, Layers]:
+        """Encode training and test images; without two classes, only test images are needed."""
+        train, test = self.dataset.train.images, self.dataset.test.images
+        encoded = partial(encode, network, device=self.device, batch_size=self.settings.batch_size)
+        return None if "knn_accuracy" in self.left_out else encoded(train), encoded(test)
+
+    def _knn_correct(self, train: Layers, test: Layers) -> np.ndarray:
+        knn = self.settings.ssl.knn
+        return knn_correct(train[knn.features], test[knn.features], self.dataset, knn)
+
+    def _course_row(self, seed: int, epoch: int, train: Layers | None, test: Layers) -> dict[str, object]:
+        single = len(test["projector"]) < 2  # one embedding has no spread: an empty cell
         return {
-            "knn_correct": knn_correct(train.features(by), test.features(by), self.dataset, how.knn),
-            "linear_correct": linear_correct(train.backbone, test.backbone, self.dataset, how.probe_penalty),
+            "epoch": epoch,
+            "variant": self.variant,
+            "seed": seed,
+            **({"knn_accuracy": float(self._knn_correct(train, test).mean())} if train else {}),
+            "test_embedding_std": math.nan if single else embedding_std(test["projector"]),
+            "effective_rank": math.nan if single else effective_rank(test["projector"]),
         }
 
     @torch.inference_mode()
-    def _embed_views(self, network: SiameseNetwork, seed: int, number: int) -> Tensor:
-        """Embeddings of one view of each of the first test images."""
-        draw = Draw(self.device, (seed, "alignment", number))
+    def _embed_views(self, network: SiameseNetwork, key: tuple) -> Tensor:
+        """Return embeddings of one view of each of the first test images; `key` names its random numbers."""
+        draw = Draw(self.device, key)
         images = torch.from_numpy(np.array(self.dataset.test.images[: self.settings.ssl.pairs])).to(self.device)
-        parts = images.split(self.settings.batch_size)
-        return torch.cat([network(self.views(to_float(part), draw))[0].float() for part in parts])
-
-    # All seeds --------------------------------------------------------------------------------------------------------
-
-    def summary(self, runs: Sequence[SeedMeasured]) -> dict:
-        """Means over seeds, intervals over images and seeds, whether they collapsed, and each seed's own numbers."""
-        means = {key: float(np.mean([run.numbers[key] for run in runs])) for key in runs[0].numbers}
-        return {
-            **means,
-            **accuracies(self._all_hits(runs), self._resampling),
-            **self._collapse(means, runs),
-            **self.left_out,
-            "seeds": [{"seed": run.seed, **run.numbers, **self._collapsed(run.numbers)} for run in runs],
-        }
+        batches = images.split(self.settings.batch_size)
+        return torch.cat([network(self.views(to_float(batch), draw))[0].float() for batch in batches])
 
     @cached_property
     def left_out(self) -> dict[str, LeftOut]:
-        """The numbers that the dataset cannot give, each with the reason."""
+        """Numbers that the dataset cannot give, with the reason."""
         count, least_rank = len(self.dataset.test.images), self.settings.ssl.collapse.effective_rank
-        wanted = {
-            ACCURACIES: needs.two_classes(self.dataset),
-            SPREAD: needs.images(count, 2),
-            # The rank of N embeddings is N at most: of too few, it is below its threshold whatever they are.
-            COLLAPSED: needs.images(count, math.floor(least_rank) + 1, f"test images to tell a rank of {least_rank:g}"),
+        # The rank of N embeddings is N at most: with too few images it is always below its threshold.
+        rank_images = max(2, math.floor(least_rank) + 1)
+        reasons = {
+            ("knn_accuracy", "linear_accuracy"): needs.two_classes(self.dataset),
+            ("embedding_std", "effective_rank", "uniformity"): needs.images(count, 2),
+            COLLAPSE: needs.images(count, rank_images, f"test images to tell a rank of {least_rank:g}"),
         }
-        return {key: reason for keys, reason in wanted.items() if reason for key in keys}
+        return {key: reason for keys, reason in reasons.items() if reason for key in keys}
 
-    def _collapse(self, means: Mapping[str, float], runs: Sequence[SeedMeasured]) -> dict[str, object]:
-        """Whether the mean of all seeds is a collapse, since when, of which kind and why; nothing where left out."""
-        if "collapsed" in self.left_out:
-            return {}
-        overall = self._collapse_of(means)
-        since = collapsed_since(self.course(runs), self.settings.ssl.collapse) if overall.collapsed else None
-        return dict(zip(COLLAPSED, (overall.collapsed, since, overall.kind, overall.reason), strict=True))
+    def summary(self, results: Sequence[SeedResults]) -> dict:
+        """Return means over seeds, accuracies with intervals, collapse of the means, and each seed's own numbers."""
+        limits, settings = self.settings.ssl.collapse, self.settings
+        correct = self._correct(results)
+        rows = [
+            {"seed": one.seed, **one.numbers} | {f"{name}_accuracy": float(correct[name][i].mean()) for name in correct}
+            for i, one in enumerate(results)
+        ]
+        means = {key: float(np.mean([one.numbers[key] for one in results])) for key in results[0].numbers}
+        owner = f"ssl {self.variant}"
+        resampling = Resampling(self.seeds[0], settings.confidence_level, settings.bootstrap, owner)
+        summary = means | resampling.accuracies(correct) | self.left_out
+        if "collapsed" not in self.left_out:
+            kind, reason = collapse_of(means["embedding_std"], means["effective_rank"], limits)
+            since = None if kind == "none" else collapsed_since([one.course for one in results], limits)
+            summary |= dict(zip(COLLAPSE, (kind != "none", since, kind, reason), strict=True))
+            for row in rows:
+                row["collapsed"] = collapse_of(row["embedding_std"], row["effective_rank"], limits)[0] != "none"
+        return summary | {"seeds": rows}
 
-    def _collapsed(self, numbers: Mapping[str, float]) -> dict[str, bool]:
-        """Whether one seed's numbers are a collapse; nothing where left out."""
-        return {} if "collapsed" in self.left_out else {"collapsed": self._collapse_of(numbers).collapsed}
+    def course(self, results: Sequence[SeedResults]) -> pd.DataFrame:
+        """Return one row per kept epoch of each seed; without two classes, there is no column `knn_accuracy`."""
+        return pd.DataFrame([row for one in results for row in one.course])
 
-    def _collapse_of(self, numbers: Mapping[str, float]) -> Collapse:
-        limits = self.settings.ssl.collapse
-        return collapse_of(
-            numbers["embedding_std"],
-            numbers["effective_rank"],
-            std_threshold=limits.embedding_std,
-            rank_threshold=limits.effective_rank,
-        )
+    def arrays(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
+        """Return the sheet of views, and (seeds, N) booleans per classifier, True where a test image is correct."""
+        correct = {f"{name}_correct": rows for name, rows in self._correct(results).items()}
+        return {"views": self._shown_views(), **correct}
 
-    def course(self, runs: Sequence[SeedMeasured]) -> pd.DataFrame:
-        """The rows of every seed's kept epochs, with columns `variant` and `seed` after `epoch`."""
-        tables = [pd.DataFrame(run.course) for run in runs]
-        for table, run in zip(tables, runs, strict=True):
-            table.insert(1, "variant", self.name)
-            table.insert(2, "seed", run.seed)
-        return pd.concat(tables, ignore_index=True)
-
-    def results(self, runs: Sequence[SeedMeasured]) -> dict[str, np.ndarray]:
-        """The sheet of views; and by name, (seeds, N) whether each test image was classified correctly."""
-        return {"views": self._shown_views(), **self._all_hits(runs)}
-
-    @staticmethod
-    def _all_hits(runs: Sequence[SeedMeasured]) -> dict[str, np.ndarray]:
-        return {key: np.stack([run.hits[key] for run in runs]) for key in runs[0].hits}
-
-    @cached_property
-    def _resampling(self) -> Resampling:
-        return Resampling(self.seed, self.settings.confidence_level, self.settings.bootstrap, f"ssl {self.name}")
+    def _correct(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
+        """Return the booleans (seeds, N) of the encoders and of the baselines, of which pixels have one row."""
+        correct = {name: np.stack([one.correct[name] for one in results]) for name in results[0].correct}
+        shape = (len(results), len(self.dataset.test.images))
+        return correct | {name: np.broadcast_to(rows[: shape[0]], shape) for name, rows in self.baselines.items()}
 
     def _shown_views(self) -> np.ndarray:
-        """(rows, 1 + views, C, H, W) uint8: the first training images, each followed by views of it."""
+        """Return the first training images, each followed by views of it: (SHOWN, 1 + VIEWS, C, H, W) uint8."""
         images = torch.from_numpy(np.array(self.dataset.train.images[:SHOWN])).to(self.device)
-        draw = Draw(self.device, (self.seed, "shown views"))
-        made = [to_uint8(self.views(to_float(images), draw)) for _ in range(VIEWS)]
-        return torch.stack([images, *made], dim=1).cpu().numpy()
+        draw = Draw(self.device, (self.seeds[0], "shown views"))
+        views = [to_uint8(self.views(to_float(images), draw)) for _ in range(VIEWS)]
+        return torch.stack([images, *views], dim=1).cpu().numpy()

@@ -1,10 +1,50 @@
-"""What every method looks like to the training loop."""
+"""Interface between the training loop and a method: images on the device, batches, objectives."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-from triptych.machine.randomness import Draw
+from triptych.machine.randomness import Draw, generator
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A split on the device: images (N, C, H, W) uint8, labels (N,) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def resident(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Resident:
+    """Copy a (memory-mapped) split to the device."""
+    return Resident(torch.from_numpy(np.array(images)).to(device), torch.from_numpy(np.array(labels)).to(device))
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Convert uint8 (B, C, H, W) to float32 in [-1, 1], channels last."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1.0)
+
+
+def float_batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield uint8 images (N, C, H, W) as floats in [-1, 1] on the device, `size` at a time."""
+    for start in range(0, len(images), size):
+        yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Convert floats (B, C, H, W) in [-1, 1] to uint8, rounded and clipped."""
+    return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def epoch_order(count: int, seed: int, epoch: int, device: torch.device) -> Tensor:
+    """Return the permutation of an epoch: a function of (seed, epoch), equal on every device and process."""
+    return torch.randperm(count, generator=generator("cpu", seed, "order", epoch)).to(device)
 
 
 @dataclass(frozen=True)
@@ -13,7 +53,7 @@ class Batch:
 
     Attributes:
         images: (B, C, H, W) float in [-1, 1].
-        labels: (B,) int64; -1 where unlabelled. Methods without labels ignore them.
+        labels: (B,) int64; -1 if unlabelled. Methods without labels ignore them.
     """
 
     images: Tensor
@@ -21,21 +61,21 @@ class Batch:
 
 
 class Objective(nn.Module):
-    """A method: the network that it trains and its loss.
+    """A method: the network that it trains, and its loss.
 
-    Subclasses set `network` (what is saved and evaluated) and implement `forward(batch, draw)`, which returns the
+    Subclasses set `network` (which is saved and evaluated) and implement `forward(batch, draw)`, which returns the
     scalar loss and its named terms as detached scalars. All randomness comes from `draw`.
     """
 
     network: nn.Module
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss on a batch and its terms."""
+        """Return the loss of a batch and its terms."""
         raise NotImplementedError
 
     def parameter_groups(self) -> list[dict]:
-        """Optimiser groups; a group with `constant_rate: True` is left out of the learning rate's schedule."""
+        """Return optimiser groups. The schedule does not change the rate of a group with `constant_rate: True`."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "constant_rate": False}]
 
     def after_step(self, progress: float) -> None:
-        """Called after each optimiser step with the share of the run that is done, in (0, 1]."""
+        """Run after each optimiser step; `progress` is the completed share of the run, in (0, 1]."""

@@ -1,13 +1,14 @@
-"""Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/): momentum whose steps are orthogonal matrices.
+"""Optimisers, learning rate schedules and weight averages.
 
-torch.optim.Muon takes matrices alone, and computes in bfloat16, which many CPUs emulate at a fraction of their speed.
-This one takes kernels of convolutions too and iterates in float32 on the small Gram matrix, at a third of the products.
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) is momentum whose steps are orthogonal matrices.
+torch.optim.Muon takes only matrices, and computes in bfloat16, which many CPUs emulate slowly. This one also takes
+convolution kernels, and iterates in float32 on the small Gram matrix, with a third of the multiplications.
 """
 
 import copy
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -17,28 +18,27 @@ from triptych.training.objective import Objective
 from triptych.training.params import SGD, Adam, Schedule
 from triptych.training.params import Muon as MuonParams
 
-# Coefficients and number of Jordan's iterations. They pull singular values into about [0.7, 1.2] instead of all to 1,
-# which is as good for training, and takes few iterations also for small ones.
+# Jordan's coefficients pull singular values into about [0.7, 1.2] instead of to 1, which trains as well and takes few
+# iterations even for small ones.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 EPSILON = 1e-7
-# The root mean square of a step at learning rate 1, which AdamW's have by experience: the same learning rate then suits
-# both (Liu et al. 2025, arXiv:2502.16982, section 2.2).
+# Root mean square of a step at learning rate 1. It is that of AdamW in practice, so that one learning rate suits both
+# (Liu et al. 2025, arXiv:2502.16982, section 2.2).
 STEP_SIZE = 0.2
 
-# Multiplications in whose time a CPU starts the operations on matrices of one shape.
-START = 10**7
+# Launch overhead per shape, in multiplications.
+OVERHEAD = 10**7
 
-# Parameters by the shape of their matrices.
-Stacks = dict[torch.Size, list[nn.Parameter]]
+ByShape = dict[torch.Size, list[nn.Parameter]]
 
 
 @torch.no_grad()
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Nearly U V' of X = U S V' for each of (N, rows, columns), float32.
+    """Return about U V' of X = U S V', for each of (N, rows, columns) float32.
 
-    Newton and Schulz's iteration X <- (a + b XX' + c (XX')²) X. A polynomial in XX' commutes with it, so that its
-    factors can be gathered on the Gram matrix, and X is multiplied once.
+    Newton-Schulz iteration X <- (a + b XX' + c (XX')²) X. Polynomials in XX' commute, so their product is formed on the
+    Gram matrix, and X is multiplied once.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     X = (matrices.mT if tall else matrices).float()
@@ -56,13 +56,9 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov's momentum, orthogonalised; a kernel (out, in, height, width) is a matrix (out, in * height * width).
+    """Orthogonalised Nesterov momentum; a kernel (out, in, height, width) is a matrix (out, in * height * width).
 
-    Args:
-        params: of two dimensions or more, or groups of such.
-        lr: learning rate; a step's root mean square is STEP_SIZE times it, as AdamW's.
-        momentum: decay of the running mean of gradients.
-        weight_decay: decoupled from the gradient, as AdamW's.
+    The root mean square of a step is STEP_SIZE times the learning rate. Weight decay is decoupled, as in AdamW.
     """
 
     def __init__(
@@ -72,61 +68,52 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """One step for every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            same_shape = defaultdict(list)
+            by_shape = defaultdict(list)
             for p in group["params"]:
                 if p.grad is not None:
-                    same_shape[p.flatten(1).shape].append(p)
-                    self._move(p, group["momentum"])
-            for parameters, directions in self._directions(same_shape, group["momentum"]):
+                    by_shape[p.flatten(1).shape].append(p)
+                    if not self.state[p]:
+                        self.state[p]["momentum"] = torch.zeros_like(p)
+                    self.state[p]["momentum"].lerp_(p.grad, 1 - group["momentum"])
+            for parameters, directions in self._directions(by_shape, group["momentum"]):
                 rows, columns = directions.shape[1:]
                 size = group["lr"] * STEP_SIZE * math.sqrt(max(rows, columns))
                 for p, direction in zip(parameters, directions, strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
                     p.add_(direction.view(p.shape), alpha=-size)
 
-    def _move(self, p: nn.Parameter, momentum: float) -> None:
-        """Moves the running mean by the gradient."""
-        state = self.state[p]
-        if not state:
-            state["momentum"] = torch.zeros_like(p)
-        state["momentum"].lerp_(p.grad, 1 - momentum)
+    def _directions(self, by_shape: ByShape, momentum: float) -> Iterator[tuple[list[nn.Parameter], Tensor]]:
+        """Yield the parameters of each shape and their orthogonal steps, (N, rows, columns).
 
-    def _directions(self, same_shape: Stacks, momentum: float) -> Iterator[tuple[list[nn.Parameter], Tensor]]:
-        """Parameters of one shape and their orthogonal steps, (N, rows, columns).
-
-        Of several processes each iterates on a share of the shapes, and they exchange what they found.
+        With several processes, each iterates on some of the shapes, and they exchange their results.
         """
         if not dist.is_initialized() or dist.get_world_size() == 1:
-            for parameters in same_shape.values():
+            for parameters in by_shape.values():
                 yield parameters, self._direction(parameters, momentum)
             return
-        sizes = [len(parameters) * shape.numel() for shape, parameters in same_shape.items()]
-        some = next(iter(same_shape.values()))[0]
-        flat = torch.zeros(sum(sizes), device=some.device)
-        found = flat.split(sizes)
-        for index in _share(same_shape, dist.get_rank(), dist.get_world_size()):
-            parameters = list(same_shape.values())[index]
-            found[index].copy_(self._direction(parameters, momentum).flatten())
+        sizes = [len(parameters) * shape.numel() for shape, parameters in by_shape.items()]
+        flat = torch.zeros(sum(sizes), device=next(iter(by_shape.values()))[0].device)
+        results = flat.split(sizes)
+        for index in _share(by_shape, dist.get_rank(), dist.get_world_size()):
+            results[index].copy_(self._direction(list(by_shape.values())[index], momentum).flatten())
         dist.all_reduce(flat)
-        for (shape, parameters), directions in zip(same_shape.items(), found, strict=True):
+        for (shape, parameters), directions in zip(by_shape.items(), results, strict=True):
             yield parameters, directions.view(len(parameters), *shape)
 
     def _direction(self, parameters: list[nn.Parameter], momentum: float) -> Tensor:
-        """The running means, looked at one step ahead and orthogonalised: (N, rows, columns)."""
         ahead = [p.grad.lerp(self.state[p]["momentum"], momentum).flatten(1) for p in parameters]
         return orthogonalised(torch.stack(ahead))
 
 
-def _products(short: int, long: int) -> int:
-    """Multiplications to make a matrix of these sides orthogonal: with its Gram matrix, and of Gram matrices."""
-    return 2 * short**2 * long + 4 * ITERATIONS * short**3
-
-
-def _share(same_shape: Stacks, rank: int, processes: int) -> list[int]:
-    """The places of the shapes that are this process's: the dearest one left goes to whom has least to do."""
-    costs = [START + len(parameters) * _products(*sorted(shape)) for shape, parameters in same_shape.items()]
+def _share(by_shape: ByShape, rank: int, processes: int) -> list[int]:
+    """Return the indices of this rank's shapes: the largest job goes first, to the least loaded rank."""
+    costs = []
+    for shape, parameters in by_shape.items():
+        short, long = sorted(shape)
+        # Multiplications by the Gram matrix's two factors, and of Gram matrices.
+        costs.append(OVERHEAD + len(parameters) * (2 * short**2 * long + 4 * ITERATIONS * short**3))
     loads, mine = [0] * processes, []
     for index in sorted(range(len(costs)), key=lambda index: -costs[index]):
         least = loads.index(min(loads))
@@ -137,72 +124,66 @@ def _share(same_shape: Stacks, rank: int, processes: int) -> list[int]:
 
 
 class Joint:
-    """Optimisers of different parameters that the training loop takes for one."""
+    """Several optimisers of different parameters, with the interface of one."""
 
-    def __init__(self, *parts: torch.optim.Optimizer) -> None:
-        self.parts = parts
+    def __init__(self, *optimisers: torch.optim.Optimizer) -> None:
+        self.optimisers = optimisers
 
     @property
     def param_groups(self) -> list[dict]:
-        """Those of all."""
-        return [group for part in self.parts for group in part.param_groups]
+        """Groups of all optimisers."""
+        return [group for optimiser in self.optimisers for group in optimiser.param_groups]
 
     @property
     def state(self) -> dict[nn.Parameter, dict]:
-        """Of each parameter."""
-        return {p: state for part in self.parts for p, state in part.state.items()}
+        """State of every parameter."""
+        return {p: state for optimiser in self.optimisers for p, state in optimiser.state.items()}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """As torch's."""
-        for part in self.parts:
-            part.zero_grad(set_to_none)
+        """Clear all gradients."""
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none)
 
     def step(self) -> None:
-        """A step of each."""
-        for part in self.parts:
-            part.step()
+        """Update all parameters."""
+        for optimiser in self.optimisers:
+            optimiser.step()
 
     def state_dict(self) -> dict:
-        """To be saved."""
-        return {"parts": [part.state_dict() for part in self.parts]}
+        """Return the states of all optimisers."""
+        return {"optimisers": [optimiser.state_dict() for optimiser in self.optimisers]}
 
     def load_state_dict(self, state: dict) -> None:
-        """What `state_dict` gave."""
-        for part, saved in zip(self.parts, state["parts"], strict=True):
-            part.load_state_dict(saved)
+        """Restore the states of all optimisers."""
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
 
 
-def build_optimiser(objective: Objective, how: Adam | MuonParams | SGD) -> torch.optim.Optimizer | Joint:
-    """The optimiser with fused kernels; each group carries its base rate as `base_lr`."""
-    optimiser = _build(objective.parameter_groups(), how)
+def build_optimiser(objective: Objective, params: Adam | MuonParams | SGD) -> torch.optim.Optimizer | Joint:
+    """Build an optimiser with fused kernels. Each group stores its base rate as `base_lr`."""
+    optimiser = _build(objective.parameter_groups(), params)
     for group in optimiser.param_groups:
         group["base_lr"] = group["lr"]
     return optimiser
 
 
-def _build(groups: list[dict], how: Adam | MuonParams | SGD) -> torch.optim.Optimizer | Joint:
-    if isinstance(how, MuonParams):
-        muon = Muon(_those(groups, _is_matrix), how.learning_rate, how.momentum, how.weight_decay)
-        return Joint(muon, _build(_those(groups, lambda p: not _is_matrix(p)), how.others))
-    if isinstance(how, SGD):
-        return torch.optim.SGD(
-            groups, lr=how.learning_rate, momentum=how.momentum, weight_decay=how.weight_decay, fused=True
-        )
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[how.name]
-    return kind(groups, lr=how.learning_rate, betas=how.betas, weight_decay=how.weight_decay, fused=True)
+def _build(groups: list[dict], params: Adam | MuonParams | SGD) -> torch.optim.Optimizer | Joint:
+    rate, decay = params.learning_rate, params.weight_decay
+    if isinstance(params, MuonParams):
+        muon = Muon(_select(groups, matrices=True), rate, params.momentum, decay)
+        return Joint(muon, _build(_select(groups, matrices=False), params.others))
+    if isinstance(params, SGD):
+        return torch.optim.SGD(groups, lr=rate, momentum=params.momentum, weight_decay=decay, fused=True)
+    adam = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[params.name]
+    return adam(groups, lr=rate, betas=params.betas, weight_decay=decay, fused=True)
 
 
-def _those(groups: list[dict], wanted: Callable[[nn.Parameter], bool]) -> list[dict]:
-    """The groups with those of their parameters alone."""
-    return [group | {"params": [p for p in group["params"] if wanted(p)]} for group in groups]
-
-
-def _is_matrix(p: nn.Parameter) -> bool:
-    return p.ndim >= 2
+def _select(groups: list[dict], matrices: bool) -> list[dict]:
+    return [group | {"params": [p for p in group["params"] if (p.ndim >= 2) == matrices]} for group in groups]
 
 
 def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
-    """The learning rate's factor at a step in [0, steps): linear warm-up, then constant or half a cosine to zero."""
+    """Return the factor of the learning rate at a step in [0, steps)."""
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps
     if schedule.name == "constant":
@@ -211,15 +192,15 @@ def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
-    """Sets each scheduled group's rate to `factor` times its base."""
+def set_rates(optimiser: torch.optim.Optimizer | Joint, factor: float) -> None:
+    """Set the rate of each scheduled group to `factor` times its base rate."""
     for group in optimiser.param_groups:
         if not group["constant_rate"]:
             group["lr"] = group["base_lr"] * factor
 
 
 class WeightAverage:
-    """Exponential moving average of a network's weights, its half-life counted in images.
+    """Exponential moving average of a network's weights, with a half-life in images.
 
     Early in a run the half-life is capped at 5 % of the images seen, so that the average forgets the random
     start (Karras et al. 2024, arXiv:2312.02696, section 3).
@@ -233,9 +214,9 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, images_seen: int, batch_size: int) -> None:
-        """Moves the average towards `network` by one step's share; buffers are copied."""
+        """Move the average towards `network` by one step; copy its buffers."""
         halflife = min(self.halflife_images, self.RAMP * images_seen)
         share = 1 - 0.5 ** (batch_size / halflife)
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), share)
-        for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
-            mine.copy_(theirs)
+        for average, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            average.copy_(buffer)

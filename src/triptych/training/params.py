@@ -1,10 +1,10 @@
-"""How a method is trained: shared by every training stage."""
+"""Schema of a training run, shared by all training stages."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from triptych.core.schema import Positive, Section, Share
+from triptych.core.schema import Count, NotNegative, Positive, Section, Share
 
 
 class Adam(Section):
@@ -13,19 +13,16 @@ class Adam(Section):
     name: Literal["adam", "adamw"]
     learning_rate: Positive
     betas: Annotated[list[Share], Field(min_length=2, max_length=2)]
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: NotNegative
 
 
 class Muon(Section):
-    """Muon for all that has two axes or more, kernels and matrices; AdamW for all else, biases and norms.
-
-    `learning_rate` is Muon's, `others` AdamW's.
-    """
+    """Muon for parameters with two or more axes (kernels and matrices), AdamW (`others`) for biases and norms."""
 
     name: Literal["muon"]
     learning_rate: Positive
     momentum: Share
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: NotNegative
     others: Adam
 
 
@@ -35,11 +32,11 @@ class SGD(Section):
     name: Literal["sgd"]
     learning_rate: Positive
     momentum: Share
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: NotNegative
 
 
 class Schedule(Section):
-    """The learning rate's factor over a run: a linear warm-up, then constant or half a cosine to zero."""
+    """Factor of the learning rate over a run: linear warm-up, then constant or half a cosine to zero."""
 
     name: Literal["constant", "cosine"]
     warmup_steps: Annotated[int, Field(ge=0)]
@@ -48,18 +45,18 @@ class Schedule(Section):
 class Training(Section):
     """One training run."""
 
-    epochs: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
+    epochs: Count
+    batch_size: Count
     optimiser: Annotated[Adam | Muon | SGD, Field(discriminator="name")]
     schedule: Schedule
-    gradient_clip: Annotated[float, Field(ge=0)]
-    ema_halflife_images: Annotated[float, Field(ge=0)]
+    gradient_clip: NotNegative
+    ema_halflife_images: NotNegative
 
 
 class SnapshotTraining(Training):
-    """A training run whose weights are also kept at some epochs, as the report's figures show them."""
+    """A training run that also keeps the weights of some epochs."""
 
-    snapshot_epochs: list[Annotated[int, Field(ge=1)]]
+    snapshot_epochs: list[Count]
 
     @model_validator(mode="after")
     def _snapshots_are_epochs(self) -> "SnapshotTraining":

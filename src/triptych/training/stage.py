@@ -1,10 +1,10 @@
-"""A training stage from its params to its outputs: what every stage script of a method does."""
+"""A training stage, from its params to its outputs: one method, trained with one seed or several."""
 
 import csv
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -13,206 +13,181 @@ from pathlib import Path
 import torch
 
 from triptych.core.errors import InputError
-from triptych.core.files import write_json, write_text
+from triptych.core.files import write_json, write_text, written_whole
+from triptych.core.schema import Runtime
 from triptych.core.seeds import fold
-from triptych.data.batches import resident
-from triptych.data.storage import Dataset, load, validate
+from triptych.data.storage import Dataset, load, load_card, validate
 from triptych.machine.device import Machine, machine
-from triptych.machine.params import Runtime
 from triptych.machine.processes import side_by_side
-from triptych.machine.workers import in_workers
 from triptych.nn.weights import save_model, seed_folder
-from triptych.training.checkpoint import Checkpoints, code_digest, only_writer, run_key
-from triptych.training.loop import Plan, Trained, train
-from triptych.training.objective import Objective
+from triptych.training.checkpoint import ROOT, Checkpoints, code_digest, only_writer, run_key
+from triptych.training.loop import Plan, Trainer
+from triptych.training.objective import Objective, Resident, resident
 from triptych.training.params import Training
+from triptych.training.processes import in_workers
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A method to train.
+
+    Attributes:
+        name: `vae`, `ssl/simsiam`.
+        seed: first seed. Initial weights, order of images and noise are functions of the seed.
+        data: folder of the prepared dataset.
+        identity: params other than `recipe` that the weights depend on. A checkpoint with others is not resumed.
+        build: function from the dataset to the objective and its config, which holds the keyword arguments of the
+            network under "network".
+        seeds: number of runs, with the seeds `seed`, `seed` + 1, …
+        snapshot_epochs: epochs whose weights are kept.
+    """
+
+    name: str
+    seed: int
+    runtime: Runtime
+    recipe: Training
+    data: Path
+    identity: dict
+    build: Callable[[Dataset], tuple[Objective, dict]]
+    seeds: int = 1
+    snapshot_epochs: Sequence[int] = ()
+
+
+def run_stage(stage: Stage) -> None:
+    """Train every seed and write the outputs of the stage.
+
+    On a CPU seeds run side by side in forked processes, and workers share the batches of a seed while threads are left.
+    A seed that ended before a kill is not trained again, and one that had begun resumes from its last checkpoint.
+    """
+    with machine(stage.runtime, announce=False) as here, only_writer(stage.name, here.leads):
+        at_once = here.at_once(stage.seeds)
+        workers = here.workers_of(stage.recipe.batch_size, at_once)
+        here = replace(here.shared(at_once * workers), workers=workers)
+        here.announce(runs_at_once=at_once)
+        dataset = load(stage.data)
+        validate(dataset, stage.recipe.batch_size, str(stage.data))
+        images = resident(dataset.train.images, dataset.train.labels, here.device)
+        identity = {
+            "recipe": stage.recipe.model_dump(),
+            "identity": stage.identity,
+            "data": load_card(stage.data)["sha256"],
+            "code": code_digest(),
+            "machine": asdict(here) | {"rank": 0},
+        }
+        runs = [
+            Run(stage, seed, run_key(seed=seed, **identity), dataset, images, line=index % at_once)
+            for index, seed in enumerate(range(stage.seed, stage.seed + stage.seeds))
+        ]
+        if at_once * workers > 1:
+            import_module("torch._dynamo")  # else the first optimiser of every child imports it, which takes 1.5 s
+        for _ in side_by_side([partial(run.train, here) for run in runs], at_once):
+            pass
+        if here.leads:
+            write_outputs(stage, runs, at_once)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One seed's run of a stage, ended; its last checkpoint lies there until the stage has written its outputs."""
-
-    seed: int
-    trained: Trained
-    checkpoints: Checkpoints
-    config: dict
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Where a training stage writes: every file is one of the stage's DVC outputs.
+    """One seed of a stage. It keeps its model, snapshots and tables with its checkpoints until the stage ends.
 
     Attributes:
-        model: folder for model.safetensors and config.json; further seeds lie in folders `seed_1`, … below it.
-        history: CSV of losses, one row an epoch and seed.
-        timing: JSON metric of the stage's wall-clock time.
-        epoch_timing: CSV of seconds, by the clock and of the processor, one row an epoch and seed.
-        snapshots: folder for the weights after each snapshot epoch, where the stage keeps any; those of several seeds
-            lie in folders `seed_0`, `seed_1`, … below it.
+        key: name of the run's folder, see `run_key`.
+        line: line of the terminal for the progress bar.
     """
 
-    model: Path
-    history: Path
-    timing: Path
-    epoch_timing: Path
-    snapshots: Path | None = None
+    stage: Stage
+    seed: int
+    key: str
+    dataset: Dataset
+    images: Resident
+    line: int
 
-
-def stage_outputs(stage: str, snapshots: bool = False) -> Outputs:
-    """Where a stage's outputs lie, for one such as `vae` or `ssl/simsiam`; the tables of a study lie in one folder."""
-    study, _, variant = stage.partition("/")
-    table = f"plots/{study}/{variant}_" if variant else f"plots/{study}/"
-    return Outputs(
-        model=Path("models") / stage,
-        history=Path(f"{table}training.csv"),
-        timing=Path("metrics/timing") / f"{stage}.json",
-        epoch_timing=Path(f"{table}timing.csv"),
-        snapshots=Path("snapshots") / stage if snapshots else None,
-    )
-
-
-def run_stage(
-    *,
-    stage: str,
-    seed: int,
-    runtime: Runtime,
-    recipe: Training,
-    data: Path,
-    identity: dict,
-    build: Callable[[Dataset], tuple[Objective, dict]],
-    seeds: int | None = None,
-    snapshot_epochs: tuple[int, ...] = (),
-) -> None:
-    """Trains one method, with one seed or several, and writes the stage's outputs (on the leading process).
-
-    Args:
-        stage: its name, e.g. `vae`, `ssl/simsiam`.
-        seed: the pipeline's seed; initial weights, order and noise are functions of it.
-        runtime: where to run.
-        recipe: how to train.
-        data: folder of the prepared dataset.
-        identity: the params that the run depends on, beside recipe, data and code: a checkpoint must match them.
-        build: from the dataset to the method and what its model's config.json says of it: under "network" the keyword
-            arguments of its network.
-        seeds: how many runs, with the seeds `seed`, `seed` + 1, …; None for a stage of one run.
-        snapshot_epochs: epochs whose weights are kept.
-
-    Raises:
-        InputError: see `train`; also a missing or damaged dataset, or another process that trains this stage.
-    """
-    with machine(runtime, announce=False) as place, only_writer(stage, place.leads):
-        at_once = place.at_once(seeds or 1)
-        workers = place.workers_of(recipe.batch_size, at_once)
-        place = replace(place.shared(at_once * workers), workers=workers)
-        place.announce(runs_at_once=at_once)
-        dataset = load(data)
-        validate(dataset, recipe.batch_size, str(data))
-        split = resident(dataset.train.images, dataset.train.labels, place.device)
-        shared = {
-            "recipe": recipe.model_dump(),
-            "identity": identity,
-            "data": json.loads((data / "card.json").read_text(encoding="utf-8"))["sha256"],
-            "code": code_digest(),
-            "machine": asdict(place) | {"rank": 0},
-        }
-
-        def run(own: int, place: Machine = place) -> Run:
-            checkpoints = Checkpoints(stage, run_key(seed=own, **shared), leads=place.leads)
-            torch.manual_seed(fold(own, "weights"))
-            objective, config = _built(build, dataset, data)
-            plan = Plan(
-                stage=stage if seeds in (None, 1) else f"{stage} seed {own}",
-                seed=own,
-                checkpoint_seconds=runtime.checkpoint_seconds,
-                compile=runtime.compile,
-                snapshot_epochs=snapshot_epochs,
-                line=(own - seed) % at_once,
-            )
-            return Run(own, train(objective, split, recipe, plan, place, checkpoints), checkpoints, config)
-
-        def leave_checkpoints(own: int) -> None:
-            if workers == 1:
-                run(own)
-            else:
-                in_workers(lambda rank: run(own, replace(place, rank=rank, world=workers, workers=1)) and None, workers)
-
-        every_seed = range(seed, seed + (seeds or 1))
-        if at_once * workers > 1:
-            import_module("torch._dynamo")  # the first optimiser would import it, in 1.5 s, in each copy and here
-            for _ in side_by_side([partial(leave_checkpoints, own) for own in every_seed], at_once):
-                pass
-        # Runs that have ended in copies of this process are taken up from their last checkpoints.
-        runs = [run(own) for own in every_seed]
-        if not place.leads:
+    def train(self, here: Machine) -> None:
+        """Train, unless the run has ended before."""
+        checkpoints = Checkpoints(self.stage.name, self.key, here.leads)
+        if self.results.exists():
             return
-        outputs = stage_outputs(stage, snapshots=bool(snapshot_epochs))
-        _write_models(stage, runs, dataset.classes, outputs)
-        _write_tables(stage, runs, at_once, outputs)
-        if outputs.snapshots:
-            _write_snapshots(runs, outputs.snapshots, one_folder=seeds is None)
-        for ended in runs:
-            ended.checkpoints.discard()
+        if here.workers > 1:
+            count = here.workers
+            in_workers(lambda rank: self.train(replace(here, rank=rank, world=count, workers=1)), count)
+            return
+        torch.manual_seed(fold(self.seed, "weights"))
+        try:
+            objective, config = self.stage.build(self.dataset)
+        except ValueError as error:  # of a network whose levels do not fit the images
+            raise InputError(f"{self.stage.data}: {error}") from None
+        name = self.stage.name if self.stage.seeds == 1 else f"{self.stage.name} seed {self.seed}"
+        runtime, epochs = self.stage.runtime, tuple(self.stage.snapshot_epochs)
+        plan = Plan(name, self.seed, runtime.checkpoint_seconds, runtime.compile, epochs, self.line)
+        trained = Trainer(objective, self.images, self.stage.recipe, plan, here, checkpoints).run()
+        if here.leads:
+            about = {"stage": self.stage.name, "seed": self.seed, **config, "classes": self.dataset.classes}
+            save_model(self.folder / "model", trained.network, about)
+            tables = {"history": trained.history, "epochs": trained.epochs, "timing": trained.timing}
+            write_text(self.results, json.dumps(tables))
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the checkpoints."""
+        return ROOT / self.stage.name / self.key
+
+    @property
+    def results(self) -> Path:
+        """File that a run writes last: its history, epoch times and timing."""
+        return self.folder / "results.json"
 
 
-def _built(build: Callable[[Dataset], tuple[Objective, dict]], dataset: Dataset, data: Path) -> tuple[Objective, dict]:
-    try:
-        return build(dataset)
-    except ValueError as error:  # a network's, of images that its levels do not fit
-        raise InputError(f"{data}: {error}") from None
+def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
+    """Write models, snapshots, tables and timing of ended runs, and remove their checkpoints.
 
-
-def _write_models(stage: str, runs: list[Run], classes: list[str], outputs: Outputs) -> None:
+    Models lie in models/<stage>, snapshots in snapshots/<stage>: those of the first seed in the folder itself, those of
+    a further seed in seed_<seed> below it. A table has a row per epoch and seed.
+    """
+    shutil.rmtree(Path("snapshots") / stage.name, ignore_errors=True)
     for run in runs:
-        folder = outputs.model if run is runs[0] else seed_folder(outputs.model, run.seed)
-        save_model(folder, run.trained.network, {"stage": stage, "seed": run.seed, **run.config, "classes": classes})
-
-
-def _write_tables(stage: str, runs: list[Run], at_once: int, outputs: Outputs) -> None:
-    variant = stage.rsplit("/", 1)[-1]
-
-    def table(rows: Callable[[Trained], list[dict]]) -> str:
-        # By the standard library: pandas would take a third of a second to import, in each of the stages.
-        whose = [(run.trained, {"variant": variant, "seed": run.seed}) for run in runs]
-        lines = [row | about for trained, about in whose for row in rows(trained)]
+        for outputs, name in (("models", "model"), ("snapshots", "snapshots")):
+            folder = seed_folder(Path(outputs) / stage.name, run.seed, stage.seed)
+            for file in sorted((run.folder / name).glob("[!.]*")):
+                with written_whole(folder / file.name) as partial:
+                    shutil.copyfile(file, partial)
+    results = [json.loads(run.results.read_text(encoding="utf-8")) for run in runs]
+    study, _, variant = stage.name.partition("/")
+    prefix = f"plots/{study}/{variant}_" if variant else f"plots/{study}/"
+    for table, name in (("history", "training.csv"), ("epochs", "timing.csv")):
+        rows = [
+            row | {"variant": variant or study, "seed": run.seed}
+            for run, result in zip(runs, results, strict=True)
+            for row in result[table]
+        ]
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")  # pandas takes 0.3 s to import
         writer.writeheader()
-        writer.writerows(lines)
-        return text.getvalue()
-
-    write_text(outputs.history, table(lambda trained: trained.history))
-    write_text(outputs.epoch_timing, table(_seconds_by_epoch))
-    write_json(outputs.timing, combined_timing([run.trained.timing for run in runs], at_once))
-
-
-def _seconds_by_epoch(trained: Trained) -> list[dict]:
-    seconds = zip(trained.epoch_seconds, trained.epoch_cpu_seconds, strict=True)
-    return [{"epoch": epoch, "seconds": own, "cpu_seconds": cpu} for epoch, (own, cpu) in enumerate(seconds, start=1)]
-
-
-def _write_snapshots(runs: list[Run], folder: Path, one_folder: bool) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+        writer.writerows(rows)
+        write_text(f"{prefix}{name}", text.getvalue())
+    timing = combined_timing([result["timing"] for result in results], at_once)
+    write_json(Path("metrics/timing") / f"{stage.name}.json", timing)
     for run in runs:
-        shutil.copytree(run.checkpoints.folder / "snapshots", folder if one_folder else seed_folder(folder, run.seed))
+        shutil.rmtree(run.folder, ignore_errors=True)
 
 
 def combined_timing(timings: list[dict], at_once: int) -> dict:
-    """The timing of several runs of one recipe, of which some go side by side.
+    """Combine the timings of equal runs, of which `at_once` ran side by side.
 
-    An epoch's seconds are those of one run; the total, and the images a second, are those of all runs by the clock;
-    seconds of the processor are added up.
+    Seconds per epoch are those of one run. Total seconds and images per second are wall-clock values of all runs
+    together; CPU seconds are added up.
     """
-    count = len(timings)
-    added = ("seconds_total", "cpu_seconds_total", "checkpoint_seconds", "resumed")
-    sums = {key: sum(timing[key] for timing in timings) for key in added}
-    by_the_clock = {key: sums[key] / at_once for key in ("seconds_total", "checkpoint_seconds")}
+
+    def total(key: str) -> float:
+        return sum(timing[key] for timing in timings)
+
     return timings[0] | {
-        "seconds_per_epoch": sum(timing["seconds_per_epoch"] for timing in timings) / count,
-        # All runs see equally many images, so the rate over all of them is the harmonic mean.
-        "images_per_second": at_once * count / sum(1 / timing["images_per_second"] for timing in timings),
-        **by_the_clock,
-        "cpu_seconds_total": sums["cpu_seconds_total"],
-        "resumed": sums["resumed"],
-        "runs": count,
+        "seconds_per_epoch": total("seconds_per_epoch") / len(timings),
+        "seconds_total": total("seconds_total") / at_once,
+        "cpu_seconds_total": total("cpu_seconds_total"),
+        # All runs see equally many images, so their mean rate is the harmonic mean.
+        "images_per_second": at_once * len(timings) / sum(1 / timing["images_per_second"] for timing in timings),
+        "checkpoint_seconds": total("checkpoint_seconds") / at_once,
+        "resumed": total("resumed"),
+        "runs": len(timings),
         "runs_at_once": at_once,
     }

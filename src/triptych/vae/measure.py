@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from triptych.data.batches import float_batches, to_uint8
 from triptych.data.storage import Dataset
 from triptych.judge.generated import COMPARED, Numbers, RealImages, measure_generated
 from triptych.judge.measure import Judge
@@ -21,6 +20,7 @@ from triptych.measures.discretised import bits_per_dimension, discretised_gaussi
 from triptych.measures.estimate import Estimate, LeftOut
 from triptych.measures.intervals import Resampling
 from triptych.measures.params import EvaluationParams
+from triptych.training.objective import float_batches, to_uint8
 from triptych.vae.model import VAE
 from triptych.vae.objective import kl_to_standard_normal, reparameterise
 from triptych.vae.prior import Mixture

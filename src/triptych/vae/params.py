@@ -21,11 +21,16 @@ class VAENetwork(Section):
 
 
 class VAEParams(Section):
-    """The VAE and its training."""
+    """The VAE and its training.
+
+    Attributes:
+        seeds: number of trained models. Samples and measures use the first.
+    """
 
     network: VAENetwork
     likelihood_sigma: Positive
     training: SnapshotTraining
+    seeds: Count = 1
 
 
 class FittedPrior(Section):

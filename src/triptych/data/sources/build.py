@@ -1,48 +1,52 @@
-"""Where images come from: each source that params.yaml can name, in the one form of `triptych.data.storage`."""
+"""Datasets of every source that params.yaml can name, and a picture of each."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from triptych.data.sources import arrays, folder, public, streetdigits
+from triptych.core.files import written_whole
+from triptych.data.sources import folder, npz, public, streetdigits
 from triptych.data.sources.params import PADDED, SMALL, Folder, Source, StreetDigits, Torchvision
-from triptych.data.storage import SPLITS, Dataset, Split, validate
+from triptych.data.storage import Dataset, Split, validate
 from triptych.machine.randomness import generator
+
+COLUMNS = 16
+MOST_ROWS = 20
+UNLABELLED_ROWS = 8
+INCHES = 0.55  # side of an image on paper
 
 
 def build(params: Source, seed: int) -> Dataset:
-    """The dataset that `params` describe. Images that are not drawn here are shuffled.
+    """Build the dataset of one source of the `data` section.
 
-    Many a source has its classes one after another; so shuffled, the first images of a split are as good as any.
-
-    Args:
-        params: one source of the `data` section.
-        seed: decides what is drawn, which images a subset keeps, and the order.
+    Files are often sorted by class, so their images are shuffled. The seed determines drawn images, subsets and order.
 
     Raises:
-        InputError: anything wrong with the data; one line that names the file and what is wrong with it.
+        InputError: the data are wrong; one line that names the file and the problem.
     """
     if isinstance(params, StreetDigits):
-        dataset, where = _drawn(params, seed), params.name
-        validate(dataset, least_images=1, where=where)
+        dataset = _draw_digits(params, seed)
+        validate(dataset, least_images=1, where=params.name)
         return dataset
     if isinstance(params, Torchvision):
-        dataset, where = public.opened(params, seed), f"{params.root} ({params.name})"
+        dataset, name = public.load(params, seed), f"{params.root} ({params.name})"
     elif isinstance(params, Folder):
-        dataset, where = folder.opened(params), params.root
+        dataset, name = folder.load(params), params.root
     else:
-        dataset, where = arrays.opened(params), params.root
-    validate(dataset, least_images=1, where=where)
-    return _shuffled(_padded(dataset), seed)
+        dataset, name = npz.load(params), params.root
+    validate(dataset, least_images=1, where=name)
+    return _shuffle(_pad(dataset), seed)
 
 
-def _drawn(params: StreetDigits, seed: int) -> Dataset:
-    train = Split(*streetdigits.draw(params.train, seed, "train", params))
-    test = Split(*streetdigits.draw(params.test, seed, "test", params))
+def _draw_digits(params: StreetDigits, seed: int) -> Dataset:
     return Dataset(
-        train,
-        test,
+        Split(*streetdigits.draw(params.train, seed, "train", params)),
+        Split(*streetdigits.draw(params.test, seed, "test", params)),
         classes=streetdigits.CLASSES,
         source=f"drawn by triptych.data.sources.streetdigits, seed {seed}",
         licence="free; the glyphs are from the free fonts that matplotlib ships (DejaVu, STIX, Computer Modern)",
@@ -50,24 +54,66 @@ def _drawn(params: StreetDigits, seed: int) -> Dataset:
     )
 
 
-def _shuffled(dataset: Dataset, seed: int) -> Dataset:
-    """The images of each split in an order of chance, a function of the seed and their number."""
+def _map_splits(dataset: Dataset, change: Callable[[str, Split], Split]) -> Dataset:
+    return replace(dataset, train=change("train", dataset.train), test=change("test", dataset.test))
 
+
+def _shuffle(dataset: Dataset, seed: int) -> Dataset:
     def shuffled(name: str, split: Split) -> Split:
         order = torch.randperm(len(split.images), generator=generator("cpu", seed, "order of images", name)).numpy()
         return Split(split.images[order], split.labels[order])
 
-    return replace(dataset, **{name: shuffled(name, getattr(dataset, name)) for name in SPLITS})
+    return _map_splits(dataset, shuffled)
 
 
-def _padded(dataset: Dataset) -> Dataset:
-    """Images of SMALL pixels a side framed by their own border pixels; others as they are."""
+def _pad(dataset: Dataset) -> Dataset:
+    """Pad images of SMALL pixels per side by their border pixels; return others unchanged."""
     if dataset.train.images.shape[-1] != SMALL:
         return dataset
-    by = (PADDED - SMALL) // 2
+    width = (PADDED - SMALL) // 2
 
-    def framed(split: Split) -> Split:
-        return Split(np.pad(split.images, ((0, 0), (0, 0), (by, by), (by, by)), mode="edge"), split.labels)
+    def padded(_: str, split: Split) -> Split:
+        return Split(np.pad(split.images, ((0, 0), (0, 0), (width, width), (width, width)), mode="edge"), split.labels)
 
-    said = f"{dataset.source}; framed from {SMALL} x {SMALL} to {PADDED} x {PADDED} by its border pixels"
-    return replace(dataset, **{name: framed(getattr(dataset, name)) for name in SPLITS}, source=said)
+    source = f"{dataset.source}; framed from {SMALL} x {SMALL} to {PADDED} x {PADDED} by its border pixels"
+    return replace(_map_splits(dataset, padded), source=source)
+
+
+def draw(dataset: Dataset, path: Path | str) -> None:
+    """Write a PNG of training images: one labelled row per class, or rows of unlabelled images."""
+    rows = _rows(dataset)
+    figure = Figure(figsize=(COLUMNS * INCHES + 1.4, len(rows) * INCHES + 0.8), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(tile_rows(dataset.train.images, [indices for _, indices in rows]), interpolation="nearest")
+    side = dataset.train.images.shape[-1] + 1
+    axes.set_xticks([])
+    axes.set_yticks([(row + 0.5) * side for row in range(len(rows))], [name for name, _ in rows])
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    counts = f"{len(dataset.train.images):,} train, {len(dataset.test.images):,} test"
+    shape = "×".join(map(str, dataset.train.images.shape[1:]))
+    labels = "one row per class" if dataset.labelled else "unlabelled"
+    axes.set_title(f"{dataset.name}: {counts} images of {shape}; training images, {labels}", fontsize=10)
+    FigureCanvasAgg(figure)
+    with written_whole(path) as partial:
+        # Without the version of matplotlib the same dataset gives the same bytes.
+        figure.savefig(partial, format="png", metadata={"Software": None})
+
+
+def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
+    """Return name and image indices of each row: the first images of its class."""
+    if not dataset.labelled:
+        count = min(len(dataset.train.images), UNLABELLED_ROWS * COLUMNS)
+        return [("", np.arange(start, min(start + COLUMNS, count))) for start in range(0, count, COLUMNS)]
+    labels = np.asarray(dataset.train.labels)
+    return [(name, np.flatnonzero(labels == label)[:COLUMNS]) for label, name in enumerate(dataset.classes[:MOST_ROWS])]
+
+
+def tile_rows(images: np.ndarray, rows: list[np.ndarray]) -> np.ndarray:
+    """Return one picture (height, width, 3) uint8 with the indexed images (N, C, H, W) of each row, white elsewhere."""
+    height, width = images.shape[2] + 1, images.shape[3] + 1
+    cells = np.full((len(rows), COLUMNS, 3, height, width), 255, np.uint8)
+    for cell, indices in zip(cells, rows, strict=True):
+        cell[: len(indices), :, :-1, :-1] = images[indices]
+    return cells.transpose(0, 3, 1, 4, 2).reshape(len(rows) * height, COLUMNS * width, 3)

@@ -1,6 +1,6 @@
-"""Where the images of each study come from: the `data` section of params.yaml.
+"""The `data` section of params.yaml: the source of each study's images.
 
-Every source has a `root`: what `prepare` depends on in dvc.yaml, so that DVC sees files that come, go or change there.
+Every source has a `root`, on which stage `prepare` depends in dvc.yaml, so that DVC sees changes of its files.
 """
 
 from typing import Annotated, Any, Literal, get_args
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from triptych.core.schema import Count, Probability, Section
 
 OWN_LICENCE = "the user's own"
-SMALL, PADDED = 28, 32  # pixels a side of MNIST's images and their like, which networks cannot halve often enough
+SMALL, PADDED = 28, 32  # pixels per side: 28 (MNIST) cannot be halved often enough, so those images are padded
 
 Text = Annotated[str, Field(min_length=1)]
 Resolution = Annotated[int, Field(ge=16, le=256)]
@@ -26,10 +26,10 @@ UnitRange = Annotated[list[Probability], Field(min_length=2, max_length=2), Afte
 
 
 class StreetDigits(Section):
-    """House-number digits, drawn. Each knob goes from easy (0, or a narrow range) to as hard as SVHN."""
+    """House-number digits, drawn. Each setting ranges from easy (0, or a narrow range) to as hard as SVHN."""
 
     name: Literal["streetdigits"]
-    root: Literal["src/triptych/data/sources/streetdigits.py"]  # what they depend on is code
+    root: Literal["src/triptych/data/sources/streetdigits.py"]  # drawn images depend on code
     train: Count
     test: Count
     size: Resolution
@@ -60,7 +60,7 @@ class StreetDigits(Section):
 
 
 class Torchvision(Section):
-    """A real dataset through torchvision's own class. `train` and `test` keep that many images; null keeps all."""
+    """A public dataset, through torchvision. `train` and `test` limit the number of images; null keeps all."""
 
     name: Literal["svhn", "cifar10", "mnist", "fashion_mnist"]
     root: Text
@@ -70,7 +70,7 @@ class Torchvision(Section):
 
     @property
     def size(self) -> int:
-        """Pixels a side: of all of them 32, since those of 28 are framed."""
+        """Pixels per side: 32 for all, since images of 28 are padded."""
         return PADDED
 
 
@@ -90,7 +90,7 @@ class Npz(Section):
 
     @property
     def size(self) -> None:
-        """Pixels a side: the file knows."""
+        """Pixels per side: unknown before the file is read."""
 
 
 Source = Annotated[StreetDigits | Torchvision | Folder | Npz, Field(discriminator="name")]
@@ -112,13 +112,13 @@ class DataParams(Section):
         return sections
 
 
-def _refuse_left_over(study: str, section: dict) -> None:
-    """Refuses the keys of another source, as they stay where `name` alone is changed, and says how to change all."""
-    kinds = {name: kind for kind in SOURCES for name in get_args(kind.model_fields["name"].annotation)}
+def _refuse_left_over(study: str, section: dict[str, Any]) -> None:
+    """Refuse keys of another source, which remain if only `name` is changed; the message gives the right command."""
+    sources = {name: source for source in SOURCES for name in get_args(source.model_fields["name"].annotation)}
     name = section.get("name")
-    if name not in kinds:
+    if name not in sources:
         return
-    own, every = kinds[name].model_fields, {key for kind in SOURCES for key in kind.model_fields}
+    own, every = sources[name].model_fields, {key for source in SOURCES for key in source.model_fields}
     left_over = [key for key in section if key in every and key not in own]
     if left_over:
         keys = ", ".join(f"{key}: …" for key in own if key != "name")

@@ -6,17 +6,18 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from triptych.core.errors import InputError
 from triptych.data.sources.params import Torchvision
-from triptych.data.sources.wording import one_line
 from triptych.data.storage import CHANNELS, SPLITS, Dataset, Split
 from triptych.machine.randomness import generator
 
 DIGITS = [str(digit) for digit in range(10)]
+CLASSES = {"svhn": "SVHN", "cifar10": "CIFAR10", "mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
 LICENCES = {
     "svhn": "free for non-commercial use (Netzer et al. 2011)",
     "cifar10": "none stated by its authors (Krizhevsky 2009)",
@@ -25,85 +26,77 @@ LICENCES = {
 }
 
 
-def opened(params: Torchvision, seed: int) -> Dataset:
-    """The dataset, downloaded where the params say so; a subset depends on the seed.
+def load(params: Torchvision, seed: int) -> Dataset:
+    """Load a dataset, after a download if `params` ask for one. The seed chooses the images of a subset.
 
     Raises:
-        InputError: a file is missing or damaged, or a subset larger than the whole is asked for.
+        InputError: a file is missing or damaged, or a subset is larger than the dataset.
     """
     if params.download:
         print(f"{params.name}: looking for it in {params.root}, and downloading what is missing", flush=True)
-        _open(params, "train", download=True)
-        _open(params, "test", download=True)
+        for split in SPLITS:
+            _open(params, split, download=True)
     _check_files(params)
     splits = {}
     for split in SPLITS:
         source = _open(params, split, download=False)
-        images, labels = _arrays(source)
-        splits[split] = _subset(Split(images, labels), getattr(params, split), seed, f"{params.name}: {split}")
-    classes = DIGITS if params.name in ("svhn", "mnist") else list(source.classes)
+        splits[split] = _subset(_split(source), getattr(params, split), seed, f"{params.name}: {split}")
     return Dataset(
         splits["train"],
         splits["test"],
-        classes=classes,
-        source=f"torchvision.datasets.{type(source).__name__}",
+        classes=DIGITS if params.name in ("svhn", "mnist") else list(source.classes),
+        source=f"torchvision.datasets.{CLASSES[params.name]}",
         licence=LICENCES[params.name],
         name=params.name,
     )
 
 
-def _dataset_class(name: str) -> type:
-    from torchvision import datasets  # 1.5 s: only for who needs it
+def _dataset_class(name: str) -> Any:
+    from torchvision import datasets  # takes 1.5 s
 
-    return {
-        "svhn": datasets.SVHN,
-        "cifar10": datasets.CIFAR10,
-        "mnist": datasets.MNIST,
-        "fashion_mnist": datasets.FashionMNIST,
-    }[name]
+    return getattr(datasets, CLASSES[name])
 
 
-def _open(params: Torchvision, split: str, download: bool):  # one of torchvision's dataset classes
-    which = {"split": split} if params.name == "svhn" else {"train": split == "train"}
-    kind = _dataset_class(params.name)
+def _open(params: Torchvision, split: str, download: bool) -> Any:
+    choice = {"split": split} if params.name == "svhn" else {"train": split == "train"}
+    quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
     try:
-        with _quiet():
-            return kind(params.root, download=download, **which)
-    # torchvision raises what its parsers happen to raise: struct, assertion, URL and unpickling errors among them.
-    except Exception as error:
-        doing = "could not be downloaded" if download else "cannot be read"
-        raise InputError(f"{params.root}: {params.name} ({split}) {doing}: {one_line(error)}") from None
+        with quiet[0], quiet[1], warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _dataset_class(params.name)(params.root, download=download, **choice)
+    except Exception as error:  # torchvision raises struct, assertion, URL and unpickling errors
+        problem = "could not be downloaded" if download else "cannot be read"
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{params.root}: {params.name} ({split}) {problem}: {reason}") from None
 
 
 def _check_files(params: Torchvision) -> None:
-    """Names the file that torchvision would only call "not found or corrupted"."""
+    """Name the file that torchvision would only call "not found or corrupted"."""
     for path, md5 in _needed_files(params):
         if not path.is_file():
             raise InputError(f"{path}: no such file; {params.name} needs it ('download: true' fetches it)")
         if md5 is None:
             _check_idx(path)
-        elif _md5(path) != md5:
-            raise InputError(f"{path}: wrong checksum, so it is truncated or altered; delete it and download it again")
+            continue
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() != md5:
+                raise InputError(f"{path}: wrong checksum: truncated or altered; delete it and download it again")
 
 
-def _needed_files(params: Torchvision) -> list[tuple[Path, str | None]]:
-    kind, root = _dataset_class(params.name), Path(params.root)
+def _needed_files(params: Torchvision) -> Iterator[tuple[Path, str | None]]:
+    """Yield each file with its MD5, where torchvision knows one."""
+    source, root = _dataset_class(params.name), Path(params.root)
     if params.name == "svhn":
-        return [(root / kind.split_list[split][1], kind.split_list[split][2]) for split in SPLITS]
-    if params.name == "cifar10":
-        files = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
-        return [(root / kind.base_folder / name, md5) for name, md5 in files]
-    # The checksums that torchvision knows are those of the archives; the unpacked files state their own length.
-    return [(root / kind.__name__ / "raw" / name.removesuffix(".gz"), None) for name, _ in kind.resources]
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        yield from ((root / source.split_list[split][1], source.split_list[split][2]) for split in SPLITS)
+    elif params.name == "cifar10":
+        files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
+        yield from ((root / source.base_folder / name, md5) for name, md5 in files)
+    else:  # the checksums of MNIST are those of the archives; the unpacked files state their own length
+        yield from ((root / source.__name__ / "raw" / Path(name).stem, None) for name, _ in source.resources)
 
 
 def _check_idx(path: Path) -> None:
-    """An idx file: two zero bytes, the type (8: uint8), the number of dimensions, each as 4 bytes, then the values."""
+    """Check an idx file: two zero bytes, the type (8: uint8), the number of dimensions, each as 4 bytes, the values."""
     with path.open("rb") as file:
         magic = file.read(4)
         dimensions = np.frombuffer(file.read(4 * magic[3]) if len(magic) == 4 else b"", ">u4").astype(np.int64)
@@ -114,34 +107,22 @@ def _check_idx(path: Path) -> None:
         raise InputError(f"{path}: truncated: {path.stat().st_size} bytes where its header promises {expected}")
 
 
-def _arrays(source: object) -> tuple[np.ndarray, np.ndarray]:
-    """Images NCHW and labels of a torchvision dataset: SVHN holds NCHW, CIFAR-10 NHWC, the MNISTs NHW."""
+def _split(source: Any) -> Split:
+    """Convert to NCHW from SVHN's NCHW, CIFAR-10's NHWC or MNIST's NHW."""
     labels = source.labels if hasattr(source, "labels") else source.targets
     images = np.asarray(source.data)
     if images.ndim == 3:
         images = images[:, None]
     elif images.shape[1] not in CHANNELS:
         images = images.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(images), np.asarray(labels).astype(np.int64)
+    return Split(np.ascontiguousarray(images), np.asarray(labels).astype(np.int64))
 
 
-def _subset(split: Split, count: int | None, seed: int, where: str) -> Split:
-    """`count` images chosen by chance; a smaller subset is part of a larger one."""
+def _subset(split: Split, count: int | None, seed: int, name: str) -> Split:
+    """Choose `count` random images; a smaller subset is part of a larger one."""
     if count is None:
         return split
     if count > len(split.images):
-        raise InputError(f"{where}: {count} images asked for; it has {len(split.images)}")
-    order = torch.randperm(len(split.images), generator=generator("cpu", seed, "subset", where)).numpy()
+        raise InputError(f"{name}: {count} images requested; it has {len(split.images)}")
+    order = torch.randperm(len(split.images), generator=generator("cpu", seed, "subset", name)).numpy()
     return Split(split.images[order[:count]], split.labels[order[:count]])
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps a library's prints, progress bars and warnings off the terminal."""
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        yield

@@ -1,8 +1,8 @@
-"""House-number digits, drawn: the look of SVHN without its download, at any size and difficulty.
+"""House-number digits, drawn: the look of SVHN without a download, at any size and difficulty.
 
-A digit is a signed distance field taken from a printed font. Sampling that field through a perspective grid gives the
-digit at any size, weight and angle with clean edges; what a camera adds (light, texture, shadow, a low resolution,
-sensor noise) comes on top. A whole block of images is drawn at a time, in a few tensor operations.
+A digit is a signed distance field of a printed font. Sampling the field through a perspective grid gives the digit at
+any size, weight and angle with clean edges. Light, texture, shadow, low resolution and sensor noise are added. Images
+are drawn in blocks, each in a few tensor operations.
 """
 
 import functools
@@ -20,12 +20,12 @@ from torch.nn import functional as F  # noqa: N812
 from triptych.data.sources.params import StreetDigits
 from triptych.machine.randomness import generator
 
-# Image i lies in block i // BLOCK, and a block is always drawn whole: n images are the first n of any larger number.
-# 250 images of 32x32 fit the cache of one core.
+# Image i is in block i // BLOCK, and blocks are drawn whole: n images are the first n of any larger number. A block of
+# 250 images of 32x32 fits the cache of one core.
 BLOCK = 250
 CLASSES = [str(digit) for digit in range(10)]
 
-# House numbers are mostly sturdy: thin text faces are rare here and the sans come more than once. No dotted zeros.
+# House numbers are mostly bold and sans serif, so those fonts are repeated. None has dotted zeros.
 FONTS = (
     "DejaVuSans",
     "DejaVuSans-Bold",
@@ -44,23 +44,16 @@ FONTS = (
     "cmtt10",
 )
 
-# The atlas: the space around a glyph lets its distance field fade out inside the cell.
-CELL = 64
-GLYPH = 0.6  # height of a digit in its cell
-OVERSAMPLING = 4  # the outline is traced at this many times the cell's resolution
-
-# A stroke of 1 makes a digit at most this much (of its height) wider or thinner on each side of its outline.
-STROKE_REACH = 0.03
+CELL = 64  # pixels per side of a distance field
+GLYPH = 0.6  # height of a digit in its cell; the margin lets the distance field fade out
+OVERSAMPLING = 4  # resolution of the outline, in that of the cell
+STROKE_REACH = 0.03  # at stroke 1 an outline moves by at most this share of the digit's height
 
 
 def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The first `count` images of a split.
+    """Draw the first `count` images of a split; image i depends on (seed, split, i, knobs) alone.
 
-    Args:
-        count: how many.
-        seed: with `split` ("train", "test") it names the stream; image i depends on (seed, split, i, knobs) alone.
-        knobs: size and difficulty.
-        threads: blocks drawn side by side; 0 means as many as torch uses. The images do not depend on it.
+    `threads` blocks are drawn in parallel; 0 takes as many as torch uses.
 
     Returns:
         images uint8 (count, 3, size, size) and labels int64 (count,).
@@ -76,7 +69,7 @@ def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 
 
     _atlas()
     before = torch.get_num_threads()
-    # One thread inside each block: sums inside an operation are then split the same way on any machine's core count.
+    # One thread per block, so that sums are split alike on any number of cores.
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads or before) as pool:
@@ -88,7 +81,7 @@ def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 
 
 @functools.cache
 def _atlas() -> tuple[Tensor, Tensor]:
-    """Signed distance fields (fonts, 10, CELL, CELL) in digit heights, positive inside, and ink widths (fonts, 10)."""
+    """Return signed distance fields (fonts, 10, CELL, CELL), positive inside, and widths (fonts, 10) of ink."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     glyphs = {font: [_glyph(folder / f"{font}.ttf", digit) for digit in CLASSES] for font in set(FONTS)}
     fields = torch.stack([torch.stack([field for field, _ in glyphs[font]]) for font in FONTS])
@@ -97,10 +90,10 @@ def _atlas() -> tuple[Tensor, Tensor]:
 
 
 def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
-    """One digit's signed distance field (CELL, CELL), centred on its ink, and its width; both in digit heights."""
+    """Return one digit's signed distance field (CELL, CELL), centred on its ink, and its width."""
     side = CELL * OVERSAMPLING
     height = side * GLYPH
-    # A font's size is not its digits' height: measure at one size, then draw at the right one.
+    # A font's size is not the height of its digits: measure at one size, then draw at the right one.
     _, top, _, bottom = ImageFont.truetype(path, side).getbbox("8")
     font = ImageFont.truetype(path, side * height / (bottom - top))
     left, top, right, bottom = font.getbbox(digit)
@@ -113,13 +106,16 @@ def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
 
 
 class _Chance:
-    """One block's random numbers, each drawn for the whole block."""
+    """Random numbers, drawn for a whole block at a time."""
 
-    def __init__(self, *parts: int | str) -> None:
-        self.generator = generator("cpu", *parts)
+    def __init__(self, *names: int | str) -> None:
+        self.generator = generator("cpu", *names)
 
     def between(self, low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand((BLOCK, *shape), generator=self.generator)
+
+    def within(self, bounds: list[float], *shape: int) -> Tensor:
+        return self.between(bounds[0], bounds[1], *shape)
 
     def around(self, spread: float, *shape: int) -> Tensor:
         return self.between(-spread, spread, *shape)
@@ -132,9 +128,9 @@ class _Chance:
 
 
 def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Block number `block`: images uint8 (BLOCK, 3, size, size), labels int64 (BLOCK,)."""
+    """Draw a block: images uint8 (BLOCK, 3, size, size), labels int64 (BLOCK,)."""
     chance = _Chance(seed, "streetdigits", split, block)
-    # Every ten images hold each digit once, in an order of their own.
+    # Every ten images hold each digit once, in random order.
     labels = chance.between(0, 1).view(-1, len(CLASSES)).argsort(dim=1).flatten()
     grid, pixel = _grid(chance, knobs)
     ink, shade = _ink(chance, knobs, labels, grid, pixel)
@@ -145,11 +141,11 @@ def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tens
 
 
 def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Where each pixel lies on the wall: (BLOCK, size, size, 2) in digit heights from the digit's centre (x, y).
+    """Return each pixel's (x, y) on the wall, (BLOCK, size, size, 2), and the side of a pixel, (BLOCK, 1, 1).
 
-    Also the side of a pixel in digit heights (BLOCK, 1, 1).
+    Both are in digit heights; (0, 0) is the digit's centre.
     """
-    height = chance.between(*knobs.digit_height, 1, 1)
+    height = chance.within(knobs.digit_height, 1, 1)
     centre = (torch.arange(knobs.size) + 0.5) / knobs.size - 0.5
     x = centre.view(1, 1, -1) - chance.around(knobs.shift, 1, 1)
     y = centre.view(1, -1, 1) - chance.around(knobs.shift, 1, 1)
@@ -163,9 +159,9 @@ def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
 
 
 def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
-    """How much of each pixel the digits cover, and their shadow: both (BLOCK, 1, size, size) in [0, 1].
+    """Return the share of each pixel that digits and their shadows cover, both (BLOCK, 1, size, size) in [0, 1].
 
-    As in SVHN a digit may have neighbours, of the same font, which the frame cuts.
+    As in SVHN a digit may have neighbours of the same font, which the frame cuts.
     """
     fields, widths = _atlas()
     font = chance.index(len(FONTS))
@@ -178,9 +174,9 @@ def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pix
         present = chance.between(0, 1, 1, 1) < knobs.neighbours
         step = side * ((width + widths[font, other]) / 2 + chance.between(0.1, 0.25))
         offset = torch.stack([step, chance.around(0.05)], dim=-1).view(BLOCK, 1, 1, 2)
-        beside = fields[font, other]
-        field = torch.where(present, field.maximum(_field(beside, grid - offset)), field)
-        shade = torch.where(present, shade.maximum(_field(beside, grid - offset - shadow_offset)), shade)
+        neighbour = fields[font, other]
+        field = torch.where(present, field.maximum(_field(neighbour, grid - offset)), field)
+        shade = torch.where(present, shade.maximum(_field(neighbour, grid - offset - shadow_offset)), shade)
     weight = chance.around(knobs.stroke * STROKE_REACH, 1, 1)
     ink = ((field + weight) / pixel + 0.5).clamp_(0, 1)
     shade = ((shade + weight) / (3 * pixel) + 0.5).clamp_(0, 1)
@@ -188,18 +184,18 @@ def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pix
 
 
 def _field(fields: Tensor, grid: Tensor) -> Tensor:
-    """Distance fields (BLOCK, CELL, CELL) read at `grid` (in digit heights from the cell's centre)."""
-    # grid_sample's coordinates run from -1 to 1 over the cell; beyond it the nearest edge's value stands in.
+    """Sample distance fields (BLOCK, CELL, CELL) at `grid`, in digit heights from the cell's centre."""
+    # grid_sample's coordinates run from -1 to 1 over the cell; beyond it the border value is used.
     read = F.grid_sample(fields.unsqueeze(1), grid * (2 * GLYPH), padding_mode="border", align_corners=False)
     return read.squeeze(1)
 
 
 def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> Tensor:
-    """Wall and digits in colour, under uneven light: (BLOCK, 3, size, size), about [0, 1]."""
+    """Colour wall and digits under uneven light: (BLOCK, 3, size, size), about [0, 1]."""
     size = knobs.size
-    wall = chance.between(*knobs.luminance, 1, 1, 1)
-    contrast = chance.between(*knobs.contrast, 1, 1, 1)
-    # Lighter or darker by chance where both fit, else to the side with room.
+    wall = chance.within(knobs.luminance, 1, 1, 1)
+    contrast = chance.within(knobs.contrast, 1, 1, 1)
+    # Lighter or darker at random where both fit, else the one that fits.
     lighter = torch.where(
         (wall - contrast < 0) | (wall + contrast > 1), wall < 0.5, chance.between(0, 1, 1, 1, 1) < 0.5
     )
@@ -218,9 +214,9 @@ def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> 
 
 
 def _tint(chance: _Chance, spread: float) -> Tensor:
-    """A colour's departure from grey (BLOCK, 3, 1, 1), at most `spread` in a channel.
+    """Return deviations from grey (BLOCK, 3, 1, 1), at most `spread` per channel.
 
-    Paint, brick and daylight vary from warm (red) to cool (blue) far more than from green to magenta.
+    Paint, brick and daylight vary more from warm (red) to cool (blue) than from green to magenta.
     """
     warmth, green = chance.around(spread, 1, 1), chance.around(0.3 * spread, 1, 1)
     return torch.stack([warmth - green, green, -warmth - green], dim=1).clamp_(-spread, spread)
@@ -231,7 +227,7 @@ def _enlarge(coarse: Tensor, size: int) -> Tensor:
 
 
 def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
-    """Each picture as a camera of between `least_resolution` and `size` pixels a side would have seen it."""
+    """Blur each picture to the resolution of a camera of `least_resolution` to `size` pixels per side."""
     resolution = chance.index(knobs.size - knobs.least_resolution + 1)
     matrix = _resolutions(knobs.size, knobs.least_resolution)[resolution].unsqueeze(1)
     return matrix @ picture @ matrix.mT
@@ -239,7 +235,7 @@ def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
 
 @functools.cache
 def _resolutions(size: int, least: int) -> Tensor:
-    """Matrices (size - least + 1, size, size): number r reduces a line of pixels to least + r and enlarges it again."""
+    """Return matrices (size - least + 1, size, size); number r resizes a row of pixels to least + r and back."""
     line = torch.eye(size).view(1, 1, size, size)
 
     def resize(lines: Tensor, to: int) -> Tensor:

@@ -1,119 +1,93 @@
-"""The figures of the DDPM: the report's 28 to 43, restoration over t, what a sample costs, and what guidance buys."""
+"""Figures of the DDPM: the report's 28 to 43, restoration over t, cost of samples, guidance, both models compared."""
 
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from triptych.ddpm.words.restoration import restored_from
-from triptych.report import generated
-from triptych.report.drawing import cost, panels, sheets, style, sweep
-from triptych.report.drawing.curves import Level
+from triptych.report import drawing, generated_figures
 from triptych.report.formatting import PERCENT, written
-from triptych.report.generated import Reading
+from triptych.report.generated_figures import BEYOND, VAE_FINAL_SAMPLES, VAE_WALL_CLOCK
 from triptych.report.reader import Metrics, Results, UnmeasuredError
 from triptych.report.record import Figure
 from triptych.report.sentences import Facts
-from triptych.vae.words.figures import FINAL_SAMPLES, WALL_CLOCK
-from triptych.vae.words.figures import IMAGES as VAE_IMAGES
 
-IMAGES, JUDGED = "samples/ddpm/images.npz", "evaluations/ddpm/judged.npz"
-# The epochs that the report shows, of its 30.
-REPORT_EPOCHS = (1, 5, 10, 15, 20, 25)
-# The times that the report restores an image from, and what it says becomes of the image.
+IMAGES, VAE_IMAGES = "samples/ddpm/images.npz", "samples/vae/images.npz"
+SAMPLING, GUIDANCE = "plots/ddpm/sampling", "plots/ddpm/guidance"
+SNAPSHOTS = (1, 5, 10, 15, 20, 25)  # epochs that the report shows
+# Times from which the report restores an image, and its finding.
 REPORT_TIMES = {30: "comes back", 120: "does not come back"}
-RESTORED = 16  # test images of the sheet of restorations
-GUIDED = 48  # samples of the sheet of guided ones
-OVERVIEW = 11  # images of each kind in the overview
-BEYOND = "Beyond the report"
 
 
 def noised(number: int, t: int) -> Figure:
-    """One test image on its way to time t."""
-    title = f"A test image noised to t = {t}"
+    """Return the figure of one test image on its way to time t."""
 
     def draw(path: Path, results: Results) -> None:
-        sigma, arrays = restored_from(results, t).number("sigma"), results.arrays(IMAGES)
-        sheets.rows(
-            path,
-            arrays["strip_forward"][arrays["strip_times"] == t],
-            title,
-            f"From the original at the left to t = {t} at the right, in even steps of the report's linear schedule "
-            f"(T = 1000, t counted from 1). There the noise has standard deviation {sigma:.3f} on [-1, 1].",
-        )
+        arrays = results.arrays(IMAGES)
+        [strip] = arrays["strip_forward"][arrays["strip_times"] == t]
+        drawing.image_sheet(path, [("", strip)], columns=len(strip))
 
     row = f"ddpm:restoration.t={t}"
     return Figure(
         number=number,
         slug=f"ddpm_noised_{t}",
-        title=title,
-        caption=f"The report noises one test image forward to t = {t}: look at how much of the digit is left.",
+        title=f"A test image noised to t = {t}",
+        caption=f"From the original at the left to t = {t} at the right, in even steps of the report's linear "
+        "schedule, T = 1000.",
         group="Noised and restored",
         draw=draw,
-        saw=f"At t = {t} the noise has a standard deviation of {{{row}.sigma}} on [−1, 1]; test images noised so lie "
-        f"at a PSNR of {{{row}.noised_psnr}} dB.",
+        result=f"At t = {t} the noise has a standard deviation of {{{row}.sigma}} on [−1, 1], and test images with "
+        f"this noise a PSNR of {{{row}.noised_psnr}} dB.",
     )
 
 
 def restored(number: int, t: int) -> Figure:
-    """The same image on its way back from time t, then the original."""
-    title = f"The same image restored from t = {t}"
+    """Return the figure of the same image on its way back from time t."""
 
     def draw(path: Path, results: Results) -> None:
-        row, arrays, judged = restored_from(results, t), results.arrays(IMAGES), results.arrays(JUDGED)
-        [probabilities] = judged["strip_probabilities"][judged["strip_times"] == t]
-        reading = Reading([str(name) for name in judged["classes"]], probabilities)
-        sheets.rows(
-            path,
-            np.concatenate([*arrays["strip_backward"][arrays["strip_times"] == t], arrays["strip_original"]])[None],
-            title,
-            "From the noised image at the left through the reverse process; the last is the original. "
-            f"{reading.sentence(' in the restored image')} Over the test images: {_what_is_left(row)}.",
-        )
+        arrays = results.arrays(IMAGES)
+        strip = np.concatenate([*arrays["strip_backward"][arrays["strip_times"] == t], arrays["strip_original"]])
+        drawing.image_sheet(path, [("", strip)], columns=len(strip))
 
     row = f"ddpm:restoration.t={t}"
     return Figure(
         number=number,
         slug=f"ddpm_restored_{t}",
-        title=title,
-        caption=f"The report runs the reverse process from t = {t} and finds that the original {REPORT_TIMES[t]}: "
-        "compare the digit and its details with the original.",
+        title=f"The same image restored from t = {t}",
+        caption="From the noised image at the left through the reverse process to the restored image, and at the right "
+        f"the original. The report finds that it {REPORT_TIMES[t]}.",
         group="Noised and restored",
         draw=draw,
-        saw=f"From t = {t} the class comes back in {{{row}.same_class}} of test images, with an SSIM of {{{row}.ssim}} "
-        f"and a PSNR of {{{row}.psnr}} dB.",
+        result=f"From t = {t} the class comes back in {{{row}.same_class}} of test images, with an SSIM of "
+        f"{{{row}.ssim}} and a PSNR of {{{row}.psnr}} dB.",
     )
 
 
-def _what_is_left(row: Metrics) -> str:
-    """`97.0% keep their class, SSIM 0.93, PSNR 30.1 dB`; what was not measured is left out."""
-    told = {"same_class": "{:.1%} keep their class", "ssim": "SSIM {:.2f}", "psnr": "PSNR {:.1f} dB"}
-    return ", ".join(words.format(row.number(key)) for key, words in told.items() if key in row) or "not measured"
+def draw_restoration_rate(path: Path, results: Results) -> None:
+    """Draw the share of images that keep their class, SSIM and PSNR against t."""
+    results.metrics("ddpm").number("half_restored_t")
+    table = results.table("plots/ddpm/restoration.csv", "t", "metric", "value", "low", "high")
+    figure, axes_of = drawing.subplots(3, sharex=True, height=6.0)
+    labels = {"same_class": "same class", "ssim": "SSIM", "psnr": "PSNR, dB"}
+    for axes, (metric, label) in zip(axes_of.flat, labels.items(), strict=True):
+        rows = table[table["metric"] == metric].sort_values("t")
+        axes.plot(rows["t"], rows["value"], "o-")
+        axes.fill_between(rows["t"], rows["low"], rows["high"], alpha=0.2)
+        for t in REPORT_TIMES:
+            axes.axvline(t, color=drawing.PALETTE[1], linestyle="--")
+        axes.set(ylabel=label, xscale="log", ylim=(None if metric == "psnr" else 0, None))
+    drawing.percent(axes_of[0, 0].yaxis)
+    ticks = sorted({int(table["t"].min()), int(table["t"].max()), *REPORT_TIMES})
+    axes.set_xticks(ticks, [str(t) for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("t (linear schedule, T = 1000)")
+    drawing.save(figure, path)
 
 
-def draw_restoration_curve(path: Path, results: Results) -> None:
-    """Same-class rate, SSIM and PSNR against t."""
-    numbers = results.metrics("ddpm")
-    half = numbers.number("half_restored_t")
-    reached = f"Half have changed class at t = {half:.0f}."
-    if not numbers.number("half_restored_reached"):
-        reached = f"At t = {half:.0f} most still keep it."
-    panels.against(
-        path,
-        results.table("plots/ddpm/restoration.csv", "t", "metric", "value", "low", "high"),
-        names={"same_class": "share that keeps its class", "ssim": "SSIM to the original", "psnr": "PSNR, dB"},
-        shares=("same_class", "ssim"),
-        marked=tuple(REPORT_TIMES),
-        label="t (linear schedule, T = 1000)",
-        title="How much noise the reverse process can undo",
-        note=f"Test images noised to t and restored; dashed: the report's t = 30 and 120. {reached} Bands: intervals "
-        "over test images.",
-    )
-
-
-def _where_half_are_lost(facts: Facts) -> str:
+def restoration_rate(facts: Facts) -> str:
+    """Say from which t half of the images come back as another class, or that none measured is late enough."""
     if facts.look_up("ddpm", "half_restored_reached"):
-        return "At t = {ddpm:half_restored_t} half of the test images come back as another class."
+        return "Half of the test images come back as another class from t = {ddpm:half_restored_t}."
     return (
         "More than half of the test images keep their class even from t = {ddpm:restoration.-1.t}: "
         "{ddpm:restoration.-1.same_class}."
@@ -121,201 +95,141 @@ def _where_half_are_lost(facts: Facts) -> str:
 
 
 def draw_restorations(path: Path, results: Results) -> None:
-    """The same test images restored from each time, a row each, below the originals."""
+    """Draw test images, and below them the same images restored from each time."""
     arrays = results.arrays(IMAGES)
-    sheets.bands(
-        path,
-        {
-            "original": arrays["originals"][:RESTORED],
-            **{
-                f"from t = {t}": restored[:RESTORED]
-                for t, restored in zip(arrays["restoration_times"], arrays["restored"], strict=True)
-            },
-        },
-        "What comes back from which noise",
-        "The first test images, and what the reverse process makes of them from ever later times. Look for what goes "
-        "first: details, the digit, or its colours.",
-    )
+    names = [f"from t = {t}" for t in arrays["restoration_times"]]
+    bands = [("original", arrays["originals"]), *zip(names, arrays["restored"], strict=True)]
+    drawing.image_sheet(path, [(name, images[: drawing.COLUMNS]) for name, images in bands])
 
 
 def draw_sampling_cost(path: Path, results: Results) -> None:
-    """Fréchet distance against seconds an image, a line for each sampler."""
-    measured = results.table(
-        "plots/ddpm/sampling.csv", "sampler", "steps", "samples", "frechet_distance", "low", "high"
-    )
+    """Draw the Fréchet distance against seconds per image, one line per sampler; numbers at points: steps."""
+    measured = results.table(f"{SAMPLING}.csv", "sampler", "steps", "samples", "frechet_distance", "low", "high")
     if measured.empty:
         raise UnmeasuredError("sampling.ddpm.cost in params.yaml compares no samplers")
-    seconds = pd.DataFrame(results.timing("sample/ddpm").values["sampling"])
-    table = measured.merge(seconds, on=["sampler", "steps"])
-    counts = " or ".join(f"{count:,}" for count in sorted(set(table["samples"])))
-    columns = {"sampler": "group", "steps": "point", "seconds_per_image": "cost", "frechet_distance": "value"}
-    cost.by_group(
-        path,
-        table.rename(columns=columns),
-        Level(
-            results.metrics("ddpm").number("frechet_floor"), "training against test images", style.MUTED, ":", width=1.2
-        ),
-        ("seconds for one image", "Fréchet distance (lower is better)"),
-        "What a sample costs, and what it is worth",
-        f"The same weights under other samplers, {counts} samples each (fewer samples measure a larger distance). "
-        "Numbers are steps: look for the one beyond which nothing is gained. Points whose intervals overlap are tied.",
-    )
+    floor = results.metrics("ddpm").number("frechet_floor")
+    timing = results.timing("sample/ddpm").values["sampling"]
+    seconds = {(row["sampler"], row["steps"]): row["seconds_per_image"] for row in timing}
+    figure, [[axes]] = drawing.subplots(height=4.0)
+    # Samplers cost almost the same in equal steps: each writes its steps in its own corner.
+    corners = cycle(((5, 5), (-5, 5), (5, -12), (-5, -12)))
+    for (name, rows), corner in zip(measured.sort_values("steps").groupby("sampler"), corners, strict=False):
+        costs = [seconds[name, steps] for steps in rows["steps"]]
+        bars = abs(rows[["low", "high"]].to_numpy().T - rows["frechet_distance"].to_numpy())
+        line = axes.errorbar(costs, rows["frechet_distance"], bars, marker="o", capsize=3, label=name.replace("_", " "))
+        for cost, row in zip(costs, rows.itertuples(), strict=True):
+            axes.annotate(
+                f"{row.steps:,}",
+                (cost, row.frechet_distance),
+                xytext=corner,
+                textcoords="offset points",
+                ha="left" if corner[0] > 0 else "right",
+                color=line[0].get_color(),
+            )
+    axes.axhline(floor, color=drawing.MUTED, linestyle=":", label="training images")
+    axes.set(xlabel="seconds per image", ylabel="Fréchet distance (lower is better)", xscale="log", ylim=(0, None))
+    axes.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.margins(x=0.1)
+    drawing.legend_above(figure, axes, columns=3)
+    drawing.save(figure, path)
 
 
-def _which_samplers_are_tied(facts: Facts) -> str:
-    table = "plots/ddpm/sampling"
-    rows = facts.content(table)
+def best_sampler(facts: Facts) -> str:
+    """Name the sampler with the lowest Fréchet distance, and count those that are not clearly worse."""
+    rows = facts.content(SAMPLING)
     if not rows:
-        raise UnmeasuredError(f"{table}.csv compares no samplers")
-    best = min(range(len(rows)), key=lambda place: rows[place]["frechet_distance"])
-    tied = [place for place, row in enumerate(rows) if place != best and row["low"] <= rows[best]["high"]]
-
-    def point(place: int) -> str:
-        return f"{{{table}:{place}.sampler}} in {{{table}:{place}.steps}}"
-
-    said = (
-        f"With {{{table}:{best}.samples}} samples each, {point(best)} steps comes nearest to the test images, at a "
-        f"Fréchet distance of {{{table}:{best}.frechet_distance}}"
+        raise UnmeasuredError(f"{SAMPLING}.csv compares no samplers")
+    best = min(range(len(rows)), key=lambda index: rows[index]["frechet_distance"])
+    tied = sum(row["low"] <= rows[best]["high"] for row in rows) - 1
+    return (
+        f"Lowest Fréchet distance: {{{SAMPLING}:{best}.frechet_distance}}, {rows[best]['sampler'].replace('_', ' ')} "
+        f"in {{{SAMPLING}:{best}.steps}} steps; the intervals of {tied} of {len(rows) - 1} others overlap with its own."
     )
-    if not tied:
-        return f"{said}; no other's interval overlaps its own."
-    farther = "all others are farther" if len(tied) + 1 < len(rows) else "so nothing here ranks the samplers"
-    return f"{said}; tied with it, as intervals overlap, are {', '.join(map(point, tied))}; {farther}."
 
 
 def draw_guidance(path: Path, results: Results) -> None:
-    """Fréchet distance and recognisability against the weight of guidance, a line for each guide."""
-    distance = ("frechet_distance", "low", "high")
-    recognised = ("recognisability", "recognisability_low", "recognisability_high")
-    measured = results.table("plots/ddpm/guidance.csv", "epoch", "weight", "samples", *distance, *recognised)
-    numbers, total = results.metrics("ddpm"), int(results.param("ddpm.training.epochs"))
-    real = [
-        Level(numbers.number(key), name, style.MUTED, ":", width=1.2)
-        for key, name in (("frechet_floor", "training images"), ("real_recognisability", "test images"))
-    ]
-    sweep.by_group(
-        path,
-        measured.assign(group=[f"guide: epoch {epoch} of {total}" for epoch in measured["epoch"]]),
-        "weight",
-        [
-            sweep.Measure(distance[0], distance[1:], "Fréchet distance (lower is better)", "g", real[0]),
-            sweep.Measure(recognised[0], recognised[1:], "recognised by the judge", ".0%", real[1]),
-        ],
-        "weight of guidance (1: none)",
-        "What guidance by an earlier self buys",
-        "The guide is the same network earlier in its training: where the two disagree, samples go further from the "
-        f"guide. {measured['samples'].max():,} samples at each point, from the same noise. Look at whether the "
-        "distance turns back up while more images are recognised: such samples are clear, and less like real ones.",
-    )
+    """Draw Fréchet distance and recognisability against the weight of guidance, one line per guide."""
+    intervals = {
+        "frechet_distance": ("low", "high"),
+        "recognisability": ("recognisability_low", "recognisability_high"),
+    }
+    columns = [column for value, bounds in intervals.items() for column in (value, *bounds)]
+    measured, ddpm = results.table(f"{GUIDANCE}.csv", "epoch", "weight", *columns), results.metrics("ddpm")
+    real_images = ddpm.number("frechet_floor"), ddpm.number("real_recognisability")
+    figure, [[distance, recognised]] = drawing.subplots(1, 2)
+    for axes, (value, bounds) in zip((distance, recognised), intervals.items(), strict=True):
+        for epoch, rows in measured.groupby("epoch"):
+            bars = abs(rows[list(bounds)].to_numpy().T - rows[value].to_numpy())
+            axes.errorbar(rows["weight"], rows[value], bars, marker="o", capsize=3, label=f"guide: epoch {epoch}")
+        axes.set_xticks(sorted(measured["weight"].unique()))
+    for axes, value in zip((distance, recognised), real_images, strict=True):
+        axes.axhline(value, color=drawing.MUTED, linestyle=":", label="real images")
+    distance.set(xlabel="weight (1: no guidance)", ylabel="Fréchet distance (lower is better)", ylim=(0, None))
+    recognised.set(xlabel="weight (1: no guidance)", ylabel="recognised by the judge", ylim=(0, 1.02))
+    drawing.percent(recognised.yaxis)
+    drawing.legend_above(figure, distance, columns=3)
+    drawing.save(figure, path)
 
 
 def draw_guided_samples(path: Path, results: Results) -> None:
-    """Guided samples below those of the same noise without guidance."""
-    arrays = results.arrays(IMAGES)
-    sheets.pairs(
-        path,
-        arrays["samples"][:GUIDED],
-        arrays["guided"][:GUIDED],
-        ("unguided", "guided"),
-        "The same noise without guidance and with it",
-        f"Guide: the weights after epoch {int(arrays['guidance_epoch'])}; weight {float(arrays['guidance_weight']):g}. "
-        "The first samples, not chosen: each stands above its guided counterpart.",
-    )
+    """Draw samples without guidance above those from the same noise with guidance."""
+    arrays, bands = results.arrays(IMAGES), []
+    for start in range(0, 3 * drawing.COLUMNS, drawing.COLUMNS):
+        row = slice(start, start + drawing.COLUMNS)
+        bands += [("unguided", arrays["samples"][row]), ("guided", arrays["guided"][row])]
+    drawing.image_sheet(path, [(name, images) for name, images in bands if len(images)])
 
 
 def draw_overview(path: Path, results: Results) -> None:
-    """A row of images of every kind that both models make, each with its two numbers, above real ones."""
+    """Draw the first images of each kind that both models generate, with their numbers, above test images."""
     of_vae, of_ddpm = results.arrays(VAE_IMAGES), results.arrays(IMAGES)
     vae, ddpm = results.metrics("vae"), results.metrics("ddpm")
 
-    def named(name: str, numbers: Metrics) -> str:
-        recognised, distance = numbers.number("recognisability"), numbers.number("frechet_distance")
-        return f"{name}\nread: {written(recognised, PERCENT)}\nFréchet: {written(distance, '.2f')}"
+    def recognised(name: str, numbers: Metrics, key: str = "recognisability") -> str:
+        return f"{name}\n{written(numbers.number(key), PERCENT)}"
 
-    same_class = written(vae.number("reconstruction_same_class"), PERCENT)
-    real = f"read: {written(ddpm.number('real_recognisability'), PERCENT)}"
-    kinds = {
-        named("VAE, N(0, I)", vae): of_vae["samples"],
-        named("VAE, fitted prior", vae.part("fitted_prior")): of_vae["fitted_samples"],
-        f"VAE, reconstructions\nread right: {same_class}": of_vae["epoch_reconstructions"][-1],
-        named("DDPM", ddpm): of_ddpm["samples"],
-        named("DDPM, guided", ddpm.part("guided")): of_ddpm["guided"],
-        f"test images\n{real}\nFréchet: {written(ddpm.number('frechet_floor'), '.2f')}": of_vae["originals"],
-    }
-    sheets.bands(
-        path,
-        {name: images[:OVERVIEW] for name, images in kinds.items()},
-        "All that both models draw, at a glance",
-        "The first of each kind, not chosen. Read: share in which the judge is sure of a digit. Fréchet: distance of "
-        "all samples from the test images in the judge's features; of test images, that of training images.",
-        margin=0.19,
-    )
-
-
-def _what_buys_what(facts: Facts) -> str:
-    vae, ddpm = (Metrics(f"metrics/{name}.json", dict(facts.content(name))) for name in ("vae", "ddpm"))
-    fitted, guided = vae.part("fitted_prior"), ddpm.part("guided")
-    said = (
-        "The decoder's reconstructions show the right digit in {vae:reconstruction_same_class}, its samples some digit "
-        "in {vae!v:recognisability} from N(0, I) and in {vae!v:fitted_prior.recognisability} from the fitted prior"
-    )
-    if fitted.estimate("recognisability").low > vae.estimate("recognisability").high:
-        said += ": the prior made them unreadable"
-    said += (
-        ". Guidance takes the DDPM's from {ddpm!v:recognisability} to {ddpm!v:guided.recognisability}, for twice the "
-        "network calls."
-    )
-    if fitted.estimate("sharpness_ratio").high < 1:
-        said += (
-            " No prior buys sharpness, as the decoder draws a mean: the VAE's samples have "
-            "{vae!v:fitted_prior.sharpness_ratio} of real images'."
-        )
-    if guided.estimate("precision").high < ddpm.number("real_precision"):
-        said += (
-            " Nor does guidance make samples real: {ddpm!v:guided.precision} of them lie among real images, where of "
-            "further real ones {ddpm!v:real_precision} do."
-        )
-    return said
+    bands = [
+        (recognised("VAE, N(0, I)", vae), of_vae["samples"]),
+        (recognised("VAE, fitted prior", vae.part("fitted_prior")), of_vae["fitted_samples"]),
+        (recognised("VAE, reconstructions", vae, "reconstruction_same_class"), of_vae["epoch_reconstructions"][-1]),
+        (recognised("DDPM", ddpm), of_ddpm["samples"]),
+        (recognised("DDPM, guided", ddpm.part("guided")), of_ddpm["guided"]),
+        (recognised("test images", ddpm, "real_recognisability"), of_vae["originals"]),
+    ]
+    drawing.image_sheet(path, [(name, images[:10]) for name, images in bands], columns=10)
 
 
 FIGURES = (
-    generated.wall_clock(
+    generated_figures.wall_clock(
         number=28,
         study="ddpm",
         name="DDPM",
-        caption="The report plots 30 epochs: look for epochs of equal length, and compare with figure "
-        f"{WALL_CLOCK.number}.",
+        caption=f"Time of each epoch, and time since the start. Figure {VAE_WALL_CLOCK} shows the same for the VAE.",
     ),
-    *generated.samples_during_training(
-        first=29,
-        study="ddpm",
-        name="DDPM",
-        epochs=REPORT_EPOCHS,
-        caption="The report shows samples after epoch <R>, here all from the same starting noise: follow one place "
-        "from sheet to sheet as its digit forms.",
-        saw="After epoch <E> of <N> the training loss is {plots/ddpm/training:epoch=<E>.loss}, after the last "
-        "{plots/ddpm/training:epoch=<N>.loss}; then the judge recognises {ddpm:recognisability} of samples.",
+    *generated_figures.samples_during_training(
+        first=29, study="ddpm", name="DDPM", epochs=SNAPSHOTS, loss="training loss"
     ),
     *(
         figure
-        for place, t in enumerate(REPORT_TIMES)
-        for figure in (noised(35 + 2 * place, t), restored(36 + 2 * place, t))
+        for index, t in enumerate(REPORT_TIMES)
+        for figure in (noised(35 + 2 * index, t), restored(36 + 2 * index, t))
     ),
-    *generated.final_samples(
+    *generated_figures.final_samples(
         first=39,
         study="ddpm",
         name="DDPM",
-        caption="The report shows five samples of the trained DDPM and finds them better than the VAE's: compare with "
-        f"figures {FINAL_SAMPLES[0].number} to {FINAL_SAMPLES[-1].number}.",
-        saw=(
-            "The judge is sure of a class in {ddpm:recognisability} of the DDPM's samples, in "
-            "{vae!v:recognisability} of the VAE's and in {ddpm!v:real_recognisability} of test images.",
-            "The DDPM's samples are {ddpm:sharpness_ratio} times as sharp as real images, the VAE's "
-            "{vae:sharpness_ratio} times.",
-            "The DDPM's samples lie at a Fréchet distance of {ddpm:frechet_distance} from the test images, the VAE's "
-            "at {vae:frechet_distance} and training images at {ddpm!v:frechet_floor}.",
-            "In the judge's features {ddpm:precision} of the DDPM's samples lie among real images, and {ddpm:recall} "
-            "of real images among samples.",
+        caption="One of the first five samples, not selected, and the probability that the judge gives each class. The "
+        f"report calls them better than the VAE's, figures {VAE_FINAL_SAMPLES} to {VAE_FINAL_SAMPLES + 4}.",
+        results=(
+            "The judge recognises {ddpm:recognisability} of the DDPM's samples, {vae!v:recognisability} of the VAE's "
+            "and {ddpm!v:real_recognisability} of test images.",
+            "Sharpness ratio, where 1 is as sharp as real images: DDPM {ddpm:sharpness_ratio}, VAE "
+            "{vae:sharpness_ratio}.",
+            "Fréchet distance to the test images: DDPM {ddpm:frechet_distance}, VAE {vae:frechet_distance}, training "
+            "images {ddpm!v:frechet_floor}.",
+            "Precision of the DDPM's samples {ddpm:precision}, recall {ddpm:recall}.",
             "The DDPM needs at most {ddpm:vlb_bpd} bits per dimension for a test image.",
         ),
     ),
@@ -323,64 +237,67 @@ FIGURES = (
         number=52,
         slug="ddpm_restoration_rate",
         title="Restoration against t",
-        caption="The report shows t = 30 and t = 120 only: look at where on the whole curve the two lie.",
+        caption="Test images noised to t and restored. Bands are intervals over images, dashed lines are the report's "
+        "t = 30 and t = 120.",
         group=BEYOND,
-        draw=draw_restoration_curve,
-        saw=_where_half_are_lost,
+        draw=draw_restoration_rate,
+        result=restoration_rate,
     ),
     Figure(
         number=54,
         slug="ddpm_sampling_cost",
         title="Sampling cost against quality",
-        caption="The report draws every sample in T steps: look for the number of steps beyond which nothing is "
-        "gained.",
+        caption="Fréchet distance of samples of the same weights under several samplers, against the time per image. "
+        "Numbers are steps, bars are intervals.",
         group=BEYOND,
         draw=draw_sampling_cost,
-        saw=_which_samplers_are_tied,
+        result=best_sampler,
     ),
     Figure(
         number=56,
         slug="ddpm_restorations",
         title="Restorations of many digits from many t",
-        caption="The report shows one digit: look down each column for the t at which the digit becomes another.",
+        caption="The first test images, and below them the same images restored from later and later times.",
         group=BEYOND,
         draw=draw_restorations,
-        saw="The class comes back in {ddpm:restoration.0.same_class} of test images from t = {ddpm:restoration.0.t}, "
-        "and in {ddpm:restoration.-1.same_class} from t = {ddpm:restoration.-1.t}.",
+        result="The class comes back in {ddpm:restoration.0.same_class} of test images from t = "
+        "{ddpm:restoration.0.t}, and in {ddpm:restoration.-1.same_class} from t = {ddpm:restoration.-1.t}.",
         shows_data=True,
     ),
     Figure(
         number=64,
         slug="ddpm_guidance",
-        title="Guidance by an earlier self",
-        caption="The report samples without guidance: look for the weight at which samples are nearest to real images, "
-        "and what becomes of those beyond it.",
+        title="Guidance by an earlier checkpoint",
+        caption="Quality of samples that are moved away from the predictions of an earlier checkpoint of the same "
+        "network (autoguidance), against the weight of guidance. Bars are intervals.",
         group=BEYOND,
         draw=draw_guidance,
-        saw="Guided by epoch {ddpm:guided.epoch} with weight {ddpm:guided.weight}, samples lie at a Fréchet distance "
-        "of {ddpm:guided.frechet_distance} instead of {ddpm:frechet_distance}, and the judge recognises "
-        "{ddpm:guided.recognisability} of them instead of {ddpm:recognisability}; each takes twice the network calls.",
+        result="With weight {ddpm:guided.weight} and the checkpoint of epoch {ddpm:guided.epoch} the Fréchet distance "
+        "is {ddpm:guided.frechet_distance} instead of {ddpm:frechet_distance}, and the judge recognises "
+        "{ddpm:guided.recognisability} instead of {ddpm:recognisability}.",
     ),
     Figure(
         number=65,
         slug="ddpm_guided_samples",
         title="Samples with and without guidance",
-        caption="The report samples without guidance: compare each sample with the guided one below it, which starts "
-        "from the same noise.",
+        caption="The first samples without guidance, each above the sample from the same noise with guidance.",
         group=BEYOND,
         draw=draw_guided_samples,
-        saw="Guided samples are {ddpm:guided.sharpness_ratio} as sharp as real images, those without guidance "
-        "{ddpm:sharpness_ratio}; {ddpm:guided.precision} of them lie among the real ones instead of {ddpm:precision}, "
-        "and {ddpm:guided.recall} of the real ones among them instead of {ddpm:recall}.",
+        result="With guidance the sharpness ratio is {ddpm:guided.sharpness_ratio} instead of {ddpm:sharpness_ratio}, "
+        "precision {ddpm:guided.precision} instead of {ddpm:precision}, recall {ddpm:guided.recall} instead of "
+        "{ddpm:recall}.",
     ),
     Figure(
         number=66,
         slug="generated_overview",
-        title="Both models at a glance",
-        caption="Look down the rows for what a prior buys, what guidance buys, and what neither does.",
+        title="Images of both models",
+        caption="The first images of each kind, not selected, and the share of all images that the judge recognises. "
+        "For reconstructions it is the share in which the judge reads the class of the original.",
         group=BEYOND,
         draw=draw_overview,
-        saw=_what_buys_what,
+        result="Fréchet distance: VAE {vae:frechet_distance}, with the fitted prior "
+        "{vae:fitted_prior.frechet_distance}; DDPM {ddpm:frechet_distance}, with guidance "
+        "{ddpm:guided.frechet_distance}.",
         shows_data=True,
     ),
 )

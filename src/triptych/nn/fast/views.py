@@ -1,39 +1,157 @@
-"""The operations of `views.py`, and those of `heavy.py`, in one pass over the images, for CPUs.
+"""Random views and heavy operations in one pass over the images, for CPUs.
 
-As operations of torch they are some forty passes over the whole batch, each of which fetches it from a far cache. Here
-an image stays in the nearest cache from its crop to its last operation. Every function is named as its twin there,
-has its formula and works on one image, (C, H, W), channel after channel, so that the compiler makes vectors of
-neighbouring pixels. Products and sums are not contracted (numba's fastmath is off), which would make other bits of the
-same parameters on another CPU.
-
-The machine code is compiled when it is first called (seconds) and kept. It knows no constant of another module, whose
-change would leave it as it was.
+The plain torch references are `ssl/shared/views.py` and `ssl/shared/heavy.py`; functions of the same name have the same
+formula there, on the whole batch, in some forty passes over memory. Here each image, (C, H, W), stays in the nearest
+cache from its crop to its last operation, and inner loops run over neighbouring pixels. The kernels use no constants of
+other modules, since numba's cache would not see them change.
 """
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
-from triptych.nn.fast.compiled import compiled
+from triptych.nn.fast.compiled import compiled, enabled, inlined
 
 ZERO, HALF, ONE, TWO, THREE, SIX = (np.float32(value) for value in (0, 0.5, 1, 2, 3, 6))
 TINY = np.finfo(np.float32).tiny
-# Added and taken away again, it rounds floats below 2^22 half to even: there a float32 has no fraction.
+# Adding and subtracting this rounds floats below 2^22 half to even: a float32 of this size has no fraction.
 ROUNDER = np.float32(1.5 * 2**23)
 
-inlined = njit(error_model="numpy")
+# One record per image. Neutral values switch an operation off.
+VIEW = np.dtype(
+    [
+        ("box", np.float32, 4),  # top, left, height and width of the crop
+        ("flipped", np.bool_),
+        ("rotated", np.bool_),
+        ("map", np.float32, (2, 3)),  # of the rotation, from a pixel to its source
+        ("jitter", np.float32, 4),  # factors of brightness, contrast and saturation, and the turn of the hue
+        ("grey", np.bool_),
+        ("blurred", np.bool_),
+        ("solarized", np.bool_),
+        ("inverted", np.bool_),
+    ],
+    align=True,
+)
+UNJITTERED = (1, 1, 1, 0)
+# Operations of heavy views: one of the affine maps, or one of the others in the order of `heavy.OPERATIONS`.
+MAP, POSTERIZE, SOLARIZE, EQUALIZE, SHARPNESS, CUTOUT = range(6)
+HEAVY_VIEW = np.dtype(
+    [
+        ("operation", np.int32),
+        ("map", np.float32, (2, 3)),
+        ("sharpness", np.float32),
+        ("centre", np.float32, 2),  # of the cutout, as shares of height and width
+    ],
+    align=True,
+)
 
 
-def fused(images: Tensor) -> bool:
-    """Whether views are made in one pass by machine code of our own, or by torch's operations."""
-    return images.device.type == "cpu" and not torch.compiler.is_compiling()
+def fusible(images: Tensor) -> bool:
+    """Return True if the kernels of this module can make views of these images, instead of torch's operations."""
+    return enabled() and images.device.type == "cpu" and images.dtype == torch.float32
+
+
+@compiled
+def fuse(images, parameters, taps_down, taps_across, luma, views):
+    """Write the view of each image.
+
+    Args:
+        images: (B, H, W, C); C is 3 or 1.
+        parameters: (B,) of `VIEW`.
+        taps_down, taps_across: (B, 2 radius + 1) weights of the blur along columns and rows.
+        luma: (4,) weights of red, green and blue in grey, and a constant.
+        views: (B, height, width, C), of the size of the views.
+    """
+    _, height, width, channels = views.shape
+    image = np.empty((channels, height, width), np.float32)
+    other, padded = np.empty_like(image), np.empty((channels, height + 3, width + 3), np.float32)
+    for b in range(len(images)):
+        view = parameters[b]
+        resized_crop(images[b], view.box, view.flipped, image)
+        if view.rotated:
+            sample(image, view.map, True, padded, other)
+            image, other = other, image
+        blend(image, view.jitter[0], view.jitter[0] - ONE)
+        adjust_contrast(image, view.jitter[1], luma)
+        if channels == 3:
+            adjust_saturation(image, view.jitter[2], luma)
+            adjust_hue(image, view.jitter[3])
+            if view.grey:
+                greyscale(image, luma)
+        if view.blurred:
+            gaussian_blur(image, taps_down[b], taps_across[b], other)
+        if view.solarized:
+            solarize(image)
+        if view.inverted:
+            np.negative(image, image)
+        write(image, views[b])
+
+
+@compiled
+def fuse_heavy(images, parameters, tables, scale, side, views):
+    """Write each image after one heavy operation.
+
+    Args:
+        images: (B, H, W, C).
+        parameters: (B,) of `HEAVY_VIEW`.
+        tables: (3, 256) values of the levels: unchanged, posterized and solarized.
+        scale: levels per unit of the values.
+        side: of the cutout, in pixels.
+        views: (B, H, W, C).
+    """
+    count, height, width, channels = images.shape
+    image = np.empty((channels, height, width), np.float32)
+    other, padded = np.empty_like(image), np.empty((channels, height + 3, width + 3), np.float32)
+    for b in range(count):
+        view = parameters[b]
+        image[:] = images[b].transpose(2, 0, 1)
+        if view.operation == MAP:
+            sample(image, view.map, False, padded, other)
+            image, other = other, image
+        elif view.operation == SHARPNESS:
+            sharpen(image, view.sharpness, other)
+            image, other = other, image
+        elif view.operation == CUTOUT:
+            cut_out(image, side, view.centre)
+        else:
+            for c in range(channels):
+                if view.operation == EQUALIZE:
+                    equalize(plane(image, c), scale, tables[0])
+                else:
+                    relevelled(plane(image, c), scale, tables[view.operation])
+        write(image, views[b])
+
+
+@inlined
+def plane(image, channel):
+    return image[channel].reshape(image.shape[1] * image.shape[2])
+
+
+@inlined
+def planes(image):
+    return plane(image, 0), plane(image, 1), plane(image, 2)
 
 
 @inlined
 def clamp(value):
     value = value if value > -ONE else -ONE
     return value if value < ONE else ONE
+
+
+@inlined
+def write(image, view):
+    """Write in channels-last order and clamp: weights that sum to one up to rounding can leave the range by an ulp."""
+    pixels = view.reshape(view.size)
+    if len(image) == 3:  # six times as fast as a loop over channels
+        red, green, blue = planes(image)
+        for i in range(len(red)):
+            pixels[3 * i], pixels[3 * i + 1], pixels[3 * i + 2] = clamp(red[i]), clamp(green[i]), clamp(blue[i])
+    else:
+        for i in range(len(pixels)):
+            pixels[i] = clamp(image[0].reshape(len(pixels))[i])
+
+
+# --- Geometry ---
 
 
 @inlined
@@ -58,101 +176,156 @@ def resized_crop(image, box, flipped, view):
 
 @inlined
 def interpolation(start, length, mirrored, inputs, outputs):
-    """The two pixels of the input that each of the output lies between, and the weight of the second."""
+    """Return for each output pixel the two input pixels around it, and the weight of the second."""
     before, after = np.empty(outputs, np.uint32), np.empty(outputs, np.uint32)
-    share = np.empty(outputs, np.float32)
+    weight = np.empty(outputs, np.float32)
     for i in range(outputs):
         output = np.float32(outputs - 1 - i if mirrored else i)
-        place = (output + HALF) * (length / np.float32(outputs)) - HALF
-        place = place if place > ZERO else ZERO
-        place = (place if place < length - ONE else length - ONE) + start
-        before[i] = np.uint32(place)
+        source = (output + HALF) * (length / np.float32(outputs)) - HALF
+        source = source if source > ZERO else ZERO
+        source = (source if source < length - ONE else length - ONE) + start
+        before[i] = np.uint32(source)
         after[i] = min(before[i] + 1, inputs - 1)
-        share[i] = place - np.float32(before[i])
-    return before, after, share
+        weight[i] = source - np.float32(before[i])
+    return before, after, weight
 
 
 @inlined
-def rotate(image, source, view):
+def sample(image, matrix, reflect, padded, view):
+    """Interpolate each pixel at its source. Outside lies the image reflected at its border, or zeros.
+
+    `padded` has room for a border of one pixel before the image and two after it.
+    """
     channels, height, width = image.shape
-    corner, right, below = sources(source, height, width)
-    step_x, step_y = np.uint32(width > 1), np.uint32(width if height > 1 else 0)
-    if channels == 3:
-        red, green, blue = planes(image)
-        turned_red, turned_green, turned_blue = planes(view)
-        for i in range(len(corner)):
-            where, share = around(corner[i], step_x, step_y), shares(right[i], below[i])
-            r, g, b = mixed(red, where, share), mixed(green, where, share), mixed(blue, where, share)
-            turned_red[i], turned_green[i], turned_blue[i] = r, g, b
-    else:
-        pixels, turned = image.reshape(image.size), view.reshape(view.size)
-        for i in range(len(corner)):
-            turned[i] = mixed(pixels, around(corner[i], step_x, step_y), shares(right[i], below[i]))
+    stride = width + 3
+    padded[:] = ZERO
+    padded[:, 1 : 1 + height, 1 : 1 + width] = image
+    corner, right, below = sources(matrix, height, width, stride, reflect)
+    for c in range(channels):
+        pixels, out = padded[c].reshape((height + 3) * stride), plane(view, c)
+        for i in range(len(out)):
+            left, above, at = ONE - right[i], ONE - below[i], corner[i]
+            out[i] = (
+                left * above * pixels[at]
+                + right[i] * above * pixels[at + 1]
+                + left * below[i] * pixels[at + stride]
+                + right[i] * below[i] * pixels[at + stride + 1]
+            )
 
 
 @inlined
-def sources(source, height, width):
-    """For each pixel the upper left of the four that its source lies between, and how far right and below it is."""
-    xx, xy, x0 = source[0, 0], source[0, 1], source[0, 2]
-    yx, yy, y0 = source[1, 0], source[1, 1], source[1, 2]
+def sources(matrix, height, width, stride, reflect):
+    """Return for each pixel the upper left of the four around its source, and the source's offset from it."""
+    xx, xy, x0 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
+    yx, yy, y0 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
     middle_x, middle_y = np.float32(width - 1) * HALF, np.float32(height - 1) * HALF
-    # The last pixel is the second of its pair, with all the weight: so pairs always lie within the image.
-    last_x, last_y = np.float32(max(width - 2, 0)), np.float32(max(height - 2, 0))
     corner = np.empty(height * width, np.uint32)
     right, below = np.empty(height * width, np.float32), np.empty(height * width, np.float32)
     for y in range(height):
         down = np.float32(y) - middle_y
         for x in range(width):
             across = np.float32(x) - middle_x
-            place_x = reflected(xx * across + x0 + xy * down + middle_x, width)
-            place_y = reflected(yx * across + y0 + yy * down + middle_y, height)
-            left, upper = whole(place_x), whole(place_y)
-            left, upper = left if left < last_x else last_x, upper if upper < last_y else last_y
+            source_x = xx * across + x0 + xy * down + middle_x
+            source_y = yx * across + y0 + yy * down + middle_y
+            if reflect:
+                source_x, source_y = reflected(source_x, width), reflected(source_y, height)
+                left, upper = truncated(source_x), truncated(source_y)
+            else:
+                source_x, source_y = within_border(source_x, width), within_border(source_y, height)
+                left, upper = truncated(source_x + ONE) - ONE, truncated(source_y + ONE) - ONE
             i = y * width + x
-            right[i], below[i] = place_x - left, place_y - upper
-            corner[i] = np.int32(upper * np.float32(width) + left)
+            right[i], below[i] = source_x - left, source_y - upper
+            corner[i] = np.int32(upper * np.float32(stride) + left) + stride + 1
     return corner, right, below
 
 
 @inlined
-def around(corner, step_x, step_y):
-    return corner, corner + step_x, corner + step_y, corner + step_x + step_y
+def truncated(value):
+    return np.float32(np.int32(value))
 
 
 @inlined
-def shares(right, below):
-    left, above = ONE - right, ONE - below
-    return left * above, right * above, left * below, right * below
-
-
-@inlined
-def mixed(pixels, where, share):
-    a, b, c, d = where
-    return share[0] * pixels[a] + share[1] * pixels[b] + share[2] * pixels[c] + share[3] * pixels[d]
-
-
-@inlined
-def whole(place):
-    """The whole part of what is not negative."""
-    return np.float32(np.int32(place))
-
-
-@inlined
-def reflected(place, size):
-    """The place within the image where one beyond its border is seen in mirrors at the borders."""
+def reflected(source, size):
+    """Reflect a coordinate at the borders until it lies within the image."""
     size = np.float32(size)
-    place = abs(place + HALF)
-    times = whole(place / size)
-    place -= times * size
-    place = (place if times == TWO * whole(times * HALF) else size - place) - HALF
-    place = place if place > ZERO else ZERO
-    return place if place < size - ONE else size - ONE
+    source = abs(source + HALF)
+    times = truncated(source / size)
+    source -= times * size
+    source = (source if times == TWO * truncated(times * HALF) else size - source) - HALF
+    source = source if source > ZERO else ZERO
+    return source if source < size - ONE else size - ONE
 
 
 @inlined
-def adjust_brightness(image, factor):
+def within_border(source, size):
+    """Clamp a coordinate to at most one pixel outside the image."""
+    source = source if source > -ONE else -ONE
+    return source if source < np.float32(size) else np.float32(size)
+
+
+@inlined
+def gaussian_blur(image, taps_down, taps_across, scratch):
+    channels, height, width = image.shape
+    radius = len(taps_across) // 2
+    row = np.empty(width + 2 * radius, np.float32)
+    for c in range(channels):
+        for y in range(height):
+            for x in range(len(row)):
+                row[x] = image[c, y, mirrored_index(x - radius, width)]
+            scratch[c, y] = ZERO
+            for t in range(len(taps_across)):
+                for x in range(width):
+                    scratch[c, y, x] += taps_across[t] * row[x + t]
+    radius = len(taps_down) // 2
+    for c in range(channels):
+        for y in range(height):
+            image[c, y] = ZERO
+            for t in range(len(taps_down)):
+                source = mirrored_index(y + t - radius, height)
+                for x in range(width):
+                    image[c, y, x] += taps_down[t] * scratch[c, source, x]
+
+
+@inlined
+def mirrored_index(index, size):
+    """Reflect the index of a pixel beyond the border at the centre of the outermost pixel."""
+    index = abs(index)
+    return index if index < size else 2 * (size - 1) - index
+
+
+@inlined
+def sharpen(image, factor, view):
+    channels, height, width = image.shape
+    view[:] = image
+    rows = np.empty((height, width), np.float32)
+    strength = (ONE - factor) / np.float32(13)
+    for c in range(channels):
+        for y in range(height):
+            for x in range(1, width - 1):
+                rows[y, x] = image[c, y, x - 1] + image[c, y, x] + image[c, y, x + 1]
+        for y in range(1, height - 1):
+            for x in range(1, width - 1):
+                change = rows[y - 1, x] + rows[y, x] + rows[y + 1, x] - np.float32(9) * image[c, y, x]
+                view[c, y, x] = clamp(change * strength + image[c, y, x])
+
+
+@inlined
+def cut_out(image, side, centre):
+    height, width = image.shape[1], image.shape[2]
+    top = int(centre[0] * np.float32(height)) - side // 2
+    left = int(centre[1] * np.float32(width)) - side // 2
+    image[:, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = ZERO
+
+
+# --- Colours ---
+
+
+@inlined
+def blend(image, factor, shift):
     if factor != ONE:
-        blend(image, factor, factor - ONE)
+        pixels = image.reshape(image.size)
+        for i in range(len(pixels)):
+            pixels[i] = clamp(pixels[i] * factor + shift)
 
 
 @inlined
@@ -165,15 +338,8 @@ def adjust_contrast(image, factor, luma):
 
 
 @inlined
-def blend(image, factor, shift):
-    pixels = image.reshape(image.size)
-    for i in range(len(pixels)):
-        pixels[i] = clamp(pixels[i] * factor + shift)
-
-
-@inlined
 def channel_mean(channel):
-    """Column by column first: as a fixed order of sums, and fast."""
+    """Sum column by column first: a fixed order, and fast."""
     height, width = channel.shape
     columns = np.zeros(width, np.float32)
     for y in range(height):
@@ -199,12 +365,6 @@ def adjust_saturation(image, factor, luma):
             red[i] = clamp(red[i] * factor + shift)
             green[i] = clamp(green[i] * factor + shift)
             blue[i] = clamp(blue[i] * factor + shift)
-
-
-@inlined
-def planes(image):
-    size = image.shape[1] * image.shape[2]
-    return image[0].reshape(size), image[1].reshape(size), image[2].reshape(size)
 
 
 @inlined
@@ -242,36 +402,6 @@ def greyscale(image, luma):
 
 
 @inlined
-def gaussian_blur(image, taps_down, taps_across, scratch):
-    channels, height, width = image.shape
-    radius = len(taps_across) // 2
-    row = np.empty(width + 2 * radius, np.float32)
-    for c in range(channels):
-        for y in range(height):
-            for x in range(len(row)):
-                row[x] = image[c, y, mirrored_index(x - radius, width)]
-            scratch[c, y] = ZERO
-            for t in range(len(taps_across)):
-                for x in range(width):
-                    scratch[c, y, x] += taps_across[t] * row[x + t]
-    radius = len(taps_down) // 2
-    for c in range(channels):
-        for y in range(height):
-            image[c, y] = ZERO
-            for t in range(len(taps_down)):
-                source = mirrored_index(y + t - radius, height)
-                for x in range(width):
-                    image[c, y, x] += taps_down[t] * scratch[c, source, x]
-
-
-@inlined
-def mirrored_index(index, size):
-    """The index of a pixel beyond the border, mirrored at the outermost pixel's centre."""
-    index = abs(index)
-    return index if index < size else 2 * (size - 1) - index
-
-
-@inlined
 def solarize(image):
     pixels = image.reshape(image.size)
     for i in range(len(pixels)):
@@ -279,111 +409,8 @@ def solarize(image):
 
 
 @inlined
-def invert(image):
-    pixels = image.reshape(image.size)
-    for i in range(len(pixels)):
-        pixels[i] = -pixels[i]
-
-
-@inlined
-def write(image, view):
-    """Into channels-last order, and within the range: weights that sum to one up to rounding can leave it by an ulp."""
-    pixels = view.reshape(view.size)
-    if len(image) == 3:
-        red, green, blue = planes(image)
-        for i in range(len(red)):
-            pixels[3 * i] = clamp(red[i])
-            pixels[3 * i + 1] = clamp(green[i])
-            pixels[3 * i + 2] = clamp(blue[i])
-    else:
-        grey = image.reshape(image.size)
-        for i in range(len(grey)):
-            pixels[i] = clamp(grey[i])
-
-
-@compiled()
-def fuse(images, boxes, flipped, maps, jitter, grey, blurred, taps_down, taps_across, solarized, inverted, luma, views):
-    """Writes the view of each image. Of an operation that is off the parameters are empty: none of its length.
-
-    Args:
-        images: (B, H, W, C); C is 3 or 1.
-        boxes: (B, 4) top, left, height and width of the crops.
-        flipped: (B,) whether the crop is mirrored.
-        maps: (B, 2, 3) of the rotation, from a pixel to its source (`affine.rotation`).
-        jitter: (B, 4) factors of brightness, contrast and saturation, and the turns of the hue.
-        grey, blurred, solarized, inverted: (B,) for which images that is done.
-        taps_down, taps_across: (B, 2 radius + 1) weights of the blur along the columns and the rows.
-        luma: (4,) weights of red, green and blue in grey, and what is added.
-        views: (B, height, width, C), of the size of the views.
-    """
-    channels = images.shape[3]
-    height, width = views.shape[1], views.shape[2]
-    image = np.empty((channels, height, width), np.float32)
-    other = np.empty_like(image)
-    coloured = channels == 3
-    for b in range(len(images)):
-        resized_crop(images[b], boxes[b], len(flipped) > 0 and flipped[b], image)
-        if len(maps):
-            rotate(image, maps[b], other)
-            image, other = other, image
-        if len(jitter):
-            adjust_brightness(image, jitter[b, 0])
-            adjust_contrast(image, jitter[b, 1], luma)
-            if coloured:
-                adjust_saturation(image, jitter[b, 2], luma)
-                adjust_hue(image, jitter[b, 3])
-        if coloured and len(grey) and grey[b]:
-            greyscale(image, luma)
-        if len(blurred) and blurred[b]:
-            gaussian_blur(image, taps_down[b], taps_across[b], other)
-        if len(solarized) and solarized[b]:
-            solarize(image)
-        if len(inverted) and inverted[b]:
-            invert(image)
-        write(image, views[b])
-
-
-# --- Heavy operations, whose twins are in `heavy.py` ---
-
-# A map, then the other operations in their order there.
-MAP, POSTERIZE, SOLARIZE, EQUALIZE, SHARPNESS, CUTOUT = range(6)
-
-
-@inlined
-def sample(image, source, padded, view):
-    """As `rotate`, but zeros come from outside: of a border that is wide enough for the pixels around any source."""
-    channels, height, width = image.shape
-    xx, xy, x0 = source[0, 0], source[0, 1], source[0, 2]
-    yx, yy, y0 = source[1, 0], source[1, 1], source[1, 2]
-    middle_x, middle_y = np.float32(width - 1) * HALF, np.float32(height - 1) * HALF
-    stride = width + 3
-    padded[:] = ZERO
-    padded[:, 1 : 1 + height, 1 : 1 + width] = image
-    pixels = padded.reshape(channels, (height + 3) * stride)
-    for y in range(height):
-        down = np.float32(y) - middle_y
-        for x in range(width):
-            across = np.float32(x) - middle_x
-            place_x = amid(xx * across + x0 + xy * down + middle_x, width)
-            place_y = amid(yx * across + y0 + yy * down + middle_y, height)
-            left, upper = whole(place_x + ONE), whole(place_y + ONE)
-            share = shares(place_x - (left - ONE), place_y - (upper - ONE))
-            where = around(np.uint32(upper) * stride + np.uint32(left), 1, stride)
-            for c in range(channels):
-                view[c, y, x] = mixed(pixels[c], where, share)
-
-
-@inlined
-def amid(place, size):
-    """The place, or of one farther out than a pixel from the image the nearest that is not."""
-    place = place if place > -ONE else -ONE
-    return place if place < np.float32(size) else np.float32(size)
-
-
-@inlined
 def level_of(value, scale):
-    level = np.int32((value + ONE) * scale)
-    return min(max(level, 0), 255)
+    return min(max(np.int32((value + ONE) * scale), 0), 255)
 
 
 @inlined
@@ -410,69 +437,3 @@ def equalize(channel, scale, table):
         relevelled(channel, scale, even)
     else:
         relevelled(channel, scale, table)
-
-
-@inlined
-def sharpen(image, factor, view):
-    channels, height, width = image.shape
-    view[:] = image
-    rows = np.empty((height, width), np.float32)
-    strength = (ONE - factor) / np.float32(13)
-    for c in range(channels):
-        for y in range(height):
-            for x in range(1, width - 1):
-                rows[y, x] = image[c, y, x - 1] + image[c, y, x] + image[c, y, x + 1]
-        for y in range(1, height - 1):
-            for x in range(1, width - 1):
-                change = rows[y - 1, x] + rows[y, x] + rows[y + 1, x] - np.float32(9) * image[c, y, x]
-                view[c, y, x] = clamp(change * strength + image[c, y, x])
-
-
-@inlined
-def cut_out(image, side, place):
-    height, width = image.shape[1], image.shape[2]
-    top = int(place[0] * np.float32(height)) - side // 2
-    left = int(place[1] * np.float32(width)) - side // 2
-    image[:, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = ZERO
-
-
-@compiled()
-def fuse_heavy(images, kinds, maps, factors, places, tables, scale, side, views):
-    """Writes each image after one heavy operation.
-
-    Args:
-        images: (B, H, W, C).
-        kinds: (B,) which operation: 0 a map, then posterize, solarize, equalize, sharpness and cutout.
-        maps: (B, 2, 3) from a pixel to its source.
-        factors: (B,) of sharpness.
-        places: (B, 2) in [0, 1), of the cutout's centre.
-        tables: (3, 256) values of the levels as they are, posterized and solarized.
-        scale: levels to a unit of the values.
-        side: of the cutout, in pixels.
-        views: (B, H, W, C).
-    """
-    count, height, width, channels = images.shape
-    image, other = np.empty((channels, height, width), np.float32), np.empty((channels, height, width), np.float32)
-    padded = np.empty((channels, height + 3, width + 3), np.float32)
-    for b in range(count):
-        kind = kinds[b]
-        for c in range(channels):
-            for y in range(height):
-                for x in range(width):
-                    image[c, y, x] = images[b, y, x, c]
-        if kind == MAP:
-            sample(image, maps[b], padded, other)
-            image, other = other, image
-        elif kind == SHARPNESS:
-            sharpen(image, factors[b], other)
-            image, other = other, image
-        elif kind == CUTOUT:
-            cut_out(image, side, places[b])
-        else:
-            for c in range(channels):
-                channel = image[c].reshape(height * width)
-                if kind == EQUALIZE:
-                    equalize(channel, scale, tables[0])
-                else:
-                    relevelled(channel, scale, tables[kind])
-        write(image, views[b])

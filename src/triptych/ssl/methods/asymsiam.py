@@ -1,4 +1,4 @@
-"""AsymSiam (Wang et al., CVPR 2022, arXiv:2204.00613): SimSiam whose two branches see different kinds of views.
+"""AsymSiam (Wang et al., CVPR 2022, arXiv:2204.00613): SimSiam with different kinds of views for its two branches.
 
 The source is the branch with predictor and gradient, the target the one with the stop-gradient. More variance helps
 the source, less helps the target.
@@ -8,33 +8,53 @@ from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import Field, create_model
 from torch import Tensor
 
-from triptych.core.schema import Count
+from triptych.core.schema import Count, Section, overlaid
 from triptych.machine.randomness import Draw
 from triptych.ssl.shared.network import SiameseNetwork, constant_for_predictor, negative_cosine, spread
-from triptych.ssl.shared.params import AreaShare, Pair, SSLRecipe, ViewChanges
+from triptych.ssl.shared.params import AreaShare, Pair, SSLRecipe, ViewParams
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import Batch, Objective
 
-# From images (B, C, H, W) to a view of each.
+# From images (B, C, H, W) to one view of each.
 Augmentation = Callable[[Tensor, Draw], Tensor]
 
 
+def changes_of(section: type[Section]) -> type[Section]:
+    """Return the section with every key optional at any depth; values are checked as in the section."""
+    fields = {}
+    for name, field in section.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            annotation = changes_of(annotation)
+        if field.metadata:
+            annotation = Annotated[annotation, *field.metadata]
+        fields[name] = (annotation | None, None)
+    return create_model(f"{section.__name__}Changes", __base__=Section, **fields)
+
+
+class ViewChanges(changes_of(ViewParams)):
+    """Changes of an augmentation: any of the keys of `ViewParams`; None for a key that is not changed."""
+
+    def applied(self, views: ViewParams) -> ViewParams:
+        """Return the augmentation with these changes."""
+        return ViewParams.model_validate(overlaid(views.model_dump(), self.model_dump(exclude_none=True)))
+
+
 class Recipe(SSLRecipe):
-    """What AsymSiam is made of. With nothing asymmetric it is SimSiam with one direction of the loss.
+    """Settings of AsymSiam; projector and predictor are SimSiam's. Without asymmetry it is SimSiam in one direction.
 
     Attributes:
-        projector_hidden, projector_dim: sizes of the projector, SimSiam's.
-        predictor_hidden: size of the bottleneck of the predictor, SimSiam's.
-        source, target: what the views of a branch differ by from `views`; empty for the same ("AsymAug").
-        source_views: full views that the source has of an image, each with its own term of the loss. Two give as many
-            gradients for an image as SimSiam's symmetric loss; the paper's loss has one.
-        scale_mix: whether the source view is mixed of two ("ScaleMix").
+        predictor_hidden: size of the bottleneck of the predictor.
+        source, target: changes of `views` for each branch; empty for none ("AsymAug").
+        source_views: full source views per image, each with its own term of the loss. Two give as many gradients per
+            image as SimSiam's symmetric loss; the paper has one.
+        scale_mix: True mixes each full source view from two views ("ScaleMix").
         mean_encodings: views whose encodings the target averages ("MeanEnc"); 1 for one view.
-        small_crops: small views that the source has besides ("MultiCrop"); 0 for none.
-        small_crop_scale: [low, high] share of the image's area that a small view covers, in place of `crop_scale`.
+        small_crops: additional small source views ("MultiCrop"); 0 for none.
+        small_crop_scale: [low, high] share of the image's area in a small view, instead of `crop_scale`.
         small_crop_size: side of a small view in pixels.
     """
 
@@ -52,16 +72,15 @@ class Recipe(SSLRecipe):
 class AsymSiam(Objective):
     """L = mean over the source views s of D(p_s, stopgrad(z)), z the mean encoding of the target views.
 
-    One direction: no view of the target is a source too, so that fewer views need gradients than in SimSiam's
-    symmetric loss. The authors' code is of MoCo v2 with such views; here they are SimSiam's, without momentum encoder
-    and without negatives. Batch norm takes its statistics per view.
-    The predictor keeps a constant learning rate, as SimSiam's.
+    No target view is also a source, so fewer views need gradients than in SimSiam's symmetric loss. The authors' code
+    applies such views to MoCo v2; here the method is SimSiam, without momentum encoder and negatives. Batch norm uses
+    the statistics of each view.
 
     Args:
         network: SimSiam's.
-        sources: makes the full views of the source.
-        targets: makes the views of the target.
-        small: makes the small views of the source.
+        sources: one augmentation per full source view.
+        targets: one augmentation per target view.
+        small: one augmentation per small source view.
     """
 
     def __init__(
@@ -75,47 +94,39 @@ class AsymSiam(Objective):
         self.network, self.sources, self.targets, self.small = network, sources, targets, small
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, in [-1, 1].
+        """Return the loss, in [-1, 1], and its terms.
 
-        Terms: `full_views`, the mean loss of the full source views; `small_crops`, that of the small ones where there
-        are any; `embedding_std` as SimSiam's, of the first source view.
+        Terms: `full_views` and, if there are any, `small_crops`, the mean losses of the full and the small source
+        views; `embedding_std` of the first source view, see `spread`.
         """
         source_views, small_views, target_views = (
-            [augmentation(batch.images, draw) for augmentation in kind]
-            for kind in (self.sources, self.small, self.targets)
+            [augmentation(batch.images, draw) for augmentation in augmentations]
+            for augmentations in (self.sources, self.small, self.targets)
         )
         encoded = self.network.each(*source_views)
         if small_views:
             encoded += self.network.each(*small_views)
-        z = self._target(target_views)
+        z = self._mean_encoding(target_views)
         losses = torch.stack([negative_cosine(p.float(), z) for _, p in encoded])
         full, small = losses.detach().tensor_split([len(self.sources)])
         terms = {"full_views": full.mean()} | ({"small_crops": small.mean()} if self.small else {})
         return losses.mean(), terms | {"embedding_std": spread(encoded[0][0].float())}
 
     @torch.no_grad()
-    def _target(self, views: Sequence[Tensor]) -> Tensor:
-        """(B, dim): the encoder is SimSiam's one encoder, and its batch norm takes the statistics of each view."""
-        return mean_encoding([z for z, _ in self.network.each(*views)])
+    def _mean_encoding(self, views: Sequence[Tensor]) -> Tensor:
+        """Return the mean (B, dim) of the views' encodings as they are; the cosine then normalises the mean."""
+        return torch.stack([z for z, _ in self.network.each(*views)]).float().mean(dim=0)
 
     def parameter_groups(self) -> list[dict]:
-        """The predictor keeps a constant learning rate."""
+        """Keep the predictor's learning rate constant, as in SimSiam."""
         return constant_for_predictor(self)
 
 
-def mean_encoding(encodings: Sequence[Tensor]) -> Tensor:
-    """The mean of encodings, each (B, dim), as they are: the cosine normalises the mean, nothing each encoding."""
-    return torch.stack(list(encodings)).float().mean(dim=0)
-
-
 class ScaleMix:
-    """One view mixed of two of the same image: a box of the second is pasted into the first.
+    """Augmentation that pastes a box of a second view of the same image into a first one.
 
-    As CutMix (Yun et al. 2019, arXiv:1905.04899): λ ~ U(0, 1), the box's sides are sqrt(1 - λ) of the image's and its
-    centre is uniform in the image, beyond whose border it is cut off. Each image has a λ of its own.
-
-    Args:
-        views: makes both.
+    The box is CutMix's (Yun et al. 2019, arXiv:1905.04899): λ ~ U(0, 1), its sides are sqrt(1 - λ) of the image's, and
+    its centre is uniform in the image, whose border cuts it off. Each image has its own λ.
     """
 
     def __init__(self, views: Augmentation) -> None:
@@ -123,7 +134,7 @@ class ScaleMix:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Return one mixed view of each image: (B, C, H, W) -> (B, C, H, W)."""
         first, second = self.views(images, draw), self.views(images, draw)
         lam, down, across = draw.uniform((len(images), 3)).unbind(1)
         side = (1 - lam).sqrt()
@@ -133,35 +144,24 @@ class ScaleMix:
 
 
 def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """(B, size) bool: the pixels whose middle lies within half a side of the centre, along one axis.
+    """Return a mask (B, size) of the pixels of an axis whose middle lies within half a side of the centre.
 
-    Args:
-        centre, side: (B,) in shares of the axis.
-        size: pixels along the axis.
+    `centre` and `side` (B,) are shares of the axis, which has `size` pixels.
     """
     pixel = (torch.arange(size, device=centre.device) + 0.5) / size
     return (pixel - centre[:, None]).abs() < side[:, None] / 2
 
 
 def build(recipe: Recipe, in_channels: int) -> tuple[AsymSiam, dict]:
-    """The objective of a recipe, and the keyword arguments that rebuild its network."""
+    """Return the objective of a recipe and the keyword arguments that rebuild its network."""
     sizes = recipe.network_sizes(in_channels, last_norm=True, predictor_hidden=recipe.predictor_hidden)
-    objective = AsymSiam(SiameseNetwork(**sizes), sources(recipe), targets(recipe), small_crops(recipe))
+    source, target = recipe.source.applied(recipe.views), recipe.target.applied(recipe.views)
+    full = ScaleMix(Views(source)) if recipe.scale_mix else Views(source)
+    small = Views(source.model_copy(update={"crop_scale": recipe.small_crop_scale}), size=recipe.small_crop_size)
+    objective = AsymSiam(
+        SiameseNetwork(**sizes),
+        sources=[full] * recipe.source_views,
+        targets=[Views(target)] * recipe.mean_encodings,
+        small=[small] * recipe.small_crops,
+    )
     return objective, sizes
-
-
-def sources(recipe: Recipe) -> list[Augmentation]:
-    """What makes the source's full views, mixed or not."""
-    full = Views(recipe.source.applied(recipe.views))
-    return [ScaleMix(full) if recipe.scale_mix else full] * recipe.source_views
-
-
-def small_crops(recipe: Recipe) -> list[Augmentation]:
-    """What makes the source's small views."""
-    params = recipe.source.applied(recipe.views).model_copy(update={"crop_scale": recipe.small_crop_scale})
-    return [Views(params, size=recipe.small_crop_size)] * recipe.small_crops
-
-
-def targets(recipe: Recipe) -> list[Augmentation]:
-    """What makes the target's views, one for each encoding that is averaged."""
-    return [Views(recipe.target.applied(recipe.views))] * recipe.mean_encodings

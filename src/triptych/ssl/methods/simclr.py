@@ -1,4 +1,4 @@
-"""SimCLR (Chen et al. 2020, arXiv:2002.05709): a view finds its partner among all other views of the batch."""
+"""SimCLR (Chen et al. 2020, arXiv:2002.05709): each view is matched with its partner among all views of the batch."""
 
 import torch
 from torch import Tensor
@@ -13,10 +13,9 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """What SimCLR is made of.
+    """Settings of SimCLR.
 
     Attributes:
-        projector_hidden, projector_dim: sizes of the projector g, whose last layer is plain.
         temperature: τ; 0.5 in the paper on CIFAR-10 (Appendix B.9).
     """
 
@@ -26,14 +25,9 @@ class Recipe(SSLRecipe):
 class SimCLR(Objective):
     """L = mean over all 2N views i of -log(exp(s_ij) / Σ_{k≠i} exp(s_ik)), j the other view of i's image (equation 1).
 
-    s_ik is the cosine similarity of z_i and z_k over τ; the 2N - 1 candidates k of a view, all views but itself, are
-    those of the global batch. Batch norm takes its statistics per view, where the authors' code takes those of both
-    together; as theirs, it spans all processes.
-
-    Args:
-        network: without a predictor; its projector ends without a norm.
-        views: the augmentation.
-        temperature: τ.
+    s_ik is the cosine similarity of z_i and z_k over τ. The candidates k are the 2N - 1 other views of the global
+    batch. Batch norm uses the statistics of each view; the authors' code uses those of both views together. The network
+    has no predictor, and its projector ends without a norm.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, temperature: float) -> None:
@@ -41,10 +35,9 @@ class SimCLR(Objective):
         self.network, self.views, self.temperature = network, views, temperature
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, which is log(2N - 1) where all projections are one.
+        """Return the loss, log(2N - 1) if all projections are equal, and its terms.
 
-        Terms: `positive` and `negative`, whose sum is the loss; `embedding_std`, 1 where the projections fill their
-        space and 0 in collapse.
+        Terms: `positive` and `negative`, whose sum is the loss; `embedding_std`, see `spread`.
         """
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
@@ -55,9 +48,9 @@ class SimCLR(Objective):
 
 
 def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """s_ik = cos(z_i, z_k) / τ between the 2N rows of two (N, d), the first view's before the second's: (2N, 2N).
+    """Return s_ik = cos(z_i, z_k) / τ, (2N, 2N), of the rows of z1 and z2, each (N, d), in this order.
 
-    In the precision of its arguments, under autocast too.
+    Autocast is off here: the result has the precision of the arguments.
     """
     z = functional.normalize(torch.cat([z1, z2]), dim=1)
     with torch.autocast(z.device.type, enabled=False):
@@ -65,17 +58,17 @@ def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def positive(s: Tensor) -> Tensor:
-    """Minus the mean similarity of the two views of an image, from (2N, 2N)."""
+    """Return minus the mean similarity of the two views of an image, from s (2N, 2N)."""
     return -s.diagonal(len(s) // 2).mean()
 
 
 def negative(s: Tensor) -> Tensor:
-    """Mean over views i of log Σ_{k≠i} exp(s_ik), from (2N, 2N)."""
+    """Return the mean over views i of log Σ_{k≠i} exp(s_ik), from s (2N, 2N)."""
     itself = torch.eye(len(s), dtype=torch.bool, device=s.device)
     return s.masked_fill(itself, -torch.inf).logsumexp(dim=1).mean()
 
 
 def build(recipe: Recipe, in_channels: int) -> tuple[SimCLR, dict]:
-    """The objective of a recipe, and the keyword arguments that rebuild its network."""
+    """Return the objective of a recipe and the keyword arguments that rebuild its network."""
     sizes = recipe.network_sizes(in_channels, last_norm=False)
-    return SimCLR(SiameseNetwork(**sizes), Views(recipe.views), temperature=recipe.temperature), sizes
+    return SimCLR(SiameseNetwork(**sizes), Views(recipe.views), recipe.temperature), sizes

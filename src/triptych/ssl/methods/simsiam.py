@@ -14,16 +14,15 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """What SimSiam and its ablations are made of.
+    """Settings of SimSiam. Its ablations change one of them.
 
     Attributes:
-        projector_hidden, projector_dim: sizes of the projector, which ends the encoder f.
-        predictor: "mlp" is h; "none" the identity (section 4.2); "fixed_random" h at its random start (section 4.2).
+        predictor: "mlp" is h; "none" the identity; "fixed_random" leaves h at its random start (both section 4.2).
         predictor_hidden: size of the bottleneck of h.
         stop_gradient: False detaches nothing (section 4.1).
         symmetric: False drops the second term of the loss (section 4.6).
-        momentum: 0 takes the encoder itself for the target branch, as the paper; above 0 a moving average of it, as
-            BYOL, with this constant τ.
+        momentum: 0 compares with the encoder itself, as the paper does. Above 0, z of the target branch comes from a
+            moving average of the encoder with this constant τ, as in BYOL.
     """
 
     predictor: Literal["mlp", "none", "fixed_random"]
@@ -42,66 +41,42 @@ class Recipe(SSLRecipe):
 class SimSiam(Objective):
     """L = D(p1, stopgrad(z2)) / 2 + D(p2, stopgrad(z1)) / 2 (equations 2 and 4).
 
-    The stop-gradient acts on the target branch z; the predictor's branch p carries all gradients. Batch norm takes
-    its statistics per view.
-
-    Args:
-        network: its predictor is the identity in the ablation "no predictor".
-        views: the augmentation.
-        stop_gradient: False detaches nothing (section 4.1).
-        symmetric: False drops the second term (section 4.6).
-        train_predictor: False leaves the predictor at its random start (section 4.2).
-        momentum: above 0, z of the target branch comes from a momentum encoder.
+    z = f(x) is the projection of a view x and p = h(z) its prediction, both (B, dim); D is `negative_cosine`. The
+    target branch z has the stop-gradient, the predictor's branch p all gradients. Batch norm uses the statistics of
+    each view.
     """
 
-    def __init__(
-        self,
-        network: SiameseNetwork,
-        views: Views,
-        stop_gradient: bool,
-        symmetric: bool,
-        train_predictor: bool,
-        momentum: float = 0.0,
-    ) -> None:
+    def __init__(self, network: SiameseNetwork, views: Views, recipe: Recipe) -> None:
         super().__init__()
-        self.network, self.views = network, views
-        self.stop_gradient, self.symmetric = stop_gradient, symmetric
-        self.momentum = momentum
-        self.momentum_encoder = MomentumEncoder(network) if momentum else None
-        network.predictor.requires_grad_(train_predictor)
+        self.network, self.views, self.recipe = network, views, recipe
+        self.momentum_encoder = MomentumEncoder(network) if recipe.momentum else None
+        network.predictor.requires_grad_(recipe.predictor == "mlp")
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, in [-1, 1]; term `embedding_std`, 1 where the projections fill their space and 0 in collapse."""
+        """Return the loss, in [-1, 1], and the term `embedding_std`, see `spread`."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         (z1, p1), (z2, p2) = self.network.each(x1, x2)
-        t1, t2 = self.momentum_encoder(x1, x2) if self.momentum_encoder else (z1, z2)
-        if self.stop_gradient:
-            t1, t2 = t1.detach(), t2.detach()
+        if self.momentum_encoder:
+            t1, t2 = self.momentum_encoder(x1, x2)
+        else:
+            t1, t2 = (z1.detach(), z2.detach()) if self.recipe.stop_gradient else (z1, z2)
         loss = negative_cosine(p1.float(), t2.float())
-        if self.symmetric:
+        if self.recipe.symmetric:
             loss = loss / 2 + negative_cosine(p2.float(), t1.float()) / 2
         return loss, {"embedding_std": spread(z1.float())}
 
     def parameter_groups(self) -> list[dict]:
-        """The predictor keeps a constant learning rate: it should adapt to the latest projections (section 4.2)."""
+        """Keep the predictor's learning rate constant: it should follow the latest projections (section 4.2)."""
         return constant_for_predictor(self)
 
     def after_step(self, progress: float) -> None:
-        """Moves the momentum encoder, where there is one, towards the encoder."""
+        """Move the momentum encoder, if there is one, towards the encoder."""
         if self.momentum_encoder:
-            self.momentum_encoder.update(self.network, self.momentum)
+            self.momentum_encoder.update(self.network, self.recipe.momentum)
 
 
 def build(recipe: Recipe, in_channels: int) -> tuple[SimSiam, dict]:
-    """The objective of a recipe, and the keyword arguments that rebuild its network."""
+    """Return the objective of a recipe and the keyword arguments that rebuild its network."""
     predictor_hidden = None if recipe.predictor == "none" else recipe.predictor_hidden
     sizes = recipe.network_sizes(in_channels, last_norm=True, predictor_hidden=predictor_hidden)
-    objective = SimSiam(
-        SiameseNetwork(**sizes),
-        Views(recipe.views),
-        stop_gradient=recipe.stop_gradient,
-        symmetric=recipe.symmetric,
-        train_predictor=recipe.predictor == "mlp",
-        momentum=recipe.momentum,
-    )
-    return objective, sizes
+    return SimSiam(SiameseNetwork(**sizes), Views(recipe.views), recipe), sizes

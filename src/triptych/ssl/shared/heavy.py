@@ -1,13 +1,13 @@
 """RandAugment (Cubuk et al. 2020, arXiv:1909.13719) of whole batches: N operations on each image, at magnitude M.
 
 It makes the heavy views of DSSL (Bai et al. 2022, "Directional Self-supervised Learning for Heavy Image
-Augmentations", arXiv:2110.13555) from standard ones, and so draws only from operations that standard views have not:
-no brightness, contrast or saturation. M counts to 10 as in the paper, where torchvision counts to 30; what it means is
-torchvision's table:
+Augmentations", arXiv:2110.13555) from standard views, and so draws only operations that standard views lack: no
+brightness, contrast or saturation. M ranges to 10 as in the paper, where torchvision's ranges to 30; its meaning is
+that of torchvision's table:
 
 | operation                | at M                                           | sign   |
 | ------------------------ | ---------------------------------------------- | ------ |
-| shear_x, shear_y         | 0.3 M/10 pixels a pixel, from the upper left   | random |
+| shear_x, shear_y         | 0.3 M/10 pixels per pixel, from the upper left | random |
 | translate_x, translate_y | 150/331 M/10 of the side, in whole pixels      | random |
 | rotate                   | 30 M/10 degrees                                | random |
 | sharpness                | factor 1 + 0.9 M/10; with a minus, it blurs    | random |
@@ -17,34 +17,34 @@ torchvision's table:
 | cutout                   | a square of M/20 of the shorter side, anywhere |        |
 
 torchvision has no cutout: at M = 10 this one is DeVries & Taylor's (2017, arXiv:1708.04552) 16 of CIFAR-10's 32 pixels.
-Images are floats, of which posterize, solarize and equalize see the 8 bits that torchvision works on. Unlike its
-default, maps interpolate bilinearly, and what comes from outside or is cut out is mid-grey (0 here), as in the paper,
-not black.
+Images are floats; posterize, solarize and equalize convert them to the 8 bits that torchvision works on. Unlike its
+default, maps interpolate bilinearly, and pixels from outside or cut out are mid-grey (0 here), as in the paper.
 """
 
 import math
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from triptych.machine.randomness import Draw
-from triptych.nn.fast.views import fuse_heavy, fused
-from triptych.ssl.shared.affine import rotation, sample
+from triptych.nn.fast import views as kernels
 from triptych.ssl.shared.params import HeavyParams
 
 MAPS = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 OPERATIONS = (*MAPS, "posterize", "solarize", "equalize", "sharpness", "cutout")
-STRONGEST = 10
+LARGEST_MAGNITUDE = 10
 BRIGHTEST = 255  # of the levels of eight bits
-LEVELS_A_UNIT = (BRIGHTEST + 1 - 1e-3) / 2
+LEVELS_PER_UNIT = (BRIGHTEST + 1 - 1e-3) / 2
 
 
 class RandAugment:
-    """Alters each image of a batch by operations of its own.
+    """Alter each image of a batch by its own random operations.
 
-    Every round draws one of `OPERATIONS` for each image, whatever was drawn before. What is drawn depends on the
-    params and the size of the batch alone.
+    Every round draws one of `OPERATIONS` per image, independently of earlier rounds. The random numbers depend only on
+    the params and the batch size.
     """
 
     def __init__(self, params: HeavyParams) -> None:
@@ -52,92 +52,81 @@ class RandAugment:
 
     @torch.no_grad()
     def __call__(self, views: Tensor, draw: Draw) -> Tensor:
-        """The heavy view of each view; with no operations the very tensor, and nothing is drawn.
+        """Return the heavy view of each view, channels last; without operations the same tensor, drawing nothing.
 
-        Args:
-            views: (B, C, H, W) float32 in [-1, 1]; C is 3 or 1. Unchanged.
-            draw: where all randomness comes from, on the views' device.
-
-        Returns:
-            Images of the same shape and range, channels last.
+        The views are (B, C, H, W) float32 in [-1, 1], of 3 channels or 1; they are not changed.
         """
         if not self.params.operations:
             return views
         # Under autocast some operations would round the images to bfloat16.
         with torch.autocast(views.device.type, enabled=False):
-            if not fused(views):
-                views = views.contiguous()  # most operations take one channel after another, or copy
+            if not kernels.fusible(views):
+                views = views.contiguous()  # most of torch's operations take one channel after another, or copy
             for _ in range(self.params.operations):
                 operation, side, down, right = draw.uniform((len(views), 4)).unbind(1)
                 operation = (operation * len(OPERATIONS)).long()
-                sign, place = torch.where(side < 0.5, -1.0, 1.0), torch.stack([down, right], dim=1)
-                views = augmented(views, operation, self.params.magnitude, sign, place)
+                sign, centre = torch.where(side < 0.5, -1.0, 1.0), torch.stack([down, right], dim=1)
+                views = augmented(views, operation, self.params.magnitude, sign, centre)
             return views.contiguous(memory_format=torch.channels_last)
 
 
-def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor, place: Tensor) -> Tensor:
-    """Each image after one operation.
+def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor, centre: Tensor) -> Tensor:
+    """Apply the operation with this index of `OPERATIONS`, (B,), to each image, (B, C, H, W) in [-1, 1].
 
-    Args:
-        images: (B, C, H, W) in [-1, 1].
-        operation: (B,) indices of `OPERATIONS`.
-        magnitude: M, in [0, 10].
-        sign: (B,) 1 or -1, for the operations that have one.
-        place: (B, 2) in [0, 1), how far down and right the centre of a cutout lies.
+    `sign` is (B,) 1 or -1, and `centre`, that of a cutout, (B, 2) in [0, 1) of height and width.
     """
-    share = magnitude / STRONGEST
-    if fused(images):
-        return augmented_in_one_pass(images, operation, share, sign, place)
-    chosen = {name: (operation == index)[:, None, None, None] for index, name in enumerate(OPERATIONS)}
-    mapped = sample(images, sources(operation, share, sign, images.shape[-2:]), "zeros")
-    images = torch.where((operation < len(MAPS))[:, None, None, None], mapped, images)
-    images = relevelled(images, share, chosen)
-    images = sharpen(images, torch.where(chosen["sharpness"], sharpness(share, sign)[:, None, None, None], 1.0))
-    return cut_out(images, share / 2, place, chosen["cutout"])
+    strength = magnitude / LARGEST_MAGNITUDE
+    make = fused_augmented if kernels.fusible(images) else torch_augmented
+    return make(images, operation, strength, sign, centre)
 
 
-def augmented_in_one_pass(images: Tensor, operation: Tensor, share: float, sign: Tensor, place: Tensor) -> Tensor:
-    """As `augmented` up to rounding, of which each image costs no more than its own operation; see `fused_views.py`."""
+def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
+    """Make the images of `torch_augmented` up to rounding; each image costs no more than its own operation."""
+    parameters = np.zeros(len(images), kernels.HEAVY_VIEW)
+    parameters["operation"] = (operation - len(MAPS) + 1).clamp(min=0).numpy()
+    parameters["map"] = sources(operation, strength, sign, images.shape[-2:]).numpy()
+    parameters["sharpness"], parameters["centre"] = sharpness(strength, sign).numpy(), centre.numpy()
     level = torch.arange(BRIGHTEST + 1, dtype=torch.int32)
-    tables = values(torch.stack([level, posterize(level, round(8 - 4 * share)), solarize(level, 1 - share)]))
-    kinds = (operation - len(MAPS) + 1).clamp(min=0)
-    maps = sources(operation, share, sign, images.shape[-2:])
+    tables = values(torch.stack([level, posterize(level, strength), solarize(level, strength)]))
     pixels = images.detach().permute(0, 2, 3, 1).contiguous()
-    views = torch.empty_like(pixels)
-    made = (tensor.numpy() for tensor in (pixels, kinds, maps, sharpness(share, sign), place.contiguous(), tables))
-    fuse_heavy(*made, LEVELS_A_UNIT, round(share / 2 * min(images.shape[-2:])), views.numpy())
+    views, side = torch.empty_like(pixels), cutout_side(strength, images.shape[-2:])
+    kernels.fuse_heavy(pixels.numpy(), parameters, tables.numpy(), LEVELS_PER_UNIT, side, views.numpy())
     return views.permute(0, 3, 1, 2)
 
 
-def sharpness(share: float, sign: Tensor) -> Tensor:
-    """(B,) factors of the blend with the smoothed image."""
-    return 1 + 0.9 * share * sign
+def torch_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
+    """Apply every operation to the whole batch and keep the chosen results: the reference of the kernels."""
+    chosen = {name: (operation == index)[:, None, None, None] for index, name in enumerate(OPERATIONS)}
+    mapped = sample(images, sources(operation, strength, sign, images.shape[-2:]), "zeros")
+    images = torch.where((operation < len(MAPS))[:, None, None, None], mapped, images)
+    images = relevelled(images, strength, chosen)
+    images = sharpen(images, torch.where(chosen["sharpness"], sharpness(strength, sign)[:, None, None, None], 1.0))
+    return cut_out(images, cutout_side(strength, images.shape[-2:]), centre, chosen["cutout"])
 
 
-def values(levels: Tensor) -> Tensor:
-    """Of [0, 255] in [-1, 1]."""
-    return levels.to(torch.float32).mul_(2 / BRIGHTEST).sub_(1)
+# --- Affine maps: (B, 2, 3), from a pixel's (x, y, 1) to its source's (x, y), in pixels from the image's centre ---
 
 
-def sources(operation: Tensor, share: float, sign: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, 2, 3) maps for `affine.sample` of the `MAPS` chosen; the identity for other operations.
+def rotation(angle: Tensor) -> Tensor:
+    """Maps that turn images counter-clockwise by `angle`, (B,) in degrees, about their centres."""
+    turn = torch.deg2rad(angle)
+    cos, sin, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
+    # y points downwards, so that the source of a pixel is its position turned clockwise.
+    return torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
 
-    Args:
-        operation: (B,) indices of `OPERATIONS`.
-        share: M/10.
-        sign: (B,) 1 or -1; 1 moves right or down, or turns counter-clockwise.
-        size: height and width of the images.
-    """
+
+def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps of the chosen `MAPS`, else the identity. Sign 1 moves right or down, or turns counter-clockwise."""
     height, width = size
 
-    def at(name: str, value: float) -> Tensor:
+    def signed(name: str, value: float) -> Tensor:
         return torch.where(operation == OPERATIONS.index(name), value * sign, 0.0)
 
-    maps = rotation(at("rotate", 30 * share))
-    shear_x, shear_y = at("shear_x", 0.3 * share), at("shear_y", 0.3 * share)
-    right = at("translate_x", math.floor(150 / 331 * width * share))
-    down = at("translate_y", math.floor(150 / 331 * height * share))
-    # From the upper left corner, so that a shear also shifts by what it does in half the image.
+    maps = rotation(signed("rotate", 30 * strength))
+    shear_x, shear_y = signed("shear_x", 0.3 * strength), signed("shear_y", 0.3 * strength)
+    right = signed("translate_x", math.floor(150 / 331 * width * strength))
+    down = signed("translate_y", math.floor(150 / 331 * height * strength))
+    # A shear from the upper left corner shifts the centre by its effect over half the image.
     maps[:, 0, 1] += shear_x
     maps[:, 0, 2] += shear_x * (height / 2) - right
     maps[:, 1, 0] += shear_y
@@ -145,42 +134,53 @@ def sources(operation: Tensor, share: float, sign: Tensor, size: tuple[int, int]
     return maps
 
 
-def relevelled(images: Tensor, share: float, chosen: dict[str, Tensor]) -> Tensor:
-    """Posterizes, solarizes or equalizes each image for which that was chosen, by one table for each of its channels.
+def sample(images: Tensor, maps: Tensor, outside: Literal["reflection", "zeros"]) -> Tensor:
+    """Interpolate each pixel of (B, C, H, W) bilinearly at its source; contiguous.
 
-    Args:
-        images: (B, C, H, W) in [-1, 1].
-        share: M/10.
-        chosen: (B, 1, 1, 1) bool for each operation.
+    Outside lies the image reflected at its border, or zeros. torchvision's rotation leaves zeros: black corners that no
+    image has would mark every view, and their shape would give away its angle.
+
+    The grid is that of `affine_grid` without aligned corners, as torchvision's. It is computed in pixels and without a
+    matrix product, which TF32 would round to a hundredth of a pixel.
     """
-    # Truncating takes what interpolation left outside the range by an ulp for 0 or 255.
-    pixels = images.add(1).mul_(LEVELS_A_UNIT).long().flatten(2)
-    level = torch.arange(BRIGHTEST + 1, dtype=torch.int32, device=images.device)
-    table = torch.where(chosen["posterize"][..., 0], posterize(level, round(8 - 4 * share)), level)
-    table = torch.where(chosen["solarize"][..., 0], solarize(level, 1 - share), table)
-    table = torch.where(chosen["equalize"][..., 0], equalize(level, pixels), table)
-    altered = values(table).gather(2, pixels).view(images.shape)
-    return torch.where(chosen["posterize"] | chosen["solarize"] | chosen["equalize"], altered, images)
+    height, width = images.shape[-2:]
+    x, y = centred(width, images), centred(height, images)[:, None]
+    (xx, xy, x0), (yx, yy, y0) = (row[..., None, None].unbind(1) for row in maps.unbind(1))
+    across, down = 2 / width, 2 / height  # from pixels to the grid's [-1, 1]
+    grid = [(xx * x + x0) * across + xy * y * across, (yx * x + y0) * down + yy * y * down]
+    return functional.grid_sample(
+        images, torch.stack(grid, dim=-1), mode="bilinear", padding_mode=outside, align_corners=False
+    )
 
 
-# --- What becomes of each level: (256,) int32 in, as many along the last dimension out ---
+def centred(size: int, like: Tensor) -> Tensor:
+    """(size,) pixel centres, in pixels from the centre of the image."""
+    return torch.arange(size, device=like.device, dtype=like.dtype) - (size - 1) / 2
 
 
-def posterize(level: Tensor, bits: int) -> Tensor:
-    """Keeps the first of the eight bits."""
-    return level & -(2 ** (8 - bits))
+# --- Levels: (256,) int32 -> as many along the last dimension ---
 
 
-def solarize(level: Tensor, threshold: float) -> Tensor:
-    """Inverts levels that are at least the threshold, a share of the brightest."""
-    return torch.where(level >= threshold * BRIGHTEST, BRIGHTEST - level, level)
+def values(levels: Tensor) -> Tensor:
+    """Convert levels in [0, 255] to values in [-1, 1]."""
+    return levels.to(torch.float32).mul_(2 / BRIGHTEST).sub_(1)
+
+
+def posterize(level: Tensor, strength: float) -> Tensor:
+    """Keep the first of the eight bits."""
+    return level & -(2 ** (8 - round(8 - 4 * strength)))
+
+
+def solarize(level: Tensor, strength: float) -> Tensor:
+    """Invert the brightest levels."""
+    return torch.where(level >= (1 - strength) * BRIGHTEST, BRIGHTEST - level, level)
 
 
 def equalize(level: Tensor, pixels: Tensor) -> Tensor:
-    """Spreads each channel's levels evenly, as Pillow's equalize: (B, C, 256) for (B, C, pixels) int64 levels.
+    """Spread each channel's levels evenly, as Pillow's equalize: (B, C, 256) for (B, C, pixels) int64 levels.
 
-    A level becomes the number of darker pixels over the step, the 255th part of those darker than the brightest there
-    are. Where those are fewer than 255, all stays as it is.
+    A level becomes the number of darker pixels divided by the step, which is a 255th of the number of pixels darker
+    than the brightest level in use. If that number is below 255, levels stay as they are.
     """
     counts = torch.zeros(*pixels.shape[:2], len(level), dtype=torch.int32, device=pixels.device)
     # Counts are integers, whose sum does not depend on the order in which a GPU adds them.
@@ -191,36 +191,50 @@ def equalize(level: Tensor, pixels: Tensor) -> Tensor:
     return torch.where(step > 0, even, level)
 
 
-# --- What becomes of images: (B, C, H, W) in [-1, 1] ---
+def relevelled(images: Tensor, strength: float, chosen: dict[str, Tensor]) -> Tensor:
+    """Posterize, solarize or equalize the images for which `chosen`, (B, 1, 1, 1) bool per operation, says so."""
+    # Truncation maps values that interpolation left outside the range by an ulp to 0 or 255.
+    pixels = images.add(1).mul_(LEVELS_PER_UNIT).long().flatten(2)
+    level = torch.arange(BRIGHTEST + 1, dtype=torch.int32, device=images.device)
+    table = torch.where(chosen["posterize"][..., 0], posterize(level, strength), level)
+    table = torch.where(chosen["solarize"][..., 0], solarize(level, strength), table)
+    table = torch.where(chosen["equalize"][..., 0], equalize(level, pixels), table)
+    altered = values(table).gather(2, pixels).view(images.shape)
+    return torch.where(chosen["posterize"] | chosen["solarize"] | chosen["equalize"], altered, images)
+
+
+# --- Neighbouring pixels and squares ---
+
+
+def sharpness(strength: float, sign: Tensor) -> Tensor:
+    """(B,) factors of the blend with the smoothed image."""
+    return 1 + 0.9 * strength * sign
 
 
 def sharpen(images: Tensor, factor: Tensor) -> Tensor:
-    """Blends with a smoothed image, (B, 1, 1, 1): by factor 0 smoothed, by 1 the image. Pixels at the border stay.
+    """Blend with a smoothed image by a (B, 1, 1, 1) factor: 0 gives the smoothed image, 1 the image.
 
-    The smoothed image weighs the eight neighbours by 1/13 and the pixel itself by 5/13.
+    Smoothing weighs the eight neighbours by 1/13 and the pixel itself by 5/13. Pixels at the border stay.
     """
     rows = images[..., :-2] + images[..., 1:-1] + images[..., 2:]
-    around = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
-    # (around + 4 x) / 13 - x, of which factor 1 adds nothing.
-    change = around.sub_(images[..., 1:-1, 1:-1], alpha=9).mul_((1 - factor) / 13)
+    neighbours = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
+    # (neighbours + 4 x) / 13 - x, of which factor 1 adds nothing.
+    change = neighbours.sub_(images[..., 1:-1, 1:-1], alpha=9).mul_((1 - factor) / 13)
     return functional.pad(change, (1, 1, 1, 1)).add_(images).clamp_(-1, 1)
 
 
-def cut_out(images: Tensor, share: float, place: Tensor, chosen: Tensor) -> Tensor:
-    """Blanks a square of a share of the shorter side, rounded, about a random pixel: at the border it is cut off.
+def cutout_side(strength: float, size: tuple[int, int]) -> int:
+    """Return the side of a cutout in pixels, for images of a height and width."""
+    return round(strength / 2 * min(size))
 
-    Args:
-        images: (B, C, H, W).
-        share: side of the square over the shorter side of the images.
-        place: (B, 2) in [0, 1), how far down and right its centre lies.
-        chosen: (B, 1, 1, 1) bool.
-    """
+
+def cut_out(images: Tensor, side: int, centre: Tensor, chosen: Tensor) -> Tensor:
+    """Blank a square of some pixels a side around a (B, 2) centre where `chosen`; at the border it is cut off."""
     size = images.shape[-2:]
-    side = round(share * min(size))
 
-    def within(along: int) -> Tensor:
-        start = torch.floor(place[:, along, None] * size[along]) - side // 2
-        pixel = torch.arange(size[along], device=images.device)
+    def within(axis: int) -> Tensor:
+        start = torch.floor(centre[:, axis, None] * size[axis]) - side // 2
+        pixel = torch.arange(size[axis], device=images.device)
         return (pixel >= start) & (pixel < start + side)
 
     square = within(0)[:, None, :, None] & within(1)[:, None, None, :] & chosen

@@ -1,8 +1,10 @@
-"""The `ssl` section of params.yaml: what all variants share, each method's recipe, and what each variant changes."""
+"""The `ssl` section of params.yaml: settings that all variants share, each method's, and each variant's changes."""
 
+from collections.abc import Mapping
+from functools import reduce
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from triptych.core.schema import Count, Positive, Probability, Section, overlaid
 from triptych.nn.params import BackboneParams
@@ -22,11 +24,11 @@ Pair = (Field(min_length=2, max_length=2), AfterValidator(_rising))
 
 
 class HeavyParams(Section):
-    """RandAugment (Cubuk et al. 2020, arXiv:1909.13719); `heavy.py` has its operations.
+    """RandAugment (Cubuk et al. 2020, arXiv:1909.13719).
 
     Attributes:
-        operations: N, how many follow each other; 0 leaves images alone.
-        magnitude: M, how strong each is: from 0 to 10, the strongest.
+        operations: N, operations applied one after another; 0 leaves images unchanged.
+        magnitude: M, strength of each operation, from 0 to 10.
     """
 
     operations: Annotated[int, Field(ge=0)]
@@ -34,22 +36,22 @@ class HeavyParams(Section):
 
 
 class ViewParams(Section):
-    """The augmentation, in the order in which its operations follow each other.
+    """The augmentation, in the order of its operations.
 
     Attributes:
-        crop_scale: [low, high] share of the image's area that a crop covers.
+        crop_scale: [low, high] share of the image's area in a crop.
         crop_ratio: [low, high] width over height of a crop, before rounding to pixels.
-        flip: probability that left and right are exchanged.
+        flip: probability of exchanging left and right.
         rotation: x turns an image by an angle from [-x, x] degrees.
-        jitter: probability that brightness, contrast, saturation and hue change.
-        brightness, contrast, saturation: x draws the factor from [max(0, 1 - x), 1 + x]; 0 leaves it alone.
+        jitter: probability of changing brightness, contrast, saturation and hue.
+        brightness, contrast, saturation: x draws the factor from [max(0, 1 - x), 1 + x].
         hue: x draws the rotation from [-x, x] turns of the colour circle.
-        grey: probability that an image loses its colour.
-        blur: probability that an image is blurred.
+        grey: probability of dropping the colour.
+        blur: probability of a blur.
         blur_sigma: [low, high] standard deviation of the blur in pixels.
-        solarize: probability that the brighter half of the values is inverted.
-        invert: probability that all values are inverted.
-        heavy: RandAugment of the view, which makes it a heavy one.
+        solarize: probability of inverting the brighter half of the values.
+        invert: probability of inverting all values.
+        heavy: RandAugment of the view.
     """
 
     crop_scale: Annotated[list[AreaShare], *Pair]
@@ -69,29 +71,8 @@ class ViewParams(Section):
     heavy: HeavyParams
 
 
-def changes_of(section: type[Section]) -> type[Section]:
-    """The section with every key optional at any depth, and each value checked as there."""
-    fields = {}
-    for name, field in section.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            kind = changes_of(kind)
-        if field.metadata:
-            kind = Annotated[kind, *field.metadata]
-        fields[name] = (kind | None, None)
-    return create_model(f"{section.__name__}Changes", __base__=Section, **fields)
-
-
-class ViewChanges(changes_of(ViewParams)):
-    """What differs from an augmentation: any of the keys of `ViewParams`. A key that is left out reads None."""
-
-    def applied(self, views: ViewParams) -> ViewParams:
-        """The augmentation with the changes in their places."""
-        return ViewParams.model_validate(overlaid(views.model_dump(), self.model_dump(exclude_none=True)))
-
-
 class SharedRecipe(Section):
-    """What all variants have in common, unless their method or they themselves say otherwise."""
+    """Settings of all variants, unless their method's section or their own overrides them."""
 
     seeds: Count
     snapshot_every: Count
@@ -100,17 +81,16 @@ class SharedRecipe(Section):
 
 
 class SSLTraining(Training):
-    """A training run whose networks hold batch norm, which needs at least two images."""
+    """A training run with batch norm, which needs at least two images per batch."""
 
     batch_size: Annotated[int, Field(ge=2)]
 
 
 class SSLRecipe(SharedRecipe):
-    """The whole recipe of a variant; each method adds fields of its own.
+    """The whole recipe of a variant; each method adds its own fields.
 
     Attributes:
-        projector_hidden, projector_dim: sizes of the projector, behind the encoder.
-        training: how it is trained.
+        projector_hidden, projector_dim: sizes of the hidden layers and of the output of the projector.
     """
 
     projector_hidden: list[Count]
@@ -119,18 +99,12 @@ class SSLRecipe(SharedRecipe):
 
     @property
     def snapshot_epochs(self) -> tuple[int, ...]:
-        """Epochs whose weights are kept, to measure the course of the training: the first, every few, the last."""
+        """Epochs whose weights are kept: the first, every `snapshot_every`-th and the last."""
         epochs = self.training.epochs
         return tuple(sorted({1, *range(self.snapshot_every, epochs + 1, self.snapshot_every), epochs}))
 
     def network_sizes(self, in_channels: int, last_norm: bool, predictor_hidden: int | None = None) -> dict:
-        """The keyword arguments of the method's `SiameseNetwork`.
-
-        Args:
-            in_channels: channels of the images.
-            last_norm: whether the projector's output is normalised, see `Projector`.
-            predictor_hidden: size of the predictor's hidden layer; None for no predictor.
-        """
+        """Return the arguments of the method's `SiameseNetwork`; without `predictor_hidden`, it has no predictor."""
         return {
             "in_channels": in_channels,
             "backbone": self.backbone.model_dump(),
@@ -140,20 +114,15 @@ class SSLRecipe(SharedRecipe):
 
 
 class Variant(Section):
-    """The method of a variant. Every other key overrides that of the method's recipe, whose schema checks it."""
+    """The method of a variant and the keys that override its recipe, which the method's schema checks."""
 
     model_config = ConfigDict(extra="allow")
 
     method: str
 
-    @property
-    def overrides(self) -> dict:
-        """What differs from the method's recipe, as it stands in params.yaml."""
-        return dict(self.model_extra)
-
 
 class SSLParams(Section):
-    """The layers of the recipes. `recipes.recipe` makes the recipe of a variant of them."""
+    """The layers of all recipes; see `recipe_layers`."""
 
     shared: SharedRecipe
     methods: dict[str, dict]
@@ -164,3 +133,22 @@ class SSLParams(Section):
         if "simsiam" not in self.variants:
             raise ValueError("variants must hold simsiam, which the others are compared with")
         return self
+
+
+def recipe_layers(ssl: Mapping, variant: str) -> dict[str, dict]:
+    """Return the sections that make a variant's recipe, by their keys in params.yaml: shared, method, variant.
+
+    `ssl` is the section as read from the file; missing parts of it count as empty.
+    """
+    own = dict(ssl["variants"][variant])
+    method = own.pop("method", "")
+    return {
+        "ssl.shared": ssl.get("shared") or {},
+        f"ssl.methods.{method}": (ssl.get("methods") or {}).get(method) or {},
+        f"ssl.variants.{variant}": own,
+    }
+
+
+def merged(layers: Mapping[str, dict]) -> dict:
+    """Return one recipe from its layers; a later layer overrides an earlier one, at any depth."""
+    return reduce(overlaid, layers.values(), {})

@@ -1,27 +1,25 @@
-"""Random views of a batch of images, as SimCLR (arXiv:2002.05709, appendix A), BYOL (arXiv:2006.07733, appendix B)
-and SimSiam (arXiv:2011.10566, section 3) make them, every image with numbers of its own and no loop over images.
+"""Random views of a batch of images, as in SimCLR (arXiv:2002.05709, appendix A), BYOL (arXiv:2006.07733, appendix B)
+and SimSiam (arXiv:2011.10566, section 3); each image has its own random parameters.
 
-The operations are torchvision's, on values in [-1, 1] instead of [0, 1]. Blends and the other affine operations are
-written for that range directly: a factor of 1 then leaves every bit as it was, which a trip to [0, 1] and back would
-not. (B,) tensors hold one parameter for each image.
+The operations are torchvision's on values in [-1, 1] instead of [0, 1]. Blends and other affine operations are written
+for that range: a factor of 1 then changes no bit, which a conversion to [0, 1] and back would. Resizing and blurring
+multiply by one small matrix per image and axis. On small images that resizes as fast as sampling a grid and blurs
+several times as fast as convolving, and the identity matrix changes no bit.
 
-Resizing and blurring are products with small matrices, one for each image and axis. On small images that resizes as
-fast as sampling a grid and blurs several times as fast as convolving, and the identity matrix changes no bit.
-
-All that is chance is drawn first. Then, on GPUs and in what torch compiles, the operations follow each other on the
-whole batch; on CPUs `fused_views.py` does the same in one pass, image by image.
+All random numbers are drawn first. Then on a CPU `nn/fast/views.py` makes the views in one pass, image by image; on
+GPUs, under torch.compile and with `runtime.kernels: plain` the operations of this module run on the whole batch.
 """
 
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from triptych.machine.randomness import Draw
-from triptych.nn.fast.views import fuse, fused
-from triptych.ssl.shared import affine
-from triptych.ssl.shared.heavy import RandAugment
+from triptych.nn.fast import views as kernels
+from triptych.ssl.shared.heavy import RandAugment, rotation, sample
 from triptych.ssl.shared.params import ViewParams
 
 CROP_TRIALS = 10
@@ -29,54 +27,31 @@ CROP_TRIALS = 10
 LUMA = (0.2989, 0.587, 0.114)
 
 
-class Boxes(NamedTuple):
-    """Crops in whole pixels; each (B,) float."""
-
-    top: Tensor
-    left: Tensor
-    height: Tensor
-    width: Tensor
-
-
-class Jitter(NamedTuple):
-    """Factors of ColorJitter; each (B,). 1, or a hue of 0, changes nothing."""
-
-    brightness: Tensor
-    contrast: Tensor
-    saturation: Tensor
-    hue: Tensor
-
-
-class Blur(NamedTuple):
-    """Which images are blurred, (B,) bool, by what sigma, (B,), and how many pixels it reaches."""
-
-    chosen: Tensor
-    sigma: Tensor
-    radius: int
-
-
 class Choices(NamedTuple):
-    """What is drawn for the views of a batch: (B,) bool, or degrees for the angles. None where an operation is off."""
+    """Random parameters of a batch of views, one row per image; None where an operation is off."""
 
-    boxes: Boxes
-    flipped: Tensor | None
-    angles: Tensor | None
-    jitter: Jitter | None
-    grey: Tensor | None
-    blur: Blur | None
-    solarized: Tensor | None
-    inverted: Tensor | None
+    boxes: Tensor  # (B, 4) top, left, height and width of the crops, whole pixels as floats
+    flipped: Tensor | None  # (B,) bool
+    angles: Tensor | None  # (B,) degrees
+    jitter: (
+        Tensor | None
+    )  # (B, 4) factors of brightness, contrast and saturation, turns of the hue; 1, 1, 1, 0 if unchanged
+    grey: Tensor | None  # (B,) bool
+    blurred: Tensor | None  # (B,) bool
+    sigma: Tensor | None  # (B,) pixels
+    solarized: Tensor | None  # (B,) bool
+    inverted: Tensor | None  # (B,) bool
 
 
 class Views:
-    """Makes one random view of each image of a batch.
+    """Make one random view of each image of a batch.
 
-    What is drawn depends on the params and the size of the batch alone, never on the images, so that a view is a
-    function of the draw's seed and step. An operation whose probability is 0 draws nothing, nor does a rotation by 0.
+    The random numbers depend on the params and the batch size, not on the images, so that a view is a function of the
+    draw's seed and step. An operation with probability 0 draws nothing, nor does a rotation by 0.
 
     Args:
         params: the augmentation.
-        size: pixels a side of the views, 0 as the images.
+        size: height and width of the views in pixels; 0 keeps those of the images.
     """
 
     def __init__(self, params: ViewParams, size: int = 0) -> None:
@@ -85,62 +60,50 @@ class Views:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """A view of each image; calling again with the same draw makes other views.
+        """Return a view of each image, channels last. Another call with the same draw makes other views.
 
         Args:
             images: (B, C, H, W) float32 in [-1, 1]; C is 3 or 1. Unchanged.
-            draw: where all randomness comes from, on the images' device.
-
-        Returns:
-            Images of the same channels and range, of the views' size, channels last.
+            draw: source of all random numbers, on the images' device.
         """
-        chosen = self.choose(len(images), images.shape[-2:], draw)
+        choices = self.choose(len(images), images.shape[-2:], draw)
         size = tuple(self.size or side for side in images.shape[-2:])
-        if fused(images):
-            return self.heavy(views_in_one_pass(images, chosen, size), draw)
         # Under autocast the matrix products would round the images to bfloat16.
         with torch.autocast(images.device.type, enabled=False):
-            return self.heavy(views_by_torch(images, chosen, size, self.params), draw)
+            make = fused_views if kernels.fusible(images) else torch_views
+            return self.heavy(make(images, choices, size, self.params), draw)
 
     def choose(self, count: int, size: tuple[int, int], draw: Draw) -> Choices:
-        """All that is drawn for the views of `count` images of a height and width, but for heavy operations."""
+        """Draw all random parameters for `count` images of a height and width, except those of heavy operations."""
         params = self.params
-
-        def whether(probability: float) -> Tensor | None:
-            return happens(probability, count, draw) if probability else None
-
+        low, high = params.blur_sigma
         return Choices(
             boxes=random_boxes(params.crop_scale, params.crop_ratio, size, count, draw),
-            flipped=whether(params.flip),
+            flipped=happens(params.flip, count, draw),
             angles=random_angles(params.rotation, count, draw) if params.rotation else None,
             jitter=random_jitter(params, count, draw) if params.jitter else None,
-            grey=whether(params.grey),
-            blur=random_blur(params.blur, params.blur_sigma, count, draw) if params.blur else None,
-            solarized=whether(params.solarize),
-            inverted=whether(params.invert),
+            grey=happens(params.grey, count, draw),
+            blurred=happens(params.blur, count, draw),
+            sigma=low + (high - low) * draw.uniform((count,)) if params.blur else None,
+            solarized=happens(params.solarize, count, draw),
+            inverted=happens(params.invert, count, draw),
         )
 
 
-# --- What is drawn ---
+# --- Random parameters ---
 
 
-def happens(probability: float, count: int, draw: Draw) -> Tensor:
-    """(count,) bool, each true with the probability."""
-    return draw.uniform((count,)) < probability
+def happens(probability: float, count: int, draw: Draw) -> Tensor | None:
+    """(count,) bool, each true with the probability; None, drawing nothing, if that is 0."""
+    return draw.uniform((count,)) < probability if probability else None
 
 
-def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], count: int, draw: Draw) -> Boxes:
-    """Crops as torchvision's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842) draws them.
+def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], count: int, draw: Draw) -> Tensor:
+    """Draw (count, 4) crops as torchvision's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842).
 
-    Of ten pairs of an area and a log-ratio, each image takes the first whose box lies within the image, at a uniform
-    place; where none does, the largest central box of an allowed ratio.
-
-    Args:
-        scale: least and largest share of the image's area.
-        ratio: least and largest width over height.
-        size: height and width of the images.
-        count: how many boxes.
-        draw: where the numbers come from.
+    Each image takes the first of ten random pairs of area and log-ratio whose box fits into the image, at a uniform
+    position; if none fits, the largest central box with an allowed ratio. `scale` bounds the share of the image's area,
+    `ratio` width over height; `size` is height and width of the images.
     """
     high, wide = size
     area, log_ratio = draw.uniform((count, CROP_TRIALS, 2)).unbind(-1)
@@ -148,19 +111,18 @@ def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], 
     aspect = torch.exp(math.log(ratio[0]) + (math.log(ratio[1]) - math.log(ratio[0])) * log_ratio)
     heights, widths = torch.sqrt(area / aspect).round(), torch.sqrt(area * aspect).round()
     fits = (heights > 0) & (heights <= high) & (widths > 0) & (widths <= wide)
-    first = fits.byte().argmax(dim=1, keepdim=True)
-    fallback_height, fallback_width = central_box(ratio, size)
-    found = fits.any(dim=1)
-    height = torch.where(found, heights.gather(1, first)[:, 0], fallback_height)
-    width = torch.where(found, widths.gather(1, first)[:, 0], fallback_width)
+    first, any_fits = fits.byte().argmax(dim=1, keepdim=True), fits.any(dim=1)
+    central_height, central_width = central_box(ratio, size)
+    height = torch.where(any_fits, heights.gather(1, first)[:, 0], central_height)
+    width = torch.where(any_fits, widths.gather(1, first)[:, 0], central_width)
     down, right = draw.uniform((count, 2)).unbind(-1)
-    top = torch.where(found, torch.floor(down * (high - height + 1)), (high - fallback_height) // 2)
-    left = torch.where(found, torch.floor(right * (wide - width + 1)), (wide - fallback_width) // 2)
-    return Boxes(top, left, height, width)
+    top = torch.where(any_fits, torch.floor(down * (high - height + 1)), (high - central_height) // 2)
+    left = torch.where(any_fits, torch.floor(right * (wide - width + 1)), (wide - central_width) // 2)
+    return torch.stack([top, left, height, width], dim=1)
 
 
 def central_box(ratio: list[float], size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the largest box of an allowed ratio within images of a size."""
+    """Return height and width of the largest box with an allowed ratio within images of a size."""
     high, wide = size
     if wide / high < ratio[0]:
         return round(wide / ratio[0]), wide
@@ -169,206 +131,164 @@ def central_box(ratio: list[float], size: tuple[int, int]) -> tuple[int, int]:
     return high, wide
 
 
-def random_angles(most: float, count: int, draw: Draw) -> Tensor:
-    """(count,) degrees, uniform in [-most, most]."""
-    return most * (2 * draw.uniform((count,)) - 1)
+def random_angles(largest: float, count: int, draw: Draw) -> Tensor:
+    """(count,) degrees, uniform in [-largest, largest]."""
+    return largest * (2 * draw.uniform((count,)) - 1)
 
 
-def random_jitter(params: ViewParams, count: int, draw: Draw) -> Jitter:
-    """Factors as torchvision's ColorJitter draws them, with those of images that are left alone set to nothing."""
+def random_jitter(params: ViewParams, count: int, draw: Draw) -> Tensor:
+    """Draw (count, 4) factors as torchvision's ColorJitter; neutral ones for images that are not jittered."""
     chance, *shares = draw.uniform((count, 5)).unbind(1)
-    jittered = chance < params.jitter
-
-    def spread(low: float, high: float, share: Tensor, nothing: float) -> Tensor:
-        return torch.where(jittered, low + (high - low) * share, nothing)
-
-    strengths = (params.brightness, params.contrast, params.saturation)
-    blends = [spread(max(0.0, 1 - x), 1 + x, share, 1.0) for x, share in zip(strengths, shares[:3], strict=True)]
-    return Jitter(*blends, spread(-params.hue, params.hue, shares[3], 0.0))
-
-
-def random_blur(probability: float, sigma: list[float], count: int, draw: Draw) -> Blur:
-    """Blurs as SimCLR's: sigma is uniform between its two bounds."""
-    low, high = sigma
-    return Blur(happens(probability, count, draw), low + (high - low) * draw.uniform((count,)), blur_radius(high))
+    bounds = [(max(0.0, 1 - x), 1 + x, 1.0) for x in (params.brightness, params.contrast, params.saturation)]
+    bounds.append((-params.hue, params.hue, 0.0))
+    factors = [
+        torch.where(chance < params.jitter, low + (high - low) * share, neutral)
+        for (low, high, neutral), share in zip(bounds, shares, strict=True)
+    ]
+    return torch.stack(factors, dim=1)
 
 
-# --- The views of what was drawn ---
+# --- Views from random parameters: (B, C, H, W) in [-1, 1] -> (B, C, *size), channels last ---
 
 
-def views_in_one_pass(images: Tensor, chosen: Choices, size: tuple[int, int]) -> Tensor:
-    """As `views_by_torch` up to rounding, several times as fast; see `fused_views.py`."""
-    views = torch.empty(*images.shape[:2], *size, memory_format=torch.channels_last)
-    # Of an operation that is off the parameters have no row.
-    none = torch.zeros(0, dtype=torch.bool)
-    flipped, grey, solarized, inverted = (
-        none if which is None else which for which in (chosen.flipped, chosen.grey, chosen.solarized, chosen.inverted)
-    )
-    maps = torch.empty(0, 2, 3) if chosen.angles is None else affine.rotation(chosen.angles)
-    jitter = torch.empty(0, 4) if chosen.jitter is None else torch.stack(chosen.jitter, dim=1)
-    blurred, down, across = none, torch.empty(0, 1), torch.empty(0, 1)
-    if chosen.blur:
-        blurred = chosen.blur.chosen
-        down, across = (blur_taps(chosen.blur.sigma, min(chosen.blur.radius, side - 1)) for side in size)
-    luma = torch.tensor([*LUMA, sum(LUMA) - 1])
-    boxes = torch.stack(chosen.boxes, dim=1)
-    parameters = (boxes, flipped, maps, jitter, grey, blurred, down, across, solarized, inverted, luma)
-    pixels = images.detach().permute(0, 2, 3, 1).contiguous()
-    fuse(*(tensor.numpy() for tensor in (pixels, *parameters, views.permute(0, 2, 3, 1))))
-    return views
+def fused_views(images: Tensor, choices: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
+    """Make the views of `torch_views` up to rounding, several times as fast."""
+    parameters = np.zeros(len(images), kernels.VIEW)
+    parameters["box"], parameters["jitter"] = choices.boxes.numpy(), kernels.UNJITTERED
+    for name in ("flipped", "jitter", "grey", "blurred", "solarized", "inverted"):
+        if (chosen := getattr(choices, name)) is not None:
+            parameters[name] = chosen.numpy()
+    if choices.angles is not None:
+        parameters["rotated"], parameters["map"] = True, rotation(choices.angles).numpy()
+    sigma = torch.ones(len(images)) if choices.sigma is None else choices.sigma
+    radius = blur_radius(params.blur_sigma)
+    taps = (blur_taps(sigma, min(radius, side - 1)).numpy() for side in size)
+    luma = np.array([*LUMA, sum(LUMA) - 1], np.float32)
+    pixels, views = images.detach().permute(0, 2, 3, 1).contiguous(), torch.empty(len(images), *size, images.shape[1])
+    kernels.fuse(pixels.numpy(), parameters, *taps, luma, views.numpy())
+    return views.permute(0, 3, 1, 2)
 
 
-def views_by_torch(images: Tensor, chosen: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
-    """The operations one after the other.
-
-    Args:
-        images: (B, C, H, W) in [-1, 1].
-        chosen: what was drawn for them.
-        size: height and width of the views.
-        params: which kinds of jitter are on.
-
-    Returns:
-        (B, C, *size) in [-1, 1], channels last.
-    """
-    flipped = torch.zeros_like(chosen.boxes.left, dtype=torch.bool) if chosen.flipped is None else chosen.flipped
-    views = resized_crop(images, chosen.boxes, flipped, size)
-    if chosen.angles is not None:
-        views = rotate(views, chosen.angles)
-    if chosen.jitter is not None:
-        views = jittered(views, chosen.jitter, params)
-    if chosen.grey is not None:
-        views = greyscale(views, chosen.grey)
-    if chosen.blur is not None:
-        views = gaussian_blur(views, chosen.blur.sigma, chosen.blur.chosen, chosen.blur.radius)
-    if chosen.solarized is not None:
-        views = solarize(views, chosen.solarized)
-    if chosen.inverted is not None:
-        views = invert(views, chosen.inverted)
+def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
+    """Apply one operation after the other to the whole batch: the reference of the kernels."""
+    views = resized_crop(images, choices.boxes, choices.flipped, size)
+    if choices.angles is not None:
+        views = sample(views, rotation(choices.angles), "reflection")
+    if choices.jitter is not None:
+        # In one fixed order, where torchvision shuffles them: 24 orders would be 24 passes over the batch.
+        for strength, adjust, factor in zip(
+            (params.brightness, params.contrast, params.saturation, params.hue),
+            (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue),
+            choices.jitter.unbind(1),
+            strict=True,
+        ):
+            views = adjust(views, factor) if strength else views
+    if choices.grey is not None:
+        views = greyscale(views, choices.grey)
+    if choices.blurred is not None:
+        views = gaussian_blur(views, choices.sigma, choices.blurred, blur_radius(params.blur_sigma))
+    if choices.solarized is not None:
+        views = solarize(views, choices.solarized)
+    if choices.inverted is not None:
+        views = invert(views, choices.inverted)
     # Weights that sum to one only up to rounding can leave the range by an ulp.
     return views.clamp_(-1, 1).contiguous(memory_format=torch.channels_last)
 
 
-def jittered(images: Tensor, factors: Jitter, params: ViewParams) -> Tensor:
-    """Colour jitter in one fixed order.
+# --- Operations on (B, C, H, W) in [-1, 1] ---
 
-    torchvision shuffles the four operations. Here each is one pass over the whole batch; 24 orders would be 24
-    passes, or a batch that is sorted by order and taken apart.
+
+def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tuple[int, int]) -> Tensor:
+    """Crop each image to its box, then resize bilinearly, then mirror left to right where `flipped`.
+
+    Pixels outside the box have no influence. Where a box shrinks, neither have pixels between the sampled positions
+    (torchvision's antialias=False). Fastest if the images are channels last.
     """
-    if params.brightness:
-        images = adjust_brightness(images, factors.brightness)
-    if params.contrast:
-        images = adjust_contrast(images, factors.contrast)
-    if params.saturation:
-        images = adjust_saturation(images, factors.saturation)
-    if params.hue:
-        images = adjust_hue(images, factors.hue)
-    return images
-
-
-# --- What is done. Images in and out: (B, C, H, W) in [-1, 1] ---
-
-
-def resized_crop(images: Tensor, boxes: Boxes, flipped: Tensor, size: tuple[int, int]) -> Tensor:
-    """Each image's box, resized bilinearly to a size, and mirrored left to right where `flipped`.
-
-    As crop, then resize, then flip: the pixels around a box have no part in it. Where a box shrinks, pixels between
-    the places that are sampled have none either (torchvision's antialias=False).
-
-    Args:
-        images: (B, C, H, W); fastest if channels last.
-        boxes: whole pixels within the images.
-        flipped: (B,) bool.
-        size: height and width of the result.
-    """
-    height, width = images.shape[-2:]
-    rows = interpolation(boxes.top, boxes.height, torch.zeros_like(flipped), height, size[0])
-    columns = interpolation(boxes.left, boxes.width, flipped, width, size[1])
+    top, left, height, width = boxes.unbind(1)
+    rows = interpolation(top, height, None, images.shape[2], size[0])
+    columns = interpolation(left, width, flipped, images.shape[3], size[1])
     return along_columns(columns, along_rows(rows, images))
 
 
-def interpolation(start: Tensor, length: Tensor, mirrored: Tensor, inputs: int, outputs: int) -> Tensor:
-    """(B, outputs, inputs) weights that stretch `length` of the input's pixels from `start` on over the output."""
+def interpolation(start: Tensor, length: Tensor, mirrored: Tensor | None, inputs: int, outputs: int) -> Tensor:
+    """(B, outputs, inputs) weights that stretch `length` input pixels from `start` on over the output."""
     pixel = torch.arange(inputs, device=start.device, dtype=start.dtype)
     output = torch.arange(outputs, device=start.device, dtype=start.dtype)
-    output = torch.where(mirrored[:, None], output.flip(0), output)
+    if mirrored is not None:
+        output = torch.where(mirrored[:, None], output.flip(0), output)
     length = length[:, None]
-    # Pixel centres lie at halves. Beyond the outermost centre of the box its outermost pixel goes on.
-    place = ((output + 0.5) * (length / outputs) - 0.5).clamp(min=0).minimum(length - 1) + start[:, None]
-    return (place[:, :, None] - pixel).abs_().neg_().add_(1).clamp_(min=0)
+    # Pixel centres lie at halves. Beyond the outermost centres of the box its outermost pixels are repeated.
+    source = ((output + 0.5) * (length / outputs) - 0.5).clamp(min=0).minimum(length - 1) + start[:, None]
+    return (source[:, :, None] - pixel).abs_().neg_().add_(1).clamp_(min=0)
 
 
 def along_rows(weights: Tensor, images: Tensor) -> Tensor:
-    """Mixes the rows of each image: (B, rows of the result, H) weights; channels last."""
+    """Mix the rows of each image by (B, rows of the result, H) weights; channels last."""
     count, channels, height, width = images.shape
     mixed = weights @ images.permute(0, 2, 3, 1).reshape(count, height, width * channels)
     return mixed.view(count, weights.shape[1], width, channels).permute(0, 3, 1, 2)
 
 
 def along_columns(weights: Tensor, images: Tensor) -> Tensor:
-    """Mixes the columns of each image: (B, columns of the result, W) weights; contiguous, channel after channel."""
+    """Mix the columns of each image by (B, columns of the result, W) weights; contiguous."""
     count, channels, height, width = images.shape
     mixed = images.reshape(count, channels * height, width) @ weights.mT
     return mixed.view(count, channels, height, weights.shape[1])
 
 
-def rotate(images: Tensor, angle: Tensor) -> Tensor:
-    """Turns each image counter-clockwise about its centre, as torchvision's rotate with bilinear interpolation.
-
-    What comes from outside is the image reflected at its border. torchvision leaves it black: corners that are in no
-    image would mark every view, and their shape would tell its angle.
-
-    Args:
-        images: (B, C, H, W).
-        angle: (B,) degrees.
-    """
-    return affine.sample(images, affine.rotation(angle), "reflection")
-
-
 def per_image(parameter: Tensor) -> Tensor:
-    """(B,) -> (B, 1, 1, 1), to meet images."""
+    """(B,) -> (B, 1, 1, 1), which broadcasts with images."""
     return parameter[:, None, None, None]
 
 
 def luminance(images: Tensor) -> Tensor:
-    """(B, 1, H, W): the grey of each pixel; the image itself where it has one channel."""
+    """(B, 1, H, W) grey of each pixel; the image itself where it has one channel."""
     if images.shape[1] == 1:
         return images
     red, green, blue = images.split(1, dim=1)
-    # The constant makes up, in [-1, 1], for weights that do not sum to 1.
+    # In [-1, 1] the constant makes up for weights that do not sum to 1.
     grey = red * LUMA[0] + (sum(LUMA) - 1)
     return grey.add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Blends with black: by factor 0 black, by 1 the image."""
+    """Blend with black: factor 0 gives black, 1 the image."""
     factor = per_image(factor)
     return (images * factor).add_(factor - 1).clamp_(-1, 1)
 
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Blends with the mean grey of the image: by factor 0 flat, by 1 the image."""
-    factor = per_image(factor)
-    mean = luminance(images.mean(dim=(2, 3), keepdim=True))
-    return (images * factor).add_((1 - factor) * mean).clamp_(-1, 1)
+    """Blend with the mean grey of the image: factor 0 gives a flat image, 1 the image."""
+    return blended(images, factor, luminance(images.mean(dim=(2, 3), keepdim=True)))
 
 
 def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Blends with the grey of each pixel: by factor 0 grey, by 1 the image. Nothing where there is one channel."""
-    if images.shape[1] == 1:
-        return images
+    """Blend with the grey of each pixel: factor 0 gives grey, 1 the image. One channel stays as it is."""
+    return images if images.shape[1] == 1 else blended(images, factor, luminance(images))
+
+
+def blended(images: Tensor, factor: Tensor, other: Tensor) -> Tensor:
+    """Return factor * images + (1 - factor) * other, within the range."""
     factor = per_image(factor)
-    return (images * factor).add_((1 - factor) * luminance(images)).clamp_(-1, 1)
+    return (images * factor).add_((1 - factor) * other).clamp_(-1, 1)
 
 
 def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Rotates the hue of HSV by a part of a turn, in [-0.5, 0.5]. Nothing where there is one channel.
+    """Rotate the hue of HSV by a fraction of a turn, in [-0.5, 0.5]. One channel stays as it is.
 
-    A channel is the pixel's least value plus its chroma times how near the hue is to the channel's own colour: 1 within
-    a sixth of a turn, 0 from a third of a turn on, linear between. Least value and chroma do not rotate.
+    A channel is the pixel's least value plus its chroma times the nearness of the hue to the channel's own colour: 1
+    within a sixth of a turn, 0 from a third of a turn on, linear between. Least value and chroma do not rotate.
     """
     if images.shape[1] == 1:
         return images
-    hue, chroma, least = hue_chroma_least(images)
+    red, green, blue = images.split(1, dim=1)
+    least = torch.minimum(torch.minimum(red, green), blue)
+    chroma = torch.maximum(torch.maximum(red, green), blue).sub_(least)
+    # With channels scaled to [0, 1] by least value and chroma, 1 + green + blue - red is the distance from red towards
+    # cyan, in sixths of a turn, and the sign of green - blue is the direction. The textbook's three cases per pixel
+    # would take twice as long. Without chroma the hue is 0.
+    hue = (green - least).add_(blue).sub_(red).add_(chroma)
+    hue.div_(chroma.clamp(min=torch.finfo(chroma.dtype).tiny)).copysign_(green - blue)
     hue.add_(per_image(6 * turns))
     hue.sub_((hue / 6).round_(), alpha=6)
     # Made on the device: copying constants there would make the host wait.
@@ -378,41 +298,20 @@ def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
     return torch.where(per_image(turns) == 0, images, nearness.mul_(chroma).add_(least))
 
 
-def hue_chroma_least(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Hue in sixths of a turn, in [-3, 3] with red at 0; the range of the channels; the least; each (B, 1, H, W).
-
-    With channels scaled to [0, 1] by least and chroma, 1 + green + blue - red is the distance from red all the way to
-    cyan, and the sign of green - blue is the side: the textbook's hue without its three cases, whose choice pixel by
-    pixel would take half the time. Without chroma the hue is 0.
-    """
-    red, green, blue = images.split(1, dim=1)
-    least = torch.minimum(torch.minimum(red, green), blue)
-    chroma = torch.maximum(torch.maximum(red, green), blue).sub_(least)
-    distance = (green - least).add_(blue).sub_(red).add_(chroma)
-    distance.div_(chroma.clamp(min=torch.finfo(chroma.dtype).tiny))
-    return distance.copysign_(green - blue), chroma, least
-
-
 def greyscale(images: Tensor, chosen: Tensor) -> Tensor:
-    """The grey of each pixel in all channels, where `chosen`, (B,) bool."""
-    if images.shape[1] == 1:
-        return images
-    return torch.where(per_image(chosen), luminance(images), images)
+    """Replace all channels by the grey of each pixel where `chosen`, (B,) bool."""
+    return images if images.shape[1] == 1 else torch.where(per_image(chosen), luminance(images), images)
 
 
-def blur_radius(sigma: float) -> int:
-    """Pixels on either side that a blur reaches: three standard deviations hold 99.7% of the Gaussian."""
-    return math.ceil(3 * sigma)
+def blur_radius(sigma: list[float]) -> int:
+    """Return the taps on either side for the largest sigma: three standard deviations hold 99.7 % of a Gaussian."""
+    return math.ceil(3 * sigma[1])
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, radius: int) -> Tensor:
-    """Blurs by a Gaussian of `sigma` pixels, cut off beyond `radius`, where `chosen`; borders are reflected.
+    """Blur by a Gaussian of `sigma`, (B,) pixels, cut off beyond `radius`, where `chosen`; borders are reflected.
 
-    Args:
-        images: (B, C, H, W); fastest if contiguous.
-        sigma: (B,) positive.
-        chosen: (B,) bool.
-        radius: taps on either side; within images of n pixels at most n - 1, as many as can be reflected.
+    In images of n pixels the radius is at most n - 1, as many as can be reflected. Fastest if they are contiguous.
     """
     down, across = (blur_matrix(sigma, chosen, radius, size) for size in images.shape[-2:])
     return along_rows(down, along_columns(across, images))
@@ -421,7 +320,7 @@ def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, radius: int) ->
 def blur_taps(sigma: Tensor, radius: int) -> Tensor:
     """(B, 2 radius + 1) weights of a Gaussian around its middle."""
     offset = torch.arange(-radius, radius + 1, device=sigma.device)
-    # Below exp(-50) a weight adds nothing, but one too small for a normal float makes the products many times slower.
+    # Below exp(-50) a weight adds nothing, but subnormal floats make the products many times slower.
     return torch.softmax((-0.5 * (offset / sigma[:, None]) ** 2).clamp_(min=-50), dim=1)
 
 
@@ -439,10 +338,10 @@ def blur_matrix(sigma: Tensor, chosen: Tensor, radius: int, size: int) -> Tensor
 
 
 def solarize(images: Tensor, chosen: Tensor) -> Tensor:
-    """Inverts the values of 0 and above (0.5 of [0, 1]), where `chosen`, (B,) bool."""
+    """Invert the values from 0 on (0.5 of [0, 1]), where `chosen`, (B,) bool."""
     return torch.minimum(images, invert(images, chosen))
 
 
 def invert(images: Tensor, chosen: Tensor) -> Tensor:
-    """Negates all values, where `chosen`, (B,) bool."""
+    """Negate all values where `chosen`, (B,) bool."""
     return images * per_image(torch.where(chosen, -1.0, 1.0))

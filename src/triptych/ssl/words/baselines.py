@@ -1,4 +1,4 @@
-"""What an encoder must beat to have learned anything: pixels, and the encoder before its training."""
+"""Baselines that an encoder must beat to have learned anything: pixels, and the encoder before its training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ class Baseline:
     """Features that nothing has learned.
 
     Attributes:
-        key: what its numbers begin with: `pixel` of `pixel_knn_accuracy`.
-        name: what it is called.
-        dash: how its line is drawn, as matplotlib has it.
+        key: prefix of its metrics: `pixel` of `pixel_knn_accuracy`.
+        name: for people.
+        dash: linestyle in figures, as matplotlib takes it.
     """
 
     key: str
@@ -28,6 +28,6 @@ BASELINES = (UNTRAINED, PIXELS, RAW_PIXELS)
 
 
 def measured(metrics: Metrics, key: str, wanted: Sequence[Baseline] = BASELINES) -> dict[Baseline, float]:
-    """The values of an accuracy, `knn_accuracy` or `linear_accuracy`; a baseline that was not measured is left out."""
-    found = {baseline: f"{baseline.key}_{key}" for baseline in wanted}
-    return {baseline: metrics.number(name) for baseline, name in found.items() if name in metrics}
+    """Return `knn_accuracy` or `linear_accuracy` of the baselines for which it was measured."""
+    keys = {baseline: f"{baseline.key}_{key}" for baseline in wanted}
+    return {baseline: metrics.number(name) for baseline, name in keys.items() if name in metrics}

@@ -1,465 +1,545 @@
-"""The figures of the third study: the report's 44 to 50; beyond it collapse, a comparison, cost, and the rivals."""
+"""Figures of the third study: the report's 44 to 50; beyond it collapse, comparison, cost and the rivals."""
 
-import re
-from collections.abc import Callable, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from triptych.report.drawing import comparison, curves, panels, sheets, style
-from triptych.report.drawing.curves import Level
-from triptych.report.drawing.panels import Panel
-from triptych.report.formatting import PERCENT, written
-from triptych.report.reader import Results, UnmeasuredError
+from triptych.report import drawing
+from triptych.report.reader import Metrics, Results, UnmeasuredError
 from triptych.report.record import Figure
 from triptych.report.sentences import Facts
-from triptych.ssl.words import notes
-from triptych.ssl.words.baselines import BASELINES, measured
-from triptych.ssl.words.levels import baseline_levels, chance
-from triptych.ssl.words.rival_figures import RIVALS
-from triptych.ssl.words.runs import Run, load
-from triptych.ssl.words.variants import (
-    BASELINE,
-    NO_PREDICTOR,
-    NO_STOP_GRADIENT,
-    REPORT_DIMS,
-    WIDE,
-    metrics_path,
-    results_path,
-    widths,
-)
-from triptych.ssl.words.variants import title as variant_title
+from triptych.ssl.words import variants
+from triptych.ssl.words.baselines import BASELINES, PIXELS, UNTRAINED, Baseline, measured
+from triptych.ssl.words.equal_terms import spent_course
+from triptych.ssl.words.variants import ASYMSIAM, BASELINE, BYOL, DSSL, HEAVY, REVERSE, SYMMETRIC, VICREG, WIDE
 
-FLOOR = -1.0  # of a negative cosine
-# The accuracies that methods are compared by.
-MEASURES = {"knn_accuracy": "kNN accuracy, test images", "linear_accuracy": "linear accuracy, test images"}
-READ_KNN = "Look for a curve that stays at or below the dashed line: its encoder knows no more than random weights."
-READ_LOSS = "The loss is a negative cosine: −1 (dotted) is its floor, and a success only where embeddings still differ."
-BEYOND = "Beyond the report"
-VIEWS_TITLE, METHODS_TITLE = "The views that SimSiam saw", "All methods compared"
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+KNN, LINEAR, LOSS = "knn_accuracy", "linear_accuracy", "loss"
+STD, RANK = "embedding_std", "effective_rank"
+LABELS = {
+    LOSS: "training loss",
+    STD: "embedding std, training",
+    f"test_{STD}": "embedding std, test",
+    RANK: "effective rank, test",
+    KNN: "kNN accuracy, test images",
+    LINEAR: "linear accuracy, test images",
+}
+MOST_LINES = 8  # in colours of their own in one chart
+LOSS_FLOOR = -1.0  # of a negative cosine
+BEYOND, RIVALS = "Beyond the report", "The rivals"
+SEEDS = "Lines are means over seeds, bands go from the lowest to the highest seed."
+INTERVALS = "Bars are intervals over test images and seeds, hollow dots are variants that collapsed."
+SINGLE_SEEDS = "Bars are intervals over test images and seeds, small dots are single seeds."
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A variant: its settings, its numbers, and how figures name and draw it.
+
+    Attributes:
+        history: one row per epoch and seed, with gaps where a measure was not taken.
+        line: color and linestyle, as matplotlib takes them.
+    """
+
+    name: str
+    label: str
+    settings: variants.Settings
+    metrics: Metrics
+    history: pd.DataFrame
+    line: Mapping[str, object]
+
+    @property
+    def collapsed(self) -> bool:
+        """True where the embeddings are known to have collapsed."""
+        return bool(self.metrics.value("collapsed"))
+
+
+def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) -> list[Run]:
+    """Return the named variants, or all.
+
+    Raises:
+        UnmeasuredError: params.yaml has no such variant, or the metrics of one lack a needed key.
+    """
+    trained = variants.variants(results.params)
+    lines = variants.lines(trained)
+    runs = []
+    for name in names or trained:
+        if name not in trained:
+            raise UnmeasuredError(f"ssl.variants in params.yaml has no {name}")
+        metrics = results.metrics(f"ssl/{name}")
+        for key in need:
+            metrics.number(key)
+        title = variants.title(name)
+        runs.append(Run(name, title, trained[name], metrics, history(results, name), lines[name]))
+    return runs
+
+
+def history(results: Results, name: str) -> pd.DataFrame:
+    """Return one row per epoch and seed: what training recorded, joined with what was measured on kept weights."""
+    training = results.table(f"plots/ssl/{name}_training.csv", "epoch", "seed", LOSS, STD)
+    course = results.table(f"plots/ssl/{name}_course.csv", "epoch", "seed")
+    return training.merge(course, how="left", on=["epoch", "variant", "seed"])
+
+
+def draw_baselines(
+    line: Callable, runs: Sequence[Run], key: str = KNN, wanted: Sequence[Baseline] = (UNTRAINED, PIXELS)
+) -> None:
+    """Draw a line for each baseline that was measured; line: a method such as `axhline` of some axes."""
+    most_seeds = max(runs, key=lambda run: run.history["seed"].nunique())
+    for baseline, value in measured(most_seeds.metrics, key, wanted).items():
+        line(value, color=drawing.INK, linestyle=baseline.dash, linewidth=1.2, zorder=1, label=baseline.name)
 
 
 # A baseline and an ablation -------------------------------------------------------------------------------------------
 
 
-def knn_figure(
-    number: int,
-    slug: str,
-    ablation: str,
-    title: str,
-    caption: str,
-    group: str,
-    saw: str | Callable[[Facts], str],
-    look: str,
-) -> Figure:
-    """kNN accuracy of the baseline and an ablation; `look` opens the note below the title."""
+def ablation_figures(
+    first: int, slug: str, ablation: str, title: str, names: tuple[str, str], findings: tuple[str, str]
+) -> tuple[Figure, Figure]:
+    """Return the figures of kNN accuracy and of training loss of SimSiam and an ablation.
 
-    def draw(path: Path, results: Results) -> None:
-        runs, heading, opening = _pair(results, ablation, title, look)
-        reached = [run.metrics.number("knn_accuracy") for run in runs]
-        levels = baseline_levels(runs[0].metrics, "knn_accuracy") + chance(results)
-        top = max([level.value for level in levels] + [run.curve.history["knn_accuracy"].max() for run in runs])
-        curves.over_epochs(
-            path,
-            [run.curve for run in runs],
-            "knn_accuracy",
-            [f"{run.label}\n{written(value, PERCENT)}" for run, value in zip(runs, reached, strict=True)],
-            levels,
-            label="kNN accuracy, test images",
-            limits=(0, min(1.02, 1.12 * top)),
-            form=".0%",
-            title=heading,
-            note=notes.knn_note(runs, opening),
+    Args:
+        first: number of the first.
+        slug: common part of their slugs.
+        ablation: name of the variant.
+        title: end of their titles.
+        names: of both variants in the result lines.
+        findings: sentences of the captions on what the report finds, for accuracy and loss.
+    """
+
+    def draw(path: Path, results: Results, column: str) -> None:
+        runs = load(results, (BASELINE, ablation), need=(KNN,) if column == KNN else ("final_loss",))
+        figure, [[axes]] = drawing.subplots()
+        for run in runs:
+            label = f"projector output {run.settings.dim}" if ablation == WIDE else run.label
+            drawing.curve(axes, run.history, "epoch", column, label=label, **run.line)
+        axes.set(xlabel="epoch", ylabel=LABELS[column])
+        if column == KNN:
+            draw_baselines(axes.axhline, runs)
+            classes = len(results.metrics("data").values["ssl"]["classes"])
+            axes.axhline(1 / classes, color=drawing.MUTED, linestyle="-.", linewidth=1, label="chance")
+            axes.set_ylim(0, None)
+            drawing.percent(axes.yaxis)
+        else:
+            axes.axhline(LOSS_FLOOR, color=drawing.MUTED, linestyle=":", label="lowest possible loss")
+        drawing.legend_above(figure, axes)
+        drawing.save(figure, path)
+
+    def figure(number: int, column: str, caption: str, result: str) -> Figure:
+        return Figure(
+            number=number,
+            slug=f"simsiam_{slug}_{'knn' if column == KNN else LOSS}",
+            title=f"{'kNN accuracy' if column == KNN else 'Training loss'} {title}",
+            caption=f"{caption} {SEEDS}",
+            group=title[0].upper() + title[1:],
+            draw=lambda path, results: draw(path, results, column),
+            result=result,
         )
 
-    return Figure(number=number, slug=slug, title=title, caption=caption, group=group, draw=draw, saw=saw)
+    def at_the_end(key: str) -> str:
+        return f"{names[0]} {{ssl/{BASELINE}:{key}}}, {names[1]} {{ssl/{ablation}:{key}}}"
 
-
-def loss_figure(
-    number: int,
-    slug: str,
-    ablation: str,
-    title: str,
-    caption: str,
-    group: str,
-    saw: str | Callable[[Facts], str],
-    look: str,
-) -> Figure:
-    """Training loss of the baseline and an ablation, above its floor; `look` opens the note below the title."""
-
-    def draw(path: Path, results: Results) -> None:
-        runs, heading, opening = _pair(results, ablation, title, look)
-        top = max(0.0, *(run.curve.history["loss"].max() for run in runs))
-        curves.over_epochs(
-            path,
-            [run.curve for run in runs],
-            "loss",
-            [f"{run.label}\n{written(run.metrics.number('final_loss'), '.3f')}" for run in runs],
-            [Level(FLOOR, f"floor\n{written(FLOOR, '.0f')}", line=":", width=1.5)],
-            label="training loss",
-            limits=(FLOOR - 0.06, top + 0.03),
-            form=".1f",
-            title=heading,
-            note=notes.loss_note(runs, opening),
-        )
-
-    return Figure(number=number, slug=slug, title=title, caption=caption, group=group, draw=draw, saw=saw)
-
-
-def _pair(results: Results, ablation: str, title: str, look: str) -> tuple[list[Run], str, str]:
-    """The baseline and the ablation, title and note; two widths go by those of this run, not by the report's."""
-    runs = load(results, [BASELINE, ablation])
-    if ablation != WIDE:
-        return runs, title, look
-    runs = [run.called(f"projector output {run.settings.dim}") for run in runs]
-    return runs, true_widths(title, runs), notes.sentences(notes.stands_for(runs), look)
-
-
-def true_widths(title: str, runs: Sequence[Run]) -> str:
-    """A title of the report with the widths of this run in place of the report's."""
-    here = {str(REPORT_DIMS[run.name]): str(run.settings.dim) for run in runs}
-    return re.sub("|".join(here), lambda found: here[found.group()], title)
-
-
-def _accuracies(ablation: str, kept: str) -> str:
     return (
-        f"kNN accuracy ends at {{ssl/simsiam:knn_accuracy}} with {kept} and at {{ssl/{ablation}:knn_accuracy}} "
-        "without; an untrained encoder has {ssl/simsiam!v:random_init_knn_accuracy}."
+        figure(
+            first,
+            KNN,
+            f"Accuracy of a kNN classifier on frozen features after each measured epoch. {findings[0]}",
+            f"At the end: {at_the_end(KNN)}; untrained encoder {{ssl/{BASELINE}!v:random_init_{KNN}}}.",
+        ),
+        figure(
+            first + 1,
+            LOSS,
+            f"Negative cosine of the embeddings of two views, at best −1. {findings[1]}",
+            f"Loss at the end: {at_the_end('final_loss')}. Embedding std: {at_the_end(STD)}.",
+        ),
     )
-
-
-def _losses(ablation: str, kept: str) -> Callable[[Facts], str]:
-    """The losses at the end, and what the spread of the embeddings says of them."""
-    return lambda facts: (
-        f"The loss ends at {{ssl/simsiam:final_loss}} with {kept} and at {{ssl/{ablation}:final_loss}} without; the "
-        f"std of the embeddings is {{ssl/simsiam:embedding_std}} with it and {{ssl/{ablation}:embedding_std}} without"
-        f"{_collapse_of(ablation, facts)}."
-    )
-
-
-def _collapse_of(variant: str, facts: Facts) -> str:
-    """`, a complete collapse from epoch 2 on`."""
-    numbers = facts.content(f"ssl/{variant}")
-    if numbers.get("collapsed") is None:
-        return ""
-    if not numbers["collapsed"]:
-        return ", which is no collapse"
-    kind, since = numbers.get("collapse_kind"), numbers.get("collapsed_since_epoch")
-    return f", a {kind + ' ' if kind else ''}collapse" + (f" from epoch {since} on" if since is not None else "")
-
-
-def _wider(template: str) -> Callable[[Facts], str]:
-    """A sentence on two widths: <S> and <W> of this run; <stands> for which of the report's they stand for."""
-
-    def fill(facts: Facts) -> str:
-        pairs = widths(facts.results.params)
-        if len(pairs) < 2:
-            raise UnmeasuredError("ssl in params.yaml gives no two widths")
-        (narrow, report_narrow), (wide, report_wide) = pairs
-        same = (narrow, wide) == (report_narrow, report_wide)
-        stands = f" ({narrow} and {wide} stand for the report's {report_narrow} and {report_wide})"
-        words = template.replace("<S>", str(narrow)).replace("<W>", str(wide))
-        return words.replace("<stands>", "" if same else stands)
-
-    return fill
 
 
 # All variants ---------------------------------------------------------------------------------------------------------
 
 
 def draw_views(path: Path, results: Results) -> None:
-    """Training images, each before its views."""
-    load(results, [BASELINE])
-    images = results.arrays(results_path(BASELINE))["views"]  # (rows, 1 + views, C, H, W)
-    rows, columns = images.shape[:2]
-    sheets.rows(
-        path,
-        images,
-        VIEWS_TITLE,
-        f"At the left the training image, then {columns - 1} of its views. SimSiam learns to give any two of them one "
-        "embedding: ask what stays the same along a row, for that is all an encoder can keep.",
-        [f"image {number + 1}" for number in range(rows)],
-    )
+    """Draw training images, each followed by its views."""
+    load(results, (BASELINE,))
+    images = results.arrays(variants.results_path(BASELINE))["views"]  # (rows, 1 + views, C, H, W)
+    bands = [(f"image {number}", row) for number, row in enumerate(images, start=1)]
+    drawing.image_sheet(path, bands, columns=images.shape[1])
+
+
+def draw_course(
+    path: Path, results: Results, columns: Sequence[str], runs: Sequence[Run], others: Sequence[Run] = ()
+) -> None:
+    """Draw measures over epochs, one chart each, with the legend in the cell after the last.
+
+    Args:
+        columns: of the histories; kNN accuracy is left out where it was not measured.
+        runs: variants in their own colours.
+        others: variants that stay grey in the background.
+    """
+    thresholds = results.param("evaluation.ssl.collapse")
+    everyone = [*runs, *others]
+    columns = [column for column in columns if column != KNN or all(KNN in run.metrics for run in everyone)]
+    rows = -(-(len(columns) + 1) // 2)
+    figure, cells = drawing.subplots(rows, 2, height=2.9 * rows)
+    for axes, column in zip(cells.flat, columns, strict=False):
+        shown = [run for run in everyone if column != LOSS or run.settings.method == BASELINE]
+        for run in shown:
+            if run in others:
+                mean = run.history.groupby("epoch")[column].mean().dropna()
+                axes.plot(mean.index, mean, color="#bbbbbb", linewidth=0.8, zorder=1.5)
+            else:
+                drawing.curve(axes, run.history, "epoch", column, markersize=4, **run.line)
+        axes.set(xlabel="epoch", ylabel=LABELS[column] + (" (SimSiam)" if column == LOSS else ""))
+        if column == KNN:
+            draw_baselines(axes.axhline, everyone)
+            drawing.percent(axes.yaxis)
+        elif column != LOSS:
+            least = thresholds[RANK if column == RANK else STD]
+            axes.axhspan(0.8 if column == RANK else 0, least, color=drawing.COLLAPSED, linewidth=0, zorder=0)
+        if column == RANK:
+            axes.set(yscale="log", ylim=(0.8, None))
+            axes.yaxis.set_major_formatter("{x:g}")
+        elif column != LOSS:
+            axes.set_ylim(0, None)
+    for axes in cells.flat[len(columns) :]:
+        axes.set_axis_off()
+    legend = cells.flat[len(columns)]
+    for run in runs:
+        legend.plot([], [], label=run.label, **run.line)
+    if others:
+        legend.plot([], [], color="#bbbbbb", linewidth=0.8, label="other variants")
+    legend.fill_between([], [], color=drawing.COLLAPSED, label="counts as collapsed")
+    if KNN in columns:
+        draw_baselines(lambda value, **line: legend.plot([], [], **line), everyone)
+    legend.legend(loc="upper left")
+    drawing.save(figure, path)
 
 
 def draw_collapse(path: Path, results: Results) -> None:
-    """Loss, spread of the embeddings, their rank and kNN accuracy over epochs, and since when all seeds collapsed.
+    """Draw loss, spread, rank and accuracy of all variants; SimSiam and those that collapsed stand out."""
+    runs = load(results, need=("collapsed",))
+    marked = [run for run in runs if run.name == BASELINE] + [run for run in runs if run.collapsed]
+    marked = marked[:MOST_LINES]
+    columns = (LOSS, STD, f"test_{STD}", RANK, KNN)
+    draw_course(path, results, columns, marked, [run for run in runs if run not in marked])
 
-    The variants that collapsed stand out; of the others the legend names the first of each colour.
-    """
-    runs, thresholds = load(results), results.param("evaluation.ssl.collapse")
-    for run in runs:
-        run.metrics.number("collapsed")  # a figure of who collapsed takes the answer for all
-    least_std, least_rank = thresholds["embedding_std"], thresholds["effective_rank"]
-    # The methods whose loss is a negative cosine of unit weight.
-    of_simsiam = [run for run in runs if run.settings.method == BASELINE]
-    if not of_simsiam:
-        raise UnmeasuredError("ssl.variants in params.yaml has no variant of SimSiam")
-    everyone = [run.curve for run in runs]
-    note = notes.collapse_note(runs)
-    if len(of_simsiam) < len(runs):
-        note += " *Of SimSiam and its ablations; losses of other methods have scales of their own."
-    by_measure = [
-        Panel(
-            "loss",
-            "Training loss: −1 is best" + ("" if len(of_simsiam) == len(runs) else "*"),
-            "training loss",
-            [run.curve for run in of_simsiam],
-            levels=[Level(FLOOR, "floor of the loss", style.MUTED, ":", 2.0)],
-            form=".1f",
-        ),
-        *(
-            Panel(
-                column,
-                f"Spread, {images} images",
-                "embedding std",
-                everyone,
-                limits=(-0.05, 1.08 * max(1.0, *(curve.history[column].max() for curve in everyone))),
-                zone=(-0.05, least_std),
-            )
-            for images, column in (("training", "embedding_std"), ("test", "test_embedding_std"))
-        ),
-        Panel(
-            "effective_rank",
-            "Directions in use, test images",
-            "effective rank",
-            everyone,
-            limits=(0.8, None),
-            logarithmic=True,
-            zone=(0.8, least_rank),
-        ),
-    ]
-    labelled = [run for run in runs if "knn_accuracy" in run.metrics]
-    if labelled:
-        by_measure.append(
-            Panel(
-                "knn_accuracy",
-                "kNN accuracy, test images",
-                "kNN accuracy",
-                [run.curve for run in labelled],
-                limits=(0, None),
-                levels=baseline_levels(labelled[0].metrics, "knn_accuracy", between=", "),
-                form=".0%",
-            )
-        )
-    fallen, well = [run for run in runs if run.collapsed], [run for run in runs if not run.collapsed]
-    since = {run.name: run.metrics.value("collapsed_since_epoch") for run in fallen}
-    of_colour = {run.curve.colour: run for run in reversed(well)}
-    panels.by_measure(
-        path,
-        by_measure,
-        names={run.name: f"{run.label} (collapsed)" for run in fallen},
-        pale={run.name: run.label for run in well if of_colour[run.curve.colour] is run},
-        marks={name: epoch for name, epoch in since.items() if epoch is not None},
-        mark_name="from here on all seeds collapsed",
-        zone_name=f"zone of collapse: std below\n{least_std:g}, rank below {least_rank:g}",
-        title="Who collapses, when, and how one sees it",
-        note=note,
-    )
+
+def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bool = False) -> None:
+    """Draw an accuracy with its interval, hollow where the run collapsed: along x in a row, else along y with seeds."""
+    estimate = run.metrics.estimate(key)
+    bar = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
+    colour = run.line["color"]
+    style = {"fmt": "o", "color": colour, "markerfacecolor": "white" if run.collapsed else colour, "zorder": 3}
+    if row:
+        axes.errorbar(estimate.value, position, xerr=bar, **style)
+        return
+    axes.errorbar(position, estimate.value, yerr=bar, **style)
+    seeds = [seed.number(key) for seed in run.metrics.rows("seeds") if key in seed]
+    axes.plot([position - 0.1] * len(seeds), seeds, ".", color=colour, alpha=0.5)
+
+
+def draw_rows(path: Path, runs: Sequence[Run], keys: Sequence[str], minutes: Mapping[str, float] | None = None) -> None:
+    """Draw a row per run: accuracies with intervals over lines of the baselines, and the minutes of training."""
+    charts = len(keys) + bool(minutes)
+    figure, [cells] = drawing.subplots(1, charts, sharey=True, height=1.2 + 0.26 * len(runs))
+    for axes, key in zip(cells, keys, strict=False):
+        for row, run in enumerate(runs):
+            draw_interval(axes, run, row, key, row=True)
+        draw_baselines(axes.axvline, runs, key, BASELINES)
+        axes.set(xlim=(0, 1.02), xticks=(0.25, 0.5, 0.75), xlabel=LABELS[key].replace(", ", ",\n"))
+        drawing.percent(axes.xaxis)
+    if minutes:
+        colours = [run.line["color"] for run in runs]
+        cells[-1].barh(range(len(runs)), [minutes[run.name] for run in runs], color=colours, height=0.6)
+        cells[-1].set(xlabel="minutes of training,\none seed")
+    cells[0].set_yticks(range(len(runs)), [run.label for run in runs])
+    cells[0].set_ylim(len(runs) - 0.5, -0.5)
+    drawing.legend_above(figure, cells[0], columns=3)
+    drawing.save(figure, path)
 
 
 def draw_comparison(path: Path, results: Results) -> None:
-    """kNN and linear accuracy of each variant with intervals, the best on top, and below what has learned nothing."""
-    ranked = sorted(_labelled(results), key=lambda run: -run.metrics.number("knn_accuracy"))
-    rows = [
-        comparison.Row(
-            run.label + (" (collapsed)" if run.collapsed else ""),
-            run.curve.colour,
-            [run.metrics.estimate(key) for key in MEASURES],
-            hollow=run.collapsed,
-        )
-        for run in ranked
-    ]
-    comparison.intervals(
-        path,
-        list(MEASURES.values()),
-        rows,
-        _baseline_rows(ranked),
-        form=".0%",
-        title=METHODS_TITLE,
-        note=notes.comparison_note(ranked),
-    )
+    """Draw kNN and linear accuracy of each variant, the best at the top."""
+    runs = load(results, need=(KNN, LINEAR))
+    draw_rows(path, sorted(runs, key=lambda run: -run.metrics.number(KNN)), (KNN, LINEAR))
 
 
 def draw_cost(path: Path, results: Results) -> None:
-    """kNN and linear accuracy against the time that training one encoder took."""
-    runs = _labelled(results)
-    rows = [
-        comparison.Row(
-            run.label,
-            run.curve.colour,
-            [run.metrics.estimate(key) for key in MEASURES],
-            hollow=run.collapsed,
-            cost=elapsed(results.table(f"plots/ssl/{run.name}_timing.csv", "seconds", "seed")).iloc[-1],
-        )
-        for run in runs
-    ]
-    comparison.against_cost(
-        path,
-        tuple(MEASURES.values()),
-        rows,
-        _baseline_rows(runs),
-        label="of training",
-        form=".0%",
-        title="What training costs, and what it buys",
-        note=notes.cost_note(runs, [results.timing(f"ssl/{run.name}") for run in runs]),
+    """Draw kNN accuracy and training time of each variant, the cheapest at the top."""
+    runs = load(results, need=(KNN,))
+    minutes = {}
+    for run in runs:
+        seconds = results.table(f"plots/ssl/{run.name}_timing.csv", "seconds", "seed")
+        minutes[run.name] = seconds.groupby("seed")["seconds"].sum().mean() / 60
+    draw_rows(path, sorted(runs, key=lambda run: minutes[run.name]), (KNN,), minutes)
+
+
+def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
+    """Return a number of every variant that has it, from the files in metrics/<folder>.
+
+    Raises:
+        UnmeasuredError: no variant has it.
+    """
+    names = variants.variants(facts.results.params)
+    files = {name: f"{folder}/{name}" for name in names if facts.results.has(f"metrics/{folder}/{name}.json")}
+    metrics = {name: facts.results.metrics(file) for name, file in files.items()}
+    if not any(key in one for one in metrics.values()):
+        raise UnmeasuredError(f"no variant has {key}")
+    return {name: one.number(key) for name, one in metrics.items() if key in one}
+
+
+def collapsed_variants(facts: Facts) -> str:
+    """Count and name the variants that collapsed."""
+    answers = measured_variants(facts, "ssl", "collapsed")
+    names = [variants.title(name) for name, collapsed in answers.items() if collapsed]
+    return f"{len(names)} of {len(answers)} variants count as collapsed" + (f": {', '.join(names)}." if names else ".")
+
+
+def best_variant(facts: Facts) -> str:
+    """Name the variant with the highest kNN accuracy."""
+    accuracies = measured_variants(facts, "ssl", KNN)
+    best = max(accuracies, key=accuracies.get)
+    return (
+        f"Highest kNN accuracy: {variants.title(best)}, {{ssl/{best}:{KNN}}}; pixels {{ssl/{best}!v:pixel_{KNN}}}, "
+        f"untrained encoder {{ssl/{best}!v:random_init_{KNN}}}."
     )
 
 
-def elapsed(seconds: pd.DataFrame) -> pd.Series:
-    """Seconds since the start of training after each epoch, the mean over seeds; seconds: epoch, seconds, seed."""
-    ordered = seconds.sort_values(["seed", "epoch"])
-    return ordered.assign(spent=ordered.groupby("seed")["seconds"].cumsum()).groupby("epoch")["spent"].mean()
+def cheapest_variant(facts: Facts) -> str:
+    """Name the variants with the shortest and the longest epochs."""
+    seconds = measured_variants(facts, "timing/ssl", "seconds_per_epoch")
+    shortest, longest = min(seconds, key=seconds.get), max(seconds, key=seconds.get)
+    return (
+        f"Seconds per epoch: from {{timing/ssl/{shortest}:seconds_per_epoch}} ({variants.title(shortest)}) to "
+        f"{{timing/ssl/{longest}:seconds_per_epoch}} ({variants.title(longest)})."
+    )
 
 
-def _baseline_rows(runs: Sequence[Run]) -> list[tuple[comparison.Row, object]]:
-    """A row for each baseline that was measured and the dash of its line, of the run with the most seeds."""
-    metrics = max(runs, key=lambda run: run.curve.seeds).metrics
-    there = [
-        baseline for baseline in BASELINES if all(baseline in measured(metrics, key, [baseline]) for key in MEASURES)
-    ]
-    values = {baseline: [metrics.estimate(f"{baseline.key}_{key}") for key in MEASURES] for baseline in there}
-    return [(comparison.Row(entry.name, style.INK, values[entry], hollow=True), entry.dash) for entry in there]
+# The rivals -----------------------------------------------------------------------------------------------------------
 
 
-def _labelled(results: Results) -> list[Run]:
-    """The runs whose accuracies were measured."""
-    every = load(results)
-    runs = [run for run in every if all(key in run.metrics for key in MEASURES)]
-    if not runs:
-        raise every[0].metrics.missing("knn_accuracy") if every else UnmeasuredError("no variant was measured")
-    return runs
+def draw_barlow_twins(path: Path, results: Results) -> None:
+    """Draw kNN accuracy against the batch size and against the size of the projector's output."""
+    by_batch = load(results, variants.BATCH_SIZES, need=(KNN,))
+    by_dim = load(results, variants.DIMS, need=(KNN,))
+    figure, [cells] = drawing.subplots(1, 2, sharey=True)
+    for axes, runs, setting, label in (
+        (cells[0], by_batch, lambda run: run.settings.recipe["training"]["batch_size"], "batch size"),
+        (cells[1], by_dim, lambda run: run.settings.dim, "projector output"),
+    ):
+        runs = sorted(runs, key=setting)
+        axes.plot(range(len(runs)), [run.metrics.number(KNN) for run in runs], color=runs[0].line["color"])
+        for position, run in enumerate(runs):
+            draw_interval(axes, run, position)
+        axes.set_xticks(range(len(runs)), [f"{setting(run):,}" for run in runs])
+        axes.set(xlabel=label, xlim=(-0.5, len(runs) - 0.5))
+        axes.grid(axis="x", visible=False)
+        draw_baselines(axes.axhline, [*by_batch, *by_dim])
+    cells[0].set_ylabel(LABELS[KNN])
+    drawing.percent(cells[0].yaxis)
+    drawing.legend_above(figure, cells[0])
+    drawing.save(figure, path)
 
 
-def _each(opening: str, template: str) -> Callable[[Facts], str]:
-    """A sentence that lists every variant that was measured, in the order of params.yaml; <V> stands for its files."""
+def draw_settings(
+    path: Path, ticks: Sequence[str], lines: Sequence[Sequence[tuple[Run, float]]], named: bool = False
+) -> None:
+    """Draw kNN accuracy at settings; lines: runs with their positions, joined by a line that a legend may name."""
+    figure, [[axes]] = drawing.subplots()
+    for line in lines:
+        runs, positions = [run for run, _ in line], [position for _, position in line]
+        accuracies = [run.metrics.number(KNN) for run in runs]
+        label = runs[0].label if named else None
+        axes.plot(positions, accuracies, "o-", color=runs[0].line["color"], label=label)
+        for run, position in line:
+            draw_interval(axes, run, position)
+    draw_baselines(axes.axhline, [run for line in lines for run, _ in line])
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set(xlim=(-0.5, len(ticks) - 0.5), ylabel=LABELS[KNN])
+    axes.grid(axis="x", visible=False)
+    drawing.percent(axes.yaxis)
+    drawing.legend_above(figure, axes, columns=3)
+    drawing.save(figure, path)
 
-    def fill(facts: Facts) -> str:
-        names = [name for name in facts.param("ssl.variants") if facts.results.has(metrics_path(name))]
-        if not names:
-            raise UnmeasuredError("no variant was measured")
-        told = [f"{variant_title(name)} {template.replace('<V>', f'ssl/{name}')}" for name in names]
-        return f"{opening} {', '.join(told)}."
 
-    return fill
+def draw_heavy_views(path: Path, results: Results) -> None:
+    """Draw kNN accuracy of SimSiam and BYOL with standard and with heavy views, and of DSSL with both."""
+    names = (BASELINE, HEAVY[BASELINE], BYOL, HEAVY[BYOL], DSSL)
+    simsiam, simsiam_heavy, byol, byol_heavy, dssl = load(results, names, need=(KNN,))
+    ticks = ["standard views", "heavy views", "heavy views next to\nstandard ones"]
+    lines = [[(simsiam, -0.06), (simsiam_heavy, 0.94)], [(byol, 0.06), (byol_heavy, 1.06)], [(dssl, 2)]]
+    draw_settings(path, ticks, lines, named=True)
 
 
-# The records ----------------------------------------------------------------------------------------------------------
+def draw_vicreg_terms(path: Path, results: Results) -> None:
+    """Draw spread, rank and kNN accuracy of VICReg with all its terms and without one of two."""
+    runs = load(results, (VICREG, variants.NO_VARIANCE, variants.NO_COVARIANCE))
+    draw_course(path, results, (STD, RANK, KNN), runs)
+
+
+def draw_byol(path: Path, results: Results) -> None:
+    """Draw kNN accuracy of SimSiam and BYOL against the images seen and the minutes of training."""
+    runs = load(results, (BASELINE, BYOL), need=(KNN,))
+    figure, [cells] = drawing.subplots(1, 2, sharey=True)
+    for run in runs:
+        course = spent_course(results, run.name)
+        course["minutes"] = course.groupby("epoch")["seconds"].transform("mean") / 60
+        for axes, x in zip(cells, ("images", "minutes"), strict=True):
+            drawing.curve(axes, course, x, KNN, label=run.label, **run.line)
+    for axes, label in zip(cells, ("images seen", "minutes of training"), strict=True):
+        draw_baselines(axes.axhline, runs)
+        axes.set(xlabel=label, ylabel=LABELS[KNN], xlim=(0, None), ylim=(0, None))
+    cells[0].locator_params(axis="x", nbins=4)
+    cells[0].xaxis.set_major_formatter("{x:,.0f}")
+    drawing.percent(cells[0].yaxis)
+    drawing.legend_above(figure, cells[0])
+    drawing.save(figure, path)
+
+
+def draw_asymmetry(path: Path, results: Results) -> None:
+    """Draw kNN accuracy of AsymSiam with equal, asymmetric and exchanged views."""
+    runs = load(results, (SYMMETRIC, ASYMSIAM, REVERSE), need=(KNN,))
+    ticks = ["the same views\nfor both", "source stronger,\ntarget weaker", "source weaker,\ntarget stronger"]
+    draw_settings(path, ticks, [[(run, position)] for position, run in enumerate(runs)])
+
 
 FIGURES = (
-    knn_figure(
-        number=44,
-        slug="simsiam_stop_gradient_knn",
-        ablation=NO_STOP_GRADIENT,
-        title="kNN accuracy with and without stop-gradient",
-        caption="The report's accuracy collapses without stop-gradient: compare both curves with that of an untrained "
-        "encoder, not only with chance.",
-        group="With and without stop-gradient",
-        saw=_accuracies(NO_STOP_GRADIENT, "stop-gradient"),
-        look=READ_KNN,
-    ),
-    loss_figure(
-        number=45,
-        slug="simsiam_stop_gradient_loss",
-        ablation=NO_STOP_GRADIENT,
-        title="Training loss with and without stop-gradient",
-        caption="The report's loss reaches its floor without stop-gradient: a loss of −1 from the first epochs on is "
-        "collapse, not success.",
-        group="With and without stop-gradient",
-        saw=_losses(NO_STOP_GRADIENT, "stop-gradient"),
-        look=READ_LOSS,
-    ),
-    knn_figure(
-        number=46,
-        slug="simsiam_predictor_knn",
-        ablation=NO_PREDICTOR,
-        title="kNN accuracy with and without the predictor",
-        caption="The report finds SimSiam much worse with the predictor replaced by the identity: look at the distance "
-        "between the curves.",
-        group="With and without the predictor",
-        saw=_accuracies(NO_PREDICTOR, "the predictor"),
-        look=READ_KNN,
-    ),
-    loss_figure(
-        number=47,
-        slug="simsiam_predictor_loss",
-        ablation=NO_PREDICTOR,
-        title="Training loss with and without the predictor",
-        caption="The report shows the loss of the same two runs: look for the one that falls to −1.",
-        group="With and without the predictor",
-        saw=_losses(NO_PREDICTOR, "the predictor"),
-        look=READ_LOSS,
-    ),
-    knn_figure(
-        number=48,
-        slug="simsiam_projector_knn",
-        ablation=WIDE,
-        title="kNN accuracy, projector output 2048 and 4096",
-        caption="The report finds that the wider output helps: ask whether the curves differ by more than their "
-        "spread, at the widths that the picture names.",
-        group="Projector output",
-        saw=_wider(
-            "kNN accuracy ends at {ssl/simsiam:knn_accuracy} with an output of <S> and at "
-            "{ssl/projector_4096:knn_accuracy} with <W><stands>; an untrained encoder has "
-            "{ssl/simsiam!v:random_init_knn_accuracy}."
+    *ablation_figures(
+        first=44,
+        slug="stop_gradient",
+        ablation=variants.NO_STOP_GRADIENT,
+        title="with and without stop-gradient",
+        names=("with stop-gradient", "without"),
+        findings=(
+            "In the report it collapses without stop-gradient.",
+            "In the report it reaches −1 without stop-gradient, which means collapse and not success.",
         ),
-        look="Ask whether the curves differ by more than their bands.",
     ),
-    loss_figure(
-        number=49,
-        slug="simsiam_projector_loss",
-        ablation=WIDE,
-        title="Training loss, projector output 2048 and 4096",
-        caption="The report shows the loss of the same two runs: look at whether a lower loss goes with a better "
-        "accuracy.",
-        group="Projector output",
-        saw=_wider(
-            "The loss ends at {ssl/simsiam:final_loss} with an output of <S> and at {ssl/projector_4096:final_loss} "
-            "with <W><stands>; the embeddings use {ssl/simsiam:effective_rank} and {ssl/projector_4096:effective_rank} "
-            "directions."
+    *ablation_figures(
+        first=46,
+        slug="predictor",
+        ablation=variants.NO_PREDICTOR,
+        title="with and without the predictor",
+        names=("with the predictor", "without"),
+        findings=(
+            "In the report it is much lower without the predictor.",
+            "The report shows the losses of the same two runs.",
         ),
-        look="Ask whether the lower loss goes with the better accuracy.",
+    ),
+    *ablation_figures(
+        first=48,
+        slug="projector",
+        ablation=WIDE,
+        title="with two sizes of the projector output",
+        names=("smaller output", "larger output"),
+        findings=(
+            "The report compares 2048 and 4096 dimensions and finds the larger output better.",
+            "The report shows the losses of the same two runs.",
+        ),
     ),
     Figure(
         number=50,
         slug="simsiam_views",
-        title=VIEWS_TITLE,
-        caption="The report prints its augmentation code here: one image under the augmentations of training, and what "
-        "stays the same in all of its views.",
+        title="Augmented views of training images",
+        caption="At the left a training image, then views of it. SimSiam learns to give any two of them the same "
+        "embedding.",
         group="Augmentation",
         draw=draw_views,
-        saw="After training, two views of one test image lie at a mean squared distance of {ssl/simsiam:alignment} on "
-        "the unit sphere of embeddings; unrelated directions lie at 2.",
+        result="Mean squared distance between the embeddings of two views of a test image: {ssl/simsiam:alignment}; "
+        "unrelated embeddings have 2.",
     ),
     Figure(
         number=51,
         slug="simsiam_collapse",
-        title="Collapse, epoch by epoch",
-        caption="The report judges collapse by accuracy and loss: look at the spread and the rank of the embeddings, "
-        "which tell a collapse from a success of equal loss.",
+        title="Collapse over epochs",
+        caption=f"SimSiam and the variants that collapsed, with all others in grey. {SEEDS} The shaded range counts as "
+        "collapsed.",
         group=BEYOND,
         draw=draw_collapse,
-        saw=_each("Embedding std and effective rank at the end:", "{<V>:embedding_std} and {<V>:effective_rank}"),
+        result=collapsed_variants,
     ),
     Figure(
         number=53,
         slug="simsiam_methods",
-        title=METHODS_TITLE,
-        caption="Every method at its last epoch above pixels and an untrained encoder, which have learned nothing: "
-        "look for intervals that do not overlap, and for what lies left of the dashed and dotted lines.",
+        title="Accuracy of all methods",
+        caption=f"kNN and linear accuracy on frozen features after the last epoch. {INTERVALS} Vertical lines are "
+        "baselines that have learned nothing.",
         group=BEYOND,
         draw=draw_comparison,
-        saw=_each("kNN accuracy at the end:", "{<V>:knn_accuracy}"),
+        result=best_variant,
     ),
     Figure(
         number=57,
         slug="simsiam_cost",
-        title="Cost against quality of the methods",
-        caption="The report counts epochs, which do not cost the same in every method: look for the accuracy that a "
-        "given time buys, and whether it is more than pixels give for nothing.",
+        title="Accuracy and training time of all methods",
+        caption=f"kNN accuracy after the last epoch, and the time that training one encoder took. {INTERVALS}",
         group=BEYOND,
         draw=draw_cost,
-        saw=_each("kNN accuracy and time of training:", "{<V>!v:knn_accuracy} in {timing/<V>!d:seconds_total}"),
+        result=cheapest_variant,
     ),
-    *RIVALS,
+    Figure(
+        number=58,
+        slug="simsiam_barlow_twins",
+        title="Barlow Twins with several batch sizes and output sizes",
+        caption=f"kNN accuracy after the last epoch. {SINGLE_SEEDS} The report says that Barlow Twins needs no large "
+        "batch and gains from dimensions.",
+        group=RIVALS,
+        draw=draw_barlow_twins,
+        result="kNN accuracy: {ssl/barlow_small_batch:knn_accuracy} with the smallest batch, "
+        "{ssl/barlow_large_batch:knn_accuracy} with the largest, {ssl/barlow_narrow:knn_accuracy} with the smallest "
+        "output, {ssl/barlow_wide:knn_accuracy} with the largest.",
+    ),
+    Figure(
+        number=59,
+        slug="simsiam_heavy_views",
+        title="Heavy augmentation of SimSiam, BYOL and DSSL",
+        caption=f"kNN accuracy after the last epoch. {SINGLE_SEEDS} The report says that heavy views mislead SimSiam, "
+        "mislead BYOL less, and help DSSL.",
+        group=RIVALS,
+        draw=draw_heavy_views,
+        result="kNN accuracy with heavy views, and with standard ones: SimSiam {ssl/simsiam_heavy:knn_accuracy}, "
+        "{ssl/simsiam!v:knn_accuracy}; BYOL {ssl/byol_heavy:knn_accuracy}, {ssl/byol!v:knn_accuracy}; DSSL uses both, "
+        "{ssl/dssl:knn_accuracy}.",
+    ),
+    Figure(
+        number=60,
+        slug="simsiam_vicreg_terms",
+        title="VICReg without its variance and covariance terms",
+        caption=f"Spread and rank of the embeddings, and kNN accuracy. {SEEDS} The report says that the variance term "
+        "prevents collapse and the covariance term decorrelates.",
+        group=RIVALS,
+        draw=draw_vicreg_terms,
+        result="Embedding std and effective rank: {ssl/vicreg!v:embedding_std} and {ssl/vicreg!v:effective_rank} with "
+        "all terms, {ssl/vicreg_no_variance!v:embedding_std} and {ssl/vicreg_no_variance!v:effective_rank} without "
+        "variance, {ssl/vicreg_no_covariance!v:embedding_std} and {ssl/vicreg_no_covariance!v:effective_rank} without "
+        "covariance.",
+    ),
+    Figure(
+        number=61,
+        slug="simsiam_byol",
+        title="BYOL and SimSiam against images seen and training time",
+        caption=f"kNN accuracy at equal numbers of images and at equal time. {SEEDS}",
+        group=RIVALS,
+        draw=draw_byol,
+        result="kNN accuracy at the end: BYOL {ssl/byol:knn_accuracy} at {timing/ssl/byol:seconds_per_epoch} s per "
+        "epoch, SimSiam {ssl/simsiam:knn_accuracy} at {timing/ssl/simsiam:seconds_per_epoch} s.",
+    ),
+    Figure(
+        number=62,
+        slug="simsiam_asymmetry",
+        title="AsymSiam with stronger views for the source than for the target",
+        caption=f"kNN accuracy after the last epoch. {SINGLE_SEEDS} The source is the branch that learns. The report "
+        "says that it should see the stronger views.",
+        group=RIVALS,
+        draw=draw_asymmetry,
+        result="kNN accuracy: {ssl/asymsiam_symmetric:knn_accuracy} with the same views for both branches, "
+        "{ssl/asymsiam:knn_accuracy} with a stronger source, {ssl/asymsiam_reverse:knn_accuracy} with a stronger "
+        "target.",
+    ),
 )

@@ -1,24 +1,18 @@
-"""The record of the third study."""
+"""The study of SimSiam, its ablations and rivals."""
 
 from collections.abc import Mapping
 
-from triptych.report.record import Figure, Part, Study
+from triptych.report.metrics import metrics
+from triptych.report.record import Model, Study
 from triptych.ssl.words.claims import CLAIMS
-from triptych.ssl.words.metrics import METRICS
+from triptych.ssl.words.figures import FIGURES
 from triptych.ssl.words.variants import remark, title, variants
 
 
-def load_figures() -> tuple[Figure, ...]:
-    """The figures; imported here, for what draws takes seconds to import."""
-    from triptych.ssl.words.figures import FIGURES
-
-    return FIGURES
-
-
-def parts(params: Mapping) -> list[Part]:
-    """One a variant."""
+def models(params: Mapping) -> list[Model]:
+    """Return one model per variant."""
     return [
-        Part(f"ssl/{name}", title(name), f"ssl@{name}", f"evaluate_ssl@{name}", settings.described)
+        Model(f"ssl/{name}", title(name), f"ssl@{name}", f"evaluate_ssl@{name}", settings.described)
         for name, settings in variants(params).items()
     ]
 
@@ -29,10 +23,10 @@ STUDY = Study(
     title="SimSiam, its ablations and rivals",
     question="An encoder learns to give two distorted views of one image the same embedding, without other images for "
     "contrast. What keeps it from giving every image the same?",
-    parts=parts,
-    metrics=METRICS,
+    models=models,
+    metrics=metrics("ssl", "timing"),
     claims=CLAIMS,
-    load_figures=load_figures,
+    figures=FIGURES,
     settings={
         "ssl.shared.backbone.name": "SimSiam: encoder",
         "ssl.methods.simsiam.training.epochs": "SimSiam: epochs",

@@ -1,16 +1,9 @@
-"""The record of the VAE's study."""
+"""The study of the VAE."""
 
-from triptych.report.record import Figure, Part, Study
+from triptych.report.metrics import metrics
+from triptych.report.record import Model, Study
 from triptych.vae.words.claims import CLAIMS
-from triptych.vae.words.metrics import METRICS
-
-
-def load_figures() -> tuple[Figure, ...]:
-    """The figures; imported here, for what draws takes seconds to import."""
-    from triptych.vae.words.figures import FIGURES
-
-    return FIGURES
-
+from triptych.vae.words.figures import FIGURES
 
 STUDY = Study(
     slug="vae",
@@ -18,10 +11,10 @@ STUDY = Study(
     title="Variational autoencoder",
     question="A network squeezes each image into a few numbers, its latents, and rebuilds it from them. Latents drawn "
     "from a normal distribution, the prior, give new images. What do latents keep, and what do such images look like?",
-    parts=lambda params: [Part("vae", "VAE", "vae", "evaluate_vae")],
-    metrics=METRICS,
+    models=lambda params: [Model("vae", "VAE", "vae", "evaluate_vae")],
+    metrics=metrics("vae", "samples", "fitted_prior", "timing"),
     claims=CLAIMS,
-    load_figures=load_figures,
+    figures=FIGURES,
     tables={"plots/vae/training.csv": "vae", "plots/vae/timing.csv": "vae", "plots/vae/latents.csv": "evaluate_vae"},
     settings={
         "vae.network.latents": "VAE: latents",

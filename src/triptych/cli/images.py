@@ -1,0 +1,142 @@
+"""Images of users: read as a model takes them, written as a contact sheet or one file per image; and a progress bar."""
+
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from triptych.core.errors import InputError
+from triptych.core.files import written_whole
+from triptych.data.sources import folder
+from triptych.report.drawing import grid
+
+MIN_DIGITS = 4  # in file names, so that the first ten of a hundred images have the names of ten
+
+
+def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """Read an image as in training for a model of `shape` (C, H, W): upright, cropped, resized, uint8.
+
+    Raises:
+        InputError: there is no such file, or it is not a readable image.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such image file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of unusual but readable files
+        try:
+            image = folder.read_image(path, shape[1])
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+    return with_channels(image[None], shape[0])[0]
+
+
+def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """Convert RGB images (N, 3, H, W) to grey if a model takes one channel."""
+    if channels == 3:
+        return images
+    return np.stack([np.asarray(Image.fromarray(image.transpose(1, 2, 0)).convert("L"))[None] for image in images])
+
+
+def check_output(path: Path, force: bool = False, endings: Sequence[str] = ()) -> None:
+    """Refuse a file that cannot be created, before any work is done.
+
+    Raises:
+        InputError: the ending is none of `endings`, the file exists and `force` is not given, or its folder is missing
+            and cannot be created.
+    """
+    if endings and path.suffix.lower() not in endings:
+        raise InputError(f"{path}: unknown ending; allowed are {', '.join(endings)}")
+    existing = _nearest_existing(path)
+    if existing == path.absolute():
+        if path.is_dir():
+            raise InputError(f"{path}: a folder; name a file in it")
+        if not force:
+            raise InputError(f"{path}: exists already; --force replaces it, --out names another file or folder")
+        existing = existing.parent
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        reason = "not writable" if existing.is_dir() else "no folder"
+        raise InputError(f"{path}: cannot be written: {existing} is {reason}")
+
+
+def _nearest_existing(path: Path) -> Path:
+    existing = path.absolute()
+    while True:
+        try:
+            existing.lstat()
+            return existing
+        except (FileNotFoundError, NotADirectoryError):
+            existing = existing.parent
+        except OSError as error:  # a name that is too long, or a folder without permission
+            raise InputError(f"{path}: cannot be written: {str(error.strerror).lower()}") from None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Files to write images to: one sheet with `columns` images per row, or one file per image."""
+
+    files: list[Path]
+    sheet: bool
+    columns: int
+
+    def write(self, *groups: np.ndarray) -> list[str]:
+        """Write groups of images (N, C, H, W) uint8, image i of every group side by side; return the files.
+
+        Raises:
+            InputError: a file cannot be written.
+        """
+        images = np.stack(groups, axis=1).reshape(-1, *groups[0].shape[1:])
+        pictures = [grid(images, min(self.columns, len(images)))] if self.sheet else images.transpose(0, 2, 3, 1)
+        for file, picture in zip(self.files, pictures, strict=True):
+            write_png(file, picture)
+        return [file.as_posix() for file in self.files]
+
+
+def output(
+    out: str, count: int, groups: Sequence[str] = ("",), force: bool = False, columns: int | None = None
+) -> Output:
+    """Return the files for `count` images per group; nothing is written yet.
+
+    Args:
+        out: NAME.png for one sheet, an existing folder or DIR/ for one file per image.
+        count: images per group.
+        groups: suffixes of file names, such as 0000_original.png.
+        force: files may be replaced.
+        columns: images per row of a sheet; by default the sheet is nearly square.
+
+    Raises:
+        InputError: see `check_output`.
+    """
+    path = Path(out)
+    sheet = not (out.endswith("/") or (_nearest_existing(path) == path.absolute() and path.is_dir()))
+    if sheet and path.suffix.lower() != ".png":
+        raise InputError(f"--out {out}: the name of a sheet ends with .png, that of a folder with /")
+    digits = max(MIN_DIGITS, len(str(count - 1)))
+    names = [f"{row:0{digits}}{group and '_' + group}.png" for row in range(count) for group in groups]
+    files = [path] if sheet else [path / name for name in names]
+    for file in files:
+        check_output(file, force)
+    return Output(files, sheet, columns or len(groups) * math.ceil(math.sqrt(count / len(groups))))
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write a picture (H, W, 1 or 3) uint8.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        with written_whole(path) as partial:
+            Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(partial, format="PNG")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {(error.strerror or str(error)).lower()}") from None
+
+
+def bar(command: str, total: int, unit: str = "it") -> tqdm:
+    """Return a progress bar on stderr that appears after two seconds, and only on a terminal."""
+    return tqdm(total=total, desc=command, unit=unit, delay=2.0, disable=None, dynamic_ncols=True)
