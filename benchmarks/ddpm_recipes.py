@@ -20,8 +20,8 @@ from triptych.core.errors import one_line_errors
 from triptych.core.schema import read_yaml, validate
 from triptych.core.seeds import fold
 from triptych.data.storage import load
-from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.model import denoising_network
+from triptych.ddpm.objective import diffusion_method
 from triptych.ddpm.params import DDPMParams
 from triptych.ddpm.samplers import draw_images
 from triptych.judge.measure import Judge, Judged

@@ -27,8 +27,7 @@ from triptych.data.sources.build import build
 from triptych.data.sources.params import Npz, StreetDigits
 from triptych.data.storage import Dataset, Split
 from triptych.judge.measure import Judge
-from triptych.judge.model import Classifier
-from triptych.judge.objective import ClassificationObjective
+from triptych.judge.model import ClassificationObjective, Classifier
 from triptych.machine.device import Machine, machine
 from triptych.machine.processes import run_parts
 from triptych.machine.randomness import Draw
@@ -38,7 +37,7 @@ from triptych.nn.weights import load_model
 from triptych.params import Params, check
 from triptych.ssl.probe import knn_correct
 from triptych.training.objective import to_float
-from triptych.vae.likelihood import calibrated_sigma, importance_weights, iwae_bound
+from triptych.vae.measure import calibrated_sigma, importance_weights, iwae_bound
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
 

@@ -1,4 +1,4 @@
-"""Stage `evaluate_classifier`: how good the judge is on the test images."""
+"""Stage `evaluate_classifier`: measure the judge on the test images."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from triptych.measures.params import EvaluationParams
 
 
 def main() -> None:
-    """Reads params and the judge, measures, writes the output of the stage."""
+    """Read params and the judge, measure, and write the output of the stage."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     settings = params.evaluation
     with machine(params.runtime) as place:

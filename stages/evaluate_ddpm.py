@@ -1,4 +1,4 @@
-"""Stage `evaluate_ddpm`: every number of the DDPM study."""
+"""Stage `evaluate_ddpm`: measure the DDPM."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from triptych.core.errors import one_line_errors
 from triptych.core.files import read_arrays, write_arrays, write_json, write_text
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
-from triptych.ddpm.measure import DDPMMeasures
-from triptych.ddpm.trained import load_trained
+from triptych.ddpm.measure import DDPMMeasures, restoration_table
+from triptych.ddpm.objective import load_trained
 from triptych.judge.measure import Judge
 from triptych.machine.device import machine
 from triptych.machine.processes import stage_clock
@@ -15,14 +15,14 @@ from triptych.measures.estimate import split
 from triptych.measures.needs import print_left_out
 from triptych.measures.params import EvaluationParams
 
-PARTS_AT_ONCE = 8  # at most: the longest of them bounds the whole
+TASKS_AT_ONCE = 8
 
 
 def main() -> None:
-    """Reads params, models and samples, measures, writes the outputs of the stage."""
+    """Read params, models and samples, measure, and write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as place:
-        at_once = place.at_once(PARTS_AT_ONCE)
+        at_once = place.at_once(TASKS_AT_ONCE)
         place = place.shared(at_once)
         measures = DDPMMeasures(
             method=load_trained(Path("models/ddpm"), place.device),
@@ -37,7 +37,7 @@ def main() -> None:
         numbers = measures.numbers()
         print_left_out("evaluate_ddpm", numbers)
         write_json("metrics/ddpm.json", split(numbers))
-        write_text("plots/ddpm/restoration.csv", measures.restoration().to_csv(index=False))
+        write_text("plots/ddpm/restoration.csv", restoration_table(numbers["restoration"]).to_csv(index=False))
         write_text("plots/ddpm/sampling.csv", measures.sampling().to_csv(index=False))
         write_text("plots/ddpm/guidance.csv", measures.guidance().to_csv(index=False))
         write_arrays("evaluations/ddpm/judged.npz", measures.probabilities())

@@ -1,4 +1,4 @@
-"""Stage `evaluate_vae`: every number of the VAE study."""
+"""Stage `evaluate_vae`: measure the VAE."""
 
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from triptych.vae.measure import VAEMeasures
 from triptych.vae.model import VAE
 from triptych.vae.prior import load_mixture
 
-PARTS_AT_ONCE = 6  # as many as there are
+TASKS_AT_ONCE = 6
 
 
 def main() -> None:
-    """Reads params, models and samples, measures, writes the outputs of the stage."""
+    """Read params, models and samples, measure, and write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as place:
-        at_once = place.at_once(PARTS_AT_ONCE)
+        at_once = place.at_once(TASKS_AT_ONCE)
         place = place.shared(at_once)
         measures = VAEMeasures(
             network=load_model(Path("models/vae"), VAE, place.device)[0],

@@ -6,8 +6,7 @@ from pathlib import Path
 from triptych.core.errors import one_line_errors
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
-from triptych.judge.model import Classifier
-from triptych.judge.objective import QUARTER_TURNS, ClassificationObjective, TurnObjective
+from triptych.judge.model import QUARTER_TURNS, ClassificationObjective, Classifier, TurnObjective
 from triptych.judge.params import ClassifierParams
 from triptych.machine.processes import stage_clock
 from triptych.training.stage import Stage, run_stage

@@ -5,9 +5,8 @@ from pathlib import Path
 from triptych.core.errors import one_line_errors
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
-from triptych.ddpm.denoising import DenoisingObjective
-from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.model import denoising_network
+from triptych.ddpm.objective import DenoisingObjective, diffusion_method
 from triptych.ddpm.params import DDPMParams
 from triptych.machine.processes import stage_clock
 from triptych.training.stage import Stage, run_stage

@@ -7,10 +7,8 @@ from torch import Tensor
 from toy_diffusion import COSINE, EDM, LINEAR, Constant, process
 
 from triptych.core.schema import validate
-from triptych.ddpm.denoising import DenoisingObjective
-from triptych.ddpm.edm import EDMObjective
+from triptych.ddpm.objective import DenoisingObjective, DiffusionObjective, EDMObjective
 from triptych.ddpm.params import EDMProcess
-from triptych.ddpm.process import DiffusionObjective
 from triptych.machine.randomness import ImageNoise
 
 PROCESSES: dict[str, DenoisingObjective] = {

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -9,15 +10,17 @@ from torch import nn
 from toy_diffusion import COSINE, process
 from toy_images import pictures
 
+from triptych.core.files import read_arrays
 from triptych.core.schema import validate
 from triptych.data.storage import Dataset, Split
 from triptych.ddpm.model import denoising_network
+from triptych.ddpm.objective import load_trained
 from triptych.judge.measure import Judge
 from triptych.judge.model import Classifier
 from triptych.machine.device import Machine
 from triptych.measures.params import EvaluationParams
-from triptych.measures.sampling_params import SamplingParams
 from triptych.nn.weights import save_model, save_weights
+from triptych.params import SamplingParams
 from triptych.vae.model import VAE
 
 CPU = torch.device("cpu")
@@ -103,10 +106,21 @@ def judge() -> Judge:
 
 @dataclass(frozen=True)
 class Files:
-    """Where a study's weights lie."""
+    """Paths of a study's weights, and of what is drawn from them."""
 
     model: Path
     snapshots: Path
+    drawn: Path
+
+    def draw(self, study: ModuleType, **changes: object) -> list[dict]:
+        """Run a study's `draw`; returns its rows of timing."""
+        given = {"dataset": dataset(), "params": sampling(), "seed": 0, "machine": place()} | changes
+        return study.draw(folder=self.drawn, model=self.model, snapshots=self.snapshots, **given)
+
+    def arrays(self, study: ModuleType, **changes: object) -> dict[str, np.ndarray]:
+        """Arrays that a study's `draw` writes."""
+        self.draw(study, **changes)
+        return read_arrays(self.drawn / "images.npz")
 
     def save(self, network: nn.Module, config: dict) -> nn.Module:
         """Writes a network as the trained one, and as that of each snapshot epoch."""
@@ -117,7 +131,7 @@ class Files:
 
 
 def files(folder: Path) -> Files:
-    return Files(folder / "model", folder / "snapshots")
+    return Files(folder / "model", folder / "snapshots", folder / "drawn")
 
 
 def save_vae(folder: Path) -> Files:
@@ -136,3 +150,12 @@ def save_ddpm(folder: Path, head_std: float = 0.05, head_bias: float | None = No
     learned = process(schedule=COSINE, parameterisation="x0").model_dump()
     files(folder).save(network, {"network": PATCH_UNET, "process": learned})
     return files(folder)
+
+
+def weaken(saved: Files) -> Files:
+    """Let the snapshot of epoch 1, the guide, answer half of what the trained diffusion model answers."""
+    guide = load_trained(saved.model, CPU).network
+    with torch.no_grad():
+        guide.head.weight.mul_(0.5)
+    save_weights(saved.snapshots / "epoch_0001.safetensors", guide)
+    return saved

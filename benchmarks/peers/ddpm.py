@@ -25,8 +25,8 @@ from benchmarks.peers.contestant import (
     settings,
 )
 from benchmarks.peers.turns import compare, summary
-from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.model import denoising_network
+from triptych.ddpm.objective import diffusion_method
 from triptych.ddpm.params import DDPMParams
 from triptych.ddpm.samplers import draw_images
 from triptych.machine.device import Machine

@@ -5,16 +5,23 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from triptych.core.schema import Runtime, Section, read_yaml, validate
+from triptych.core.schema import Count, Runtime, Section, read_yaml, validate
 from triptych.data.sources.params import DataParams
-from triptych.ddpm.params import DDPMParams
+from triptych.ddpm.params import DDPMParams, DDPMSampling
 from triptych.judge.params import ClassifierParams
 from triptych.measures.params import EvaluationParams
-from triptych.measures.sampling_params import SamplingParams
 from triptych.report.params import ClaimsParams
 from triptych.ssl.shared import recipes
 from triptych.ssl.shared.params import SSLParams
-from triptych.vae.params import VAEParams
+from triptych.vae.params import VAEParams, VAESampling
+
+
+class SamplingParams(Section):
+    """Images to draw from the trained weights of each generative study."""
+
+    batch_size: Count
+    vae: VAESampling
+    ddpm: DDPMSampling
 
 
 class Params(Section):

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from triptych.core.schema import read
-from triptych.judge.model import Classifier
-from triptych.judge.objective import ClassificationObjective
+from triptych.judge.model import ClassificationObjective, Classifier
 from triptych.judge.params import ClassifierParams
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

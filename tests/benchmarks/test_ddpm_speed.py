@@ -8,9 +8,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from triptych.core.schema import read
-from triptych.ddpm.denoising import DenoisingObjective
-from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.model import denoising_network
+from triptych.ddpm.objective import DenoisingObjective, diffusion_method
 from triptych.ddpm.params import DDPMParams
 from triptych.ddpm.samplers import reverse
 from triptych.machine.randomness import ImageNoise

@@ -60,8 +60,8 @@ def test_report_shows_the_verdicts_once_there_are_some(project: Path):
     Path("metrics/claims.json").write_text(json.dumps(claims))
     text = " ".join(triptych("report").stdout.split())
     assert "1 reproduced, 1 not reproduced, 1 inconclusive" in text
-    assert "● reproduced The claim of vae-blurry. 31.0 % 50.0 % (30.0 to 32.0 %)" in text
-    assert "◆ not reproduced The claim of other. 0.310 0.500 (0.300 to 0.320)" in text
+    assert "● reproduced The claim of vae-blurry. 31.0 % 50 % (30.0 to 32.0 %)" in text
+    assert "◆ not reproduced The claim of other. 0.310 0.5 (0.300 to 0.320)" in text
     assert "○ inconclusive The claim of c." in text
 
 
@@ -71,7 +71,7 @@ def test_report_shows_the_conditions_of_a_claim(project: Path):
     claims = [claim("vae-blurry", "reproduced", conditions=[condition | {"verdict": "not reproduced"}])]
     Path("metrics/claims.json").write_text(json.dumps(claims))
     text = " ".join(triptych("report").stdout.split())
-    assert "● reproduced The claim of vae-blurry. not met Below one 0.310 1.00" in text
+    assert "● reproduced The claim of vae-blurry. not met Below one 0.310 1" in text
 
 
 def test_the_verdicts_of_another_run_stand_beside_those_of_this_one(project: Path):

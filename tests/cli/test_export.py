@@ -14,10 +14,9 @@ from toy_diffusion import COSINE, EDM, LINEAR, process
 from triptych.cli import export
 from triptych.core.errors import InputError
 from triptych.core.schema import validate
-from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.model import denoising_network
+from triptych.ddpm.objective import Diffusion, diffusion_method, schedule_betas
 from triptych.ddpm.params import EDMProcess
-from triptych.ddpm.process import Diffusion, schedule_betas
 from triptych.judge.model import Classifier
 from triptych.nn.weights import load_model, save_model
 from triptych.ssl.shared.network import SiameseNetwork

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from toy_diffusion import LINEAR, Constant, images, noise_like, process
 
-from triptych.ddpm.bound import diffusion_term, prior_term, strata, variational_bound
-from triptych.ddpm.process import Diffusion, DiffusionObjective, linear_betas
+from triptych.ddpm.measure import diffusion_term, prior_term, strata, variational_bound
+from triptych.ddpm.objective import Diffusion, DiffusionObjective, linear_betas, posterior
 
 
 def test_prior_term_is_the_kl_of_two_gaussians() -> None:
@@ -23,7 +23,8 @@ def test_prior_term_is_the_kl_of_two_gaussians() -> None:
 def test_diffusion_term_is_the_kl_of_the_two_posteriors(t: int) -> None:
     diffusion = Diffusion(linear_betas(1000, 1e-4, 0.02))
     x0, guess, x_t = images().double(), images().double().flip(0), noise_like(images()).double()
-    (q_mean, variance), (p_mean, _) = diffusion.posterior(x0, x_t, t), diffusion.posterior(guess, x_t, t)
+    pair = diffusion.alpha_bars[t], diffusion.alpha_bars[t - 1]
+    (q_mean, variance), (p_mean, _) = posterior(x0, x_t, *pair), posterior(guess, x_t, *pair)
     sigma = variance**0.5
     kl = kl_divergence(Normal(q_mean, sigma), Normal(p_mean, sigma)).flatten(1).sum(dim=1)
     levels = np.full(8, diffusion.alpha_bars[t]), np.full(8, diffusion.alpha_bars[t - 1])

@@ -75,8 +75,11 @@ def facts_in(root: Path, sampling: str) -> Facts:
     images = np.random.default_rng(0).integers(0, 256, (64, 3, 32, 32)).astype(np.uint8)
     guidance = {"guided": 255 - images, "guidance_weight": np.array(2.0), "guidance_epoch": np.array(5)}
     write_arrays(root / "samples/ddpm/images.npz", {"samples": images, **guidance})
-    of_vae = ("samples", "fitted_samples", "reconstructions_3", "reconstructions_15", "originals")
-    write_arrays(root / "samples/vae/images.npz", dict.fromkeys(of_vae, images))
+    of_vae = ("samples", "fitted_samples", "originals")
+    write_arrays(
+        root / "samples/vae/images.npz",
+        dict.fromkeys(of_vae, images) | {"epoch_reconstructions": np.stack([images, images])},
+    )
     results = Results(root)
     return Facts(results, METRICS, writers(results.params))
 

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from toy_diffusion import EDM, Constant, images, noise_like
 
 from triptych.core.schema import validate
-from triptych.ddpm.denoising import add_noise
-from triptych.ddpm.edm import EDMObjective, alpha_bar_of, sigma_of
+from triptych.ddpm.objective import EDMObjective, add_noise, alpha_bar_of, sigma_of
 from triptych.ddpm.params import EDMProcess
 from triptych.machine.randomness import Draw
 from triptych.training.objective import Batch

@@ -5,20 +5,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_generative import CPU, dataset, evaluation, judge, place, sampling, save_ddpm
+from tiny_generative import CPU, dataset, evaluation, judge, place, save_ddpm, weaken
 
-from triptych.ddpm.measure import COST_COLUMNS, GUIDANCE_COLUMNS, DDPMMeasures
-from triptych.ddpm.sample import draw
-from triptych.ddpm.trained import load_trained
+from triptych.ddpm import sample
+from triptych.ddpm.measure import COST_COLUMNS, GUIDANCE_COLUMNS, DDPMMeasures, restoration_table
+from triptych.ddpm.objective import load_trained
 from triptych.measures.estimate import Estimate, split
+from triptych.measures.frechet import frechet_distance
 from triptych.measures.similarity import psnr
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def measures(folder: Path, dtype: torch.dtype = torch.float32) -> DDPMMeasures:
-    files = save_ddpm(folder)
-    drawn = draw(files.model, files.snapshots, dataset(), sampling(), 0, place(dtype)).arrays
+    files = weaken(save_ddpm(folder))
+    drawn = files.arrays(sample, machine=place(dtype))
     return DDPMMeasures(load_trained(files.model, CPU), judge(), dataset(), drawn, evaluation(), 0, CPU)
 
 
@@ -59,9 +60,9 @@ def test_restoration_has_a_row_for_each_time_and_a_line_for_each_of_its_estimate
     rows = numbers["restoration"]
     assert [row["t"] for row in rows] == [30, 120, 500]
     assert [row["sigma"] for row in rows] == study.drawn["restoration_sigmas"].tolist()
-    expected = psnr(np.array(dataset().test.images[:20]), study.drawn["restored_120"]).mean()
+    expected = psnr(np.array(dataset().test.images[:20]), study.drawn["restored"][1]).mean()
     assert rows[1]["psnr"].value == pytest.approx(expected)
-    assert len(study.restoration()) == 9
+    assert len(restoration_table(rows)) == 9
 
 
 def test_the_cost_table_has_a_row_for_each_sampler_and_number_of_steps(study):
@@ -83,15 +84,23 @@ def test_the_guidance_table_has_each_guide_from_no_guidance_on(study):
     assert without.iloc[0].equals(without.iloc[1])
     first = judge()(study.drawn["samples"][:20])
     assert without.iloc[0]["recognisability"] == first.recognised(evaluation().recognition_threshold).mean()
+    real = judge()(dataset().test.images).features
+    images = [study.drawn["samples"][:20], *study.drawn["compared"][:2]] + [
+        study.drawn["samples"][:20],
+        *study.drawn["compared"][2:],
+    ]
+    distances = [frechet_distance(judge()(of_row).features, real) for of_row in images]
+    assert table["frechet_distance"].to_numpy() == pytest.approx(distances)
+    assert len({round(distance, 6) for distance in distances[:3]}) == 3, "guidance by epoch 1 changes the distance"
     for value, low, high in (GUIDANCE_COLUMNS[3:6], GUIDANCE_COLUMNS[6:]):
         assert (table[low] <= table[value]).all() and (table[value] <= table[high]).all()
 
 
 def test_the_judge_reads_the_first_samples_and_the_ends_of_the_strips(study):
     found = study.probabilities()
-    assert list(found) == ["final_probabilities", "strip_probabilities_30", "strip_probabilities_120", "classes"]
-    end = judge()(study.drawn["strip_backward_120"][-1:]).probabilities
-    np.testing.assert_allclose(found["strip_probabilities_120"], end, rtol=1e-5)
+    assert list(found) == ["final_probabilities", "strip_probabilities", "strip_times", "classes"]
+    end = judge()(study.drawn["strip_backward"][1, -1:]).probabilities
+    np.testing.assert_allclose(found["strip_probabilities"][found["strip_times"] == 120], end, rtol=1e-5)
     assert found["final_probabilities"].shape == (5, 10) and found["classes"].tolist() == dataset().classes
 
 

@@ -10,15 +10,15 @@ from toy_diffusion import COSINE, Constant, process
 from toy_images import pictures
 
 from triptych.core.schema import validate
-from triptych.ddpm.process import DiffusionObjective
-from triptych.ddpm.restoration import alpha_bars, report_levels, restoration_strip, restore, steps_for
-from triptych.measures.sampling_params import TimeSchedule
+from triptych.ddpm.objective import DiffusionObjective
+from triptych.ddpm.params import LinearSchedule
+from triptych.ddpm.sample import alpha_bars, report_levels, restoration_strip, restore, steps_for
 from triptych.measures.similarity import psnr
 
 CPU = torch.device("cpu")
 
 SCHEDULE = {"name": "linear", "steps": 1000, "first_beta": 1e-4, "last_beta": 0.02}
-REPORT = alpha_bars(validate(TimeSchedule, SCHEDULE, "schedule", Path("test")))
+REPORT = alpha_bars(validate(LinearSchedule, SCHEDULE, "schedule", Path("test")))
 
 
 class Knowing(DiffusionObjective):

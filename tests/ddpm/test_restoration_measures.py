@@ -5,7 +5,7 @@ import pytest
 import torch
 from toy_images import pictures
 
-from triptych.ddpm.restoration_measures import half_time, restoration_at, restoration_table
+from triptych.ddpm.measure import half_time, restoration_at, restoration_table
 from triptych.judge.measure import Judge
 from triptych.judge.model import Classifier
 from triptych.measures.intervals import Resampling

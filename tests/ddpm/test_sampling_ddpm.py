@@ -7,27 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_generative import CPU, EPOCHS, SAMPLING, dataset, place, sampling, save_ddpm
+from tiny_generative import EPOCHS, SAMPLING, dataset, place, save_ddpm, weaken
 
 from triptych.core.errors import InputError
+from triptych.core.files import read_arrays
 from triptych.core.schema import overlaid, validate
-from triptych.data.drawn import Drawn
-from triptych.ddpm.sample import draw
-from triptych.ddpm.trained import load_trained
-from triptych.measures.sampling_params import SamplingParams
-from triptych.nn.weights import save_weights
+from triptych.ddpm import sample
+from triptych.ddpm.params import SamplingParams
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def drawn(folder: Path, dtype: torch.dtype = torch.float32, **head: float) -> Drawn:
-    files = save_ddpm(folder, **head)
-    return draw(files.model, files.snapshots, dataset(), sampling(), 0, place(dtype))
+def changed(changes: dict) -> SamplingParams:
+    return validate(SamplingParams, overlaid(SAMPLING, changes), "sampling", Path("test"))
 
 
 @pytest.fixture(scope="module")
 def arrays(tmp_path_factory) -> dict[str, np.ndarray]:
-    return drawn(tmp_path_factory.mktemp("ddpm")).arrays
+    return save_ddpm(tmp_path_factory.mktemp("ddpm")).arrays(sample)
 
 
 def test_everything_is_drawn_in_the_same_bits(arrays, tmp_path):
@@ -39,60 +36,74 @@ def test_everything_is_drawn_in_the_same_bits(arrays, tmp_path):
         "guided": (70, *image),
         "guidance_weight": (),
         "guidance_epoch": (),
-        **{f"guided_{epoch}_{weight}": (20, *image) for epoch in (1, 5) for weight in (1.5, 2.0)},
+        "compared": (4, 20, *image),
+        "compared_epoch": (4,),
+        "compared_weight": (4,),
         "restoration_times": (3,),
         "restoration_sigmas": (3,),
-        **{f"{what}_{t}": (20, *image) for what in ("noised", "restored") for t in (30, 120, 500)},
+        "noised": (3, 20, *image),
+        "restored": (3, 20, *image),
         "strip_original": (1, *image),
-        **{f"strip_forward_{t}": (7, *image) for t in (30, 120)},
-        **{f"strip_backward_{t}": (4, *image) for t in (30, 120)},  # both ends of three steps
-        **{f"samples_{epoch}": (64, *image) for epoch in EPOCHS},
-        "cost_ddim_2": (20, *image),
-        "cost_heun_2": (20, *image),
+        "strip_times": (2,),
+        "strip_forward": (2, 7, *image),
+        "strip_backward": (2, 4, *image),  # both ends of three steps
+        "epochs": (2,),
+        "epoch_samples": (2, 64, *image),
+        "cost": (2, 20, *image),
+        "cost_sampler": (2,),
+        "cost_steps": (2,),
     }
-    again = drawn(tmp_path)
-    assert all(np.array_equal(arrays[name], again.arrays[name]) for name in arrays)
-    assert [(row["sampler"], row["steps"]) for row in again.timing] == [("guided", 3), ("ddim", 2), ("heun", 2)]
-    assert all(row["seconds_per_image"] > 0 for row in again.timing)
+    files = save_ddpm(tmp_path)
+    timing, again = files.draw(sample), read_arrays(files.drawn / "images.npz")
+    assert all(np.array_equal(arrays[name], again[name]) for name in arrays)
+    assert [(row["sampler"], row["steps"]) for row in timing] == [("guided", 3), ("ddim", 2), ("heun", 2)]
+    assert all(row["seconds_per_image"] > 0 for row in timing)
+
+
+def test_each_comparison_lists_its_points_in_order(arrays):
+    assert arrays["compared_epoch"].tolist() == [1, 1, 5, 5]
+    assert arrays["compared_weight"].tolist() == [1.5, 2.0, 1.5, 2.0]
+    assert arrays["cost_sampler"].tolist() == ["ddim", "heun"] and arrays["cost_steps"].tolist() == [2, 2]
+    assert arrays["restoration_times"].tolist() == [30, 120, 500] and arrays["strip_times"].tolist() == [30, 120]
+
+
+def test_a_comparison_of_no_sampler_is_an_empty_array(tmp_path):
+    changes = {"ddpm": {"cost": {"steps": {"ddim": [], "heun": []}}}}
+    found = save_ddpm(tmp_path).arrays(sample, params=changed(changes))
+    assert found["cost"].shape == (0, 20, 3, 32, 32) and len(found["cost_sampler"]) == len(found["cost_steps"]) == 0
 
 
 def test_equal_weights_make_equal_sheets_whose_places_are_those_of_the_samples(arrays):
-    assert np.array_equal(arrays["samples_1"], arrays["samples_5"])
-    assert np.array_equal(arrays["samples_5"], arrays["samples"][:64])
+    assert arrays["epochs"].tolist() == list(EPOCHS)
+    assert all(np.array_equal(sheet, arrays["samples"][:64]) for sheet in arrays["epoch_samples"])
 
 
 def test_the_samples_are_the_comparison_s_where_it_has_their_sampler(arrays, tmp_path):
     files = save_ddpm(tmp_path)
-    tree = overlaid(SAMPLING, {"ddpm": {"cost": {"steps": {"dpm_solver": [3, 2]}}}})
-    found = draw(
-        files.model, files.snapshots, dataset(), validate(SamplingParams, tree, "sampling", Path("test")), 0, place()
-    )
-    assert np.array_equal(found.arrays["samples"], arrays["samples"])
-    assert np.array_equal(found.arrays["cost_dpm_solver_3"], arrays["samples"][:20])
-    assert found.arrays["cost_dpm_solver_2"].shape == (20, 3, 32, 32)
-    rows = [(row["sampler"], row["steps"]) for row in found.timing]
-    assert sorted(rows) == [("ddim", 2), ("dpm_solver", 2), ("dpm_solver", 3), ("guided", 3), ("heun", 2)]
+    timing = files.draw(sample, params=changed({"ddpm": {"cost": {"steps": {"dpm_solver": [3, 2]}}}}))
+    found = read_arrays(files.drawn / "images.npz")
+    assert np.array_equal(found["samples"], arrays["samples"])
+    points = list(zip(found["cost_sampler"].tolist(), found["cost_steps"].tolist(), strict=True))
+    assert points == [("ddim", 2), ("dpm_solver", 3), ("dpm_solver", 2), ("heun", 2)]
+    assert np.array_equal(found["cost"][1], arrays["samples"][:20])
+    assert not np.array_equal(found["cost"][2], arrays["samples"][:20])
+    assert [(row["sampler"], row["steps"]) for row in timing] == [("guided", 3), *points]
 
 
 def test_several_parts_at_once_draw_what_one_after_another_do(arrays, tmp_path):
-    files = save_ddpm(tmp_path)
-    two = draw(files.model, files.snapshots, dataset(), sampling(), 0, replace(place(), threads=2)).arrays
+    two = save_ddpm(tmp_path).arrays(sample, machine=replace(place(), threads=2))
     assert two.keys() == arrays.keys() and all(np.array_equal(two[name], arrays[name]) for name in arrays)
 
 
 def test_guidance_starts_from_the_noise_of_the_samples_and_goes_away_from_its_guide(arrays, tmp_path):
     """A guide of the model's own weights changes nothing; one of half its answer makes samples say more."""
     assert np.abs(arrays["guided"].astype(int) - arrays["samples"]).max() <= 1
-    files = save_ddpm(tmp_path)
-    early = load_trained(files.model, CPU).network
-    with torch.no_grad():
-        early.head.weight.mul_(0.5)
-    save_weights(files.snapshots / "epoch_0001.safetensors", early)
-    found = draw(files.model, files.snapshots, dataset(), sampling(), 0, place()).arrays
+    found = weaken(save_ddpm(tmp_path)).arrays(sample)
     assert np.array_equal(found["samples"], arrays["samples"])
-    assert np.array_equal(found["guided_1_2.0"], found["guided"][:20])
-    assert np.abs(found["guided_5_2.0"].astype(int) - arrays["samples"][:20]).max() <= 1
-    spreads = [found[name].std() for name in ("samples", "guided_1_1.5", "guided_1_2.0")]
+    of_first, of_last = found["compared"][:2], found["compared"][2:]
+    assert np.array_equal(of_first[1], found["guided"][:20])
+    assert np.abs(of_last[1].astype(int) - arrays["samples"][:20]).max() <= 1
+    spreads = [images.std() for images in (found["samples"], *of_first)]
     assert spreads == sorted(spreads) and spreads[0] < spreads[-1]
 
 
@@ -100,7 +111,7 @@ def test_a_guide_that_was_not_kept_is_refused_before_anything_is_drawn(tmp_path)
     files = save_ddpm(tmp_path, head_bias=float("nan"))  # whose samples would be refused, too
     (files.snapshots / "epoch_0001.safetensors").unlink()
     with pytest.raises(InputError, match="epoch 1"):
-        draw(files.model, files.snapshots, dataset(), sampling(), 0, place())
+        files.draw(sample)
 
 
 @pytest.mark.parametrize(
@@ -112,34 +123,33 @@ def test_a_guide_that_was_not_kept_is_refused_before_anything_is_drawn(tmp_path)
     ],
 )
 def test_guidance_that_cannot_be_compared_is_refused_in_one_line(changes, words):
-    tree = overlaid(SAMPLING, {"ddpm": {"guidance": {"compared": changes}}})
     with pytest.raises(InputError, match=words):
-        validate(SamplingParams, tree, "sampling", Path("test"))
+        changed({"ddpm": {"guidance": {"compared": changes}}})
 
 
 def test_noise_grows_with_t_and_the_strip_shows_the_class_that_params_name(arrays):
     np.testing.assert_allclose(arrays["restoration_sigmas"][:2], [0.108, 0.378], atol=5e-4)
     originals = dataset().test.images[:20].astype(float)
-    errors = [np.square(arrays[f"noised_{t}"] - originals).mean() for t in (30, 120, 500)]
+    errors = [np.square(noised - originals).mean() for noised in arrays["noised"]]
     assert errors == sorted(errors)
     assert np.array_equal(arrays["strip_original"][0], dataset().test.images[32])  # the first of class 4
-    for t in (30, 120):
-        assert np.array_equal(arrays[f"strip_forward_{t}"][0], arrays["strip_original"][0])
-        assert np.array_equal(arrays[f"strip_forward_{t}"][-1], arrays[f"strip_backward_{t}"][0])
+    for forward, backward in zip(arrays["strip_forward"], arrays["strip_backward"], strict=True):
+        assert np.array_equal(forward[0], arrays["strip_original"][0])
+        assert np.array_equal(forward[-1], backward[0])
 
 
 def test_images_are_drawn_in_the_given_precision(arrays, tmp_path):
-    half = drawn(tmp_path, torch.bfloat16).arrays
-    for name in ("samples", "guided", "samples_1", "restored_120", "strip_backward_120", "cost_ddim_2"):
+    half = save_ddpm(tmp_path).arrays(sample, machine=place(torch.bfloat16))
+    for name in ("samples", "guided", "epoch_samples", "restored", "strip_backward", "cost"):
         assert not np.array_equal(half[name], arrays[name]), name
         assert np.abs(half[name].astype(float) - arrays[name]).mean() < 2, name
-    assert np.array_equal(half["noised_120"], arrays["noised_120"])
+    assert np.array_equal(half["noised"], arrays["noised"])
 
 
 @pytest.mark.parametrize(("bias", "words"), [(float("nan"), "not finite"), (1e4, "clipped"), (0.0, "one colour")])
 def test_samples_that_are_no_images_are_refused(bias, words, tmp_path):
     with pytest.raises(InputError, match=words):
-        drawn(tmp_path, head_std=0.0, head_bias=bias)
+        save_ddpm(tmp_path, head_std=0.0, head_bias=bias).draw(sample)
 
 
 def test_a_model_that_does_not_say_what_it_learned_is_refused_in_one_line(tmp_path):
@@ -149,4 +159,4 @@ def test_a_model_that_does_not_say_what_it_learned_is_refused_in_one_line(tmp_pa
     for broken in ({"network": config["network"]}, config | {"process": config["process"] | {"times": "never"}}):
         path.write_text(json.dumps(broken))
         with pytest.raises(InputError, match="process"):
-            draw(files.model, files.snapshots, dataset(), sampling(), 0, place())
+            files.draw(sample)

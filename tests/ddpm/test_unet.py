@@ -9,12 +9,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from triptych.cli.profiles import merged
 from triptych.core.schema import validate
-from triptych.ddpm.layers import FEW_POSITIONS, ChannelNorm, SelfAttention, TimeEmbedding, attend
-from triptych.ddpm.method import diffusion_method
-from triptych.ddpm.model import denoising_network
+from triptych.ddpm.model import (
+    FEW_POSITIONS,
+    ChannelNorm,
+    LinearAttention,
+    PatchUNet,
+    SelfAttention,
+    TimeEmbedding,
+    UNet,
+    attend,
+    denoising_network,
+)
+from triptych.ddpm.objective import diffusion_method
 from triptych.ddpm.params import DDPMParams
-from triptych.ddpm.patch_unet import PatchUNet
-from triptych.ddpm.unet import LinearAttention, UNet
 from triptych.machine.device import Machine
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trainer

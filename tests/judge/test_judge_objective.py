@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from triptych.judge.model import Classifier
-from triptych.judge.objective import QUARTER_TURNS, ClassificationObjective, TurnObjective, turned
+from triptych.judge.model import QUARTER_TURNS, ClassificationObjective, Classifier, TurnObjective, turned
 from triptych.machine.randomness import Draw
 from triptych.training.objective import Batch
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from toy_diffusion import COSINE, process
 
 from triptych.ddpm.model import denoising_network
-from triptych.ddpm.process import DiffusionObjective
+from triptych.ddpm.objective import DiffusionObjective
 from triptych.ddpm.samplers import draw_images, reverse
 from triptych.machine.randomness import ImageNoise
 from triptych.training.objective import to_uint8

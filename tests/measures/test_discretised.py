@@ -10,7 +10,7 @@ from scipy.special import log_ndtr
 from torch import Tensor
 
 from triptych.measures.discretised import LEVEL_WIDTH, bits_per_dimension, discretised_gaussian_log_mass
-from triptych.vae.likelihood import gaussian_log_density
+from triptych.vae.measure import gaussian_log_density
 from triptych.vae.objective import gaussian_nll
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from tiny_generative import CPU, evaluation, place, sampling, save_ddpm, save_vae
+from tiny_generative import CPU, evaluation, save_ddpm, save_vae
 from tiny_ssl import measured, project, stage, tiny_params, train_and_measure
 from toy_images import pictures
 
 from triptych.data.storage import Dataset, Split, save
 from triptych.ddpm import sample as ddpm
 from triptych.ddpm.measure import DDPMMeasures
-from triptych.ddpm.trained import load_trained
+from triptych.ddpm.objective import load_trained
 from triptych.judge.generated import COMPARED
 from triptych.judge.measure import Judge, judge_quality
 from triptych.judge.model import Classifier
@@ -26,7 +26,7 @@ from triptych.nn.weights import load_model
 from triptych.vae import sample as vae
 from triptych.vae.measure import VAEMeasures
 from triptych.vae.model import VAE
-from triptych.vae.prior import Mixture
+from triptych.vae.prior import load_mixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -83,21 +83,21 @@ def in_files(found: dict) -> dict:
 @each_set
 def test_the_vae_s_numbers_are_those_that_the_images_can_give(name, tmp_path):
     files, data = save_vae(tmp_path), dataset(name)
-    drawn = vae.draw(files.model, files.snapshots, data, sampling(), 0, place())
-    network, prior = load_model(files.model, VAE, CPU)[0], Mixture(**drawn.tensors["prior"])
-    measures = VAEMeasures(network, judge(name), data, drawn.arrays, prior, evaluation(), 0, CPU)
+    drawn = files.arrays(vae, dataset=data)
+    network, prior = load_model(files.model, VAE, CPU)[0], load_mixture(files.drawn / "prior.safetensors")
+    measures = VAEMeasures(network, judge(name), data, drawn, prior, evaluation(), 0, CPU)
     found = in_files(measures.numbers())
     assert set(found.get("left_out", {})) == OF_VAE[name] and not OF_VAE[name] & found.keys()
     assert set(found["fitted_prior"].get("left_out", {})) == OF_VAE[name] & set(COMPARED)
     table = measures.latents()
     assert len(table) == (12 * classes(name) if classes(name) > 1 else 0) and table.notna().all(axis=None)
-    assert drawn.arrays["interpolations"].shape[1:] == (4, 3, 32, 32)
+    assert drawn["interpolations"].shape[1:] == (4, 3, 32, 32)
 
 
 @each_set
 def test_the_ddpm_s_numbers_are_those_that_the_images_can_give(name, tmp_path):
     files, data = save_ddpm(tmp_path), dataset(name)
-    drawn = ddpm.draw(files.model, files.snapshots, data, sampling(), 0, place()).arrays
+    drawn = files.arrays(ddpm, dataset=data)
     measures = DDPMMeasures(load_trained(files.model, CPU), judge(name), data, drawn, evaluation(), 0, CPU)
     found = in_files(measures.numbers())
     assert set(found.get("left_out", {})) == OF_DDPM[name] and not OF_DDPM[name] & found.keys()

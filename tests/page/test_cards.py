@@ -16,7 +16,7 @@ RUNS = {"here": Results(ROOT), "real": Results(ROOT / "docs/real")}
 
 
 def parts(results: Results) -> list[str]:
-    return [part.name for study in STUDIES for part in study.parts(results.params) if results.has(part.metrics)]
+    return [part.name for study in STUDIES for part in study.models(results.params) if results.has(part.metrics)]
 
 
 def front_matter(card: str) -> dict:
@@ -56,7 +56,7 @@ def test_a_card_has_measures_data_licence_settings_and_misuse(run: str):
     results = RUNS[run]
     data = results.metrics("data").values
     for study in STUDIES:
-        for part in study.parts(results.params):
+        for part in study.models(results.params):
             card = cards.render(results, part.name)
             used = data["ssl" if study.compares else "generative"]
             assert f"{used['train_images']:,} training" in card and f"Licence: {used['licence']}".replace("'", "") in (

@@ -215,8 +215,8 @@ def test_verdicts_come_first(project: Path):
         "reproduced figures 2–4 , 12",
         "The report: They stay blurry.",
         "This run Samples are 0.15 times as sharp. Blurry: met.",
-        "recognisability 0.112 (0.1 to 0.123) odd 3",
-        "Sharpness of samples: 15.0 % (14.0 to 16.0 %); threshold 50.0 %",
+        "recognisability 11.2 % (10.0 to 12.3 %) odd 3",
+        "Sharpness of samples: 15.0 % (14.0 to 16.0 %); threshold 50 %",
     ):
         assert part in claim
 
@@ -229,7 +229,7 @@ def test_a_claim_shows_its_conditions(project: Path):
     ]
     write(project, "metrics/claims.json", [CLAIM | {"conditions": conditions}])
     text = words(render(project))
-    assert "met Blurry, below 50 %: 0.150 (0.140 to 0.160); threshold 0.500" in text
+    assert "met Blurry, below 50 %: 0.150 (0.140 to 0.160); threshold 0.5" in text
     assert "not measured Sharp" in text
     assert "Blurry: met." not in text  # the finding repeats the conditions
 

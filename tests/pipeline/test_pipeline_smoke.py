@@ -21,12 +21,11 @@ from triptych.core.schema import read
 from triptych.measures.intervals import Resampling
 from triptych.page import build as page
 from triptych.page import cards
-from triptych.page.decide import decide
 from triptych.report import drawing
-from triptych.report.evidence import Evidence
+from triptych.report.claims import Evidence, decide
 from triptych.report.params import ClaimsParams
 from triptych.report.reader import Results, UnmeasuredError
-from triptych.studies import figures
+from triptych.studies import CLAIMS, figures
 
 ROOT = Path(__file__).parents[2]
 # The report's figures by number, and the sheet of views.
@@ -202,7 +201,7 @@ def test_claims_figures_and_page_read_only_what_their_stages_list(done, stages, 
 
     limits = read(done / "params.yaml", claims=ClaimsParams).claims
     resampling = Resampling(seed=0, level=0.95, draws=10, owner="claims")
-    acts = {"claims": lambda results: decide(Evidence(results, resampling), limits), "figures": draw}
+    acts = {"claims": lambda results: decide(Evidence(results, resampling, limits), CLAIMS, figures()), "figures": draw}
     for stage, act in (acts | {"report": lambda results: (page.render(results), cards.rendered(results))}).items():
         results = Results(done)
         act(results)

@@ -59,12 +59,12 @@ def test_every_setting_that_the_page_names_is_a_key_of_params():
     assert [key for study in STUDIES for key in study.settings if not has(key)] == []
 
 
-def test_every_variant_of_params_is_a_part_with_its_own_files():
-    parts = {part.name: part for part in STUDIES[-1].parts(PARAMS)}
-    assert list(parts) == [f"ssl/{name}" for name in PARAMS["ssl"]["variants"]]
-    part = parts["ssl/no_predictor"]
-    assert (part.metrics, part.timing) == ("metrics/ssl/no_predictor.json", "metrics/timing/ssl/no_predictor.json")
-    assert (part.trained_by, part.measured_by) == ("ssl@no_predictor", "evaluate_ssl@no_predictor")
+def test_every_variant_of_params_is_a_model_with_its_own_files():
+    models = {model.name: model for model in STUDIES[-1].models(PARAMS)}
+    assert list(models) == [f"ssl/{name}" for name in PARAMS["ssl"]["variants"]]
+    model = models["ssl/no_predictor"]
+    assert (model.metrics, model.timing) == ("metrics/ssl/no_predictor.json", "metrics/timing/ssl/no_predictor.json")
+    assert (model.trained_by, model.measured_by) == ("ssl@no_predictor", "evaluate_ssl@no_predictor")
 
 
 def test_neither_studies_nor_report_need_torch_and_the_terminal_needs_nothing_that_is_slow_to_import():
@@ -72,7 +72,7 @@ def test_neither_studies_nor_report_need_torch_and_the_terminal_needs_nothing_th
 import sys
 import triptych.page.terminal
 slow = {"torch", "pandas", "matplotlib", "scipy", "seaborn"} & set(sys.modules)
-import triptych.page.build, triptych.page.decide
+import triptych.page.build, triptych.report.claims
 from triptych.studies import figures
 figures()
 print(sorted(slow), "torch" in sys.modules)

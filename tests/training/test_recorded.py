@@ -8,11 +8,10 @@ import tiny_run
 import torch
 
 from triptych.core.schema import Runtime, read
-from triptych.ddpm.method import diffusion_method
 from triptych.ddpm.model import denoising_network
+from triptych.ddpm.objective import diffusion_method
 from triptych.ddpm.params import DDPMParams
-from triptych.judge.model import Classifier
-from triptych.judge.objective import ClassificationObjective, TurnObjective
+from triptych.judge.model import ClassificationObjective, Classifier, TurnObjective
 from triptych.judge.params import ClassifierParams
 from triptych.machine.device import Machine, machine
 from triptych.machine.randomness import Draw, generator

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from triptych.vae.latents import active_units, class_table, step_evenness, top_share
+from triptych.vae.measure import active_units, class_table, step_evenness, top_share
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor, distributions, nn
 
 from triptych.machine.randomness import Draw
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
-from triptych.vae.likelihood import (
+from triptych.vae.measure import (
     LogLikelihood,
     calibrated_sigma,
     gaussian_log_density,

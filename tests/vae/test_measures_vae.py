@@ -1,19 +1,18 @@
 """Every number of the VAE study, on a tiny model: complete, within its interval, and the same in every run."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_generative import CPU, dataset, evaluation, judge, place, sampling, save_vae
+from tiny_generative import CPU, Files, dataset, evaluation, files, judge, save_vae
 
 from triptych.measures.estimate import Estimate, split
 from triptych.nn.weights import load_model
+from triptych.vae import sample
 from triptych.vae.measure import VAEMeasures
 from triptych.vae.model import VAE
-from triptych.vae.prior import Mixture
-from triptych.vae.sample import draw
+from triptych.vae.prior import load_mixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -24,10 +23,13 @@ def folder(tmp_path_factory) -> Path:
 
 
 def measures(folder: Path) -> VAEMeasures:
-    files = save_vae(folder)
-    drawn = draw(files.model, files.snapshots, dataset(), sampling(), 0, place())
-    network, prior = load_model(files.model, VAE, CPU)[0], Mixture(**drawn.tensors["prior"])
-    return VAEMeasures(network, judge(), dataset(), drawn.arrays, prior, evaluation(), 0, CPU)
+    saved = save_vae(folder)
+    return with_arrays(saved, saved.arrays(sample))
+
+
+def with_arrays(files: Files, drawn: dict[str, np.ndarray]) -> VAEMeasures:
+    network, prior = load_model(files.model, VAE, CPU)[0], load_mixture(files.drawn / "prior.safetensors")
+    return VAEMeasures(network, judge(), dataset(), drawn, prior, evaluation(), 0, CPU)
 
 
 def test_every_number_is_finite_within_its_interval_and_the_same_each_time(folder):
@@ -53,11 +55,11 @@ def test_every_number_is_finite_within_its_interval_and_the_same_each_time(folde
 def test_samples_of_the_fitted_prior_are_measured_as_those_of_the_standard_normal(folder):
     one = measures(folder)
     fitted = one.numbers()["fitted_prior"]
-    in_its_place = replace(one, drawn={**one.drawn, "samples": one.drawn["fitted_samples"]}).numbers()
+    swapped = with_arrays(files(folder), {**one.drawn, "samples": one.drawn["fitted_samples"]}).numbers()
     assert fitted.pop("components") == 3 and set(fitted) == {
         "frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall"
     }  # fmt: skip
-    assert {key: number.value for key, number in fitted.items()} == {key: in_its_place[key].value for key in fitted}
+    assert {key: number.value for key, number in fitted.items()} == {key: swapped[key].value for key in fitted}
     assert split(one.numbers())["fitted_prior"]["intervals"].keys() == fitted.keys()
 
 

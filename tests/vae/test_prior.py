@@ -10,7 +10,7 @@ from sklearn.mixture import GaussianMixture
 
 from triptych.core.errors import InputError
 from triptych.core.schema import validate
-from triptych.measures.sampling_params import FittedPrior
+from triptych.vae.params import FittedPrior
 from triptych.vae.prior import Mixture, fit, load_mixture, posterior_draws
 
 MEANS = np.array([[-4.0, 0.0], [3.0, 3.0], [3.0, -3.0]])

@@ -1,26 +1,22 @@
 """What is drawn from a VAE: complete, the same in every run, and what its network says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
-from tiny_generative import CPU, EPOCHS, dataset, place, sampling, save_vae
+from tiny_generative import CPU, EPOCHS, dataset, place, save_vae
 
 from triptych.core.errors import InputError
-from triptych.data.drawn import Drawn
+from triptych.core.files import read_arrays
 from triptych.nn.weights import load_model
+from triptych.vae import sample
 from triptych.vae.model import VAE
 from triptych.vae.prior import load_mixture
-from triptych.vae.sample import Codec, class_pairs, draw, interpolation_paths, prior_draws, traversal_paths
+from triptych.vae.sample import Codec, class_pairs, interpolation_paths, prior_draws, traversal_paths
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def drawn(folder: Path, dtype: torch.dtype = torch.float32) -> Drawn:
-    files = save_vae(folder)
-    return draw(files.model, files.snapshots, dataset(), sampling(), 0, place(dtype))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +26,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def arrays(folder) -> dict[str, np.ndarray]:
-    return drawn(folder).arrays
+    return save_vae(folder).arrays(sample)
 
 
 def test_everything_is_drawn_in_the_same_bits_whatever_the_precision_of_training(arrays, tmp_path):
@@ -44,18 +40,20 @@ def test_everything_is_drawn_in_the_same_bits_whatever_the_precision_of_training
         "interpolations": (5, 4, *image),
         "traversals": (8, 4, *image),
         "traversed": (8,),
-        **{f"samples_{epoch}": (64, *image) for epoch in EPOCHS},
-        **{f"reconstructions_{epoch}": (32, *image) for epoch in EPOCHS},
+        "epochs": (2,),
+        "epoch_samples": (2, 64, *image),
+        "epoch_reconstructions": (2, 32, *image),
     }
-    again = drawn(tmp_path, torch.bfloat16)
-    assert all(np.array_equal(arrays[name], again.arrays[name]) for name in arrays)
-    assert [row["sampler"] for row in again.timing] == ["decoder", "decoder, fitted prior"]
-    assert all(row["seconds_per_image"] > 0 for row in again.timing) and again.timing[1]["fit_seconds"] > 0
+    files = save_vae(tmp_path)
+    timing, again = files.draw(sample, machine=place(torch.bfloat16)), read_arrays(files.drawn / "images.npz")
+    assert all(np.array_equal(arrays[name], again[name]) for name in arrays)
+    assert [row["sampler"] for row in timing] == ["decoder", "decoder, fitted prior"]
+    assert all(row["seconds_per_image"] > 0 for row in timing) and timing[1]["fit_seconds"] > 0
 
 
 def test_equal_weights_make_equal_sheets_whose_places_are_those_of_the_samples(arrays):
-    assert np.array_equal(arrays["samples_1"], arrays["samples_5"])
-    assert np.array_equal(arrays["samples_5"], arrays["samples"][:64])
+    assert arrays["epochs"].tolist() == list(EPOCHS)
+    assert all(np.array_equal(sheet, arrays["samples"][:64]) for sheet in arrays["epoch_samples"])
 
 
 def test_means_are_the_encoder_s_and_images_the_decoder_s(arrays, folder):
@@ -66,17 +64,15 @@ def test_means_are_the_encoder_s_and_images_the_decoder_s(arrays, folder):
         decoded = network.decode(mu[:32])
         first = network.decode(prior_draws(70, 12, seed=0))
     np.testing.assert_allclose(arrays["posterior_means"], mu.numpy(), rtol=1e-4, atol=1e-5)
-    for name, expected in (("reconstructions_1", decoded), ("samples", first)):
+    for found, expected in ((arrays["epoch_reconstructions"][0], decoded), (arrays["samples"], first)):
         levels = ((expected + 1) * 127.5).round().clamp(0, 255).numpy()
-        assert np.abs(arrays[name].astype(float) - levels).max() <= 1
+        assert np.abs(found.astype(float) - levels).max() <= 1
 
 
-def test_fitted_samples_are_decoded_draws_of_the_mixture_that_the_stage_keeps(folder, tmp_path):
-    found = drawn(folder)
-    save_file(found.tensors["prior"], tmp_path / "prior.safetensors")
-    z = load_mixture(tmp_path / "prior.safetensors").draw(70, seed=0)
+def test_fitted_samples_are_decoded_draws_of_the_mixture_that_the_stage_keeps(arrays, folder):
+    z = load_mixture(folder / "drawn/prior.safetensors").draw(70, seed=0)
     network, _ = load_model(folder / "model", VAE, CPU)
-    assert np.array_equal(found.arrays["fitted_samples"], Codec(network, CPU, 16).decode(z))
+    assert np.array_equal(arrays["fitted_samples"], Codec(network, CPU, 16).decode(z))
 
 
 def test_samples_begin_alike_whatever_their_number():
@@ -125,4 +121,4 @@ def test_a_codec_answers_alike_in_batches_of_any_size(folder):
 def test_missing_snapshots_are_told_in_one_line(tmp_path):
     files = save_vae(tmp_path)
     with pytest.raises(InputError, match="no weights of any epoch"):
-        draw(files.model, tmp_path / "nowhere", dataset(), sampling(), 0, place())
+        replace(files, snapshots=tmp_path / "nowhere").draw(sample)

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +13,7 @@ import triptych
 from triptych.cli import profiles
 from triptych.core.errors import InputError
 from triptych.core.schema import read_yaml
-from triptych.data.storage import load_card
+from triptych.data.storage import SPLITS, load_card
 from triptych.params import check
 
 PACKAGES = ("torch", "torchvision", "dvc", "numpy", "pandas", "seaborn", "matplotlib", "pydantic")
@@ -52,10 +53,10 @@ def _hardware() -> dict[str, Any]:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        names = re.findall(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return names[0].strip() if names else ""
 
 
 def _versions() -> dict[str, str | None]:
@@ -95,13 +96,13 @@ def _data(params: Path) -> dict[str, str]:
         sections = read_yaml(params).get("data")
     except InputError:
         return {}
-    return {name: _prepared(Path("data") / name) for name in sections} if isinstance(sections, dict) else {}
-
-
-def _prepared(folder: Path) -> str:
-    try:
-        card = load_card(folder)
-    except InputError as error:
-        return str(error)
-    counts = ", ".join(f"{card[key]:,} {key.split('_')[0]}" for key in ("train_images", "test_images") if key in card)
-    return f"{card['name']}: {counts} images"
+    states = {}
+    for name in sections if isinstance(sections, dict) else ():
+        try:
+            card = load_card(Path("data") / name)
+        except InputError as error:
+            states[name] = str(error)
+            continue
+        counts = [f"{card[f'{split}_images']:,} {split}" for split in SPLITS if f"{split}_images" in card]
+        states[name] = f"{card['name']}: {', '.join(counts)} images"
+    return states

@@ -22,8 +22,8 @@ from triptych.core.errors import InputError
 from triptych.core.files import write_json, write_text
 from triptych.core.schema import validate
 from triptych.ddpm.model import denoising_network
+from triptych.ddpm.objective import schedule_betas
 from triptych.ddpm.params import EDMProcess, Process
-from triptych.ddpm.process import schedule_betas
 from triptych.judge.model import Classifier
 from triptych.nn.weights import load_model, save_model
 from triptych.page.cards import render

@@ -22,16 +22,15 @@ from triptych.cli.images import bar, read_image
 from triptych.core.errors import InputError
 from triptych.core.schema import Runtime, read, validate
 from triptych.data.storage import load
-from triptych.ddpm.denoising import DenoisingObjective
-from triptych.ddpm.guidance import Autoguidance, load_guide
-from triptych.ddpm.restoration import alpha_bars, restore, steps_for
+from triptych.ddpm.objective import DenoisingObjective, load_trained
+from triptych.ddpm.params import Sampler, SamplerName
+from triptych.ddpm.sample import Autoguidance, alpha_bars, load_guide, restore, steps_for
 from triptych.ddpm.samplers import Denoising, checked, evaluations, reverse
-from triptych.ddpm.trained import load_trained
 from triptych.machine.device import Machine, machine
 from triptych.machine.randomness import ImageNoise
-from triptych.measures.sampling_params import Sampler, SamplerName, SamplingParams
 from triptych.measures.similarity import psnr
 from triptych.nn.weights import load_model, snapshot_files
+from triptych.params import SamplingParams
 from triptych.vae.model import VAE
 from triptych.vae.prior import load_mixture
 from triptych.vae.sample import Codec, interpolation_paths, prior_draws

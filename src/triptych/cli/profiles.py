@@ -107,18 +107,6 @@ def active(root: Path = HERE) -> str | None:
     return next((name for name in names(root) if merged(name, root, default) == tree), None)
 
 
-def differences(ours: Tree, theirs: Tree, above: str = "") -> list[str]:
-    """Return the dotted keys whose values differ between two trees of params."""
-    keys: list[str] = []
-    for key in [*ours, *(key for key in theirs if key not in ours)]:
-        one, other = ours.get(key), theirs.get(key)
-        if isinstance(one, dict) and isinstance(other, dict):
-            keys += differences(one, other, f"{above}{key}.")
-        elif one != other or (key in ours) != (key in theirs):
-            keys.append(f"{above}{key}")
-    return keys
-
-
 def overlay_file(name: str, root: Path = HERE) -> Path:
     """Return the file of a profile other than default.
 

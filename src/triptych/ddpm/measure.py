@@ -1,204 +1,312 @@
-"""What only the diffusion model is asked: the variational bound, guidance, restoration, and what sampling costs."""
+"""Measures of the diffusion model: variational bound, samples, guidance, restoration, and cost of sampling."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from triptych.data.storage import Dataset
-from triptych.ddpm.bound import PARTS, variational_bound
-from triptych.ddpm.denoising import DenoisingObjective
-from triptych.ddpm.restoration_measures import half_time, restoration_at, restoration_table
+from triptych.ddpm.objective import DenoisingObjective, add_noise, posterior_variance
 from triptych.ddpm.samplers import evaluations
 from triptych.judge.generated import COMPARED, Numbers, RealImages, measure_generated
 from triptych.judge.measure import Judge, Judged
 from triptych.machine.processes import merged, run_parts
+from triptych.machine.randomness import ImageNoise
+from triptych.measures import needs
+from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
 from triptych.measures.intervals import Resampling
 from triptych.measures.params import EvaluationParams
-from triptych.training.objective import to_float
+from triptych.measures.similarity import psnr, ssim
+from triptych.training.objective import float_batches
 
+Row = dict[str, float | Estimate | LeftOut]
 FINAL = 5  # samples that the report shows one by one
-# What is left out of a table is an empty cell.
 DISTANCE = ("frechet_distance", "low", "high")
 RECOGNISED = ("recognisability", "recognisability_low", "recognisability_high")
 COST_COLUMNS = ("sampler", "steps", "evaluations", "samples", *DISTANCE, RECOGNISED[0])
 GUIDANCE_COLUMNS = ("epoch", "weight", "samples", *DISTANCE, *RECOGNISED)
 
 
-@dataclass(frozen=True)
-class DDPMMeasures:
-    """Measures one diffusion model.
+# --- The variational bound on 8-bit images (Ho et al. 2020, equation 5), in bits per dimension ---
 
-    Attributes:
-        method: the trained one, in eval mode on `device`; the bound is computed in float32.
-        judge: sees images.
-        dataset: what the method was trained on.
-        drawn: what was drawn from it, see `triptych.ddpm.sample.draw`.
-        settings: how to measure.
+
+def prior_term(x0: Tensor, alpha_bar: float) -> Tensor:
+    """L_T = KL(q(x_T | x0) || N(0, I)) per image, in nats."""
+    variance = 1 - alpha_bar
+    squares = alpha_bar * x0.double().square().flatten(1).sum(dim=1)
+    return 0.5 * (squares + x0[0].numel() * (variance - 1 - np.log(variance)))
+
+
+def diffusion_term(x0: Tensor, predicted: Tensor, alpha_bar: np.ndarray, next_alpha_bar: np.ndarray) -> Tensor:
+    """KL(q(x' | x, x0) || p(x' | x)) per image, in nats, where p is q with x0 replaced by its prediction.
+
+    Both are Gaussians of variance beta-tilde, and the KL is half the gain in signal-to-noise times the squared error
+    of x0 (Kingma et al. 2021, arXiv:2107.00630, equation 13).
+    """
+    gain = next_alpha_bar / (1 - next_alpha_bar) - alpha_bar / (1 - alpha_bar)
+    errors = (x0 - predicted).double().square().flatten(1).sum(dim=1)
+    return 0.5 * torch.as_tensor(gain, device=errors.device) * errors
+
+
+def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
+    """Split the integers from `first` to `last` into at most `count` ranges [low, high) that grow geometrically.
+
+    The terms of the bound are largest, and differ most, at small t.
+    """
+    bounds = np.geomspace(first, last + 1, count + 1).round().astype(int)
+    # A geometric range that would hold no integer gets one.
+    bounds = np.maximum(bounds, first + np.arange(count + 1)).clip(max=last + 1)
+    return [(low, high) for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True) if low < high]
+
+
+def drawn_times(steps: int, times: int, rows: range, seed: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield for each of the `strata` of t = 2 to T its length, and one t from it for each of the images `rows`."""
+    draw = ImageNoise(seed, "bound times", rows, (), "cpu")
+    for low, high in strata(2, steps, times):
+        yield high - low, draw.integers(low, high).numpy()
+
+
+@torch.inference_mode()
+def variational_bound(
+    method: DenoisingObjective, images: Tensor, steps: int, times: int, seed: int, batch_size: int
+) -> dict[str, np.ndarray]:
+    """Upper bound on -log p(x0) per image, split into three terms whose sum is the bound.
+
+    The sum over t = 2 to T is estimated without bias: t is drawn once from each of `times` ranges of the chain. The
+    reverse variance is beta-tilde; the decoder at t = 1 takes beta-tilde of t = 2, as its own is zero.
+
+    Args:
+        method: in eval mode on the device of the images.
+        images: (N, C, H, W) float in [-1, 1].
+        steps: T, the length of the chain.
+        times: number of terms drawn per image.
+        seed: of the noise and the times.
+        batch_size: images per batch.
+
+    Returns:
+        prior, diffusion and decoder: (N,) bits per dimension each.
+    """
+    # Index t of the chain, t = 0 being the image itself.
+    chain = np.array(method.levels(steps)[::-1])
+    variance = posterior_variance(chain[2], chain[1])
+    nats: dict[str, list[Tensor]] = {"prior": [], "diffusion": [], "decoder": []}
+    for start in range(0, len(images), batch_size):
+        x0 = images[start : start + batch_size]
+        rows = range(start, start + len(x0))
+        noise = ImageNoise(seed, "bound", rows, tuple(x0.shape[1:]), x0.device).normal
+        nats["prior"].append(prior_term(x0, chain[-1]))
+        terms = []
+        for length, t in drawn_times(steps, times, rows, seed):
+            predicted = method.denoise(add_noise(x0, chain[t], noise()), chain[t]).clamp(-1, 1)
+            terms.append(length * diffusion_term(x0, predicted, chain[t], chain[t - 1]))
+        nats["diffusion"].append(torch.stack(terms).sum(dim=0))
+        mean = method.denoise(add_noise(x0, chain[1], noise()), chain[1]).clamp(-1, 1)
+        nats["decoder"].append(-discretised_gaussian_log_mass(x0, mean, variance**0.5).double().flatten(1).sum(dim=1))
+    dimensions = images[0].numel()
+    return {
+        term: bits_per_dimension(-torch.cat(values), dimensions, density=False).cpu().numpy()
+        for term, values in nats.items()
+    }
+
+
+# --- Restoration ---
+
+
+def restoration_at(
+    t: int,
+    sigma: float,
+    originals: np.ndarray,
+    classes: np.ndarray | LeftOut,
+    noised: np.ndarray,
+    restored: np.ndarray,
+    judge: Judge,
+    resampling: Resampling,
+) -> Row:
+    """Measure restored images: share that keeps its class, PSNR in dB and SSIM.
+
+    Args:
+        t: time to which the originals were noised.
+        sigma: standard deviation of the noise at t.
+        originals, noised, restored: uint8 (N, C, H, W).
+        classes: (N,) classes that the judge reads in the originals, or the reason why it reads none.
+        judge: reads the restored images.
+        resampling: makes the intervals.
+    """
+    classless, few = classes if isinstance(classes, LeftOut) else None, needs.images(len(originals), 2)
+    return {
+        "t": t,
+        "sigma": sigma,
+        "same_class": classless or resampling.proportion(judge(restored).classes() == classes),
+        "psnr": few or resampling.mean(psnr(originals, restored)),
+        "ssim": few or resampling.mean(ssim(originals, restored)),
+        "noised_psnr": float(psnr(originals, noised).mean()),
+    }
+
+
+def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float, bool]:
+    """Time at which half of the images have changed class, interpolated linearly; no image has changed at time 0.
+
+    Returns:
+        That time and True, or the last time and False if fewer changed.
+    """
+    grid, shares = [0, *times], [1.0, *same_class]
+    for i in range(1, len(grid)):
+        if shares[i] <= 0.5:
+            return float(np.interp(0.5, shares[i - 1 : i + 1][::-1], grid[i - 1 : i + 1][::-1])), True
+    return float(times[-1]), False
+
+
+def restoration_table(rows: Sequence[Row]) -> pd.DataFrame:
+    """Estimates of `restoration_at` in long form: t, metric, value, low, high."""
+    lines = [
+        {"t": row["t"], "metric": name, "value": entry.value, **entry.interval}
+        for row in rows
+        for name, entry in row.items()
+        if isinstance(entry, Estimate)
+    ]
+    return pd.DataFrame(lines)
+
+
+# --- The study ---
+
+
+class DDPMMeasures:
+    """Measures of one diffusion model.
+
+    Args:
+        method: in eval mode on `device`; the bound is computed in float32.
+        judge: reads images.
+        dataset: training data of the method.
+        drawn: arrays that `triptych.ddpm.sample.draw` wrote.
+        settings: section `evaluation`.
         seed: of the noise and the resamples.
         device: where to compute.
-        at_once: how many parts are measured side by side, on a CPU.
+        at_once: number of tasks to run side by side, on a CPU.
     """
 
-    method: DenoisingObjective
-    judge: Judge
-    dataset: Dataset
-    drawn: Mapping[str, np.ndarray]
-    settings: EvaluationParams
-    seed: int
-    device: torch.device
-    at_once: int = 1
+    def __init__(
+        self,
+        method: DenoisingObjective,
+        judge: Judge,
+        dataset: Dataset,
+        drawn: Mapping[str, np.ndarray],
+        settings: EvaluationParams,
+        seed: int,
+        device: torch.device,
+        at_once: int = 1,
+    ) -> None:
+        self.method, self.judge, self.dataset, self.drawn = method, judge, dataset, drawn
+        self.settings, self.seed, self.device, self.at_once = settings, seed, device, at_once
+        self.resampling = Resampling(seed, settings.confidence_level, settings.bootstrap, "ddpm")
+        # Several tasks use these: they are computed before tasks fork.
+        self.real = RealImages(dataset, judge, len(drawn["samples"]))
+        self.judged = judge(drawn["samples"])
 
     def numbers(self) -> dict:
-        """Every number of the study, estimates where there is an interval."""
-        parts = {
-            "bound": self._bound,
-            "samples": self._samples,
-            "guided": self._guided,
-            "restoration": self._restoration,
-        }
-        self._real, self._judged, self._restored  # noqa: B018 - what several parts need is made once, before the copies
-        return merged("evaluate_ddpm", parts, self.at_once)
-
-    def restoration(self) -> pd.DataFrame:
-        """The similarity of restored images to the originals; see `restoration_table`."""
-        return restoration_table(self._restored)
+        """Every number of the study, as estimates where there is an interval."""
+        tasks = {"bound": self._bound, "samples": self._samples, "guided": self._guided}
+        return merged("evaluate_ddpm", tasks, self.at_once) | self._restoration()
 
     def sampling(self) -> pd.DataFrame:
-        """What samples are worth, one row for each sampler at each number of steps; columns COST_COLUMNS."""
-        names = sorted(name for name in self.drawn if name.startswith("cost_"))
-        parts = {name.removeprefix("cost_"): lambda name=name: {name: self._cost(name)} for name in names}
-        return pd.DataFrame(merged("sampling cost", parts, self.at_once).values(), columns=COST_COLUMNS)
+        """Quality of the samples of each sampler at each number of steps, with COST_COLUMNS."""
+        columns = self.drawn["cost_sampler"].tolist(), self.drawn["cost_steps"].tolist(), self.drawn["cost"]
+        points = sorted(zip(*columns, strict=True), key=lambda point: point[:2])
+        tasks = {f"{sampler} {steps}": partial(self._cost, sampler, steps, images) for sampler, steps, images in points}
+        return pd.DataFrame(run_parts("sampling cost", tasks, self.at_once).values(), columns=COST_COLUMNS)
 
     def guidance(self) -> pd.DataFrame:
-        """What guidance is worth, one row for each guide at each weight, 1 being no guidance; GUIDANCE_COLUMNS."""
-        drawn: dict[tuple[int, float], np.ndarray] = {}
-        for name, images in self.drawn.items():
-            if name.startswith("guided_"):
-                epoch, weight = name.removeprefix("guided_").split("_")
-                drawn.setdefault((int(epoch), 1.0), self.drawn["samples"][: len(images)])
-                drawn[int(epoch), float(weight)] = images
-        parts = {
+        """Quality of the samples of each guide at each weight, 1 being no guidance, with GUIDANCE_COLUMNS."""
+        epochs, weights = (self.drawn[f"compared_{name}"].tolist() for name in ("epoch", "weight"))
+        points = dict(zip(zip(epochs, weights, strict=True), self.drawn["compared"], strict=True))
+        unguided = self.drawn["samples"][: self.drawn["compared"].shape[1]]
+        points |= {(epoch, 1.0): unguided for epoch in epochs}
+        tasks = {
             f"guide {epoch}, weight {weight}": partial(self._guidance_at, epoch, weight, images)
-            for (epoch, weight), images in sorted(drawn.items())
+            for (epoch, weight), images in sorted(points.items(), key=lambda point: point[0])
         }
-        return pd.DataFrame(run_parts("guidance", parts, self.at_once).values(), columns=GUIDANCE_COLUMNS)
+        return pd.DataFrame(run_parts("guidance", tasks, self.at_once).values(), columns=GUIDANCE_COLUMNS)
 
     def probabilities(self) -> dict[str, np.ndarray]:
-        """The judge's, of the first samples and of the ends of the strips; and the names of the classes."""
-        ends = {
-            name.replace("backward", "probabilities"): self.judge(images[-1:]).probabilities
-            for name, images in self.drawn.items()
-            if name.startswith("strip_backward_")
-        }
+        """The judge's probabilities of the first samples and of the end of each strip, and the names of the classes."""
         return {
-            "final_probabilities": self._judged.probabilities[:FINAL],
-            **ends,
+            "final_probabilities": self.judged.probabilities[:FINAL],
+            "strip_probabilities": self.judge(self.drawn["strip_backward"][:, -1]).probabilities,
+            "strip_times": self.drawn["strip_times"],
             "classes": np.array(self.dataset.classes),
         }
 
     def _bound(self) -> dict:
-        """The variational bound in bits per dimension, and its parts."""
-        bound = self.settings.ddpm.bound
-        images = to_float(torch.from_numpy(np.array(self.dataset.test.images[: bound.images])).to(self.device))
-        parts = variational_bound(self.method, images, bound.steps, bound.times, self.seed, self.settings.batch_size)
+        bound, size = self.settings.ddpm.bound, self.settings.batch_size
+        images = torch.cat(list(float_batches(self.dataset.test.images[: bound.images], size, self.device)))
+        terms = variational_bound(self.method, images, bound.steps, bound.times, self.seed, size)
         return {
-            "vlb_bpd": self._resampling.mean(sum(parts.values())),
-            "vlb_parts_bpd": {part: float(parts[part].mean()) for part in PARTS},
+            "vlb_bpd": self.resampling.mean(sum(terms.values())),
+            "vlb_parts_bpd": {term: float(bits.mean()) for term, bits in terms.items()},
         }
 
     def _samples(self) -> Numbers:
-        """What every generative study is asked."""
-        return measure_generated(self.drawn["samples"], self._judged, self._real, self.settings, self._resampling)
+        return measure_generated(self.drawn["samples"], self.judged, self.real, self.settings, self.resampling)
 
     def _guided(self) -> dict:
-        """What every generative study is asked, of guided samples."""
         images = self.drawn["guided"]
-        resampling = replace(self._resampling, owner="ddpm guided")
-        found = measure_generated(images, self.judge(images), self._real, self.settings, resampling)
-        guidance = {"weight": float(self.drawn["guidance_weight"]), "epoch": int(self.drawn["guidance_epoch"])}
-        return {"guided": guidance | {key: found[key] for key in COMPARED}}
+        resampling = replace(self.resampling, owner="ddpm guided")
+        numbers = measure_generated(images, self.judge(images), self.real, self.settings, resampling)
+        guidance = {"weight": self.drawn["guidance_weight"].item(), "epoch": self.drawn["guidance_epoch"].item()}
+        return {"guided": guidance | {key: numbers[key] for key in COMPARED}}
 
     def _restoration(self) -> dict:
-        """What is left at each time, and the time at which half of the images have changed class."""
-        rows, classless = self._restored, self._real.classless
-        if classless:
-            return {"restoration": rows, "half_restored_t": classless, "half_restored_reached": classless}
-        half, reached = half_time([row["t"] for row in rows], [row["same_class"].value for row in rows])
+        """Measure restorations from each time, and the time at which half of the images have changed class."""
+        originals, classless = self.real.images[: self.drawn["restored"].shape[1]], self.real.classless
+        classes = classless or self.real.test.classes()[: len(originals)]
+        times, sigmas = (self.drawn[f"restoration_{name}"].tolist() for name in ("times", "sigmas"))
+        tasks = {
+            f"t = {t}": partial(
+                restoration_at, t, sigma, originals, classes, noised, restored, self.judge, self.resampling
+            )
+            for t, sigma, noised, restored in zip(
+                times, sigmas, self.drawn["noised"], self.drawn["restored"], strict=True
+            )
+        }
+        rows = list(run_parts("restoration", tasks, self.at_once).values())
+        half, reached = classless, classless
+        if not classless:
+            half, reached = half_time(times, [row["same_class"].value for row in rows])
         return {"restoration": rows, "half_restored_t": half, "half_restored_reached": reached}
 
-    @cached_property
-    def _restored(self) -> list[dict]:
-        times, sigmas = (self.drawn[f"restoration_{name}"].tolist() for name in ("times", "sigmas"))
-        count = len(self.drawn[f"restored_{times[0]}"])
-        originals = self._real.images[:count]
-        classes = self._real.classless or self._real.test.classes()[:count]
-        parts = {
-            f"t = {t}": partial(
-                restoration_at,
-                t,
-                sigma,
-                originals,
-                classes,
-                self.drawn[f"noised_{t}"],
-                self.drawn[f"restored_{t}"],
-                self.judge,
-                self._resampling,
-            )
-            for t, sigma in zip(times, sigmas, strict=True)
-        }
-        return list(run_parts("restoration", parts, self.at_once).values())
-
-    def _cost(self, name: str) -> dict:
-        """The row of samples `cost_<sampler>_<steps>`."""
-        sampler, steps = name.removeprefix("cost_").rsplit("_", 1)
-        judged = self.judge(self.drawn[name])
+    def _cost(self, sampler: str, steps: int, images: np.ndarray) -> dict:
+        judged = self.judge(images)
         return {
             "sampler": sampler,
-            "steps": int(steps),
-            "evaluations": evaluations(sampler, self.method.levels(int(steps))),
-            "samples": len(self.drawn[name]),
-            **cells(DISTANCE, self._real.distance(judged, self._resampling, f"cost {sampler} {steps}")),
+            "steps": steps,
+            "evaluations": evaluations(sampler, self.method.levels(steps)),
+            "samples": len(images),
+            **cells(DISTANCE, self.real.distance(judged, self.resampling, f"cost {sampler} {steps}")),
             **cells(RECOGNISED[:1], self._recognised(judged)),
         }
 
     def _guidance_at(self, epoch: int, weight: float, images: np.ndarray) -> dict:
-        """The row of the samples of one guide at one weight."""
         judged = self.judge(images)
-        # Without guidance, the guide makes no difference: neither to the number nor to its interval.
+        # Without guidance, the guide changes neither the number nor its interval.
         purpose = f"guidance {epoch} {weight}" if weight > 1 else "guidance none"
         return {
             "epoch": epoch,
             "weight": weight,
             "samples": len(images),
-            **cells(DISTANCE, self._real.distance(judged, self._resampling, purpose)),
+            **cells(DISTANCE, self.real.distance(judged, self.resampling, purpose)),
             **cells(RECOGNISED, self._recognised(judged)),
         }
 
     def _recognised(self, judged: Judged) -> Estimate | LeftOut:
-        """The share of images in which the judge is sure of a class."""
-        how = self.settings
-        return self._real.classless or self._resampling.proportion(judged.recognised(how.recognition_threshold))
-
-    @cached_property
-    def _judged(self) -> Judged:
-        return self.judge(self.drawn["samples"])
-
-    @cached_property
-    def _real(self) -> RealImages:
-        return RealImages(self.dataset, self.judge, len(self.drawn["samples"]))
-
-    @cached_property
-    def _resampling(self) -> Resampling:
-        return Resampling(self.seed, self.settings.confidence_level, self.settings.bootstrap, "ddpm")
+        return self.real.classless or self.resampling.proportion(judged.recognised(self.settings.recognition_threshold))
 
 
-def cells(columns: Sequence[str], found: Estimate | LeftOut) -> dict[str, float]:
-    """A number and its bounds under the names of columns, as many as are named; nothing where it is left out."""
-    if isinstance(found, LeftOut):
+def cells(columns: Sequence[str], number: Estimate | LeftOut) -> dict[str, float]:
+    """A number and its bounds under the given column names; no cells if it is left out."""
+    if isinstance(number, LeftOut):
         return {}
-    return dict(zip(columns, (found.value, found.low, found.high), strict=False))
+    return dict(zip(columns, (number.value, number.low, number.high), strict=False))

@@ -1,13 +1,339 @@
-"""The diffusion networks by name."""
+"""The diffusion networks: a UNet over patches of pixels (fast), and the report's UNet."""
 
-from torch import nn
+import math
 
-from triptych.ddpm.patch_unet import PatchUNet
-from triptych.ddpm.unet import UNet
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# Up to this many positions a CPU computes attention as two products: the fused kernel is made for many positions and
+# took a tenth of the DDPM's training step in bfloat16.
+FEW_POSITIONS = 256
+
+
+class TimeEmbedding(nn.Module):
+    """Sinusoids of a time (Ho et al. 2020, arXiv:2006.11239, appendix B), then two linear layers with SiLU.
+
+    Times count in thousandths of the noising process: t in 1 to 1000 for a DDPM. They may be fractions. The number of
+    sines and cosines together, `sinusoids`, is even.
+    """
+
+    SLOWEST = 10_000.0
+
+    def __init__(self, sinusoids: int, size: int) -> None:
+        super().__init__()
+        if sinusoids % 2:
+            raise ValueError(f"sines and cosines come in pairs, got {sinusoids}")
+        self.half = sinusoids // 2
+        self.first = nn.Linear(sinusoids, size)
+        self.second = nn.Linear(size, size)
+
+    def forward(self, times: Tensor) -> Tensor:
+        """(B,) -> (B, size)."""
+        step = math.log(self.SLOWEST) / max(1, self.half - 1)
+        frequencies = torch.exp(torch.arange(self.half, device=times.device, dtype=torch.float32) * -step)
+        phases = times.float()[:, None] * frequencies
+        waves = torch.cat([phases.sin(), phases.cos()], dim=1)
+        return self.second(functional.silu(self.first(waves)))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """softmax(QK' / sqrt(d)) V, each (B, heads, positions, d) (Vaswani et al. 2017, arXiv:1706.03762, equation 1)."""
+    positions, size = query.shape[-2:]
+    if query.device.type == "cpu" and positions <= FEW_POSITIONS:
+        return (query @ key.transpose(-2, -1) / math.sqrt(size)).softmax(dim=-1) @ value
+    return functional.scaled_dot_product_attention(query, key, value)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of each position (Ba et al. 2016, arXiv:1607.06450).
+
+    With channels last, a position's channels are adjacent: on a CPU in bfloat16 this costs a quarter of GroupNorm.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Attention(nn.Module):
+    """Projections shared by both kinds of attention over positions, with `norm` before and a shortcut around."""
+
+    def __init__(self, channels: int, heads: int, head_size: int, norm: nn.Module) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = norm
+        self.qkv = nn.Conv2d(channels, 3 * heads * head_size, 1, bias=False)
+
+    def heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of (B, channels, H, W), each (B, heads, positions, head size)."""
+        # Channels last makes this a view: (B, positions, 3, heads, head size).
+        qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (3, self.heads, -1))
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def image_of(self, mixed: Tensor, height: int, width: int) -> Tensor:
+        """(B, heads, positions, head size) -> (B, heads x head size, H, W)."""
+        return mixed.transpose(1, 2).flatten(2).unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+
+class SelfAttention(Attention):
+    """Multi-head attention over all positions."""
+
+    def __init__(self, channels: int, heads: int, head_size: int, norm: nn.Module) -> None:
+        super().__init__(channels, heads, head_size, norm)
+        self.out = nn.Conv2d(heads * head_size, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> the same shape."""
+        return x + self.out(self.image_of(attend(*self.heads_of(x)), *x.shape[2:]))
+
+
+# --- The UNet over patches ---
+
+
+class ModulatedBlock(nn.Module):
+    """Two 3x3 convolutions, each behind a norm and SiLU; the time scales and shifts the second norm's output.
+
+    Dhariwal & Nichol 2021 (arXiv:2105.05233), section 3.1, with another norm: docs/ddpm_recipes.md compares them. The
+    second convolution starts at zero, so that a fresh block is its shortcut.
+    """
+
+    def __init__(self, before: int, after: int, time_size: int) -> None:
+        super().__init__()
+        self.first_norm = ChannelNorm(before)
+        self.first = nn.Conv2d(before, after, 3, padding=1)
+        self.modulation = nn.Linear(time_size, 2 * after)
+        self.second_norm = ChannelNorm(after)
+        self.second = nn.Conv2d(after, after, 3, padding=1)
+        self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """(B, before, H, W) and (B, time_size) -> (B, after, H, W)."""
+        hidden = self.first(functional.silu(self.first_norm(x)))
+        scale, shift = self.modulation(time)[:, :, None, None].chunk(2, dim=1)
+        hidden = torch.addcmul(shift, self.second_norm(hidden), 1 + scale)
+        return self.shortcut(x) + self.second(functional.silu(hidden))
+
+
+class PatchUNet(nn.Module):
+    """Fold patches of pixels into channels, apply a small UNet to the patches, and unfold them.
+
+    At patch 2 the costly finest resolution is gone, and every convolution has enough channels to run near the
+    machine's peak. A 3x3 convolution over patches still sees 6x6 pixels.
+
+    Args:
+        image_shape: (C, H, W); H and W are multiples of patch * 2**(levels - 1).
+        patch: side of a patch in pixels.
+        channels: channels per level, from fine to coarse.
+        blocks: blocks per level on the way down, and as many on the way up.
+        attention: for each level, true if it attends over all its positions.
+        middle_blocks: blocks at the coarsest resolution between the ways down and up.
+        head_size: channels per attention head.
+        time_size: size of the time embedding.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        patch: int,
+        channels: list[int],
+        blocks: list[int],
+        attention: list[bool],
+        middle_blocks: int,
+        head_size: int,
+        time_size: int,
+    ) -> None:
+        super().__init__()
+        image_channels, height, width = image_shape
+        scale = patch * 2 ** (len(channels) - 1)
+        if height % scale or width % scale:
+            raise ValueError(f"height and width must be divisible by {scale}, got {height}x{width}")
+        self.patch = patch
+        folded = image_channels * patch**2
+        self.time = TimeEmbedding(time_size, time_size)
+        self.stem = nn.Conv2d(folded, channels[0], 3, padding=1)
+
+        def attention_at(level: int) -> nn.Module:
+            size = channels[level]
+            if not attention[level]:
+                return nn.Identity()
+            return SelfAttention(size, size // head_size, head_size, ChannelNorm(size))
+
+        def block(before: int, level: int) -> nn.ModuleList:
+            return nn.ModuleList([ModulatedBlock(before, channels[level], time_size), attention_at(level)])
+
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        present, skips = channels[0], []
+        for level, count in enumerate(blocks):
+            self.down.append(nn.ModuleList())
+            for _ in range(count):
+                self.down[level].append(block(present, level))
+                present = channels[level]
+                skips.append(present)
+        self.middle = nn.ModuleList(block(present, len(channels) - 1) for _ in range(middle_blocks))
+        for level in reversed(range(len(channels))):
+            self.up.append(nn.ModuleList())
+            for _ in range(blocks[level]):
+                self.up[-1].append(block(present + skips.pop(), level))
+                present = channels[level]
+        self.head_norm = ChannelNorm(present)
+        self.head = nn.Conv2d(present, folded, 3, padding=1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: Tensor, times: Tensor) -> Tensor:
+        """Noisy images (B, C, H, W) and their times (B,) -> the prediction, (B, C, H, W)."""
+        time = functional.silu(self.time(times))
+        x = self.stem(functional.pixel_unshuffle(images, self.patch).contiguous(memory_format=torch.channels_last))
+        skips = []
+        for level, blocks in enumerate(self.down):
+            x = functional.avg_pool2d(x, 2) if level else x
+            for block, attention in blocks:
+                x = attention(block(x, time))
+                skips.append(x)
+        for block, attention in self.middle:
+            x = attention(block(x, time))
+        for level, blocks in enumerate(self.up):
+            x = functional.interpolate(x, scale_factor=2.0, mode="nearest") if level else x
+            for block, attention in blocks:
+                x = attention(block(torch.cat([x, skips.pop()], dim=1), time))
+        x = self.head(functional.silu(self.head_norm(x)))
+        return functional.pixel_shuffle(x, self.patch)
+
+
+# --- The report's UNet ---
+
+
+class ConvNorm(nn.Module):
+    """3x3 convolution, then GroupNorm."""
+
+    def __init__(self, before: int, after: int, groups: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(before, after, 3, padding=1)
+        self.norm = nn.GroupNorm(groups, after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, before, H, W) -> (B, after, H, W)."""
+        return self.norm(self.convolution(x))
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions with GroupNorm and SiLU; the time, if `time_size` is not 0, is added between them."""
+
+    def __init__(self, before: int, after: int, time_size: int, groups: int) -> None:
+        super().__init__()
+        self.first = ConvNorm(before, after, groups)
+        self.second = ConvNorm(after, after, groups)
+        self.time = nn.Linear(time_size, after) if time_size else None
+        self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """(B, before, H, W) and (B, time_size) -> (B, after, H, W)."""
+        hidden = functional.silu(self.first(x))
+        if self.time:
+            hidden = hidden + self.time(time)[:, :, None, None]
+        return functional.silu(self.second(hidden)) + self.shortcut(x)
+
+
+class LinearAttention(Attention):
+    """Attention whose cost is linear in the number of positions (Shen et al. 2021, arXiv:1812.01243).
+
+    Queries are normalised over the channels of a head, keys over the positions. Keys and values make one small matrix,
+    which each query reads.
+    """
+
+    def __init__(self, channels: int, heads: int, head_size: int) -> None:
+        super().__init__(channels, heads, head_size, nn.GroupNorm(1, channels))
+        self.scale = head_size**-0.5
+        self.out = nn.Sequential(nn.Conv2d(heads * head_size, channels, 1), nn.GroupNorm(1, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> the same shape."""
+        query, key, value = self.heads_of(x)
+        context = key.softmax(dim=2).transpose(2, 3) @ value
+        mixed = self.image_of((query.softmax(dim=3) * self.scale) @ context, *x.shape[2:])
+        return x + self.out(mixed.contiguous(memory_format=torch.channels_last))
+
+
+class UNet(nn.Module):
+    """Levels of two residual blocks and linear attention; full attention in the middle.
+
+    Args:
+        image_shape: (C, H, W); H and W are multiples of 2**(levels - 1).
+        stem_width: channels of the 7x7 stem.
+        width: unit of channels; the time embedding has four times as many.
+        multipliers: channels of each level over `width`, from fine to coarse.
+        heads: attention heads.
+        head_size: channels per head.
+        groups: groups of the blocks' GroupNorm.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        stem_width: int,
+        width: int,
+        multipliers: list[int],
+        heads: int,
+        head_size: int,
+        groups: int,
+    ) -> None:
+        super().__init__()
+        image_channels, *sides = image_shape
+        scale = 2 ** (len(multipliers) - 1)
+        if any(side % scale for side in sides):
+            raise ValueError(f"{len(multipliers)} levels need sides divisible by {scale}, got {sides}")
+        time_size = 4 * width
+        channels = [width * m for m in multipliers]
+        coarsest = channels[-1]
+        self.time = TimeEmbedding(width, time_size)
+        self.stem = nn.Conv2d(image_channels, stem_width, 7, padding=3)
+
+        def block(before: int, after: int) -> ResidualBlock:
+            return ResidualBlock(before, after, time_size, groups)
+
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        for level, (before, after) in enumerate(zip([stem_width, *channels], channels, strict=False)):
+            last = level == len(channels) - 1
+            shrink = nn.Identity() if last else nn.Conv2d(after, after, 4, stride=2, padding=1)
+            attention = LinearAttention(after, heads, head_size)
+            self.down.append(nn.ModuleList([block(before, after), block(after, after), attention, shrink]))
+        self.middle = nn.ModuleList(
+            [
+                block(coarsest, coarsest),
+                SelfAttention(coarsest, heads, head_size, nn.GroupNorm(1, coarsest)),
+                block(coarsest, coarsest),
+            ]
+        )
+        for after, before in zip(channels[-2::-1], channels[:0:-1], strict=True):
+            attention = LinearAttention(after, heads, head_size)
+            grow = nn.ConvTranspose2d(after, after, 4, stride=2, padding=1)
+            self.up.append(nn.ModuleList([block(2 * before, after), block(after, after), attention, grow]))
+        self.last = ResidualBlock(channels[0], width, 0, groups)
+        self.head = nn.Conv2d(width, image_channels, 1)
+
+    def forward(self, images: Tensor, times: Tensor) -> Tensor:
+        """Noisy images (B, C, H, W) and their times (B,) -> the prediction, (B, C, H, W)."""
+        time = functional.silu(self.time(times))
+        x = self.stem(images)
+        skips = []
+        for first, second, attention, shrink in self.down:
+            x = attention(second(first(x, time), time))
+            skips.append(x)
+            x = shrink(x)
+        before, attention, after = self.middle
+        x = after(attention(before(x, time)), time)
+        for first, second, attention, grow in self.up:
+            x = first(torch.cat([x, skips.pop()], dim=1), time)
+            x = grow(attention(second(x, time)))
+        return self.head(self.last(x, time))
+
 
 NETWORKS: dict[str, type[nn.Module]] = {"unet": UNet, "patch_unet": PatchUNet}
 
 
 def denoising_network(name: str, **sizes: object) -> nn.Module:
-    """The network called `name` in params.yaml; `sizes` are its own arguments and `image_shape`."""
+    """Build the network called `name` in params.yaml; `sizes` are its own arguments and `image_shape`."""
     return NETWORKS[name](**sizes)

@@ -1,4 +1,4 @@
-"""The `ddpm` section of params.yaml: what is trained, and how."""
+"""The diffusion model in params.yaml: its section `ddpm`, and `sampling.ddpm`."""
 
 from typing import Annotated, Literal
 
@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from triptych.core.schema import Count, InsideUnit, Positive, Section
 from triptych.training.params import SnapshotTraining
 
+AtLeastTwo = Annotated[int, Field(ge=2)]
+NonEmpty = Field(min_length=1)
+
 
 class UNetParams(Section):
     """Sizes of the report's UNet."""
@@ -14,14 +17,14 @@ class UNetParams(Section):
     name: Literal["unet"]
     stem_width: Count
     width: Count
-    multipliers: Annotated[list[Count], Field(min_length=1)]
+    multipliers: Annotated[list[Count], NonEmpty]
     heads: Count
     head_size: Count
     groups: Count
 
     @property
     def multiple(self) -> int:
-        """What the sides of images must be multiples of."""
+        """Divisor that the sides of images must have."""
         return 2 ** (len(self.multipliers) - 1)
 
     @model_validator(mode="after")
@@ -38,21 +41,17 @@ class PatchUNetParams(Section):
 
     name: Literal["patch_unet"]
     patch: Count
-    channels: Annotated[list[Count], Field(min_length=1)]
-    blocks: Annotated[list[Count], Field(min_length=1)]
-    attention: Annotated[list[bool], Field(min_length=1)]
+    channels: Annotated[list[Count], NonEmpty]
+    blocks: Annotated[list[Count], NonEmpty]
+    attention: Annotated[list[bool], NonEmpty]
     middle_blocks: Annotated[int, Field(ge=0)]
     head_size: Count
     time_size: Annotated[int, Field(ge=2, multiple_of=2)]
 
     @model_validator(mode="after")
-    def _levels_agree(self) -> "PatchUNetParams":
+    def _sizes_agree(self) -> "PatchUNetParams":
         if not len(self.channels) == len(self.blocks) == len(self.attention):
             raise ValueError("channels, blocks and attention must have one entry for each level")
-        return self
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> "PatchUNetParams":
         for channels, attends in zip(self.channels, self.attention, strict=True):
             if attends and channels % self.head_size:
                 raise ValueError(f"head_size {self.head_size} does not divide the {channels} channels of a level")
@@ -60,7 +59,7 @@ class PatchUNetParams(Section):
 
     @property
     def multiple(self) -> int:
-        """What the sides of images must be multiples of."""
+        """Divisor that the sides of images must have."""
         return self.patch * 2 ** (len(self.channels) - 1)
 
 
@@ -68,19 +67,19 @@ Network = Annotated[UNetParams | PatchUNetParams, Field(discriminator="name")]
 
 
 class LinearSchedule(Section):
-    """beta rises linearly over the steps (Ho et al. 2020)."""
+    """Betas on a straight line over the steps (Ho et al. 2020)."""
 
     name: Literal["linear"]
-    steps: Annotated[int, Field(ge=2)]
+    steps: AtLeastTwo
     first_beta: InsideUnit
     last_beta: InsideUnit
 
 
 class CosineSchedule(Section):
-    """alpha-bar falls like a squared cosine (Nichol & Dhariwal 2021)."""
+    """alpha_bar as a squared cosine (Nichol & Dhariwal 2021)."""
 
     name: Literal["cosine"]
-    steps: Annotated[int, Field(ge=2)]
+    steps: AtLeastTwo
     offset: Positive
 
 
@@ -98,20 +97,20 @@ class HuberError(Section):
 
 
 class UniformWeighting(Section):
-    """Every time counts alike."""
+    """The same weight for every time."""
 
     name: Literal["uniform"]
 
 
 class MinSNRWeighting(Section):
-    """The error of x0 weighs min(SNR, gamma) (Hang et al. 2023)."""
+    """Weight min(SNR, gamma) of the error of x0 (Hang et al. 2023)."""
 
     name: Literal["min_snr"]
     gamma: Positive
 
 
 class DDPMProcess(Section):
-    """A discrete chain of noising steps and what the network learns of it."""
+    """A discrete chain of noising steps, the prediction target, and its loss."""
 
     name: Literal["ddpm"]
     schedule: Annotated[LinearSchedule | CosineSchedule, Field(discriminator="name")]
@@ -153,3 +152,109 @@ class DDPMParams(Section):
     process: Process
     training: SnapshotTraining
     seeds: Count = 1
+
+
+SamplerName = Literal["ancestral", "ddim", "dpm_solver", "sde_dpm_solver", "heun"]
+
+
+class Sampler(Section):
+    """A sampler and its number of steps."""
+
+    name: SamplerName
+    steps: Count
+
+
+class ComparedGuidance(Section):
+    """Guides and weights to compare; weight 1 is no guidance."""
+
+    epochs: Annotated[list[Count], NonEmpty]
+    weights: Annotated[list[Annotated[float, Field(gt=1)]], NonEmpty]
+    samples: AtLeastTwo
+
+    @model_validator(mode="after")
+    def _rising(self) -> "ComparedGuidance":
+        for name, values in (("epochs", self.epochs), ("weights", self.weights)):
+            if values != sorted(set(values)):
+                raise ValueError(f"{name} must be a rising list")
+        return self
+
+    @property
+    def points(self) -> list[tuple[int, float]]:
+        """Each guide's epoch with each weight."""
+        return [(epoch, weight) for epoch in self.epochs for weight in self.weights]
+
+
+class Guidance(Section):
+    """Guidance by the weights that were kept after an earlier epoch."""
+
+    weight: Annotated[float, Field(ge=1)]
+    epoch: Count
+    compared: ComparedGuidance
+
+    @property
+    def epochs(self) -> list[int]:
+        """Every epoch whose weights guide."""
+        return sorted({self.epoch, *self.compared.epochs})
+
+
+class Restoration(Section):
+    """Restoration of noised test images; `times` index `schedule`, whatever schedule the model was trained on."""
+
+    schedule: LinearSchedule
+    times: Annotated[list[Count], Field(min_length=2)]
+    images: AtLeastTwo
+    steps: Count
+    strip_class: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _on_the_schedule(self) -> "Restoration":
+        if self.times != sorted(set(self.times)) or self.times[-1] > self.schedule.steps:
+            raise ValueError(f"times must be a rising list within 1 to {self.schedule.steps}")
+        if not {30, 120} <= set(self.times):
+            raise ValueError("times must hold 30 and 120, which the report speaks of")
+        return self
+
+
+class CostSteps(Section):
+    """Numbers of steps to compare for each sampler; an empty list omits the sampler."""
+
+    ancestral: list[Count]
+    ddim: list[Count]
+    sde_dpm_solver: list[Count]
+    dpm_solver: list[Count]
+    heun: list[Count]
+
+
+class Cost(Section):
+    """Samplers whose seconds per image and quality are compared, all on the same number of samples."""
+
+    samples: AtLeastTwo
+    steps: CostSteps
+
+    @property
+    def samplers(self) -> list[Sampler]:
+        """Each sampler at each of its numbers of steps."""
+        return [Sampler(name=name, steps=steps) for name, counts in self.steps for steps in counts]
+
+
+class DDPMSampling(Section):
+    """Draws of the diffusion model, and restorations."""
+
+    samples: AtLeastTwo
+    sampler: Sampler
+    guidance: Guidance
+    restoration: Restoration
+    cost: Cost
+
+    @model_validator(mode="after")
+    def _compared_are_drawn(self) -> "DDPMSampling":
+        if self.guidance.compared.samples > self.samples:
+            raise ValueError(f"guidance.compared.samples must be at most samples, {self.samples}: the first of them")
+        return self
+
+
+class SamplingParams(Section, extra="ignore"):
+    """The keys of section `sampling` that concern the diffusion model."""
+
+    batch_size: Count
+    ddpm: DDPMSampling

@@ -1,201 +1,327 @@
-"""What is drawn from a trained diffusion model: samples by several samplers and guides, and test images restored.
+"""Stage `sample@ddpm`: samples by several samplers and guides, and test images restored from noise.
 
-The network is called in the precision of `runtime.precision`. On a CPU several parts are drawn side by side, each by
-one thread: then the seconds of an image are those of one thread beside others that do the same.
+The network computes in `runtime.precision`. On a CPU several tasks run side by side, each with one thread: the seconds
+per image are those of one thread next to others that do the same.
 """
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from triptych.data.drawn import Drawn, together
+from triptych.core.errors import InputError
+from triptych.core.files import write_arrays
 from triptych.data.storage import Dataset
-from triptych.ddpm.denoising import DenoisingObjective
-from triptych.ddpm.guidance import Autoguidance, load_guide
-from triptych.ddpm.restoration import alpha_bars, report_levels, restoration_strip, restore, steps_for
-from triptych.ddpm.samplers import Denoising, checked, draw_images
-from triptych.ddpm.trained import load_trained
+from triptych.ddpm.objective import DenoisingObjective, Diffusion, add_noise, load_trained, schedule_betas
+from triptych.ddpm.params import LinearSchedule, Sampler, SamplingParams
+from triptych.ddpm.samplers import Denoising, ancestral, checked, draw_images, reverse
 from triptych.machine.device import Machine
 from triptych.machine.processes import run_parts
-from triptych.measures.sampling_params import DDPMSampling, Sampler, SamplingParams
+from triptych.machine.randomness import ImageNoise
 from triptych.nn.weights import load_weights, snapshot_files
-from triptych.training.objective import to_uint8
+from triptych.training.objective import float_batches, to_float, to_uint8
 
 SHOWN = 64  # images of a sample sheet
 RESTORED_SHOWN = 16  # test images in the figure of restorations over t
 STRIP_TIMES = (30, 120)  # of the report's figures 35 to 38
 STRIP_STATES = 7  # images of a strip
-PARTS_AT_ONCE = 8  # at most: each holds activations of a batch
+TASKS_AT_ONCE = 8  # each holds the activations of a batch
 
 
-def draw(model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, place: Machine) -> Drawn:
-    """Everything that is drawn from a trained diffusion model.
+# --- Guidance ---
+
+
+@dataclass(frozen=True)
+class Autoguidance:
+    """A denoiser steered away from the mistakes of a worse version of itself: D_w = D_guide + w (D - D_guide).
+
+    Karras et al. 2024 (arXiv:2406.02507), equation 1. The guide is the same network after fewer epochs: it makes the
+    same mistakes, but larger, so that the difference points to the data. Weight w = 1 is `method` alone.
+    """
+
+    method: Denoising
+    guide: Denoising
+    weight: float
+
+    def denoise(self, x: Tensor, alpha_bar: float) -> Tensor:
+        """Guided prediction of x0, (B, C, H, W) float32; two network calls."""
+        guide = self.guide.denoise(x, alpha_bar)
+        return guide + self.weight * (self.method.denoise(x, alpha_bar) - guide)
+
+    def levels(self, steps: int, start: float | None = None) -> list[float]:
+        """Noise levels of `method`."""
+        return self.method.levels(steps, start)
+
+
+def load_guide(model: Path, epoch: int, snapshots: dict[int, Path], device: torch.device) -> DenoisingObjective:
+    """Load the model in a folder with the weights that were kept after an epoch.
+
+    Raises:
+        InputError: none were kept after that epoch, or a file is missing or damaged.
+    """
+    if epoch not in snapshots:
+        kept = ", ".join(map(str, snapshots))
+        raise InputError(
+            f"sampling.ddpm.guidance: no weights were kept after epoch {epoch}; a guide is one of "
+            f"ddpm.training.snapshot_epochs: {kept}"
+        )
+    guide = load_trained(model, device)
+    load_weights(snapshots[epoch], guide.network)
+    return guide
+
+
+# --- Restoration: noise test images to a time t, and run the reverse process back ---
+# Times are those of the report's linear schedule, counted from 1. A method with another schedule starts its reverse run
+# at the time of equal noise level: the level, not the number of the time, decides what can be restored.
+
+
+class Restored(NamedTuple):
+    """Images at time t and after the reverse run, uint8 (N, C, H, W)."""
+
+    noised: np.ndarray
+    restored: np.ndarray
+
+
+class Strip(NamedTuple):
+    """States of one image on its way to time t and back, uint8 (states, C, H, W)."""
+
+    forward: np.ndarray
+    backward: np.ndarray
+
+
+def alpha_bars(schedule: LinearSchedule) -> np.ndarray:
+    """(T + 1,) alpha_bar of each time of the schedule; index 0 is the image itself."""
+    return Diffusion(schedule_betas(schedule)).alpha_bars
+
+
+def steps_for(time: int, steps: int) -> int:
+    """Steps of the reverse run from a time: at most one for each of the chain's."""
+    return min(time, steps)
+
+
+@torch.inference_mode()
+def restore(
+    method: Denoising,
+    images: np.ndarray,
+    alpha_bar: float,
+    steps: int,
+    seed: int,
+    batch_size: int,
+    device: torch.device,
+) -> Restored:
+    """Noise uint8 images (N, C, H, W) to alpha_bar and restore them with the ancestral sampler.
+
+    The noise of image i depends on (seed, i) alone: across times it has the same direction and another length.
+    """
+    noised, restored, start = [], [], 0
+    for x0 in float_batches(images, batch_size, device):
+        noise = ImageNoise(seed, "restoration", range(start, start + len(x0)), tuple(x0.shape[1:]), device).normal
+        x_t = add_noise(x0, alpha_bar, noise())
+        noised.append(to_uint8(x_t).cpu())
+        restored.append(to_uint8(reverse(method, x_t, alpha_bar, "ancestral", steps, noise)).cpu())
+        start += len(x0)
+    return Restored(torch.cat(noised).numpy(), torch.cat(restored).numpy())
+
+
+@torch.inference_mode()
+def restoration_strip(
+    method: DenoisingObjective,
+    image: np.ndarray,
+    forward_levels: list[float],
+    steps: int,
+    states: int,
+    seed: int,
+    device: torch.device,
+) -> Strip:
+    """Noise one uint8 image (C, H, W) to the last of `forward_levels` and restore it.
 
     Args:
+        forward_levels: falling alpha_bar of the states on the way there, the first being 1.
+        steps: of the reverse run.
+        states: number of states of the way back to keep, both ends included.
+    """
+    x0 = to_float(torch.as_tensor(np.array(image))[None].to(device))
+    noise = ImageNoise(seed, "strip", range(1), tuple(x0.shape[1:]), device).normal
+    epsilon = noise()
+    forward = [add_noise(x0, level, epsilon) for level in forward_levels]
+    levels = method.levels(steps, forward_levels[-1])
+    stops = sorted({round(stop) for stop in np.linspace(0, steps, states)})
+    backward, x = [forward[-1]], forward[-1]
+
+    def denoise(x_t: Tensor, level: float) -> Tensor:
+        return method.denoise(x_t, level).clamp(-1, 1)
+
+    for first, last in zip(stops, stops[1:], strict=False):
+        x = ancestral(denoise, x, levels[first : last + 1], noise)
+        backward.append(x)
+    return Strip(to_uint8(torch.cat(forward)).cpu().numpy(), to_uint8(torch.cat(backward)).cpu().numpy())
+
+
+def report_levels(levels: np.ndarray, time: int, states: int) -> list[float]:
+    """alpha_bar of `states` times from 0 to `time`, evenly spaced up to rounding, from those of all times."""
+    return [float(levels[math.floor(t + 0.5)]) for t in np.linspace(0, time, states)]
+
+
+# --- The stage ---
+
+
+def draw(
+    folder: Path, model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, machine: Machine
+) -> list[dict]:
+    """Write images.npz to `folder`, with images in uint8 (…, C, H, W):
+
+    - `samples` (N); `guided` (N) from the same noise, with `guidance_weight` and `guidance_epoch`;
+    - `compared` (P, n), guided by `compared_epoch` (P,) with `compared_weight` (P,);
+    - `cost` (P, n), by `cost_sampler` (P,) in `cost_steps` (P,);
+    - `noised` and `restored` (T, n) for `restoration_times` (T,), whose noise has deviation `restoration_sigmas` (T,);
+    - `strip_original` (1), `strip_forward` and `strip_backward` (T, states) for `strip_times` (T,);
+    - `epoch_samples` (E, n) after each of `epochs` (E,); and `originals`, the first test images.
+
+    Args:
+        folder: output folder.
         model: folder of the trained model.
         snapshots: folder of the weights after each snapshot epoch.
-        dataset: what it was trained on; its test images are noised and restored.
-        params: how much to draw, and by which samplers.
+        dataset: its test images are noised and restored.
+        params: section `sampling`.
         seed: of the noise.
-        place: where to compute.
+        machine: where to compute.
 
     Returns:
-        The arrays, images in uint8 (N, C, H, W): `originals`, the first test images; `samples`; `guided`, as many from
-        the same noise, and their `guidance_weight` and `guidance_epoch`; `guided_<epoch>_<weight>` of each guidance
-        that is compared; `cost_<sampler>_<steps>` of each sampler at each number of steps; `restoration_times` and
-        `restoration_sigmas`, t and the standard deviation of its noise; `noised_<t>` and `restored_<t>` of as many test
-        images as are restored; `strip_original`, and `strip_forward_<t>` and `strip_backward_<t>`, its way to t and
-        back; `samples_<epoch>` after each snapshot epoch. And a row of timing for `guided`, and for each sampler at
-        each number of steps: sampler, steps, seconds_per_image, threads.
+        Timing rows for `guided` and each sampler at each number of steps: sampler, steps, seconds_per_image, threads.
 
     Raises:
         InputError: a file is missing, damaged or of another architecture; a guide's weights were not kept; the model's
-            noisiest images are not pure noise; or samples are no images.
+            noisiest level is not pure noise; or samples are degenerate.
     """
-    kept, how = snapshot_files(snapshots), params.ddpm
-    at_once = place.at_once(PARTS_AT_ONCE)
-    place = place.shared(at_once)
-    guides = {epoch: load_guide(model, epoch, kept, place.device) for epoch in how.guidance.epochs}
-    drawing = Drawing(load_trained(model, place.device), guides, dataset, how, params.batch_size, seed, place)
-    parts = {"samples": drawing.samples, "guided": drawing.guided}
-    parts |= {
-        f"{point.name} {point.steps}": partial(drawing.cost, point)
-        for point in how.cost.points
-        if not how.is_among_samples(point)
+    kept, settings = snapshot_files(snapshots), params.ddpm
+    sampler, guidance, restoration = settings.sampler, settings.guidance, settings.restoration
+    at_once = machine.at_once(TASKS_AT_ONCE)
+    machine = machine.shared(at_once)
+    guides = {epoch: load_guide(model, epoch, kept, machine.device) for epoch in guidance.epochs}
+    method = load_trained(model, machine.device)
+    drawing = Drawing(dataset, params, seed, machine)
+
+    def guided(epoch: int, weight: float) -> Autoguidance:
+        return Autoguidance(method, guides[epoch], weight)
+
+    samplers = {f"{one.name} {one.steps}": one for one in settings.cost.samplers}
+    compared = {f"guide {epoch}, weight {weight}": (epoch, weight) for epoch, weight in guidance.compared.points}
+    # A comparison's samples that equal the first of `samples` or `guided` are not drawn again.
+    reused = {name: "guided" for name, point in compared.items() if point == (guidance.epoch, guidance.weight)}
+    if settings.cost.samples <= settings.samples:
+        reused |= {name: "samples" for name, one in samplers.items() if one == sampler}
+    tasks = {
+        "samples": partial(drawing.timed, method, sampler, settings.samples),
+        "guided": partial(drawing.timed, guided(guidance.epoch, guidance.weight), sampler, settings.samples, "guided"),
+        **{name: partial(drawing.timed, method, one, settings.cost.samples) for name, one in samplers.items()},
+        **{
+            # Not checked: the comparison shows whether too much guidance spoils images.
+            name: partial(drawing.timed, guided(*point), sampler, guidance.compared.samples, check=False)
+            for name, point in compared.items()
+        },
+        **{f"restored {t}": partial(drawing.restored, method, t) for t in restoration.times},
+        **{f"strip {t}": partial(drawing.strip, method, t) for t in STRIP_TIMES},
+        # The weights of the epochs replace the final ones, so they come last.
+        **{f"epoch {epoch}": partial(drawing.after_epoch, method, weights) for epoch, weights in kept.items()},
     }
-    parts |= {
-        f"guide {epoch}, weight {weight}": partial(drawing.compared, epoch, weight)
-        for epoch in how.guidance.compared.epochs
-        for weight in how.guidance.compared.weights
-        if (epoch, weight) != (how.guidance.epoch, how.guidance.weight)
+    results = run_parts("sample@ddpm", {name: task for name, task in tasks.items() if name not in reused}, at_once)
+    results |= {name: results[same] for name, same in reused.items()}
+
+    def stacked(names: Iterable[str], count: int) -> np.ndarray:
+        images = [results[name][0][:count] for name in names]
+        return np.array(images, np.uint8).reshape(len(images), count, *dataset.test.images.shape[1:])
+
+    restored = [results[f"restored {t}"] for t in restoration.times]
+    strips = [results[f"strip {t}"] for t in STRIP_TIMES]
+    arrays = {
+        "originals": np.array(dataset.test.images[:RESTORED_SHOWN]),
+        "samples": results["samples"][0],
+        "guided": results["guided"][0],
+        "guidance_epoch": guidance.epoch,
+        "guidance_weight": guidance.weight,
+        "compared": stacked(compared, guidance.compared.samples),
+        "compared_epoch": [epoch for epoch, _ in compared.values()],
+        "compared_weight": [weight for _, weight in compared.values()],
+        "cost": stacked(samplers, settings.cost.samples),
+        "cost_sampler": np.array([one.name for one in samplers.values()], str),
+        "cost_steps": [one.steps for one in samplers.values()],
+        "restoration_times": restoration.times,
+        "restoration_sigmas": [(1 - drawing.alpha_bars[t]) ** 0.5 for t in restoration.times],
+        "noised": [pair.noised for pair in restored],
+        "restored": [pair.restored for pair in restored],
+        "strip_times": STRIP_TIMES,
+        "strip_original": drawing.strip_original[None],
+        "strip_forward": [strip.forward for strip in strips],
+        "strip_backward": [strip.backward for strip in strips],
+        "epochs": list(kept),
+        "epoch_samples": [results[f"epoch {epoch}"] for epoch in kept],
     }
-    parts |= {f"restored {t}": partial(drawing.restored, t) for t in how.restoration.times}
-    parts |= {f"strip {t}": partial(drawing.strip, t) for t in STRIP_TIMES}
-    # The weights of the epochs replace the final ones, so they come last.
-    parts |= {f"epoch {epoch}": partial(drawing.after_epoch, epoch, weights) for epoch, weights in kept.items()}
-    return together([drawing.given(), *run_parts("sample@ddpm", parts, at_once).values()])
+    write_arrays(folder / "images.npz", {name: np.asarray(array) for name, array in arrays.items()})
+    return [results[name][1] for name in ("guided", *samplers)]
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One model, and what is drawn from it; for the names of the arrays see `draw`."""
+    """Settings that the tasks of the stage share."""
 
-    method: DenoisingObjective
-    guides: Mapping[int, DenoisingObjective]
     dataset: Dataset
-    params: DDPMSampling
-    batch_size: int
+    params: SamplingParams
     seed: int
-    place: Machine
+    machine: Machine
 
-    def given(self) -> Drawn:
-        """What needs no model: originals, the guidance, and the noise of each time."""
-        times, guidance = self.params.restoration.times, self.params.guidance
-        return Drawn(
-            {
-                "originals": np.array(self.dataset.test.images[:RESTORED_SHOWN]),
-                "guidance_weight": np.array(guidance.weight),
-                "guidance_epoch": np.array(guidance.epoch),
-                "strip_original": self._strip_original[None],
-                "restoration_times": np.array(times),
-                "restoration_sigmas": np.array([(1 - self._alpha_bars[t]) ** 0.5 for t in times]),
-            }
-        )
+    def images(self, method: Denoising, sampler: Sampler, count: int) -> Tensor:
+        """Sample float (count, C, H, W)."""
+        shape, size = tuple(self.dataset.train.images.shape[1:]), self.params.batch_size
+        with self.machine.autocast():
+            return draw_images(method, shape, count, sampler.name, sampler.steps, self.seed, size, self.machine.device)
 
-    def samples(self) -> Drawn:
-        """The samples that are measured, and the first of them for the comparison of samplers, where it has theirs."""
-        sampler, count, clock = self.params.sampler, self.params.samples, time.perf_counter()
-        images = checked(self._draw(self.method, sampler, count)).numpy()
-        if not self.params.is_among_samples(sampler):
-            return Drawn({"samples": images})
-        row = self._timed(sampler.name, sampler.steps, clock, count)
-        return Drawn({"samples": images, _cost_name(sampler): images[: self.params.cost.samples]}, [row])
+    def timed(
+        self, method: Denoising, sampler: Sampler, count: int, name: str | None = None, check: bool = True
+    ) -> tuple[np.ndarray, dict]:
+        """Samples in uint8, and their row of timing under the sampler's own name or another."""
+        start = time.perf_counter()
+        images = self.images(method, sampler, count)
+        images = (checked(images) if check else to_uint8(images)).numpy()
+        seconds = (time.perf_counter() - start) / count
+        row = {"sampler": name or sampler.name, "steps": sampler.steps, "seconds_per_image": seconds}
+        return images, row | {"threads": self.machine.threads}
 
-    def cost(self, point: Sampler) -> Drawn:
-        """The samples of a point of the comparison of samplers, and the seconds that each took."""
-        count, clock = self.params.cost.samples, time.perf_counter()
-        images = checked(self._draw(self.method, point, count)).numpy()
-        row = self._timed(point.name, point.steps, clock, count)
-        return Drawn({_cost_name(point): images}, [row])
+    def restored(self, method: DenoisingObjective, t: int) -> Restored:
+        """Test images noised to t, and restored."""
+        restoration, level = self.params.ddpm.restoration, float(self.alpha_bars[t])
+        images, steps = self.dataset.test.images[: restoration.images], steps_for(t, restoration.steps)
+        with self.machine.autocast():
+            return restore(method, images, level, steps, self.seed, self.params.batch_size, self.machine.device)
 
-    def guided(self) -> Drawn:
-        """As many guided samples, from the noise of `samples`, and the seconds that each took.
-
-        The first of them are the comparison's, where it has the same guidance.
-        """
-        guidance, clock = self.params.guidance, time.perf_counter()
-        method, compared = self._guidance(guidance.epoch, guidance.weight), guidance.compared
-        images = checked(self._draw(method, self.params.sampler, self.params.samples)).numpy()
-        row = self._timed("guided", self.params.sampler.steps, clock, len(images))
-        arrays = {"guided": images}
-        if guidance.epoch in compared.epochs and guidance.weight in compared.weights:
-            arrays[f"guided_{guidance.epoch}_{guidance.weight}"] = images[: compared.samples]
-        return Drawn(arrays, [row])
-
-    def compared(self, epoch: int, weight: float) -> Drawn:
-        """Samples by one guide at one weight.
-
-        They are not checked: that too much guidance spoils images is for the comparison to show.
-        """
-        count = self.params.guidance.compared.samples
-        images = to_uint8(self._draw(self._guidance(epoch, weight), self.params.sampler, count)).numpy()
-        return Drawn({f"guided_{epoch}_{weight}": images})
-
-    def restored(self, t: int) -> Drawn:
-        """Test images noised to t, and what the reverse run makes of them."""
-        how, level = self.params.restoration, float(self._alpha_bars[t])
-        images, steps = self.dataset.test.images[: how.images], steps_for(t, how.steps)
-        with self.place.autocast():
-            pair = restore(self.method, images, level, steps, self.seed, self.batch_size, self.place.device)
-        return Drawn({f"noised_{t}": pair.noised, f"restored_{t}": pair.restored})
-
-    def strip(self, t: int) -> Drawn:
+    def strip(self, method: DenoisingObjective, t: int) -> Strip:
         """The report's example, a digit of one class, on its way to t and back."""
-        levels = report_levels(self._alpha_bars, t, STRIP_STATES)
-        steps = steps_for(t, self.params.restoration.steps)
-        image, device = self._strip_original, self.place.device
-        with self.place.autocast():
-            strip = restoration_strip(self.method, image, levels, steps, STRIP_STATES, self.seed, device)
-        return Drawn({f"strip_forward_{t}": strip.forward, f"strip_backward_{t}": strip.backward})
+        levels = report_levels(self.alpha_bars, t, STRIP_STATES)
+        image, steps = self.strip_original, steps_for(t, self.params.ddpm.restoration.steps)
+        with self.machine.autocast():
+            return restoration_strip(method, image, levels, steps, STRIP_STATES, self.seed, self.machine.device)
 
-    def after_epoch(self, epoch: int, weights: Path) -> Drawn:
-        """Samples by the weights of an epoch, which replace those before; all epochs start from the same noise.
+    def after_epoch(self, method: DenoisingObjective, weights: Path) -> np.ndarray:
+        """Samples with the weights of an epoch, from the same noise at each epoch.
 
-        They are not checked: that the first of them show nothing yet is what these sheets are for.
+        They are not checked: samples of the first epochs may show nothing yet.
         """
-        load_weights(weights, self.method.network)
-        return Drawn({f"samples_{epoch}": to_uint8(self._draw(self.method, self.params.sampler, SHOWN)).numpy()})
-
-    def _draw(self, method: Denoising, sampler: Sampler, count: int) -> Tensor:
-        shape = tuple(self.dataset.train.images.shape[1:])
-        with self.place.autocast():
-            return draw_images(
-                method, shape, count, sampler.name, sampler.steps, self.seed, self.batch_size, self.place.device
-            )
-
-    def _guidance(self, epoch: int, weight: float) -> Autoguidance:
-        return Autoguidance(self.method, self.guides[epoch], weight)
-
-    def _timed(self, sampler: str, steps: int, clock: float, count: int) -> dict:
-        """The row of timing of so many images that were begun at `clock`."""
-        seconds = (time.perf_counter() - clock) / count
-        return {"sampler": sampler, "steps": steps, "seconds_per_image": seconds, "threads": self.place.threads}
+        load_weights(weights, method.network)
+        return to_uint8(self.images(method, self.params.ddpm.sampler, SHOWN)).numpy()
 
     @cached_property
-    def _alpha_bars(self) -> np.ndarray:
-        return alpha_bars(self.params.restoration.schedule)
+    def alpha_bars(self) -> np.ndarray:
+        """alpha_bar of each time of the schedule that restoration counts on."""
+        return alpha_bars(self.params.ddpm.restoration.schedule)
 
     @cached_property
-    def _strip_original(self) -> np.ndarray:
-        """The first test image of the class that the report shows; of any class, where there is none of it."""
-        of_class = np.flatnonzero(np.asarray(self.dataset.test.labels) == self.params.restoration.strip_class)
+    def strip_original(self) -> np.ndarray:
+        """The first test image of the class that the report shows; of any class if there is none."""
+        of_class = np.flatnonzero(np.asarray(self.dataset.test.labels) == self.params.ddpm.restoration.strip_class)
         return np.array(self.dataset.test.images[int(of_class[0]) if len(of_class) else 0])
-
-
-def _cost_name(point: Sampler) -> str:
-    return f"cost_{point.name}_{point.steps}"

@@ -1,6 +1,6 @@
-"""Reverse runs from noise to images. Each takes a denoiser of variance-preserving images and the levels to visit.
+"""Reverse runs from noise to images, given a denoiser of variance-preserving images and the levels to visit.
 
-Levels are alpha_bar, from the noisiest up to 1 (the image itself); `DenoisingObjective.levels` gives them.
+Levels are alpha_bar, from the noisiest up to 1 (the image itself), as `DenoisingObjective.levels` returns them.
 """
 
 import math
@@ -11,32 +11,31 @@ import torch
 from torch import Tensor
 
 from triptych.core.errors import InputError
-from triptych.ddpm.edm import sigma_of
-from triptych.ddpm.process import posterior
+from triptych.ddpm.objective import posterior, sigma_of
 from triptych.machine.randomness import ImageNoise
 from triptych.measures.degeneracy import refuse_degenerate
 from triptych.training.objective import to_uint8
 
 Denoiser = Callable[[Tensor, float], Tensor]
-# Standard normal numbers for the images at hand, new ones at each call; `ImageNoise.normal` is one.
+# Returns new standard normal numbers for the images at hand at each call, as `ImageNoise.normal` does.
 Noise = Callable[[], Tensor]
-# alpha_bar of the noisiest level, from which samples are drawn as if it were pure noise. Its images hold that share of
-# the data's variance, and a tenth of the data's mean at 0.01: beyond, samples start from what the network never saw.
+# Largest alpha_bar of the noisiest level that may be replaced by pure noise. At 0.01 its images keep 1% of the data's
+# variance and a tenth of its mean; with more, samples would start from images that the network never saw.
 MOST_SIGNAL = 0.01
-# By what factor sigma may fall in Heun's first step. Where sigma is large against the data's spread c, a step to sigma'
-# costs Euler's method an error of c² (sigma - sigma')² / (2 sigma² sigma'), and Heun's (sigma - sigma') / sigma' times
-# as much.
+# Largest factor by which sigma may fall in Heun's first step. Where sigma is large against the data's spread c, a step
+# to sigma' costs Euler's method an error of c² (sigma - sigma')² / (2 sigma² sigma'), and Heun's method
+# (sigma - sigma') / sigma' times as much.
 LARGEST_FALL = 2.0
 
 
 class Denoising(Protocol):
-    """What a reverse run asks of a method; see `DenoisingObjective`."""
+    """The interface that a reverse run needs; see `DenoisingObjective`."""
 
     def denoise(self, x: Tensor, alpha_bar: float) -> Tensor:
         """E[x0 | x], (B, C, H, W) float32."""
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """The `steps` + 1 noise levels of a reverse run."""
+        """Return the `steps` + 1 noise levels of a reverse run."""
 
 
 def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -> Tensor:
@@ -59,7 +58,7 @@ def ddim(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None 
 
 
 def dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2): second order at one evaluation a step.
+    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2): second order at one evaluation per step.
 
     The first step and the last, which ends at zero noise, are of first order (DDIM's).
     """
@@ -67,7 +66,7 @@ def dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise |
 
 
 def sde_dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -> Tensor:
-    """SDE-DPM-Solver++(2M) (Lu et al. 2022): the same for the reverse SDE, whose noise forgets earlier errors."""
+    """SDE-DPM-Solver++(2M) (Lu et al. 2022): the same for the reverse SDE, whose fresh noise removes earlier errors."""
     return _multistep(denoise, x, levels, noise)
 
 
@@ -94,8 +93,8 @@ def _multistep(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise |
 def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
     """Heun's second-order method on dx/dsigma = (x - D(x)) / sigma (Karras et al. 2022, algorithm 1).
 
-    It works on x / sqrt(alpha_bar), the image plus noise of standard deviation sigma. Steps that `second_order` leaves
-    out are Euler's.
+    It works on x / sqrt(alpha_bar), the image plus noise of standard deviation sigma. Steps that are not
+    `second_order` are Euler's.
     """
 
     def slope(image: Tensor, level: float) -> Tensor:
@@ -113,11 +112,11 @@ def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None 
 
 
 def second_order(levels: list[float]) -> list[bool]:
-    """Which of Heun's steps are of second order.
+    """Return for each of Heun's steps whether it is of second order.
 
-    Not one that ends at zero noise, where the slope has no value. Nor a first step in which sigma falls by more than
-    LARGEST_FALL: a chain whose alpha_bar ends near 0 begins at a sigma of thousands, and half of such a step along the
-    slope at its end errs by more than all of it along the slope at its start.
+    Two are not: a step that ends at zero noise, where the slope has no value, and a first step in which sigma falls by
+    more than LARGEST_FALL. A chain whose alpha_bar ends near 0 begins at a sigma of thousands, where Euler's step is
+    the more accurate one.
     """
     inner = [following < 1 for following in levels[1:]]
     return [inner[0] and sigma_of(levels[0]) <= LARGEST_FALL * sigma_of(levels[1]), *inner[1:]]
@@ -133,31 +132,24 @@ SAMPLERS = {
 
 
 def evaluations(name: str, levels: list[float]) -> int:
-    """How often a sampler calls the network for one image on its way through the levels."""
+    """Number of network calls of a sampler for one image."""
     return len(levels) - 1 + (sum(second_order(levels)) if name == "heun" else 0)
 
 
 @torch.inference_mode()
-def reverse(
-    method: Denoising,
-    x: Tensor,
-    start: float | None,
-    name: str,
-    steps: int,
-    noise: Noise,
-) -> Tensor:
-    """Images (B, C, H, W) float from noisy ones.
+def reverse(method: Denoising, x: Tensor, start: float | None, name: str, steps: int, noise: Noise) -> Tensor:
+    """Denoise variance-preserving images x at the level `start`, or from pure noise if `start` is None.
 
     Args:
-        method: the trained method, in eval mode on the device of x.
-        x: variance-preserving images at the level `start`.
-        start: their alpha_bar; None for pure noise.
+        method: in eval mode on the device of x.
+        x: (B, C, H, W) float.
+        start: alpha_bar of x.
         name: one of SAMPLERS.
-        steps: of the reverse run.
-        noise: for samplers that add any.
+        steps: number of steps.
+        noise: used by the stochastic samplers.
 
     Raises:
-        InputError: x is pure noise, and the method's noisiest images are not.
+        InputError: x is pure noise, but the method's noisiest level is not; see `refuse_signal`.
     """
     levels = method.levels(steps, start)
     if start is None:
@@ -171,16 +163,12 @@ def reverse(
 
 
 def refuse_signal(noisiest: float) -> None:
-    """Passes the noisiest alpha_bar of a method whose samples may start from pure noise.
-
-    Raises:
-        InputError: more than MOST_SIGNAL of the images' variance is left there.
-    """
+    """Raise InputError if a method's noisiest level keeps more than MOST_SIGNAL of the images' variance."""
     if noisiest > MOST_SIGNAL:
         raise InputError(
-            f"ddpm.process: at its most noise an image keeps {noisiest:.1%} of its variance, so samples cannot start "
-            f"from pure noise; at most {MOST_SIGNAL:.0%} is allowed: more steps, a larger last_beta or sigma_max, or a "
-            "cosine schedule"
+            f"ddpm.process: the noisiest level keeps {noisiest:.1%} of the images' variance, so samples cannot start "
+            f"from pure noise; at most {MOST_SIGNAL:.0%} is allowed: use more steps, a larger last_beta or sigma_max, "
+            "or a cosine schedule"
         )
 
 
@@ -194,24 +182,19 @@ def draw_images(
     batch_size: int,
     device: torch.device,
 ) -> Tensor:
-    """(count, C, H, W) float on the CPU; image i starts from the same noise whatever the weights, sampler and count.
+    """Sample (count, C, H, W) float images, returned on the CPU.
 
-    Raises:
-        InputError: see `reverse`.
+    Image i starts from the same noise whatever the weights, sampler and count.
     """
-    parts = []
+    batches = []
     for start in range(0, count, batch_size):
         rows = range(start, min(start + batch_size, count))
         noise = ImageNoise(seed, "samples", rows, shape, device).normal
-        parts.append(reverse(method, noise(), None, name, steps, noise).cpu())
-    return torch.cat(parts)
+        batches.append(reverse(method, noise(), None, name, steps, noise).cpu())
+    return torch.cat(batches)
 
 
 def checked(images: Tensor) -> Tensor:
-    """uint8 samples from float ones.
-
-    Raises:
-        InputError: the samples are not finite, of one colour, or clipped all over.
-    """
+    """Convert float samples to uint8; raise InputError if they are no images, see `refuse_degenerate`."""
     refuse_degenerate(images)
     return to_uint8(images)

@@ -1,4 +1,4 @@
-"""What generated images are worth, by the judge and by themselves: the same numbers for every generative study."""
+"""Quality of generated images, by the judge and by their pixels: the same measures for every generative study."""
 
 import numpy as np
 import torch
@@ -15,24 +15,24 @@ from triptych.measures.params import EvaluationParams
 from triptych.measures.sharpness import sharpness
 
 Numbers = dict[str, float | Estimate | LeftOut]
-# What samples drawn in another way from the same weights are compared by.
+# Measures that compare samples drawn in different ways from the same weights.
 COMPARED = ("frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall")
 
 
 class RealImages:
-    """The images that generated ones are held against, seen by the judge once.
+    """Real images to compare generated ones with, read by the judge once.
 
     Args:
-        dataset: the test images are what generated ones should be like; as many training images as are generated set
-            the floors that no generator can beat.
-        judge: sees them.
-        count: how many images are generated.
+        dataset: its test images are the reference; as many training images as are generated give the values that
+            further real images reach.
+        judge: reads them.
+        count: number of generated images.
 
     Attributes:
         images: the test images, uint8 (M, C, H, W).
-        test, train: what the judge says of the test images, and of the training images.
-        reference: the test images' features, to measure Fréchet distances from; None of a single image.
-        classless: why no class can be read in images; None where the judge knows two or more.
+        test, train: the judge's reading of the test images and of the training images.
+        reference: the test images' features as a Fréchet reference; None for a single image.
+        classless: the reason why no class can be read in images; None if there are two classes or more.
     """
 
     def __init__(self, dataset: Dataset, judge: Judge, count: int) -> None:
@@ -42,73 +42,53 @@ class RealImages:
         self.classless = needs.two_classes(dataset)
 
     def distance(self, judged: Judged, resampling: Resampling, purpose: str) -> Estimate | LeftOut:
-        """The Fréchet distance of generated images to the test images; `purpose` names the stream of resamples."""
+        """Fréchet distance of generated images to the test images; `purpose` names the stream of resamples."""
         few = self._too_few(judged.features)
         return few or estimated_distance(judged.features, self.reference, resampling, purpose)
 
     @property
     def floor(self) -> float | LeftOut:
-        """The Fréchet distance of training images to the test images."""
+        """Fréchet distance of training images to the test images."""
         return self._too_few(self.train.features) or self.reference.distance(self.train.features)
 
     def _too_few(self, features: np.ndarray) -> LeftOut | None:
-        """Why there is no Fréchet distance between the test images and those of these features."""
         return needs.images(len(self.images), 2) or needs.images(len(features), 2, "images to compare with them")
 
 
 def measure_generated(
     images: np.ndarray, judged: Judged, real: RealImages, settings: EvaluationParams, resampling: Resampling
 ) -> Numbers:
-    """All numbers of a set of generated images, with the values of real images beside them.
-
-    Args:
-        images: uint8 (N, C, H, W).
-        judged: what the judge says of them.
-        real: what they are held against.
-        settings: the judge's threshold, and what makes a manifold.
-        resampling: how intervals are made.
-    """
-    return {
-        **distribution(judged, real, resampling),
-        **recognition(judged, real, settings.recognition_threshold, resampling),
-        "sharpness_ratio": sharpness_ratio(images, real, resampling),
-        **coverage(judged, real, settings, resampling),
-        **health(images),
-    }
-
-
-def distribution(judged: Judged, real: RealImages, resampling: Resampling) -> Numbers:
-    """The Fréchet distance to the test images, and that of training images."""
+    """Measure generated images, uint8 (N, C, H, W), and the real images next to them."""
+    threshold, wide = settings.recognition_threshold, torch.from_numpy(images).float() / 127.5 - 1
     return {
         "frechet_distance": real.distance(judged, resampling, "frechet"),
         "frechet_floor": real.floor,
-    }
-
-
-def recognition(judged: Judged, real: RealImages, threshold: float, resampling: Resampling) -> Numbers:
-    """The share of images in which the judge recognises some class, and that of test images."""
-    return {
         "recognisability": real.classless or resampling.proportion(judged.recognised(threshold)),
         "real_recognisability": real.classless or float(real.test.recognised(threshold).mean()),
+        "sharpness_ratio": sharpness_ratio(images, real, resampling),
+        **coverage(judged, real, settings, resampling),
+        "clipped_share": clipped_share(wide),
+        "median_spread": float(spread(wide).median()),
+        "samples": len(wide),
     }
 
 
 def sharpness_ratio(images: np.ndarray, real: RealImages, resampling: Resampling) -> Estimate | LeftOut:
-    """The sharpness of images over that of the test images."""
+    """Sharpness of images over that of the test images."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = resampling.ratio(sharpness(images), sharpness(real.images), "sharpness")
-    if not np.isfinite([found.value, found.low, found.high]).all():
+        ratio = resampling.ratio(sharpness(images), sharpness(real.images), "sharpness")
+    if not np.isfinite([ratio.value, ratio.low, ratio.high]).all():
         return LeftOut("too few test images have any detail")
-    return found
+    return ratio
 
 
 def coverage(judged: Judged, real: RealImages, settings: EvaluationParams, resampling: Resampling) -> Numbers:
-    """Precision and recall against the test images, and those of training images: the most that could be.
+    """Precision and recall against the test images, of the generated and of training images.
 
-    Of the first images of each kind, as many as a manifold takes.
+    Each set is cut to the first `manifold_images`.
     """
     sets = {"test": real.test, "training": real.train, "generated": judged}
-    points = {name: judged_set.features[: settings.manifold_images] for name, judged_set in sets.items()}
+    points = {name: reading.features[: settings.manifold_images] for name, reading in sets.items()}
     for name, features in points.items():
         few = needs.images(len(features), settings.manifold_neighbours + 1, f"{name} images")
         if few:
@@ -121,14 +101,4 @@ def coverage(judged: Judged, real: RealImages, settings: EvaluationParams, resam
         "recall": resampling.proportion(recall),
         "real_precision": float(best_precision.mean()),
         "real_recall": float(best_recall.mean()),
-    }
-
-
-def health(images: np.ndarray) -> Numbers:
-    """Whether they are images at all: values clipped, how much a median image varies, and how many there are."""
-    wide = torch.from_numpy(images).float() / 127.5 - 1
-    return {
-        "clipped_share": clipped_share(wide),
-        "median_spread": float(spread(wide).median()),
-        "samples": len(wide),
     }

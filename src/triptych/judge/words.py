@@ -1,24 +1,7 @@
-"""The judge: a classifier that evaluates everything generated. It has numbers and no figures or claims."""
+"""The study of the judge, the classifier that evaluates generated images. It has no figures or claims."""
 
-from triptych.report import timing
-from triptych.report.record import Metric, Part, Study
-
-METRICS = (
-    Metric(
-        "test_accuracy",
-        "test accuracy",
-        "Share of test images that the judge classifies correctly.",
-        ".1%",
-        headline=True,
-    ),
-    Metric(
-        "test_recognisability",
-        "recognised test images",
-        "Share of test images in which the judge is sure of a class: the most that samples can be expected to reach.",
-        ".1%",
-    ),
-    *timing.METRICS,
-)
+from triptych.report.metrics import metrics
+from triptych.report.record import Model, Study
 
 STUDY = Study(
     slug="judge",
@@ -26,7 +9,7 @@ STUDY = Study(
     title="The judge",
     question="A classifier, trained with labels, reads the digits that the other networks draw, and distances between "
     "images are measured in its features. How far can it be trusted?",
-    parts=lambda params: [Part("classifier", "The judge", "classifier", "evaluate_classifier")],
-    metrics=METRICS,
+    models=lambda params: [Model("classifier", "The judge", "classifier", "evaluate_classifier")],
+    metrics=metrics("judge", "timing"),
     settings={"classifier.training.epochs": "judge: epochs"},
 )

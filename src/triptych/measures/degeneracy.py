@@ -1,15 +1,15 @@
-"""Samples that are no images: not finite, black, of one colour, or clipped all over."""
+"""Degenerate samples: not finite, of one colour, or clipped to black and white."""
 
 import torch
 from torch import Tensor
 
 from triptych.core.errors import InputError
 
-# A median image whose values spread by less than this, on [-1, 1], shows nothing: two of 255 grey levels.
+# A median image whose values spread by less than this on [-1, 1], two of 255 grey levels, shows nothing.
 LEAST_SPREAD = 2 * 2 / 255
-# Natural images touch black or white in few pixels. When nine tenths of all values do, the sampler has diverged.
+# Few pixels of natural images are black or white. When nine tenths of all values are, the sampler has diverged.
 MOST_CLIPPED = 0.9
-# A value this close to -1 or 1, or beyond, is clipped by the 8 bits of a file.
+# The 8 bits of a file clip a value this close to -1 or 1, or beyond.
 CLIPPED_FROM = 1 - 1 / 255
 
 
@@ -19,16 +19,12 @@ def spread(images: Tensor) -> Tensor:
 
 
 def clipped_share(images: Tensor) -> float:
-    """Share of all values that lie at or beyond the ends of [-1, 1]."""
+    """Share of all values at or beyond the ends of [-1, 1]."""
     return float((images.abs() >= CLIPPED_FROM).float().mean())
 
 
 def refuse_degenerate(images: Tensor) -> None:
-    """Passes images, float (N, C, H, W) in [-1, 1], that could be images.
-
-    Raises:
-        InputError: they are not; the message says what they are and what to try.
-    """
+    """Raise InputError, which says what to try, if float images (N, C, H, W) in [-1, 1] are degenerate."""
     hint = "train longer, lower the learning rate, or set a gradient_clip"
     if not bool(torch.isfinite(images).all()):
         raise InputError(f"samples: {int((~torch.isfinite(images)).sum())} values are not finite; {hint}")

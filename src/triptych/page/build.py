@@ -15,7 +15,7 @@ from triptych.page.time_spent import time_spent
 from triptych.page.verdicts import Verdict
 from triptych.report.formatting import written, written_place
 from triptych.report.reader import CLAIMS, Metrics, Results, value_at
-from triptych.report.record import Figure, Part, Study
+from triptych.report.record import Figure, Model, Study
 from triptych.report.sentences import Facts, Sentence, plain, sources
 from triptych.studies import METRICS, STUDIES, writers
 
@@ -53,7 +53,7 @@ class Panel:
 
     study: Study
     number: int  # 0 for the judge
-    models: list[tuple[Part, Metrics]]
+    models: list[tuple[Model, Metrics]]
     groups: list[tuple[str, list[Shown]]] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
 
@@ -106,7 +106,7 @@ def write_headline(results: Results) -> None:
     shutil.rmtree(results.root / HEADLINE, ignore_errors=True)
     for study in STUDIES:
         keys = [metric.key for metric in study.metrics if metric.headline]
-        for part in study.parts(results.params):
+        for part in study.models(results.params):
             numbers: dict = {}
             for name in (part.name, f"timing/{part.name}"):
                 numbers |= results.metrics(name).values if results.has(f"metrics/{name}.json") else {}
@@ -163,10 +163,5 @@ def _machines(results: Results) -> list[str]:
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
     """Return the first and last of each run of consecutive numbers."""
-    runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1] = runs[-1][0], number
-        else:
-            runs.append((number, number))
-    return runs
+    runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
+    return [(run[0], run[-1]) for run in runs]

@@ -12,7 +12,7 @@ from triptych.core.files import write_text
 from triptych.measures.estimate import Estimate
 from triptych.page.tables import Table, measured, rows
 from triptych.report.reader import Metrics, Results, value_at
-from triptych.report.record import Part, Study
+from triptych.report.record import Model, Study
 from triptych.ssl.words.variants import variants
 from triptych.studies import STUDIES
 
@@ -46,7 +46,7 @@ def render(results: Results, name: str, files: Mapping[str, str] | None = None) 
     Raises:
         InputError: params.yaml has no such model, or a file of the run is damaged.
     """
-    models = {part.name: (study, part) for study in STUDIES for part in study.parts(results.params)}
+    models = {part.name: (study, part) for study in STUDIES for part in study.models(results.params)}
     if name not in models:
         raise InputError(f"{results.root / 'params.yaml'}: no model '{name}' (there are {', '.join(models)})")
     study, part = models[name]
@@ -84,7 +84,7 @@ def settings(params: Mapping, name: str) -> dict:
 
 
 def _front_matter(
-    study: Study, part: Part, purpose: Mapping, data: Mapping | None, metrics: Metrics, level: float | None
+    study: Study, part: Model, purpose: Mapping, data: Mapping | None, metrics: Metrics, level: float | None
 ) -> dict:
     """Return the hub's fields: https://huggingface.co/docs/hub/model-cards."""
     source = data["source"] if data else ""

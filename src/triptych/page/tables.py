@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from triptych.measures.estimate import Estimate
 from triptych.report.formatting import duration, written, written_interval
 from triptych.report.reader import Metrics, Results
-from triptych.report.record import Metric, Part, Study
+from triptych.report.record import Metric, Model, Study
 from triptych.studies import METRICS, STUDIES
 
 ESCAPED = "\\|"  # a vertical line in a cell of Markdown
@@ -132,10 +132,10 @@ def _is_table(value: object) -> bool:
 # Models side by side --------------------------------------------------------------------------------------------------
 
 
-def measured(results: Results) -> Iterator[tuple[Study, Part, Metrics]]:
+def measured(results: Results) -> Iterator[tuple[Study, Model, Metrics]]:
     """Yield every model that has been measured, with its metrics."""
     for study in STUDIES:
-        for part in study.parts(results.params):
+        for part in study.models(results.params):
             if results.has(part.metrics):
                 yield study, part, results.metrics(part.name)
 
@@ -153,7 +153,7 @@ def models_table(results: Results, headline: bool = False) -> Table:
     return Table("Results", ["model", "measure", "value", "interval", "file and key"], lines, text_columns=2)
 
 
-def comparison(study: Study, models: Sequence[tuple[Part, Metrics]]) -> tuple[list[Metric], list[list[Row | None]]]:
+def comparison(study: Study, models: Sequence[tuple[Model, Metrics]]) -> tuple[list[Metric], list[list[Row | None]]]:
     """Return the columns, and per model a row or None in each column, of the table that compares models."""
     found = [{row.key: row for row in rows(study, metrics)} for _, metrics in models]
     there = {key for cells in found for key in cells}
@@ -186,9 +186,9 @@ def results_markdown(results: Results) -> str:
     return "\n\n".join(table.markdown() for table in shown) + "\n"
 
 
-def trainings(results: Results) -> list[tuple[Part, Mapping]]:
+def trainings(results: Results) -> list[tuple[Model, Mapping]]:
     """Return every model that has been trained, with the timing of its training."""
-    parts = [part for study in STUDIES for part in study.parts(results.params) if results.has(part.timing)]
+    parts = [part for study in STUDIES for part in study.models(results.params) if results.has(part.timing)]
     return [(part, results.timing(part.name).values) for part in parts]
 
 

@@ -97,7 +97,7 @@ def _verdicts(verdicts: list[Verdict]) -> table.Table:
         answer = f"{MARKS.get(one.answer, '·')} {escape(one.answer)}"
         shown.add_row(answer, f"[bold]{escape(one.statement)}[/]", *numbers)
         for condition in one.conditions:
-            cells = (f"  {condition.answer}", condition.statement, condition.number, condition.threshold)
-            shown.add_row(*map(_cell, cells))
+            answer, statement = escape(f"  {condition.answer}"), escape(condition.statement)
+            shown.add_row(answer, statement, _cell(condition.number), condition.threshold)
         shown.add_section()
     return shown

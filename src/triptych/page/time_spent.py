@@ -1,4 +1,4 @@
-"""Where the time of a run went, from the clocks that the stages wrote."""
+"""Time per stage of a run, from the clocks that the stages wrote."""
 
 from collections.abc import Mapping, Sequence
 

@@ -6,17 +6,16 @@ from dataclasses import dataclass
 
 from triptych.measures.estimate import Estimate
 from triptych.page.tables import Table
-from triptych.report.formatting import written, written_interval
+from triptych.report.formatting import written, written_interval, written_limit
 from triptych.report.reader import Results
 from triptych.studies import CLAIMS
 
 # A claim is reproduced; a condition of one is met.
 ANSWERS = {"reproduced": "met", "not reproduced": "not met", "inconclusive": "undecided"}
-# (claim, condition or key of its evidence) -> format; the name of that key.
 FORMATS = {(claim.id, ""): claim.format for claim in CLAIMS} | {
-    (claim.id, entry.id): entry.format for claim in CLAIMS for entry in getattr(claim, "conditions", ())
+    (claim.id, condition.id): condition.format for claim in CLAIMS for condition in claim.conditions
 }
-FACTS = {(claim.id, fact.key): fact for claim in CLAIMS for fact in getattr(claim, "facts", ())}
+FACTS = {(claim.id, fact.key): fact for claim in CLAIMS for fact in claim.facts}
 OTHER = "#.3g"  # format of a number that has no record
 
 
@@ -99,7 +98,7 @@ def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
     if measured is None:
         return "", "", ""
     value = written(measured, form)
-    limit = "" if threshold is None else written(threshold, form)
+    limit = "" if threshold is None else written_limit(threshold, form)
     return value, written_interval(Estimate(measured, **interval), form) if interval else "", limit
 
 

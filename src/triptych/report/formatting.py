@@ -9,6 +9,7 @@ NBSP = "\u00a0"  # before a unit, so that no line breaks there
 POINTS = "points"  # a difference of shares: `−28.4 points`
 PLAIN = "plain"  # two decimals below ten, one above: `0.92`, `12.3`
 PERCENT = ".1%"
+YES_NO = "yes or no"  # of a number that is 1 or 0
 
 
 def written(value: object, style: str = ".4g") -> str:
@@ -65,6 +66,8 @@ def written_place(timing: Mapping) -> str:
 def _number(value: float, style: str) -> str:
     if style == POINTS:
         return f"{100 * value:+.1f} points"
+    if style == YES_NO:
+        return "yes" if value else "no"
     if style == PLAIN:
         return f"{value:.{2 if abs(value) < 10 else 1}f}"
     return format(value, style).replace("%", f"{NBSP}%")

@@ -71,7 +71,9 @@ def samples_during_training(
     def figure(number: int, epoch: int) -> Figure:
         def draw(path: Path, results: Results) -> None:
             here, _ = nearest_epoch(results, study, epoch)
-            drawing.image_sheet(path, [("", results.arrays(f"samples/{study}/images.npz")[f"samples_{here}"])])
+            arrays = results.arrays(f"samples/{study}/images.npz")
+            [samples] = arrays["epoch_samples"][arrays["epochs"] == here]
+            drawing.image_sheet(path, [("", samples)])
 
         return Figure(
             number=number,

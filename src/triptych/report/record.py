@@ -1,7 +1,4 @@
-"""What a study is made of: the words of its numbers, its figures and the claims of the report that it decides.
-
-Everything that shows results goes through these records: page, terminal, stages and the tests of the README.
-"""
+"""Records of a study: its models, metrics and figures. Every reader of results uses them: page, terminal, stages."""
 
 from __future__ import annotations
 
@@ -10,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triptych.report.reader import Metrics, Results, UnmeasuredError
+from triptych.report.reader import Metrics, Results
 
 if TYPE_CHECKING:
-    from triptych.report.evidence import Evidence
-    from triptych.report.params import ClaimsParams
-    from triptych.report.ruling import Ruling
+    from triptych.report.claims import Claim
     from triptych.report.sentences import Facts
 
 LAST_OF_REPORT = 50  # figures above this number are not the report's
@@ -23,19 +18,19 @@ LAST_OF_REPORT = 50  # figures above this number are not the report's
 
 @dataclass(frozen=True)
 class Metric:
-    """What a key of a metrics file means, and how its number is written.
+    """Name, meaning and format of one key of a metrics file.
 
     Attributes:
-        key: as in the file; one inside a mapping is dotted.
-        name: a few words for people.
+        key: as in the file; a key inside a mapping is dotted.
+        name: a few words.
         meaning: one sentence.
-        format: see `results.formatting.written`.
-        reference: the key whose value this one is read against.
-        reference_name: what that value is.
-        headline: whether it is among the few numbers that `dvc metrics show` prints.
-        short: heading of its column where the terminal compares the methods of a study; empty leaves it out.
-        words: what is written in place of the number, from the whole file, where the number alone says too little.
-        tells: further keys that `words` tells.
+        format: see `formatting.written`.
+        reference: the key whose value this one is compared with; empty for none.
+        reference_name: name of that value.
+        headline: shown by `dvc metrics show`.
+        short: column heading where the terminal compares models; empty for no column.
+        words: text from the whole file that replaces the number.
+        tells: further keys that `words` includes.
     """
 
     key: str
@@ -84,48 +79,16 @@ class Figure:
         return folder / f"fig{self.number:02d}_{self.slug}.png"
 
 
-def _no_rule(evidence: Evidence, limits: ClaimsParams) -> Ruling:
-    raise UnmeasuredError("no rule compares its variants yet")
-
-
 @dataclass(frozen=True)
-class Claim:
-    """A sentence of the report.
+class Model:
+    """A trained model of a study.
 
     Attributes:
-        id: its short name.
-        claim: the claim as one sentence.
-        report_says: what the report says or shows.
-        statistic: what number decides, in words.
-        figures: the figures that show it, by their slugs; `*` stands for any end.
-        format: how the deciding number is written.
-        sources: the files that it is decided from, beside those of its variants.
-        variants: the entries of ssl.variants that it compares.
-        decide: from evidence and thresholds to a ruling; raises UnmeasuredError where a number is missing. Without
-            one the claim stays open.
-    """
-
-    id: str
-    claim: str
-    report_says: str
-    statistic: str
-    figures: tuple[str, ...] = ()
-    format: str = "#.3g"
-    sources: tuple[str, ...] = ()
-    variants: tuple[str, ...] = ()
-    decide: Callable[[Evidence, ClaimsParams], Ruling] = _no_rule
-
-
-@dataclass(frozen=True)
-class Part:
-    """One model of a study: what it is called, and where its numbers lie.
-
-    Attributes:
-        name: the short name of its files: `vae`, `ssl/no_predictor`.
-        title: what a heading calls it.
+        name: short name of its files: `vae`, `ssl/no_predictor`.
+        title: its name in headings.
         trained_by: the stage that writes its timing.
         measured_by: the stage that writes its metrics.
-        settings: how it is set up, in words; empty where the study has one model.
+        settings: its settings in words; empty where the study has one model.
     """
 
     name: str
@@ -136,17 +99,13 @@ class Part:
 
     @property
     def metrics(self) -> str:
-        """The path of its metrics file."""
+        """Path of its metrics file."""
         return f"metrics/{self.name}.json"
 
     @property
     def timing(self) -> str:
-        """The path of the wall-clock times of its training."""
+        """Path of the timing of its training."""
         return f"metrics/timing/{self.name}.json"
-
-
-def _no_remark(params: Mapping) -> str:
-    return ""
 
 
 @dataclass(frozen=True)
@@ -157,38 +116,38 @@ class Study:
         slug: its name in links.
         short: its name in the contents.
         title: the heading.
-        question: what it asks, below the heading.
-        parts: its models under the given params.yaml, in the order in which they are shown.
-        metrics: the words of its numbers, in the order in which they are shown.
-        claims: what the report says of it.
-        figures: its figures, in the order in which they are shown.
-        tables: files beside the metrics of its parts whose numbers sentences quote, each with the stage that writes it.
-        settings: keys of params.yaml that a reader asks for first, each with its name.
-        corrections: where the report's own wording is wrong, whatever the numbers.
-        remark: a sentence on how this run differs from the report's, or on what its verdicts rest; or nothing.
+        question: the text below the heading.
+        models: from params.yaml, its models in the order in which they are shown.
+        metrics: its numbers in the order in which they are shown.
+        claims: statements of the report about it.
+        figures: its figures in the order in which they are shown.
+        tables: further files whose numbers sentences quote, each with the stage that writes it.
+        settings: key and label of the settings that the page shows first.
+        corrections: errors in the report's own wording.
+        remark: from params.yaml, a sentence on how this run differs from the report's; may be empty.
     """
 
     slug: str
     short: str
     title: str
     question: str
-    parts: Callable[[Mapping], Sequence[Part]]
+    models: Callable[[Mapping], Sequence[Model]]
     metrics: tuple[Metric, ...]
     claims: tuple[Claim, ...] = ()
     figures: tuple[Figure, ...] = ()
     tables: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     corrections: tuple[str, ...] = ()
-    remark: Callable[[Mapping], str] = _no_remark
+    remark: Callable[[Mapping], str] = lambda params: ""
 
     @property
     def compares(self) -> bool:
-        """Whether its models stand side by side in one table."""
+        """Whether one table compares its models."""
         return any(metric.short for metric in self.metrics)
 
     def writers(self, params: Mapping) -> dict[str, str]:
-        """Every file that it is shown from, with the stage that writes it."""
+        """Return every file of its numbers with the stage that writes it."""
         files = dict(self.tables)
-        for part in self.parts(params):
-            files |= {part.metrics: part.measured_by, part.timing: part.trained_by}
+        for model in self.models(params):
+            files |= {model.metrics: model.measured_by, model.timing: model.trained_by}
         return files

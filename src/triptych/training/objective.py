@@ -1,5 +1,6 @@
 """Interface between the training loop and a method: images on the device, batches, objectives."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,12 @@ def resident(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Re
 def to_float(images: Tensor) -> Tensor:
     """Convert uint8 (B, C, H, W) to float32 in [-1, 1], channels last."""
     return images.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1.0)
+
+
+def float_batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
+    """Yield uint8 images (N, C, H, W) as floats in [-1, 1] on the device, `size` at a time."""
+    for start in range(0, len(images), size):
+        yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
 
 
 def to_uint8(images: Tensor) -> Tensor:

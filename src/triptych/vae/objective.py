@@ -35,7 +35,7 @@ class VAEObjective(Objective):
         self.sigma = sigma
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean over images of (summed nll + KL), in nats an image; terms `nll` and `kl`."""
+        """Mean over images of (summed nll + KL), in nats per image; terms `nll` and `kl`."""
         mu, log_var = self.network.encode(batch.images)
         z = reparameterise(mu, log_var, draw.normal(tuple(mu.shape)))
         nll = gaussian_nll(batch.images, self.network.decode(z).float(), self.sigma).mean()

@@ -1,6 +1,6 @@
-"""The `vae` section of params.yaml: what is trained, and how."""
+"""The VAE in params.yaml: its section `vae`, and `sampling.vae`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ class VAENetwork(Section):
 
     @property
     def multiple(self) -> int:
-        """What the sides of images must be multiples of."""
+        """Divisor that the sides of images must have."""
         return 2 ** len(self.channels)
 
 
@@ -31,3 +31,28 @@ class VAEParams(Section):
     likelihood_sigma: Positive
     training: SnapshotTraining
     seeds: Count = 1
+
+
+class FittedPrior(Section):
+    """The mixture of Gaussians that is fitted to the aggregate posterior; see `triptych.vae.prior`."""
+
+    components: Count
+    covariance: Literal["full", "tied", "diag"]
+    draws: Count
+    iterations: Count
+
+
+class VAESampling(Section):
+    """Draws from both priors, and paths through the latent space."""
+
+    samples: Annotated[int, Field(ge=2)]
+    fitted_prior: FittedPrior
+    interpolation_pairs: Count
+    interpolation_steps: Annotated[int, Field(ge=3)]
+
+
+class SamplingParams(Section, extra="ignore"):
+    """The keys of section `sampling` that concern the VAE."""
+
+    batch_size: Count
+    vae: VAESampling

@@ -1,27 +1,25 @@
-"""What is drawn from a trained VAE: samples, reconstructions, and paths through its latent space.
+"""Stage `sample@vae`: samples, reconstructions, and paths through the latent space.
 
-The decoder computes in float32, whatever the training did: its images differ by grey levels in lower precision.
+The decoder computes in float32 whatever the precision of training: lower precision moves its images by grey levels.
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from triptych.data.drawn import Drawn
+from triptych.core.files import write_arrays
 from triptych.data.storage import Dataset
 from triptych.machine.device import Machine
-from triptych.machine.processes import merged
 from triptych.machine.randomness import ImageNoise
-from triptych.measures.sampling_params import SamplingParams, VAESampling
-from triptych.nn.weights import load_model, load_weights, snapshot_files
-from triptych.training.objective import to_float, to_uint8
+from triptych.nn.weights import load_model, load_weights, save_tensors, snapshot_files
+from triptych.training.objective import float_batches, to_uint8
 from triptych.vae.model import VAE
+from triptych.vae.params import SamplingParams
 from triptych.vae.prior import fit
 
 SHOWN = 64  # images of a sample sheet
@@ -29,15 +27,9 @@ RECONSTRUCTED = 32  # test images of a reconstruction sheet
 TRAVERSED = 8  # latents of the figure of traversals
 
 
-def batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
-    """uint8 images (N, C, H, W) as float in [-1, 1] on the device, `size` at a time."""
-    for start in range(0, len(images), size):
-        yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
-
-
 @dataclass(frozen=True)
 class Codec:
-    """A VAE's two directions on many images, which stay on the CPU as uint8 (N, C, H, W) and visit it in batches."""
+    """Encoder and decoder of a VAE for uint8 images (N, C, H, W) on the CPU, in batches on `device`."""
 
     network: VAE
     device: torch.device
@@ -46,8 +38,8 @@ class Codec:
     @torch.inference_mode()
     def posterior(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and log-variance of q(z|x), each (N, latents) float32."""
-        parts = [self.network.encode(batch) for batch in batches(images, self.batch_size, self.device)]
-        mu, log_var = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+        batches = [self.network.encode(batch) for batch in float_batches(images, self.batch_size, self.device)]
+        mu, log_var = (torch.cat(tensors).cpu().numpy() for tensors in zip(*batches, strict=True))
         return mu, log_var
 
     def encode(self, images: np.ndarray) -> np.ndarray:
@@ -56,13 +48,13 @@ class Codec:
 
     @torch.inference_mode()
     def decode(self, z: np.ndarray | Tensor) -> np.ndarray:
-        """Means of p(x|z) from z (N, latents)."""
-        parts = torch.as_tensor(z).to(self.device).split(self.batch_size)
-        return torch.cat([to_uint8(self.network.decode(part)).cpu() for part in parts]).numpy()
+        """Means of p(x|z) of z (N, latents)."""
+        batches = torch.as_tensor(z).to(self.device).split(self.batch_size)
+        return torch.cat([to_uint8(self.network.decode(batch)).cpu() for batch in batches]).numpy()
 
 
 def prior_draws(count: int, latents: int, seed: int) -> Tensor:
-    """z ~ N(0, I), (count, latents): z of image i depends on the seed and i alone, so that sheets show the same z."""
+    """z ~ N(0, I), (count, latents); z of image i depends on the seed and i alone, so that sheets show the same z."""
     return ImageNoise(seed, "samples", range(count), (latents,), "cpu").normal()
 
 
@@ -74,20 +66,20 @@ def interpolation_paths(mu: np.ndarray, labels: np.ndarray, pairs: int, steps: i
 
 
 def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
-    """(pairs, 2) places of images of different class; `count` of them, or all that there are.
+    """(pairs, 2) indices of images of different class; at most `count`.
 
-    The images of the first half are paired with those of the second. Where that gives too few, as of labels that
-    alternate, with those one place on, then two, and so on. Where no classes are told apart, any two make a pair.
+    Images of the first half are paired with those of the second. If that gives too few pairs, as for alternating
+    labels, images one index apart are paired, then two, and so on. With fewer than two classes any two images pair.
     """
-    half, found = len(labels) // 2, np.empty((0, 2), np.int64)
+    half, pairs = len(labels) // 2, np.empty((0, 2), np.int64)
     if len(np.unique(labels)) < 2:
         return np.arange(2 * half).reshape(2, half).T[:count]
     for step in (half, *(step for step in range(1, len(labels)) if step != half)):
         first = np.flatnonzero(labels[:-step] != labels[step:])
-        found = np.concatenate([found, np.stack([first, first + step], axis=1)])[:count]
-        if len(found) == count:
+        pairs = np.concatenate([pairs, np.stack([first, first + step], axis=1)])[:count]
+        if len(pairs) == count:
             break
-    return found
+    return pairs
 
 
 def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,76 +95,75 @@ def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]
     return paths, strongest
 
 
-def draw(model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, place: Machine) -> Drawn:
-    """Everything that is drawn from a trained VAE.
+def draw(
+    folder: Path, model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, machine: Machine
+) -> list[dict]:
+    """Write prior.safetensors, the fitted mixture, and images.npz to `folder`, with images in uint8 (…, C, H, W):
+
+    - `samples` (N) from N(0, I), and `fitted_samples` (N) from the fitted prior;
+    - `originals` (n), the first test images, and `posterior_means` (M, latents) of all test images;
+    - `epoch_samples` and `epoch_reconstructions` (E, n) after each of `epochs` (E,);
+    - `interpolations` (pairs, steps), and `traversals` (latents, steps) of the latents `traversed`.
 
     Args:
+        folder: output folder.
         model: folder of the trained network.
         snapshots: folder of the weights after each snapshot epoch.
-        dataset: what it was trained on; a prior is fitted to its training images, its test images are encoded.
-        params: how much to draw.
+        dataset: the prior is fitted to its training images; its test images are encoded.
+        params: section `sampling`.
         seed: of the draws.
-        place: where to compute.
+        machine: where to compute.
 
     Returns:
-        The arrays, images in uint8 (N, C, H, W): `originals`, the test images that are reconstructed; `samples` from
-        N(0, I), and `fitted_samples` from the fitted prior; `samples_<epoch>` and `reconstructions_<epoch>` after each
-        snapshot epoch; `posterior_means` of all test images, (N, latents) float32; `interpolations` (pairs, steps, C,
-        H, W); `traversals` (latents, steps, C, H, W) and the latents `traversed`. The tensors `prior`, the mixture. And
-        a row of timing for each prior: sampler, steps, seconds_per_image, threads, and for a fitted one fit_seconds.
+        Timing rows for each prior: sampler, steps, seconds_per_image, threads, and fit_seconds for the fitted one.
 
     Raises:
-        InputError: a file is missing, damaged, or of another architecture; or a prior cannot be fitted.
+        InputError: a file is missing, damaged or of another architecture; or a prior cannot be fitted.
     """
-    network, _ = load_model(model, VAE, place.device)
-    codec, how = Codec(network, place.device, params.batch_size), params.vae
-    clock = time.perf_counter()
-    prior = fit(*codec.posterior(dataset.train.images), how.fitted_prior, seed)
-    fit_seconds = time.perf_counter() - clock
-    samples, row = _decoded(codec, "decoder", prior_draws(how.samples, network.mu.out_features, seed))
-    fitted, fitted_row = _decoded(codec, "decoder, fitted prior", prior.draw(how.samples, seed))
-    originals = np.array(dataset.test.images[:RECONSTRUCTED])
-    parts = {"paths": partial(_paths, codec, dataset, how)} | {
-        f"epoch {epoch}": partial(_after_epoch, codec, epoch, weights, originals, seed)
-        for epoch, weights in snapshot_files(snapshots).items()
-    }
-    arrays = {"originals": originals, "samples": samples, "fitted_samples": fitted, **merged("sample@vae", parts)}
-    return Drawn(arrays, [row, fitted_row | {"fit_seconds": fit_seconds}], {"prior": vars(prior)})
-
-
-def _decoded(codec: Codec, name: str, z: np.ndarray | Tensor) -> tuple[np.ndarray, dict]:
-    """The images of z, and their row of timing."""
-    clock = time.perf_counter()
-    images = codec.decode(z)
-    seconds = (time.perf_counter() - clock) / len(z)
-    return images, {"sampler": name, "steps": 1, "seconds_per_image": seconds, "threads": torch.get_num_threads()}
-
-
-def _paths(codec: Codec, dataset: Dataset, how: VAESampling) -> dict[str, np.ndarray]:
-    """Posterior means of the test images, and images along paths between and around them."""
-    mu, labels = codec.encode(dataset.test.images), np.asarray(dataset.test.labels)
-    between = interpolation_paths(mu, labels, how.interpolation_pairs, how.interpolation_steps)
-    around, traversed = traversal_paths(mu, how.interpolation_steps)
-    return {
+    network, _ = load_model(model, VAE, machine.device)
+    kept, codec, settings = snapshot_files(snapshots), Codec(network, machine.device, params.batch_size), params.vae
+    latents = network.mu.out_features
+    start = time.perf_counter()
+    prior = fit(*codec.posterior(dataset.train.images), settings.fitted_prior, seed)
+    fit_seconds = time.perf_counter() - start
+    samples, row = _timed(codec, "decoder", prior_draws(settings.samples, latents, seed))
+    fitted_samples, fitted_row = _timed(codec, "decoder, fitted prior", prior.draw(settings.samples, seed))
+    originals, steps = np.array(dataset.test.images[:RECONSTRUCTED]), settings.interpolation_steps
+    mu = codec.encode(dataset.test.images)
+    between = interpolation_paths(mu, np.asarray(dataset.test.labels), settings.interpolation_pairs, steps)
+    around, traversed = traversal_paths(mu, steps)
+    arrays = {
+        "originals": originals,
+        "samples": samples,
+        "fitted_samples": fitted_samples,
         "posterior_means": mu,
         "interpolations": _decoded_paths(codec, between, dataset),
         "traversals": _decoded_paths(codec, around, dataset),
         "traversed": traversed,
+        "epochs": np.array(list(kept)),
     }
+    epoch_samples, epoch_reconstructions = [], []
+    for weights in tqdm(kept.values(), desc="sample@vae"):
+        load_weights(weights, network)  # replaces the final weights
+        epoch_samples.append(codec.decode(prior_draws(SHOWN, latents, seed)))
+        epoch_reconstructions.append(codec.decode(codec.encode(originals)))
+    arrays |= {"epoch_samples": np.stack(epoch_samples), "epoch_reconstructions": np.stack(epoch_reconstructions)}
+    write_arrays(folder / "images.npz", arrays)
+    save_tensors(folder / "prior.safetensors", {name: torch.from_numpy(array) for name, array in vars(prior).items()})
+    return [row, fitted_row | {"fit_seconds": fit_seconds}]
+
+
+def _timed(codec: Codec, name: str, z: np.ndarray | Tensor) -> tuple[np.ndarray, dict]:
+    """Images of z, and their row of timing."""
+    start = time.perf_counter()
+    images = codec.decode(z)
+    seconds = (time.perf_counter() - start) / len(z)
+    return images, {"sampler": name, "steps": 1, "seconds_per_image": seconds, "threads": torch.get_num_threads()}
 
 
 def _decoded_paths(codec: Codec, paths: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """(paths, steps, C, H, W) uint8 of paths (paths, steps, latents), of which there may be none."""
+    """(paths, steps, C, H, W) uint8 of paths (paths, steps, latents); there may be no paths."""
     images = np.empty((*paths.shape[:2], *dataset.test.images.shape[1:]), np.uint8)
-    for place, path in enumerate(paths):
-        images[place] = codec.decode(path)
+    for i, path in enumerate(paths):
+        images[i] = codec.decode(path)
     return images
-
-
-def _after_epoch(codec: Codec, epoch: int, weights: Path, originals: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Samples and reconstructions by the weights of an epoch, which replace those before."""
-    load_weights(weights, codec.network)
-    return {
-        f"samples_{epoch}": codec.decode(prior_draws(SHOWN, codec.network.mu.out_features, seed)),
-        f"reconstructions_{epoch}": codec.decode(codec.encode(originals)),
-    }

@@ -1,125 +1,68 @@
-"""The report's claims on the DDPM."""
+"""Claims of the report on the DDPM."""
 
-from triptych.ddpm.words.restoration import restored_from
+from dataclasses import dataclass
+
 from triptych.measures.estimate import Estimate
-from triptych.report.evidence import Evidence
-from triptych.report.formatting import PERCENT, PLAIN, POINTS, written, written_limit
-from triptych.report.params import ClaimsParams, DDPMClaims
-from triptych.report.reader import Metrics
-from triptych.report.record import Claim
-from triptych.report.ruling import Condition, Ruling, every, finding, unanimous
-from triptych.vae.words.claims import METRICS as VAE_METRICS
-
-METRICS = "metrics/ddpm.json"
-
-
-def restores_30(evidence: Evidence, limits: ClaimsParams) -> Ruling:
-    """Comes back: the digit keeps its class, and the image its structure."""
-    row, given = restored_from(evidence.results, 30), limits.ddpm
-    asked = {
-        f"Same class, above {written_limit(given.same_class, PERCENT)}": row.estimate("same_class").above(
-            given.same_class
-        ),
-        f"Same image, SSIM above {written_limit(given.ssim)}": row.estimate("ssim").above(given.ssim),
-    }
-    return _restoration(row, given, asked, every(*asked.values()))
+from triptych.report.claims import (
+    Claim,
+    Condition,
+    Difference,
+    Evidence,
+    Fact,
+    Number,
+    threshold_of,
+    unanimous,
+    value_of,
+)
+from triptych.report.formatting import PERCENT, PLAIN, POINTS
+from triptych.report.metrics import METRICS
+from triptych.report.reader import Metrics, Results, UnmeasuredError
 
 
-def fails_120(evidence: Evidence, limits: ClaimsParams) -> Ruling:
-    """Does not come back: neither the class nor the structure. If only one of them does, it is open what counts."""
-    row, given = restored_from(evidence.results, 120), limits.ddpm
-    asked = {
-        f"Another class, below {written_limit(given.same_class, PERCENT)}": row.estimate("same_class").below(
-            given.same_class
-        ),
-        f"Another image, SSIM below {written_limit(given.ssim)}": row.estimate("ssim").below(given.ssim),
-    }
-    ruling = _restoration(row, given, asked, unanimous(*asked.values()))
-    numbers = evidence.results.metrics("ddpm")
-    half, reached = numbers.number("half_restored_t"), numbers.number("half_restored_reached")
-    lost = f"Half of the digits come back as another from t = {half:.0f}."
-    kept = f"Up to t = {half:.0f}, the last measured, more than half of the digits keep their class."
-    return Ruling(
-        ruling.holds,
-        ruling.measured,
-        ruling.threshold,
-        f"{ruling.finding} {lost if reached else kept}",
-        ruling.evidence | {"half_restored_t": half},
+def restored_from(results: Results, t: int) -> Metrics:
+    """Return the row of `restoration` at a time.
+
+    Raises:
+        UnmeasuredError: nothing was restored from it.
+    """
+    metrics = results.metrics("ddpm")
+    for row in metrics.rows("restoration"):
+        if row.number("t") == t:
+            return row
+    raise UnmeasuredError(
+        f"{metrics.path} holds no restoration from t = {t}; add it to sampling.ddpm.restoration.times"
     )
 
 
-def _restoration(row: Metrics, given: DDPMClaims, asked: dict[str, Condition], holds: Condition) -> Ruling:
-    same, ssim = row.estimate("same_class"), row.estimate("ssim")
-    return Ruling(
-        holds,
-        same,
-        given.same_class,
-        finding(
-            f"Restored from t = {row.number('t'):.0f}, noise of σ = {written(row.number('sigma'), PLAIN)}, "
-            f"{written(same, PERCENT)} of digits keep their class, with an SSIM to the original of "
-            f"{written(ssim, PLAIN)}.",
-            asked,
-            holds,
-            "More images would decide it where an interval holds its threshold; where the two answers differ, the "
-            "claim does not say which counts.",
-        ),
-        {
-            **ssim.flat("ssim"),
-            "ssim_threshold": given.ssim,
-            "psnr": row.number("psnr"),
-            "noised_psnr": row.number("noised_psnr"),
-            "sigma": row.number("sigma"),
-        },
+@dataclass(frozen=True)
+class Restored:
+    """A number of the images that were restored from time t."""
+
+    t: int
+    key: str
+
+    def __call__(self, evidence: Evidence) -> Estimate:
+        return restored_from(evidence.results, self.t).estimate(self.key)
+
+
+def _restoration_facts(t: int) -> tuple[Fact, ...]:
+    def value(key: str) -> Fact:
+        return Fact(key, lambda evidence: restored_from(evidence.results, t).number(key), METRICS[key].format)
+
+    return (
+        Fact("ssim", Restored(t, "ssim"), PLAIN),
+        threshold_of("ssim_threshold", "ddpm.ssim", PLAIN),
+        *map(value, ("psnr", "noised_psnr", "sigma")),
     )
 
 
-def beats_vae(evidence: Evidence, limits: ClaimsParams) -> Ruling:
-    """Better: nearer to real images in the judge's features, and more of them recognised."""
-    given, vae, ddpm = limits.ddpm, evidence.results.metrics("vae"), evidence.results.metrics("ddpm")
-    nearer, clearer = (_difference(ddpm, vae, key) for key in ("frechet_distance", "recognisability"))
-    asked = {
-        f"Nearer, below {written_limit(given.frechet_difference)}": nearer.below(given.frechet_difference),
-        f"More recognisable, above {written_limit(given.recognisability_difference, POINTS)}": clearer.above(
-            given.recognisability_difference
-        ),
-    }
-    holds = every(*asked.values())
-    numbers = {
-        f"{name}_{key}": metrics.number(key)
-        for name, metrics in (("ddpm", ddpm), ("vae", vae))
-        for key in ("frechet_distance", "recognisability")
-    }
-    return Ruling(
-        holds,
-        nearer,
-        given.frechet_difference,
-        finding(
-            "The Fréchet distance of the DDPM's samples is "
-            f"{written(ddpm.number('frechet_distance'), PLAIN)} and of the VAE's "
-            f"{written(vae.number('frechet_distance'), PLAIN)}, a difference of {written(nearer, PLAIN)}; the judge "
-            f"recognises {written(ddpm.number('recognisability'), PERCENT)} against "
-            f"{written(vae.number('recognisability'), PERCENT)}, {written(clearer, POINTS)}.",
-            asked,
-            holds,
-            "More samples of both would decide it.",
-        ),
-        {
-            **numbers,
-            **clearer.flat("recognisability_difference"),
-            "recognisability_threshold": given.recognisability_difference,
-            "frechet_floor": ddpm.number("frechet_floor"),
-            "real_recognisability": ddpm.number("real_recognisability"),
-        },
-    )
-
-
-def _difference(one: Metrics, other: Metrics, key: str) -> Estimate:
-    """One number minus the other, of models whose samples are independent."""
-    # Imported here, as it brings scipy: see `studies.evidence`.
-    from triptych.measures.intervals import difference
-
-    return difference(one.estimate(key), other.estimate(key))
-
+MORE_IMAGES = (
+    "More images would decide it where an interval holds its threshold. Where the two answers differ, the claim does "
+    "not say which counts."
+)
+FRECHET, RECOGNISED = (
+    Difference(Number("ddpm", key), Number("vae", key)) for key in ("frechet_distance", "recognisability")
+)
 
 CLAIMS = (
     Claim(
@@ -128,9 +71,27 @@ CLAIMS = (
         report_says="A test image noised to t = 30 comes back as the original.",
         figures=("ddpm_noised_30", "ddpm_restored_30"),
         statistic="share of digits that keep their class; and structural similarity (SSIM) to the original, at t = 30",
-        sources=(METRICS,),
-        format=PERCENT,
-        decide=restores_30,
+        conditions=(
+            Condition(
+                "same-class",
+                "Restored from t = 30, more than {threshold} of digits keep their class",
+                Restored(30, "same_class"),
+                "above",
+                "ddpm.same_class",
+                PERCENT,
+            ),
+            Condition(
+                "same-image",
+                "Restored from t = 30, the SSIM to the original is above {threshold}",
+                Restored(30, "ssim"),
+                "above",
+                "ddpm.ssim",
+                PLAIN,
+            ),
+        ),
+        would_decide=MORE_IMAGES,
+        sources=("metrics/ddpm.json",),
+        facts=_restoration_facts(30),
     ),
     Claim(
         id="ddpm-fails-120",
@@ -138,9 +99,33 @@ CLAIMS = (
         report_says="The same test image noised to t = 120 does not come back as the original.",
         figures=("ddpm_noised_120", "ddpm_restored_120"),
         statistic="share of digits that keep their class; and structural similarity (SSIM) to the original, at t = 120",
-        sources=(METRICS,),
-        format=PERCENT,
-        decide=fails_120,
+        conditions=(
+            Condition(
+                "other-class",
+                "Restored from t = 120, less than {threshold} of digits keep their class",
+                Restored(120, "same_class"),
+                "below",
+                "ddpm.same_class",
+                PERCENT,
+            ),
+            Condition(
+                "other-image",
+                "Restored from t = 120, the SSIM to the original is below {threshold}",
+                Restored(120, "ssim"),
+                "below",
+                "ddpm.ssim",
+                PLAIN,
+            ),
+        ),
+        combine=unanimous,
+        would_decide=MORE_IMAGES,
+        sources=("metrics/ddpm.json",),
+        facts=(
+            *_restoration_facts(120),
+            value_of(
+                "ddpm", "half_restored_t", title="t at which half of the digits are lost, or the last one measured"
+            ),
+        ),
     ),
     Claim(
         id="ddpm-beats-vae",
@@ -148,7 +133,36 @@ CLAIMS = (
         report_says="At the end of training the DDPM's samples are better than the VAE's.",
         figures=("vae_final_sample_*", "ddpm_final_sample_*"),
         statistic="Fréchet distance of the DDPM's samples minus that of the VAE's; and the same of recognisability",
-        sources=(METRICS, VAE_METRICS),
-        decide=beats_vae,
+        conditions=(
+            Condition(
+                "nearer",
+                "The Fréchet distance of the DDPM's samples minus that of the VAE's is below {threshold}",
+                FRECHET,
+                "below",
+                "ddpm.frechet_difference",
+                "#.3g",
+            ),
+            Condition(
+                "more-recognisable",
+                "The judge recognises more of the DDPM's samples, by more than {threshold}",
+                RECOGNISED,
+                "above",
+                "ddpm.recognisability_difference",
+                POINTS,
+            ),
+        ),
+        would_decide="More samples of both would decide it.",
+        sources=("metrics/ddpm.json", "metrics/vae.json"),
+        facts=(
+            *(
+                value_of(file, key, f"{file}_{key}", f"{METRICS[key].name} of the {file.upper()}")
+                for file in ("ddpm", "vae")
+                for key in ("frechet_distance", "recognisability")
+            ),
+            Fact("recognisability_difference", RECOGNISED, POINTS),
+            threshold_of("recognisability_threshold", "ddpm.recognisability_difference", POINTS),
+            value_of("ddpm", "frechet_floor", title="Fréchet distance of training images"),
+            value_of("ddpm", "real_recognisability", title="recognisability of test images"),
+        ),
     ),
 )

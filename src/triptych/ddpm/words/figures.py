@@ -7,7 +7,7 @@ import numpy as np
 
 from triptych.report import drawing, generated_figures
 from triptych.report.formatting import PERCENT, written
-from triptych.report.generated_figures import BEYOND, REPORT_EPOCHS, VAE_FINAL_SAMPLES, VAE_WALL_CLOCK, nearest_epoch
+from triptych.report.generated_figures import BEYOND, VAE_FINAL_SAMPLES, VAE_WALL_CLOCK
 from triptych.report.reader import Metrics, Results, UnmeasuredError
 from triptych.report.record import Figure
 from triptych.report.sentences import Facts
@@ -23,7 +23,8 @@ def noised(number: int, t: int) -> Figure:
     """Return the figure of one test image on its way to time t."""
 
     def draw(path: Path, results: Results) -> None:
-        strip = results.arrays(IMAGES)[f"strip_forward_{t}"]
+        arrays = results.arrays(IMAGES)
+        [strip] = arrays["strip_forward"][arrays["strip_times"] == t]
         drawing.image_sheet(path, [("", strip)], columns=len(strip))
 
     row = f"ddpm:restoration.t={t}"
@@ -45,7 +46,7 @@ def restored(number: int, t: int) -> Figure:
 
     def draw(path: Path, results: Results) -> None:
         arrays = results.arrays(IMAGES)
-        strip = np.concatenate([arrays[f"strip_backward_{t}"], arrays["strip_original"]])
+        strip = np.concatenate([*arrays["strip_backward"][arrays["strip_times"] == t], arrays["strip_original"]])
         drawing.image_sheet(path, [("", strip)], columns=len(strip))
 
     row = f"ddpm:restoration.t={t}"
@@ -96,8 +97,8 @@ def restoration_rate(facts: Facts) -> str:
 def draw_restorations(path: Path, results: Results) -> None:
     """Draw test images, and below them the same images restored from each time."""
     arrays = results.arrays(IMAGES)
-    times = [int(row.number("t")) for row in results.metrics("ddpm").rows("restoration")]
-    bands = [("original", arrays["originals"]), *((f"from t = {t}", arrays[f"restored_{t}"]) for t in times)]
+    names = [f"from t = {t}" for t in arrays["restoration_times"]]
+    bands = [("original", arrays["originals"]), *zip(names, arrays["restored"], strict=True)]
     drawing.image_sheet(path, [(name, images[: drawing.COLUMNS]) for name, images in bands])
 
 
@@ -185,7 +186,6 @@ def draw_overview(path: Path, results: Results) -> None:
     """Draw the first images of each kind that both models generate, with their numbers, above test images."""
     of_vae, of_ddpm = results.arrays(VAE_IMAGES), results.arrays(IMAGES)
     vae, ddpm = results.metrics("vae"), results.metrics("ddpm")
-    last, _ = nearest_epoch(results, "vae", REPORT_EPOCHS)
 
     def recognised(name: str, numbers: Metrics, key: str = "recognisability") -> str:
         return f"{name}\n{written(numbers.number(key), PERCENT)}"
@@ -193,10 +193,7 @@ def draw_overview(path: Path, results: Results) -> None:
     bands = [
         (recognised("VAE, N(0, I)", vae), of_vae["samples"]),
         (recognised("VAE, fitted prior", vae.part("fitted_prior")), of_vae["fitted_samples"]),
-        (
-            recognised("VAE, reconstructions", vae, "reconstruction_same_class"),
-            of_vae[f"reconstructions_{last}"],
-        ),
+        (recognised("VAE, reconstructions", vae, "reconstruction_same_class"), of_vae["epoch_reconstructions"][-1]),
         (recognised("DDPM", ddpm), of_ddpm["samples"]),
         (recognised("DDPM, guided", ddpm.part("guided")), of_ddpm["guided"]),
         (recognised("test images", ddpm, "real_recognisability"), of_vae["originals"]),

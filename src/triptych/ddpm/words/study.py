@@ -1,9 +1,9 @@
-"""The record of the DDPM's study."""
+"""The study of the DDPM."""
 
 from triptych.ddpm.words.claims import CLAIMS
 from triptych.ddpm.words.figures import FIGURES
-from triptych.ddpm.words.metrics import METRICS
-from triptych.report.record import Part, Study
+from triptych.report.metrics import metrics
+from triptych.report.record import Model, Study
 
 STUDY = Study(
     slug="ddpm",
@@ -11,8 +11,8 @@ STUDY = Study(
     title="Denoising diffusion",
     question="A network learns to undo noise, one small step at a time: do its samples beat the VAE's, and from how "
     "much noise does an image come back?",
-    parts=lambda params: [Part("ddpm", "DDPM", "ddpm", "evaluate_ddpm")],
-    metrics=METRICS,
+    models=lambda params: [Model("ddpm", "DDPM", "ddpm", "evaluate_ddpm")],
+    metrics=metrics("ddpm", "samples", "guided", "timing"),
     claims=CLAIMS,
     figures=FIGURES,
     tables={

@@ -1,4 +1,4 @@
-"""Encoders at equal terms: their course against the images seen and the seconds of training."""
+"""Compare encoders at equal cost: kNN accuracy over the images seen and the seconds of training."""
 
 from typing import TYPE_CHECKING
 
@@ -8,18 +8,16 @@ from triptych.measures.estimate import Estimate
 from triptych.report.reader import Results, UnmeasuredError
 from triptych.ssl.words.variants import metrics_path
 
-if TYPE_CHECKING:  # takes long to import, and the terminal needs the claims' words only
+if TYPE_CHECKING:  # slow to import; the terminal only needs the texts of claims
     import pandas as pd
 
 KNN = "knn_accuracy"
 
 
 def spent_course(results: Results, name: str) -> "pd.DataFrame":
-    """What a variant had cost when it was measured.
+    """Return kNN accuracy and cost for each measured epoch of each seed.
 
-    Returns:
-        A row for each kept epoch of each seed: epoch, seed, knn_accuracy; images, those seen so far; seconds, since
-        the start of this seed's training, without evaluations.
+    Columns: epoch, seed, knn_accuracy; images seen so far; seconds of this seed's training so far, without evaluations.
 
     Raises:
         UnmeasuredError: no accuracy was measured.
@@ -39,16 +37,10 @@ def spent_course(results: Results, name: str) -> "pd.DataFrame":
 
 
 def at_equal(results: Results, level: float, one: str, other: str, what: str) -> Estimate:
-    """kNN accuracy of one variant minus that of another where both have cost the same, over the seeds that both have.
+    """Return the kNN accuracy of one variant minus that of another at equal cost, over the seeds that both have.
 
-    Each seed's course ends where the cheaper of its two ends; the other's is taken at that place, between two kept
-    epochs on the straight line through both. The interval is one of seeds alone, which share the test images.
-
-    Args:
-        results: the run's.
-        level: of the interval.
-        one, other: the variants.
-        what: `images` or `seconds`.
+    Both are read where the cheaper of the two ends, by linear interpolation between measured epochs. The interval is
+    over seeds alone, which share the test images. `what` is the cost: `images` or `seconds`.
 
     Raises:
         UnmeasuredError, InputError: see `spent_course`.
@@ -63,7 +55,6 @@ def at_equal(results: Results, level: float, one: str, other: str, what: str) ->
         end = min(first[what].max(), second[what].max())
         reached = [np.interp(end, rows[what], rows[KNN]) for rows in (first, second)]
         differences.append(reached[0] - reached[1])
-    # Brings scipy, which takes long to import, and the terminal needs the claims' words only.
     from triptych.measures.intervals import mean
 
     return mean(np.array(differences), level)

@@ -1,18 +1,18 @@
-"""The record of the third study."""
+"""The study of SimSiam, its ablations and rivals."""
 
 from collections.abc import Mapping
 
-from triptych.report.record import Part, Study
+from triptych.report.metrics import metrics
+from triptych.report.record import Model, Study
 from triptych.ssl.words.claims import CLAIMS
 from triptych.ssl.words.figures import FIGURES
-from triptych.ssl.words.metrics import METRICS
 from triptych.ssl.words.variants import remark, title, variants
 
 
-def parts(params: Mapping) -> list[Part]:
-    """One a variant."""
+def models(params: Mapping) -> list[Model]:
+    """Return one model per variant."""
     return [
-        Part(f"ssl/{name}", title(name), f"ssl@{name}", f"evaluate_ssl@{name}", settings.described)
+        Model(f"ssl/{name}", title(name), f"ssl@{name}", f"evaluate_ssl@{name}", settings.described)
         for name, settings in variants(params).items()
     ]
 
@@ -23,8 +23,8 @@ STUDY = Study(
     title="SimSiam, its ablations and rivals",
     question="An encoder learns to give two distorted views of one image the same embedding, without other images for "
     "contrast. What keeps it from giving every image the same?",
-    parts=parts,
-    metrics=METRICS,
+    models=models,
+    metrics=metrics("ssl", "timing"),
     claims=CLAIMS,
     figures=FIGURES,
     settings={

@@ -1,4 +1,4 @@
-"""The variants of the third study: what they are called, how they are set up, and their colours in every figure."""
+"""The variants of SimSiam's study: titles, settings, and colours in figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from triptych.ssl.shared.params import SharedRecipe, merged, recipe_layers
 
 BASELINE, WIDE = "simsiam", "projector_4096"
 NO_STOP_GRADIENT, NO_PREDICTOR = "no_stop_gradient", "no_predictor"
-# What the rivals' claims and figures compare.
+# Compared by the claims and figures of rivals.
 BARLOW, BYOL, DSSL, VICREG, ASYMSIAM = "barlow_twins", "byol", "dssl", "vicreg", "asymsiam"
 BATCH_SIZES = ("barlow_small_batch", BARLOW, "barlow_large_batch")
 DIMS = ("barlow_narrow", BARLOW, "barlow_wide")
 HEAVY = {BASELINE: "simsiam_heavy", BYOL: "byol_heavy"}
 NO_VARIANCE, NO_COVARIANCE = "vicreg_no_variance", "vicreg_no_covariance"
 REVERSE, SYMMETRIC = "asymsiam_reverse", "asymsiam_symmetric"
-# Sections of a recipe whose settings need their name in front.
-PARTS = ("source", "target", "heavy")
-# The report's projector outputs by variant; the widths of a short run stand for them.
+# Sections of a recipe whose settings are described with the section's name in front.
+NAMED_SECTIONS = ("source", "target", "heavy")
+# Width of the projector's output in the report.
 REPORT_DIMS = {BASELINE: 2048, WIDE: 4096}
-# Titles that are not the variant's name with spaces.
+# Titles; other variants go by their name with spaces.
 TITLES = {
     BASELINE: "SimSiam",
     NO_STOP_GRADIENT: "without stop-gradient",
@@ -56,7 +56,7 @@ METHOD_COLOURS = {
     "simclr": "#000000",
 }
 COLOURS = ("#808000", "#3F51B5", "#8B0000", "#2E7D32", "#5F7A8C")
-# A method's first variant is drawn solid, its further ones in these in turn.
+# Line styles of a method's further variants; the first is solid.
 DASHES = ((0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (2.6, 1.3)))
 
 
@@ -65,8 +65,8 @@ class Settings:
     """An entry of ssl.variants.
 
     Attributes:
-        method: whose recipe it has.
-        own: what it sets besides: its differences from that recipe.
+        method: name of its method.
+        own: its differences from the method's recipe.
         recipe: the whole recipe: shared settings, the method's and the differences.
     """
 
@@ -76,33 +76,33 @@ class Settings:
 
     @property
     def dim(self) -> int | None:
-        """Size of the projector's output; None where the method has no projector."""
+        """Width of the projector's output; None where the method has no projector."""
         return self.recipe.get("projector_dim")
 
     @property
     def described(self) -> str:
-        """The differences in words; where there are none, the method's recipe: `projector output 512, symmetric`."""
+        """Its differences in words, or without any the method's recipe: `projector output 512, symmetric`."""
         recipe = {key: value for key, value in self.recipe.items() if isinstance(value, str | int | float)}
         return described(self.own or {key: recipe[key] for key in recipe if key not in SharedRecipe.model_fields})
 
 
 def variants(params: Mapping) -> dict[str, Settings]:
-    """The entries of ssl.variants of params.yaml, in their order."""
+    """Return the entries of ssl.variants of params.yaml in their order."""
     ssl = params.get("ssl") or {}
-    found = {}
+    entries = {}
     for name, given in (ssl.get("variants") or {}).items():
         layers = recipe_layers(ssl, name)
-        found[name] = Settings(given.get("method", ""), layers[f"ssl.variants.{name}"], merged(layers))
-    return found
+        entries[name] = Settings(given.get("method", ""), layers[f"ssl.variants.{name}"], merged(layers))
+    return entries
 
 
 def described(settings: Mapping) -> str:
-    """Settings in words: `crop scale 0.2 to 1, jitter 0.8`."""
+    """Describe settings: `crop scale 0.2 to 1, jitter 0.8`."""
     return ", ".join(_words(settings))
 
 
 def title(variant: str) -> str:
-    """What a variant is called."""
+    """Return the title of a variant."""
     return TITLES.get(variant, variant.replace("_", " "))
 
 
@@ -119,37 +119,35 @@ def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
 
 
 def metrics_path(variant: str) -> str:
-    """The metrics file of a variant."""
+    """Return the path of a variant's metrics."""
     return f"metrics/ssl/{variant}.json"
 
 
 def results_path(variant: str) -> str:
-    """The arrays of a variant: which test images were classified correctly, and some views."""
+    """Return the path of a variant's arrays: correctly classified test images, and some views."""
     return f"evaluations/ssl/{variant}/results.npz"
 
 
-def widths(params: Mapping) -> list[tuple[int, int]]:
-    """(output of the projector in this run, the report's width that it stands for), where both are known."""
+def remark(params: Mapping) -> str:
+    """Compare the widths of projector outputs in this run with the report's; return an empty text without any."""
     trained = variants(params)
     pairs = [(trained[name].dim, report) for name, report in REPORT_DIMS.items() if name in trained]
-    return [(here, report) for here, report in pairs if here]
+    texts = [
+        f"{here} dimensions" + ("" if here == report else f" where the report has {report}")
+        for here, report in pairs
+        if here
+    ]
+    return f"The projector's output has {', and '.join(texts)}." if texts else ""
 
 
-def remark(params: Mapping) -> str:
-    """How wide the projector's output is in this run and in the report; nothing where there is none."""
-    told = [f"{here} dimensions" + ("" if here == of else f" where the report has {of}") for here, of in widths(params)]
-    return f"The projector's output has {', and '.join(told)}." if told else ""
-
-
-def _words(settings: Mapping, part: str = "") -> list[str]:
-    """Settings in words; `part` names what they belong to, where their own names do not tell."""
+def _words(settings: Mapping, section: str = "") -> list[str]:
     words = []
     for key, value in settings.items():
-        name = part + {"projector_dim": "projector output", "stop_gradient": "stop-gradient"}.get(
+        name = section + {"projector_dim": "projector output", "stop_gradient": "stop-gradient"}.get(
             key, key.replace("_", " ")
         )
         if isinstance(value, Mapping):
-            words += _words(value, f"{name} " if key in PARTS else part)
+            words += _words(value, f"{name} " if key in NAMED_SECTIONS else section)
         elif isinstance(value, bool):
             words.append(name if value else f"no {name}")
         elif isinstance(value, list | tuple):

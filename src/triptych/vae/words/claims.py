@@ -1,157 +1,82 @@
-"""The report's claims on the VAE."""
+"""Claims of the report on the VAE."""
 
 import numpy as np
 
-from triptych.report.evidence import Evidence
-from triptych.report.formatting import PERCENT, PLAIN, written, written_limit
-from triptych.report.params import ClaimsParams
+from triptych.measures.estimate import Estimate
+from triptych.report.claims import Claim, Condition, Evidence, Fact, Number, threshold_of, value_of
+from triptych.report.formatting import PERCENT, PLAIN, YES_NO
 from triptych.report.reader import UnmeasuredError
-from triptych.report.record import Claim
-from triptych.report.ruling import Ruling, every, finding
 
 TOP = 3  # latents: those that top_latents_share of metrics/vae.json sums over
 METRICS, LATENTS = "metrics/vae.json", "plots/vae/latents.csv"
 SECONDS, TIMING = "plots/vae/timing.csv", "metrics/timing/vae.json"
 
 
-def wall_clock(evidence: Evidence, limits: ClaimsParams) -> Ruling:
-    """Steady: the seconds of the epochs spread little around their mean.
+def epoch_times(evidence: Evidence) -> dict[str, Estimate | float]:
+    """Return the spread of the seconds per epoch around their mean, and what explains it.
 
-    Of the processor where one trains, for other work on the machine lengthens an epoch by the clock and the training
-    takes no more of the processor for it; by the clock on other devices. Never refuted: a wide spread may still come
-    from other work, which takes caches and memory, too.
+    CPU time where the CPU trains, because other work on the machine lengthens an epoch's wall-clock time and hardly its
+    CPU time; wall-clock time on other devices.
+
+    Raises:
+        UnmeasuredError: there are fewer than three epochs.
     """
-    # Imported here, as it brings scipy: see `studies.evidence`.
     from triptych.measures.autocorrelated import lag_one, relative_spread, slope
 
     table = evidence.results.table(SECONDS, "seconds", "cpu_seconds")
-    on_processor = evidence.results.timing("vae").values.get("device") == "cpu"
-    clock = table["seconds"].to_numpy()
-    seconds = table["cpu_seconds"].to_numpy() if on_processor else clock
+    on_cpu = evidence.results.timing("vae").values.get("device") == "cpu"
+    wall_clock = table["seconds"].to_numpy()
+    seconds = table["cpu_seconds"].to_numpy() if on_cpu else wall_clock
     if len(seconds) < 3:
         raise UnmeasuredError("the spread of epochs around their trend takes three of them")
-    level, threshold = evidence.resampling.level, limits.vae.epoch_spread
+    level, supposed = evidence.resampling.level, evidence.threshold("vae.epoch_autocorrelation")
     measured = lag_one(seconds)
-    rho = max(measured, limits.vae.epoch_autocorrelation)
-    spread, trend = relative_spread(seconds, level, rho), slope(seconds, level, rho)
-    by_clock = relative_spread(clock, level, max(lag_one(clock), limits.vae.epoch_autocorrelation))
-    holds = spread.below(threshold) or None
-    beside = f"; by the clock by {written(by_clock, PERCENT)}" if on_processor else ""
-    return Ruling(
-        holds,
-        spread,
-        threshold,
-        finding(
-            f"Over {len(seconds)} epochs the seconds {'of the processor' if on_processor else 'by the clock'} that one "
-            f"takes spread by {written(spread, PERCENT)} of their mean, {written(float(seconds.mean()), PLAIN)} s, and "
-            f"change by {written(trend, PLAIN)} s from one epoch to the next{beside}.",
-            {f"Steady, below {written_limit(threshold, PERCENT)}": holds},
-            holds,
-            "More epochs on an idle machine would decide it if they are steady.",
-        ),
-        {
-            "epochs": len(seconds),
-            "of_the_processor": on_processor,
-            "mean_seconds": float(seconds.mean()),
-            "fastest_epoch_seconds": float(seconds.min()),
-            "slowest_epoch_seconds": float(seconds.max()),
-            **by_clock.flat("spread_by_the_clock"),
-            **trend.flat("seconds_more_each_epoch"),
-            "autocorrelation_measured": measured,
-            "autocorrelation_supposed": rho,
-        },
-    )
-
-
-def blurry(evidence: Evidence, limits: ClaimsParams) -> Ruling:
-    """Both: samples lack the sharpness of real images, and the judge recognises few of them."""
-    vae = evidence.results.metrics("vae")
-    sharpness, recognised = vae.estimate("sharpness_ratio"), vae.estimate("recognisability")
-    asked = {
-        f"Blurry, below {written_limit(limits.vae.sharpness, PERCENT)}": sharpness.below(limits.vae.sharpness),
-        f"Mostly unrecognisable, below {written_limit(limits.vae.recognisability, PERCENT)}": recognised.below(
-            limits.vae.recognisability
-        ),
+    rho = max(measured, supposed)
+    return {
+        "spread": relative_spread(seconds, level, rho),
+        "epochs": len(seconds),
+        "of_the_processor": on_cpu,
+        "mean_seconds": float(seconds.mean()),
+        "fastest_epoch_seconds": float(seconds.min()),
+        "slowest_epoch_seconds": float(seconds.max()),
+        "spread_by_the_clock": relative_spread(wall_clock, level, max(lag_one(wall_clock), supposed)),
+        "seconds_more_each_epoch": slope(seconds, level, rho),
+        "autocorrelation_measured": measured,
+        "autocorrelation_supposed": rho,
     }
-    holds, real = every(*asked.values()), vae.number("real_recognisability")
-    return Ruling(
-        holds,
-        sharpness,
-        limits.vae.sharpness,
-        finding(
-            f"Samples have {written(sharpness, PERCENT)} of the sharpness of real images, and the judge recognises "
-            f"{written(recognised, PERCENT)} of them, against {written(real, PERCENT)} of real images.",
-            asked,
-            holds,
-            "More samples would decide it.",
-        ),
-        {
-            **recognised.flat("recognisability"),
-            "recognisability_threshold": limits.vae.recognisability,
-            "real_recognisability": real,
-        },
-    )
 
 
-def latents(evidence: Evidence, limits: ClaimsParams) -> Ruling:
-    """A few latents: the three strongest of each class hold more of what sets it apart than all others together."""
-    share, threshold = evidence.results.metrics("vae").estimate("top_latents_share"), limits.vae.top_latents_share
-    table = _shares(evidence)
-    holds, count = share.above(threshold), table.shape[1]
-    by_class = np.sort(table, axis=1)[:, -TOP:].sum(axis=1)
-    at_random = random_direction_share(count, evidence.resampling.draws, evidence.resampling.stream("direction"))
-    return Ruling(
-        holds,
-        share,
-        threshold,
-        finding(
-            f"The {TOP} strongest of {count} latents hold {written(share, PERCENT)} of what sets a class apart; they "
-            f"would hold {written(TOP / count, PERCENT)} if all held the same, and {written(at_random, PERCENT)} if "
-            "classes lay in directions drawn at random.",
-            {f"A few carry each class, above {written_limit(threshold, PERCENT)}": holds},
-            holds,
-            "More test images would decide it.",
-        ),
-        {
-            "latents": count,
-            "share_if_all_hold_the_same": TOP / count,
-            "share_of_a_random_direction": at_random,
-            "least_of_a_class": float(by_class.min()),
-            "most_of_a_class": float(by_class.max()),
-        },
-    )
+def _epoch_fact(key: str, form: str, name: str = "") -> Fact:
+    return Fact(key, lambda evidence: epoch_times(evidence)[key], form, name)
 
 
-def _shares(evidence: Evidence) -> np.ndarray:
-    """(classes, latents) the share of each latent in what sets a class apart."""
+def latent_shares(evidence: Evidence) -> np.ndarray:
+    """Return the share of each latent in the between-class variance, (classes, latents).
+
+    Raises:
+        UnmeasuredError: the images have no classes.
+    """
     table = evidence.results.table(LATENTS, "class", "latent", "share")
     if table.empty:
         raise UnmeasuredError(f"{LATENTS} holds no class")
     return table.pivot(index="class", columns="latent", values="share").to_numpy()
 
 
+def top_shares(evidence: Evidence) -> np.ndarray:
+    """Return the share of the strongest latents of each class, (classes,)."""
+    return np.sort(latent_shares(evidence), axis=1)[:, -TOP:].sum(axis=1)
+
+
 def random_direction_share(latents: int, draws: int, rng: np.random.Generator) -> float:
-    """What the strongest few coordinates hold of the squared length of a direction that prefers none, on average."""
+    """Return the mean share of the TOP strongest coordinates in the squared length of a random direction."""
     squares = np.sort(np.square(rng.normal(size=(draws, latents))), axis=1)
     return float((squares[:, -TOP:].sum(axis=1) / squares.sum(axis=1)).mean())
 
 
-def interpolation(evidence: Evidence, limits: ClaimsParams) -> Ruling:
-    """Smoothly: no step of a path is much longer than the others, as the judge sees it."""
-    step, threshold = evidence.results.metrics("vae").estimate("interpolation_smoothness"), limits.vae.largest_step
-    holds = step.below(threshold)
-    return Ruling(
-        holds,
-        step,
-        threshold,
-        finding(
-            f"Along a path between two digits the largest step is {written(step, PLAIN)} times the mean one in the "
-            "judge's features; 1 is perfectly even.",
-            {f"Smooth, below {written_limit(threshold)}": holds},
-            holds,
-            "More pairs of images would decide it.",
-        ),
-    )
+def _at_random(evidence: Evidence) -> float:
+    resampling = evidence.resampling
+    latents = latent_shares(evidence).shape[1]
+    return random_direction_share(latents, resampling.draws, resampling.stream("direction"))
 
 
 CLAIMS = (
@@ -160,11 +85,33 @@ CLAIMS = (
         claim="Training the VAE takes the same time in every epoch.",
         report_says="Wall-clock time per epoch is steady over 30 epochs.",
         figures=("vae_wall_clock",),
-        statistic="standard deviation of the seconds per epoch, of the processor where one trains, over their mean; "
-        "its interval is one for epochs whose neighbours resemble each other",
+        statistic="relative standard deviation of CPU time per epoch, or of wall-clock time where the CPU does not "
+        "train; the interval allows for autocorrelation",
+        conditions=(
+            # Other work on the machine takes caches and memory, so a wide spread does not prove unsteady training.
+            Condition(
+                "steady",
+                "Seconds per epoch have a relative standard deviation below {threshold}",
+                lambda evidence: epoch_times(evidence)["spread"],
+                "below",
+                "vae.epoch_spread",
+                PERCENT,
+                refutable=False,
+            ),
+        ),
+        would_decide="If training is steady, more epochs on an idle machine would decide it.",
         sources=(SECONDS, TIMING),
-        format=PERCENT,
-        decide=wall_clock,
+        facts=(
+            _epoch_fact("epochs", ".0f"),
+            _epoch_fact("of_the_processor", YES_NO, "CPU time"),
+            _epoch_fact("mean_seconds", PLAIN),
+            _epoch_fact("fastest_epoch_seconds", PLAIN),
+            _epoch_fact("slowest_epoch_seconds", PLAIN),
+            _epoch_fact("spread_by_the_clock", PERCENT, "spread of wall-clock time"),
+            _epoch_fact("seconds_more_each_epoch", PLAIN, "change of seconds per epoch"),
+            _epoch_fact("autocorrelation_measured", PLAIN),
+            _epoch_fact("autocorrelation_supposed", PLAIN, "autocorrelation assumed"),
+        ),
     ),
     Claim(
         id="vae-blurry",
@@ -172,9 +119,31 @@ CLAIMS = (
         report_says="Samples stay blurry to the end of training, and most show no digit that can be read.",
         figures=("vae_samples_*", "vae_final_sample_*"),
         statistic="sharpness of samples over that of real images; and the share of samples that the judge recognises",
+        conditions=(
+            Condition(
+                "blurry",
+                "Samples have less than {threshold} of the sharpness of real images",
+                Number("vae", "sharpness_ratio"),
+                "below",
+                "vae.sharpness",
+                PERCENT,
+            ),
+            Condition(
+                "unrecognisable",
+                "The judge recognises less than {threshold} of the samples",
+                Number("vae", "recognisability"),
+                "below",
+                "vae.recognisability",
+                PERCENT,
+            ),
+        ),
+        would_decide="More samples would decide it.",
         sources=(METRICS,),
-        format=PERCENT,
-        decide=blurry,
+        facts=(
+            Fact("recognisability", Number("vae", "recognisability"), PERCENT),
+            threshold_of("recognisability_threshold", "vae.recognisability", PERCENT),
+            value_of("vae", "real_recognisability", title="recognisability of test images"),
+        ),
     ),
     Claim(
         id="vae-latents",
@@ -182,9 +151,40 @@ CLAIMS = (
         report_says="In the bar plot of each class a few latents stand out as its top contributors.",
         figures=("vae_latents_*",),
         statistic=f"share of between-class variance in the top {TOP} latents of each class, mean over classes",
+        conditions=(
+            Condition(
+                "few-latents",
+                f"The {TOP} strongest latents of a class hold more than {{threshold}} of what distinguishes it",
+                Number("vae", "top_latents_share"),
+                "above",
+                "vae.top_latents_share",
+                PERCENT,
+            ),
+        ),
+        would_decide="More test images would decide it.",
         sources=(METRICS, LATENTS),
-        format=PERCENT,
-        decide=latents,
+        facts=(
+            Fact("latents", lambda evidence: latent_shares(evidence).shape[1], ".0f"),
+            Fact(
+                "share_if_all_hold_the_same",
+                lambda evidence: TOP / latent_shares(evidence).shape[1],
+                PERCENT,
+                "share if all latents hold the same",
+            ),
+            Fact("share_of_a_random_direction", _at_random, PERCENT),
+            Fact(
+                "least_of_a_class",
+                lambda evidence: float(top_shares(evidence).min()),
+                PERCENT,
+                "lowest share of a class",
+            ),
+            Fact(
+                "most_of_a_class",
+                lambda evidence: float(top_shares(evidence).max()),
+                PERCENT,
+                "highest share of a class",
+            ),
+        ),
     ),
     Claim(
         id="vae-interpolation",
@@ -192,7 +192,17 @@ CLAIMS = (
         report_says="Three rows of interpolations change smoothly from one digit to another.",
         figures=("vae_interpolations",),
         statistic="largest over mean step along a path, in the judge's features, mean over pairs of images",
+        conditions=(
+            Condition(
+                "smooth",
+                "The largest step between two digits is less than {threshold} times the mean step",
+                Number("vae", "interpolation_smoothness"),
+                "below",
+                "vae.largest_step",
+                PLAIN,
+            ),
+        ),
+        would_decide="More pairs of images would decide it.",
         sources=(METRICS,),
-        decide=interpolation,
     ),
 )

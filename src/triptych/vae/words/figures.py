@@ -20,7 +20,7 @@ def reconstructions(number: int, report_epoch: int) -> Figure:
 
     def draw(path: Path, results: Results) -> None:
         arrays, (epoch, _) = results.arrays(IMAGES), nearest_epoch(results, "vae", report_epoch)
-        originals, rebuilt = arrays["originals"], arrays[f"reconstructions_{epoch}"]
+        originals, [rebuilt] = arrays["originals"], arrays["epoch_reconstructions"][arrays["epochs"] == epoch]
         bands = []
         for start in range(0, len(rebuilt), drawing.COLUMNS):
             row = slice(start, start + drawing.COLUMNS)
@@ -103,12 +103,12 @@ def draw_interpolations(path: Path, results: Results) -> None:
 
 def draw_priors(path: Path, results: Results) -> None:
     """Draw samples from both priors, and test images with their reconstructions."""
-    arrays, (epoch, _) = results.arrays(IMAGES), nearest_epoch(results, "vae", REPORT_EPOCHS)
+    arrays = results.arrays(IMAGES)
     originals = arrays["originals"]
     bands = [
         ("N(0, I)", arrays["samples"]),
         ("fitted prior", arrays["fitted_samples"]),
-        ("reconstructions", arrays[f"reconstructions_{epoch}"]),
+        ("reconstructions", arrays["epoch_reconstructions"][-1]),
         ("test images", originals),
     ]
     drawing.image_sheet(path, [(name, images[: len(originals)]) for name, images in bands])

@@ -1,9 +1,9 @@
-"""The record of the VAE's study."""
+"""The study of the VAE."""
 
-from triptych.report.record import Part, Study
+from triptych.report.metrics import metrics
+from triptych.report.record import Model, Study
 from triptych.vae.words.claims import CLAIMS
 from triptych.vae.words.figures import FIGURES
-from triptych.vae.words.metrics import METRICS
 
 STUDY = Study(
     slug="vae",
@@ -11,8 +11,8 @@ STUDY = Study(
     title="Variational autoencoder",
     question="A network squeezes each image into a few numbers, its latents, and rebuilds it from them. Latents drawn "
     "from a normal distribution, the prior, give new images. What do latents keep, and what do such images look like?",
-    parts=lambda params: [Part("vae", "VAE", "vae", "evaluate_vae")],
-    metrics=METRICS,
+    models=lambda params: [Model("vae", "VAE", "vae", "evaluate_vae")],
+    metrics=metrics("vae", "samples", "fitted_prior", "timing"),
     claims=CLAIMS,
     figures=FIGURES,
     tables={"plots/vae/training.csv": "vae", "plots/vae/timing.csv": "vae", "plots/vae/latents.csv": "evaluate_vae"},

@@ -1,0 +1,362 @@
+"""Decide the report's claims. A claim is a list of conditions, and a condition is one number against one threshold.
+
+A condition is met, not met, or undecided because the number's interval holds the threshold. Conditions combine by
+Kleene's three-valued logic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import reduce
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from triptych.measures.estimate import Estimate
+from triptych.report.formatting import written, written_interval, written_limit
+from triptych.report.metrics import METRICS
+from triptych.report.reader import Results, UnmeasuredError
+
+if TYPE_CHECKING:  # imports scipy, which is slow; the terminal only needs the texts of claims
+    from triptych.measures.intervals import Resampling
+    from triptych.report.params import ClaimsParams
+    from triptych.report.record import Figure
+
+Answer = bool | None
+VERDICTS: dict[Answer, str] = {True: "reproduced", False: "not reproduced", None: "inconclusive"}
+NOT_MEASURED = "not measured"
+ANSWERS: dict[Answer, str] = {True: "met", False: "not met", None: "undecided"}
+ONE_SEED = 1  # in place of the number of seeds that would decide: one seed has no spread to tell it from
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The inputs of every claim: results of a run, settings of intervals, thresholds."""
+
+    results: Results
+    resampling: Resampling
+    thresholds: ClaimsParams
+
+    def threshold(self, key: str | float) -> float:
+        """Return a number itself, or the threshold at a key of `claims` in params.yaml; `-ssl.knn_drop` negates it."""
+        if not isinstance(key, str):
+            return key
+        value = reduce(getattr, key.removeprefix("-").split("."), self.thresholds)
+        return -value if key.startswith("-") else value
+
+
+# Numbers --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class OverSeeds(Estimate):
+    """A mean over (seeds, images) `values`, with its interval at `level`."""
+
+    values: np.ndarray
+    level: float
+
+    def seeds_to_exclude(self, *thresholds: float) -> int | None:
+        """Return how many seeds would exclude all thresholds; None if no number would; ONE_SEED if it has just one."""
+        if len(self.values) < 2:
+            return ONE_SEED
+        from triptych.measures.power import seeds_to_exclude
+
+        needed = [seeds_to_exclude(self.values, threshold, self.level) for threshold in thresholds]
+        return None if None in needed else max(needed)
+
+
+class SeedRange(Estimate):
+    """A mean over seeds with the lowest and highest seed in place of an interval."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of metrics/<file>.json with its interval."""
+
+    file: str
+    key: str
+
+    def __call__(self, evidence: Evidence) -> Estimate:
+        return evidence.results.metrics(self.file).estimate(self.key)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number minus another, of models whose samples are independent."""
+
+    one: Number
+    other: Number
+
+    def __call__(self, evidence: Evidence) -> Estimate:
+        from triptych.measures.intervals import difference
+
+        return difference(self.one(evidence), self.other(evidence))
+
+
+@dataclass(frozen=True)
+class Least:
+    """The lowest of several numbers."""
+
+    numbers: tuple[Callable[[Evidence], Estimate], ...]
+
+    def __call__(self, evidence: Evidence) -> Estimate:
+        return min((number(evidence) for number in self.numbers), key=lambda estimate: estimate.value)
+
+
+# Claims ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One number against one threshold.
+
+    Attributes:
+        id: unique in its claim.
+        statement: a sentence without its full stop; {threshold} stands for the threshold and {size} for it without
+            its sign.
+        measure: the number.
+        direction: the side of the threshold on which the condition is met; `within` means closer to zero than it.
+        threshold: a key of `claims` in params.yaml, negated by a leading minus, or a number.
+        format: of the number and its threshold, see `formatting.written`.
+        no_difference: key of a margin; a number wholly within it of zero does not meet the condition.
+        refutable: whether the condition can fail; otherwise it stays undecided.
+    """
+
+    id: str
+    statement: str
+    measure: Callable[[Evidence], Estimate]
+    direction: Literal["above", "below", "within"]
+    threshold: str | float
+    format: str
+    no_difference: str = ""
+    refutable: bool = True
+
+    def outcome(self, evidence: Evidence) -> Outcome:
+        """Measure and decide."""
+        threshold, margin = evidence.threshold(self.threshold), evidence.threshold(self.no_difference or 0.0)
+        try:
+            estimate = self.measure(evidence)
+        except UnmeasuredError as gap:
+            return Outcome(self, threshold, margin, None, None, str(gap))
+        answer = getattr(estimate, self.direction)(threshold)
+        if answer is None and margin and estimate.within(margin):
+            answer = False
+        if answer is False and not self.refutable:
+            answer = None
+        return Outcome(self, threshold, margin, estimate, answer)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a condition came to: its number and answer, or in `gap` why the number is missing."""
+
+    condition: Condition
+    threshold: float
+    margin: float
+    estimate: Estimate | None
+    answer: Answer
+    gap: str = ""
+
+    def record(self) -> dict:
+        """Return the entry of `conditions` in metrics/claims.json."""
+        return {
+            "id": self.condition.id,
+            "statement": f"{self._statement}.",
+            "measured": self.estimate.value if self.estimate else None,
+            "interval": self.estimate.interval if self.estimate else None,
+            "threshold": self.threshold,
+            "verdict": NOT_MEASURED if self.estimate is None else VERDICTS[self.answer],
+        }
+
+    def sentence(self) -> str:
+        """Return the statement, its answer and its number."""
+        form, estimate = self.condition.format, self.estimate
+        if estimate.low == estimate.high:
+            number = written(estimate.value, form)
+        elif isinstance(estimate, SeedRange):
+            number = f"{written(estimate.value, form)} (seeds: {written_interval(estimate, form)})"
+        else:
+            number = written(estimate, form)
+        return f"{self._statement}: {ANSWERS[self.answer]}, at {number}."
+
+    def seeds_needed(self) -> int | None:
+        """Return the number of seeds that would decide the condition; None if no number would."""
+        if not isinstance(self.estimate, OverSeeds):
+            return None
+        ways = [self.estimate.seeds_to_exclude(self.threshold)]
+        if abs(self.estimate.value) < self.margin:
+            ways.append(self.estimate.seeds_to_exclude(-self.margin, self.margin))
+        return min((way for way in ways if way is not None), default=None)
+
+    @property
+    def _statement(self) -> str:
+        form = self.condition.format
+        return self.condition.statement.format(
+            threshold=written_limit(self.threshold, form), size=written_limit(abs(self.threshold), form)
+        )
+
+
+def every(answers: Iterable[Answer]) -> Answer:
+    """Return True if all are, False if any is, else None."""
+    answers = list(answers)
+    return False if False in answers else None if None in answers else True
+
+
+def unanimous(answers: Iterable[Answer]) -> Answer:
+    """Return True if all are, False if all are, else None."""
+    first, *rest = dict.fromkeys(answers)
+    return None if rest else first
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A further number of a claim's evidence.
+
+    Attributes:
+        key: in `evidence`; the ends of an interval stand under `<key>_low` and `<key>_high`.
+        measure: the number, or an estimate.
+        format: see `formatting.written`.
+        name: for people; empty for the key in words.
+    """
+
+    key: str
+    measure: Callable[[Evidence], Estimate | float]
+    format: str
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return self.name or self.key.replace("_", " ")
+
+    def flat(self, evidence: Evidence) -> dict[str, float]:
+        """Return its entries of `evidence`."""
+        value = self.measure(evidence)
+        return value.flat(self.key) if isinstance(value, Estimate) else {self.key: value}
+
+
+def value_of(file: str, key: str, name: str = "", title: str = "") -> Fact:
+    """Return the fact that quotes a number of a metrics file, without its interval."""
+    return Fact(name or key, lambda evidence: evidence.results.metrics(file).number(key), METRICS[key].format, title)
+
+
+def threshold_of(name: str, key: str, form: str) -> Fact:
+    """Return the fact that quotes a threshold."""
+    return Fact(name, lambda evidence: evidence.threshold(key), form)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the report.
+
+    Attributes:
+        id: short name.
+        claim: the claim as one sentence.
+        report_says: the statement or figure of the report.
+        statistic: the number of the first condition, in words.
+        conditions: the numbers that decide it.
+        figures: slugs of its figures; `*` stands for any end.
+        sources: files of its numbers.
+        facts: further numbers, shown as evidence.
+        would_decide: a sentence on what would decide it; empty where it is a number of seeds.
+        combine: from the answers of all conditions to that of the claim.
+        kind: a result of the report, or an argument without a measurement.
+        headline: the number that stands for the claim, where it is not that of the first condition.
+    """
+
+    id: str
+    claim: str
+    report_says: str
+    statistic: str
+    conditions: tuple[Condition, ...]
+    figures: tuple[str, ...]
+    sources: tuple[str, ...]
+    facts: tuple[Fact, ...] = ()
+    would_decide: str = ""
+    combine: Callable[[Iterable[Answer]], Answer] = every
+    kind: Literal["result", "argument"] = "result"
+    headline: Callable[[Evidence], Estimate] | None = None
+
+    @property
+    def format(self) -> str:
+        """The format of its number and threshold."""
+        return self.conditions[0].format
+
+    def numbers(self, figures: Sequence[Figure]) -> list[int]:
+        """Return the numbers of its figures in order."""
+        return sorted({one.number for one in figures for pattern in self.figures if fnmatch(one.slug, pattern)})
+
+    def record(self, evidence: Evidence, figures: Sequence[Figure]) -> dict:
+        """Return its entry of metrics/claims.json.
+
+        Raises:
+            InputError: a file that it is decided from is missing or damaged.
+        """
+        outcomes = [condition.outcome(evidence) for condition in self.conditions]
+        reasons = list(dict.fromkeys(outcome.gap for outcome in outcomes if outcome.gap))
+        measured, numbers = None, {}
+        if not reasons:
+            try:
+                measured = self.headline(evidence) if self.headline else outcomes[0].estimate
+                numbers = {key: value for fact in self.facts for key, value in fact.flat(evidence).items()}
+            except UnmeasuredError as gap:
+                measured, reasons = None, [str(gap)]
+        if reasons:
+            answer, text = None, f"Not measured: {'; '.join(reasons)}."
+        else:
+            answer = self.combine(outcome.answer for outcome in outcomes)
+            needed = _seeds_needed(outcomes)
+            text = " ".join(outcome.sentence() for outcome in outcomes)
+            if answer is None:
+                text = f"{text} {self.would_decide or _seeds_in_words(needed)}"
+                numbers |= {"seeds_that_would_decide": needed} if needed not in (None, ONE_SEED) else {}
+        is_range = measured is None or isinstance(measured, SeedRange)
+        return {
+            "id": self.id,
+            "claim": self.claim,
+            "report_says": self.report_says,
+            "kind": self.kind,
+            "figures": self.numbers(figures),
+            "statistic": self.statistic,
+            "measured": measured.value if measured else None,
+            "interval": None if is_range else measured.interval,
+            "threshold": outcomes[0].threshold if measured else None,
+            "verdict": VERDICTS[answer],
+            "finding": text,
+            "conditions": [outcome.record() for outcome in outcomes],
+            "evidence": numbers,
+            "sources": list(self.sources) if measured else [],
+        }
+
+
+def decide(evidence: Evidence, claims: Sequence[Claim], figures: Sequence[Figure]) -> list[dict]:
+    """Return the records of metrics/claims.json.
+
+    Raises:
+        InputError: a file that a claim is decided from is missing or damaged.
+    """
+    return [claim.record(evidence, figures) for claim in claims]
+
+
+def counts(records: Sequence[dict]) -> dict[str, int]:
+    """Return the number of claims with each verdict, in the order of VERDICTS."""
+    verdicts = [record["verdict"] for record in records]
+    return {verdict: verdicts.count(verdict) for verdict in VERDICTS.values()}
+
+
+def _seeds_needed(outcomes: Sequence[Outcome]) -> int | None:
+    needed = [outcome.seeds_needed() for outcome in outcomes if outcome.answer is None]
+    return None if None in needed else max(needed, default=None)
+
+
+def _seeds_in_words(needed: int | None) -> str:
+    if needed is None:
+        return "More seeds would not help: they disagree, or the number is too close to its threshold for these images."
+    if needed == ONE_SEED:
+        return "One seed does not tell how many seeds would decide it."
+    return (
+        f"About {needed:,} seeds would decide it, in four of five repetitions, if the difference and its spread over "
+        "seeds are as measured here."
+    )
