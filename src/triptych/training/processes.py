@@ -26,7 +26,11 @@ CAPACITY = 32 * 2**20
 # Two buffers per worker, used in turn: before a worker reuses one, all others have read it.
 BUFFERS = 2
 
-REDUCTIONS = {dist.ReduceOp.SUM: torch.add, dist.ReduceOp.MIN: torch.minimum, dist.ReduceOp.MAX: torch.maximum}
+REDUCTIONS: dict[object, Callable[..., Tensor]] = {
+    dist.ReduceOp.SUM: torch.add,
+    dist.ReduceOp.MIN: torch.minimum,
+    dist.ReduceOp.MAX: torch.maximum,
+}
 
 
 class Meetings:
@@ -196,9 +200,10 @@ class GlobalBatchNorm(BatchNorm):
         if self.track_running_stats:
             count = dist.get_world_size() * x[:, 0].numel()
             with torch.no_grad():
-                self.num_batches_tracked += 1
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+                self.num_batches_tracked += 1  # type: ignore[operator,assignment]
+                self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr,arg-type]
+                unbiased = variance * count / (count - 1)
+                self.running_var.lerp_(unbiased, self.momentum)  # type: ignore[union-attr,arg-type]
         scale = (variance + self.eps).rsqrt()
         shift = -mean * scale
         if self.affine:
