@@ -96,7 +96,8 @@ def _check_content(split: Split, classes: list[str], least_images: int, where: s
         allowed = "without classes every label must be -1"
     if len(wrong):
         raise InputError(f"{where}: label {split.labels[wrong[0]]} of image {wrong[0]} is out of range; {allowed}")
-    empty = np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0) if classes else []
+    counts = np.bincount(split.labels, minlength=len(classes)) if classes else np.ones(1)
+    empty = np.flatnonzero(counts == 0)
     if len(empty):
         raise InputError(f"{where}: class '{classes[empty[0]]}' has no image; every class needs at least one")
 

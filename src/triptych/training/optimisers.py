@@ -126,7 +126,7 @@ def _share(by_shape: ByShape, rank: int, processes: int) -> list[int]:
 class Joint:
     """Several optimisers of different parameters, with the interface of one."""
 
-    def __init__(self, *optimisers: torch.optim.Optimizer | "Joint") -> None:
+    def __init__(self, *optimisers: "torch.optim.Optimizer | Joint") -> None:
         self.optimisers = optimisers
 
     @property
