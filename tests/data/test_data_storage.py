@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from triptych.core.errors import InputError
-from triptych.data import storage
-from triptych.data.storage import Dataset, Split, load, save, validate
+from triptych.data.sources import build
+from triptych.data.sources.build import save
+from triptych.data.storage import SPLITS, Dataset, Split, load, validate
 
 STORED = ["train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy", "card.json"]
 
@@ -34,7 +35,7 @@ def test_a_dataset_comes_back_as_it_was_saved(tmp_path):
     dataset = make()
     save(dataset, tmp_path / "data")
     back = load(tmp_path / "data")
-    for split in storage.SPLITS:
+    for split in SPLITS:
         assert np.array_equal(getattr(back, split).images, getattr(dataset, split).images)
         assert np.array_equal(getattr(back, split).labels, getattr(dataset, split).labels)
     assert (back.classes, back.source, back.licence, back.name) == (dataset.classes, "nowhere", "none", "tiny")
@@ -71,7 +72,7 @@ def test_a_failed_save_leaves_the_earlier_dataset(tmp_path, monkeypatch):
     def full_disk(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(storage.np, "save", full_disk)
+    monkeypatch.setattr(build.np, "save", full_disk)
     with pytest.raises(OSError, match="No space"):
         save(make(seed=1), tmp_path / "data")
     assert np.array_equal(load(tmp_path / "data").train.images, make(seed=0).train.images)

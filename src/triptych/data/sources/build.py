@@ -1,5 +1,8 @@
-"""Datasets of every source that params.yaml can name, and a picture of each."""
+"""Build, write and picture the datasets of every source that params.yaml can name."""
 
+import hashlib
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +12,10 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from triptych.core.files import written_whole
+from triptych.core.files import write_json, written_whole
 from triptych.data.sources import folder, npz, public, streetdigits
 from triptych.data.sources.params import PADDED, SMALL, Folder, Source, StreetDigits, Torchvision
-from triptych.data.storage import Dataset, Split, validate
+from triptych.data.storage import SPLITS, Dataset, Split, validate
 from triptych.machine.randomness import generator
 
 COLUMNS = 16
@@ -77,6 +80,79 @@ def _pad(dataset: Dataset) -> Dataset:
 
     source = f"{dataset.source}; framed from {SMALL} x {SMALL} to {PADDED} x {PADDED} by its border pixels"
     return replace(_map_splits(dataset, padded), source=source)
+
+
+def save(dataset: Dataset, folder: Path | str) -> dict:
+    """Write a dataset with its card; return the card. An earlier dataset stays until this one is whole."""
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    card = make_card(dataset)
+    try:
+        partial.mkdir(parents=True)
+        for name, array in dataset.arrays().items():
+            np.save(partial / f"{name}.npy", array, allow_pickle=False)
+        write_json(partial / "card.json", card)
+        _replace(folder, partial)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return card
+
+
+def _replace(folder: Path, new: Path) -> None:
+    if not folder.exists():
+        new.rename(folder)
+        return
+    earlier = new.with_suffix(".earlier")
+    folder.rename(earlier)
+    try:
+        new.rename(folder)
+    except BaseException:
+        earlier.rename(folder)
+        raise
+    shutil.rmtree(earlier)
+
+
+def make_card(dataset: Dataset) -> dict:
+    """Return the data card: counts, shape, statistics of the training pixels in [0, 1], hashes of the arrays."""
+    mean, deviation = channel_statistics(dataset.train.images)
+    return {
+        "name": dataset.name,
+        "train_images": len(dataset.train.images),
+        "test_images": len(dataset.test.images),
+        "shape": list(dataset.train.images.shape[1:]),
+        "classes": list(dataset.classes),
+        "per_class": {
+            split: {
+                name: int((getattr(dataset, split).labels == label).sum()) for label, name in enumerate(dataset.classes)
+            }
+            for split in SPLITS
+        },
+        "channel_mean": mean,
+        "channel_std": deviation,
+        "sha256": {
+            name: hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for name, array in dataset.arrays().items()
+        },
+        "source": dataset.source,
+        "licence": dataset.licence,
+        "left_out": dataset.left_out,
+    }
+
+
+def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation per channel of uint8 (N, C, H, W), in units of 255.
+
+    Exact, from the counts of the 256 values: no float copy of the images.
+    """
+    levels = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = np.zeros(256, np.int64)
+        for start in range(0, len(images), 4096):
+            counts += np.bincount(images[start : start + 4096, channel].reshape(-1), minlength=256)
+        mean = float(counts @ levels / counts.sum())
+        means.append(mean)
+        deviations.append(float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum())))
+    return means, deviations
 
 
 def draw(dataset: Dataset, path: Path | str) -> None:
