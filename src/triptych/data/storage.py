@@ -24,20 +24,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A train and a test split.
-
-    Attributes:
-        classes: names of the labels 0, 1, …; empty for unlabelled images.
-        left_out: one sentence per reason for which images of the source are in neither split.
-    """
+    """A train and a test split."""
 
     train: Split
     test: Split
-    classes: list[str]
+    classes: list[str]  # names of the labels 0, 1, …; empty for unlabelled images
     source: str
     licence: str
     name: str = "unnamed"
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)  # reasons for which images of the source are in neither split
 
     @property
     def labelled(self) -> bool:
@@ -50,13 +45,7 @@ class Dataset:
 
 
 def validate(dataset: Dataset, least_images: int, where: str = "") -> None:
-    """Check that a model can learn from a dataset, else raise InputError.
-
-    Args:
-        dataset: any dataset.
-        least_images: smallest number of training images: the batch size.
-        where: start of error messages; the name of the dataset if empty.
-    """
+    """Raise InputError, which begins with `where`, unless a model can learn from batches of `least_images`."""
     where = where or dataset.name
     for name, least in zip(SPLITS, (least_images, 1), strict=True):
         split: Split = getattr(dataset, name)
