@@ -9,8 +9,8 @@ import pytest
 
 from triptych.core.errors import InputError
 from triptych.data.sources import build
-from triptych.data.sources.build import save
-from triptych.data.storage import SPLITS, Dataset, Split, load, validate
+from triptych.data.sources.build import save, validate
+from triptych.data.storage import SPLITS, Dataset, Split, load
 
 STORED = ["train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy", "card.json"]
 
@@ -138,18 +138,15 @@ def test_what_cannot_be_learned_from_is_refused():
         ({"labels": np.arange(12) % 2}, "class 'class 2' has no image"),
     ]:
         with pytest.raises(InputError, match=says):
-            validate(changed(make(), **parts), least_images=4, where="somewhere")
+            validate(changed(make(), **parts), "somewhere")
 
 
-def test_fewer_training_images_than_a_batch_are_refused_and_few_test_images_are_not():
-    validate(make(), least_images=12)
-    with pytest.raises(InputError, match=r"train: 12 images; at least 13 \(one batch\)"):
-        validate(make(), least_images=13)
-    with pytest.raises(InputError, match="0 images"):
-        validate(make(count=0), least_images=0)
+def test_an_empty_split_is_refused():
+    with pytest.raises(InputError, match="somewhere: train: 0 images; at least 1 is needed"):
+        validate(make(count=0), "somewhere")
 
 
 def test_a_dataset_without_classes_has_no_labels():
-    validate(make(classes=0), least_images=1)
+    validate(make(classes=0), "somewhere")
     with pytest.raises(InputError, match="label 0 of image 0 is out of range; without classes every label must be -1"):
-        validate(changed(make(classes=0), labels=np.zeros(12, np.int64)), least_images=1)
+        validate(changed(make(classes=0), labels=np.zeros(12, np.int64)), "somewhere")

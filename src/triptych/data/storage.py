@@ -1,6 +1,8 @@
 """Datasets on disk: a folder with four memory-mapped .npy files and a data card."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,19 +46,8 @@ class Dataset:
         return {f"{split}_{name}": getattr(getattr(self, split), name) for split in SPLITS for name in ARRAYS}
 
 
-def validate(dataset: Dataset, least_images: int, where: str = "") -> None:
-    """Raise InputError, which begins with `where`, unless a model can learn from batches of `least_images`."""
-    where = where or dataset.name
-    for name, least in zip(SPLITS, (least_images, 1), strict=True):
-        split: Split = getattr(dataset, name)
-        _check_arrays(split, f"{where}: {name}")
-        _check_content(split, dataset.classes, least, f"{where}: {name}")
-    shapes = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
-    if shapes[0] != shapes[1]:
-        raise InputError(f"{where}: train images have shape {shapes[0]} and test images {shapes[1]}; they must agree")
-
-
-def _check_arrays(split: Split, where: str) -> None:
+def check_arrays(split: Split, where: str) -> None:
+    """Raise InputError, which begins with `where`, if the arrays have a wrong type or shape."""
     images, labels = split.images, split.labels
     if images.dtype != np.uint8:
         raise InputError(f"{where}: images are {images.dtype}; they must be uint8")
@@ -68,32 +59,19 @@ def _check_arrays(split: Split, where: str) -> None:
         raise InputError(f"{where}: labels have shape {labels.shape}; it must be ({len(images)},), one for each image")
 
 
-def _check_content(split: Split, classes: list[str], least_images: int, where: str) -> None:
-    least_images = max(least_images, 1)
-    if len(split.images) < least_images:
-        batch = " (one batch)" if least_images > 1 else ""
-        raise InputError(f"{where}: {len(split.images)} images; at least {least_images}{batch} are needed")
-    if classes:
-        wrong = np.flatnonzero((split.labels < 0) | (split.labels >= len(classes)))
-        allowed = f"allowed are 0 to {len(classes) - 1}"
-    else:
-        wrong = np.flatnonzero(split.labels != UNLABELLED)
-        allowed = "without classes every label must be -1"
-    if len(wrong):
-        raise InputError(f"{where}: label {split.labels[wrong[0]]} of image {wrong[0]} is out of range; {allowed}")
-    empty = np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0) if classes else ()
-    if len(empty):
-        raise InputError(f"{where}: class '{classes[empty[0]]}' has no image; every class needs at least one")
-
-
 def load(folder: Path | str) -> Dataset:
     """Load a dataset with memory-mapped, read-only arrays. A missing or damaged file raises InputError."""
     folder = Path(folder)
     card = load_card(folder)
     splits = {}
     for split in SPLITS:
-        splits[split] = Split(*(_load_array(folder / f"{split}_{name}.npy") for name in ARRAYS))
-        _check_arrays(splits[split], str(folder / f"{split}_images.npy"))
+        arrays = {}
+        for name in ARRAYS:
+            path = folder / f"{split}_{name}.npy"
+            with _readable(path):
+                arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+        splits[split] = Split(**arrays)
+        check_arrays(splits[split], str(folder / f"{split}_images.npy"))
     about = {key: card[key] for key in ("classes", "source", "licence", "name")}
     return Dataset(splits["train"], splits["test"], **about, left_out=card.get("left_out", []))
 
@@ -101,22 +79,19 @@ def load(folder: Path | str) -> Dataset:
 def load_card(folder: Path | str) -> dict:
     """Load the data card in `folder`. A missing or damaged card raises InputError."""
     path = Path(folder) / "card.json"
-    try:
+    with _readable(path):
         card = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; the prepare stage makes it") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(card, dict) or not {"name", "classes", "source", "licence"} <= card.keys():
         raise InputError(f"{path}: not a data card; run the prepare stage again")
     return card
 
 
-def _load_array(path: Path) -> np.ndarray:
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; the prepare stage makes it") from None
     except (OSError, ValueError, EOFError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: truncated, or not a .npy array ({reason}); run the prepare stage again") from None
+        raise InputError(f"{path}: truncated or damaged ({reason}); run the prepare stage again") from None

@@ -16,7 +16,7 @@ from triptych.core.errors import InputError
 from triptych.core.files import write_json, write_text, written_whole
 from triptych.core.schema import Runtime
 from triptych.core.seeds import fold
-from triptych.data.storage import Dataset, load, load_card, validate
+from triptych.data.storage import Dataset, load, load_card
 from triptych.machine.device import Machine, machine
 from triptych.machine.processes import side_by_side
 from triptych.nn.weights import save_model, seed_folder
@@ -57,7 +57,6 @@ def run_stage(stage: Stage) -> None:
         here = replace(here.shared(at_once * workers), workers=workers)
         here.announce(runs_at_once=at_once)
         dataset = load(stage.data)
-        validate(dataset, stage.recipe.batch_size, str(stage.data))
         images = resident(dataset.train.images, dataset.train.labels, here.device)
         identity = {
             "recipe": stage.recipe.model_dump(),

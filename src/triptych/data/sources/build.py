@@ -12,10 +12,11 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from triptych.core.errors import InputError
 from triptych.core.files import write_json, written_whole
 from triptych.data.sources import folder, npz, public, streetdigits
 from triptych.data.sources.params import PADDED, SMALL, Folder, Source, StreetDigits, Torchvision
-from triptych.data.storage import SPLITS, Dataset, Split, validate
+from triptych.data.storage import SPLITS, UNLABELLED, Dataset, Split, check_arrays
 from triptych.machine.randomness import generator
 
 COLUMNS = 16
@@ -34,7 +35,7 @@ def build(params: Source, seed: int) -> Dataset:
     """
     if isinstance(params, StreetDigits):
         dataset = _draw_digits(params, seed)
-        validate(dataset, least_images=1, where=params.name)
+        validate(dataset, params.name)
         return dataset
     if isinstance(params, Torchvision):
         dataset, name = public.load(params, seed), f"{params.root} ({params.name})"
@@ -42,8 +43,35 @@ def build(params: Source, seed: int) -> Dataset:
         dataset, name = folder.load(params), params.root
     else:
         dataset, name = npz.load(params), params.root
-    validate(dataset, least_images=1, where=name)
+    validate(dataset, name)
     return _shuffle(_pad(dataset), seed)
+
+
+def validate(dataset: Dataset, where: str) -> None:
+    """Raise InputError, which begins with `where`, if a model cannot learn from the dataset."""
+    for name in SPLITS:
+        split: Split = getattr(dataset, name)
+        check_arrays(split, f"{where}: {name}")
+        _check_content(split, dataset.classes, f"{where}: {name}")
+    shapes = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
+    if shapes[0] != shapes[1]:
+        raise InputError(f"{where}: train images have shape {shapes[0]} and test images {shapes[1]}; they must agree")
+
+
+def _check_content(split: Split, classes: list[str], where: str) -> None:
+    if not len(split.images):
+        raise InputError(f"{where}: 0 images; at least 1 is needed")
+    if classes:
+        wrong = np.flatnonzero((split.labels < 0) | (split.labels >= len(classes)))
+        allowed = f"allowed are 0 to {len(classes) - 1}"
+    else:
+        wrong = np.flatnonzero(split.labels != UNLABELLED)
+        allowed = "without classes every label must be -1"
+    if len(wrong):
+        raise InputError(f"{where}: label {split.labels[wrong[0]]} of image {wrong[0]} is out of range; {allowed}")
+    empty = np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0) if classes else ()
+    if len(empty):
+        raise InputError(f"{where}: class '{classes[empty[0]]}' has no image; every class needs at least one")
 
 
 def _draw_digits(params: StreetDigits, seed: int) -> Dataset:
