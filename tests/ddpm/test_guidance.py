@@ -25,7 +25,7 @@ def guided(name: str, method: Ideal, guide: Ideal, weight: float) -> tuple[float
 @pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_guide_whose_mean_is_off_drives_the_mean_to_the_other_side(name: str, process: str) -> None:
-    """Of equal spreads, D_w is the perfect denoiser of N(guide + w (mean - guide), spread²)."""
+    """For equal spreads, D_w is the perfect denoiser of N(guide + w (mean - guide), spread²)."""
     mean, spread = guided(name, Ideal(0.2, 0.25, process), Ideal(0.1, 0.25, process), 2.5)
     assert mean == pytest.approx(0.1 + 2.5 * (0.2 - 0.1), abs=4 * 0.25 / math.sqrt(16000) + 0.002)
     assert spread == pytest.approx(0.25, rel=0.03)

@@ -48,6 +48,9 @@ def test_every_number_is_within_its_interval_and_the_same_each_time(study, numbe
     assert {key for key in guided if isinstance(guided[key], Estimate)} == set(estimates) - {"vlb_bpd"}
     assert all(guided[key].low <= guided[key].value <= guided[key].high for key in set(estimates) - {"vlb_bpd"})
     assert (guided["weight"], guided["epoch"]) == (2.0, 1)
+    for images, measured in ((study.drawn["guided"], guided), (study.drawn["samples"], numbers)):
+        distance = frechet_distance(study.judge(images).features, study.real.test.features)
+        assert measured["frechet_distance"].value == pytest.approx(distance, rel=1e-6)
     assert sum(numbers["vlb_parts_bpd"].values()) == pytest.approx(numbers["vlb_bpd"].value)
     assert isinstance(numbers["half_restored_reached"], bool) and numbers["half_restored_t"] > 0
     again = measures(folder)

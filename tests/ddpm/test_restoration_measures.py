@@ -1,4 +1,4 @@
-"""What restoration comes to: the time at which half of the images have changed class, and the table of rows."""
+"""Restoration: the time at which half of the images have changed class, and the table of rows."""
 
 import numpy as np
 import pytest

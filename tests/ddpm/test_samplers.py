@@ -21,7 +21,7 @@ gaussian_denoiser = Ideal(MEAN, SPREAD).denoise
 
 
 def flow(x: Tensor, level: float, following: float = 1.0) -> Tensor:
-    """Where the probability-flow ODE carries x: each Gaussian marginal onto the next, monotonically."""
+    """Return x after the probability-flow ODE: each Gaussian marginal onto the next, monotonically."""
     here, there = ((a * SPREAD**2 + 1 - a) ** 0.5 for a in (level, following))
     return following**0.5 * MEAN + there * (x - level**0.5 * MEAN) / here
 
@@ -89,7 +89,7 @@ def test_heun_starts_by_euler_on_a_chain_of_boundless_noise_and_as_published_on_
 
 @pytest.mark.parametrize("fall", [1.1, 1.9, 2.1, 5.0, 1000.0])
 def test_the_better_method_takes_the_first_step(fall: float) -> None:
-    """Of Euler's and Heun's first step at large sigma, against the exact flow."""
+    """Errors of the first step of Euler and Heun at large sigma, against the exact flow."""
     last = 10.0
     first = fall * last
 

@@ -1,4 +1,4 @@
-"""What is drawn from a diffusion model: complete, the same in every run, in the given precision, and never no image."""
+"""Samples of a diffusion model: complete, the same in every run, in the given precision, and never no image."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the judge is trained to tell: classes, or without classes by how many quarters an image was turned."""
+"""Objectives of the judge: classes, or without labels the number of quarter turns of an image."""
 
 import numpy as np
 import pytest

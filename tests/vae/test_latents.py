@@ -1,4 +1,4 @@
-"""What latents carry, on latents made so that it is known."""
+"""Measures of latents, on synthetic latents with known answers."""
 
 import numpy as np
 import pytest

@@ -37,7 +37,7 @@ def certain(mu: np.ndarray) -> np.ndarray:
 
 
 def log_density(mixture: Mixture, z: np.ndarray) -> np.ndarray:
-    """By scipy, one Gaussian after another."""
+    """Reference by scipy, one Gaussian at a time."""
     parts = [
         weight * multivariate_normal(mean, factor @ factor.T).pdf(z)
         for weight, mean, factor in zip(mixture.weights, mixture.means, mixture.factors, strict=True)

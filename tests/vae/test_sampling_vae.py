@@ -1,4 +1,4 @@
-"""What is drawn from a VAE: complete, the same in every run, and what its network says."""
+"""Samples of a VAE: complete, the same in every run, and equal to its network's output."""
 
 from dataclasses import replace
 from pathlib import Path

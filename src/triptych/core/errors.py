@@ -21,7 +21,7 @@ def one_line_errors(interrupted: str = "interrupted: the next run resumes from t
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # a test's stream, or a closed one
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         yield
         sys.stdout.flush()

@@ -2,14 +2,15 @@
 
 import difflib
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from triptych.core.errors import InputError
 
@@ -104,7 +105,7 @@ def validate(kind: typing.Any, value: object, where: Where, path: Path) -> typin
     raise InputError(f"{path}: {_message(problem, value, where)}")
 
 
-def _message(problem: dict, value: object, where: Where) -> str:
+def _message(problem: Mapping, value: object, where: Where) -> str:
     error, given, context = problem["type"], problem["input"], problem.get("ctx", {})
     keys = _keys(value, problem["loc"], missing=error == "missing")
     if error in ("union_tag_invalid", "union_tag_not_found"):
@@ -172,5 +173,5 @@ def overlaid(base: dict, overlay: dict) -> dict:
     result = base.copy()  # keeps the comments of a mapping of ruamel.yaml
     for key, new in overlay.items():
         old = base.get(key)
-        result[key] = new if replaces(old, new) else overlaid(old, new)
+        result[key] = overlaid(old, new) if isinstance(old, dict) and not replaces(old, new) else new
     return result

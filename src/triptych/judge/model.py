@@ -65,7 +65,7 @@ class TurnObjective(ClassificationObjective):
     """
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """As ClassificationObjective, on images (B, C, N, N), each turned by a random number of quarters."""
+        """Classify by how many quarter turns each image (B, C, N, N) was rotated at random."""
         quarters = draw.integers(0, QUARTER_TURNS, (len(batch.images),))
         return super().forward(Batch(turned(batch.images, quarters), quarters), draw)
 

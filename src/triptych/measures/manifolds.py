@@ -23,7 +23,7 @@ def squared_radii(features: np.ndarray, neighbours: int) -> np.ndarray:
 
 
 class Manifold:
-    """What lies within a ball around any of the features (N, d), each ball reaching to its k-th nearest other point.
+    """Union of balls around the features (N, d), each reaching to its k-th nearest other point.
 
     Args:
         features: see above.
@@ -42,7 +42,7 @@ class Manifold:
 
 
 def precision_recall(generated: Manifold, real: Manifold) -> tuple[np.ndarray, np.ndarray]:
-    """Which generated points lie in the real manifold, and which real points in the generated one.
+    """Find the generated points in the real manifold, and the real points in the generated one.
 
     Returns:
         Booleans, one for each generated and one for each real point; their means are precision and recall.

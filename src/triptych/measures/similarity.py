@@ -1,4 +1,4 @@
-"""How alike two images are: PSNR and SSIM, for each pair of a batch at once."""
+"""PSNR and SSIM of each pair of images in a batch."""
 
 import numpy as np
 import torch

@@ -27,10 +27,10 @@ ROOT = Path("checkpoints")
 
 def code_digest() -> str:
     """Hash the source of every loaded triptych module and of the running script."""
-    paths = {m.__file__ for n, m in sys.modules.items() if n.startswith("triptych") and getattr(m, "__file__", None)}
-    script = getattr(sys.modules["__main__"], "__file__", None)
+    modules = [module for name, module in sys.modules.items() if name.startswith("triptych") or name == "__main__"]
+    paths = {path for module in modules if (path := getattr(module, "__file__", None))}
     digest = hashlib.sha256()
-    for path in sorted(paths | ({script} if script else set())):
+    for path in sorted(paths):
         digest.update(Path(path).read_bytes())
     return digest.hexdigest()
 

@@ -87,7 +87,7 @@ class Recorded:
         self.calls = 0
         self.graph = torch.cuda.CUDAGraph()
         self.batch: Batch | None = None
-        self.losses: Losses | None = None
+        self.losses: Losses
 
     def __call__(self, batch: Batch, draw: Draw) -> Losses:
         """Run the passes. Batches must have the size of the first; `draw` must be the same object, restarted."""
@@ -140,13 +140,13 @@ class Trainer:
             raise InputError(f"{plan.stage}: {len(data)} images are fewer than one batch of {recipe.batch_size}")
         self.steps = recipe.epochs * self.steps_per_epoch
 
-        self.objective = objective.to(machine.device, memory_format=torch.channels_last)
+        self.objective = objective.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if machine.world > 1:
             globalise(self.objective)
         self.optimiser = build_optimiser(self.objective, recipe.optimiser)
         halflife = recipe.ema_halflife_images
         self.average = WeightAverage(self.objective.network, halflife) if halflife else None
-        self.forward: nn.Module = torch.compile(self.objective) if plan.compile else self.objective
+        self.forward: Callable[..., Losses] = torch.compile(self.objective) if plan.compile else self.objective
         self.gradients: GradientSum | None = None
         if machine.world > 1 and dist.get_backend() == BACKEND:
             self.gradients = GradientSum(self.objective)

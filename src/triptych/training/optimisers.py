@@ -67,7 +67,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
             by_shape = defaultdict(list)
@@ -103,7 +103,7 @@ class Muon(torch.optim.Optimizer):
             yield parameters, directions.view(len(parameters), *shape)
 
     def _direction(self, parameters: list[nn.Parameter], momentum: float) -> Tensor:
-        ahead = [p.grad.lerp(self.state[p]["momentum"], momentum).flatten(1) for p in parameters]
+        ahead = [p.grad.lerp(self.state[p]["momentum"], momentum).flatten(1) for p in parameters if p.grad is not None]
         return orthogonalised(torch.stack(ahead))
 
 
@@ -126,7 +126,7 @@ def _share(by_shape: ByShape, rank: int, processes: int) -> list[int]:
 class Joint:
     """Several optimisers of different parameters, with the interface of one."""
 
-    def __init__(self, *optimisers: torch.optim.Optimizer) -> None:
+    def __init__(self, *optimisers: "torch.optim.Optimizer | Joint") -> None:
         self.optimisers = optimisers
 
     @property
@@ -134,7 +134,7 @@ class Joint:
         return [group for optimiser in self.optimisers for group in optimiser.param_groups]
 
     @property
-    def state(self) -> dict[nn.Parameter, dict]:
+    def state(self) -> dict[Tensor, dict]:
         return {p: state for optimiser in self.optimisers for p, state in optimiser.state.items()}
 
     def zero_grad(self, set_to_none: bool = True) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from triptych.machine.processes import side_by_side
 from triptych.nn.fast.norm import BatchNorm
@@ -23,7 +24,11 @@ CAPACITY = 32 * 2**20
 # Two buffers per worker, used in turn: before a worker reuses one, all others have read it.
 BUFFERS = 2
 
-REDUCTIONS = {dist.ReduceOp.SUM: torch.add, dist.ReduceOp.MIN: torch.minimum, dist.ReduceOp.MAX: torch.maximum}
+REDUCTIONS: dict[object, Callable[..., Tensor]] = {
+    dist.ReduceOp.SUM: torch.add,
+    dist.ReduceOp.MIN: torch.minimum,
+    dist.ReduceOp.MAX: torch.maximum,
+}
 
 
 class Meetings:
@@ -57,7 +62,7 @@ class SharedMemoryGroup(dist.ProcessGroup):
         """Return the registered name."""
         return BACKEND
 
-    def allreduce(self, tensors: list[Tensor], options: dist.AllreduceOptions) -> None:
+    def allreduce(self, tensors: list[Tensor], options: dist.AllreduceOptions) -> None:  # type: ignore[override]
         """Reduce each tensor over the workers by SUM, MIN or MAX."""
         reduce = next((reduce for op, reduce in REDUCTIONS.items() if options.reduceOp == op), None)
         if reduce is None:
@@ -73,18 +78,20 @@ class SharedMemoryGroup(dist.ProcessGroup):
             if not dense:
                 tensor.copy_(flat.view(tensor.shape))
 
-    def broadcast(self, tensors: list[Tensor], options: dist.BroadcastOptions) -> None:
+    def broadcast(self, tensors: list[Tensor], options: dist.BroadcastOptions) -> None:  # type: ignore[override]
         """Copy each tensor of the root to all workers."""
         for tensor in tensors:
             tensor.copy_(self._gather(tensor)[options.rootRank])
 
-    def allgather(self, outputs: list[list[Tensor]], inputs: list[Tensor], options: object = None) -> None:
+    def allgather(  # type: ignore[override]
+        self, outputs: list[list[Tensor]], inputs: list[Tensor], options: object = None
+    ) -> None:
         """Copy the tensors of all workers, in the order of ranks."""
         for every, mine in zip(outputs, inputs, strict=True):
             for output, tensor in zip(every, self._gather(mine), strict=True):
                 output.copy_(tensor)
 
-    def barrier(self, opts: object = None) -> None:
+    def barrier(self, opts: object = None) -> None:  # type: ignore[override]
         """Return when all workers have called it."""
         self.meetings.wait(self.rank())
 
@@ -119,7 +126,8 @@ def _as_rank(work: Callable[[int], None], meetings: Meetings, rank: int) -> None
 
     dist.Backend.register_backend(BACKEND, group, devices=["cpu"])
     # torch.distributed requires a store; the group does not use it.
-    dist.init_process_group(BACKEND, store=dist.HashStore(), rank=rank, world_size=meetings.count)
+    store = dist.HashStore()  # type: ignore[attr-defined]
+    dist.init_process_group(BACKEND, store=store, rank=rank, world_size=meetings.count)
     try:
         work(rank)
     finally:
@@ -130,27 +138,27 @@ class _Summed(torch.autograd.Function):
     # The loss of every process depends on the sum, so the gradient of a tensor is the sum of their gradients.
 
     @staticmethod
-    def forward(context: object, tensor: Tensor) -> Tensor:
+    def forward(context: FunctionCtx, tensor: Tensor) -> Tensor:
         return _sum(tensor)
 
     @staticmethod
-    def backward(context: object, gradient: Tensor) -> Tensor:
+    def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:
         return _sum(gradient)
 
 
 class _Gathered(torch.autograd.Function):
     @staticmethod
-    def forward(context: object, rows: Tensor) -> Tensor:
-        context.count = len(rows)
+    def forward(context: FunctionCtx, rows: Tensor) -> Tensor:
+        context.count = len(rows)  # type: ignore[attr-defined]
         rows = rows.contiguous()
         every = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
         dist.all_gather(every, rows)
         return torch.cat(every)
 
     @staticmethod
-    def backward(context: object, gradient: Tensor) -> Tensor:
-        start = dist.get_rank() * context.count
-        return _sum(gradient)[start : start + context.count]
+    def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:
+        count: int = context.count  # type: ignore[attr-defined]
+        return _sum(gradient)[dist.get_rank() * count :][:count]
 
 
 def _sum(tensor: Tensor) -> Tensor:
@@ -189,9 +197,10 @@ class GlobalBatchNorm(BatchNorm):
         if self.track_running_stats:
             count = dist.get_world_size() * x[:, 0].numel()
             with torch.no_grad():
-                self.num_batches_tracked += 1
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+                self.num_batches_tracked += 1  # type: ignore[operator,assignment]
+                self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr,arg-type]
+                unbiased = variance * count / (count - 1)
+                self.running_var.lerp_(unbiased, self.momentum)  # type: ignore[union-attr,arg-type]
         scale = (variance + self.eps).rsqrt()
         shift = -mean * scale
         if self.affine:

@@ -69,7 +69,8 @@ def _check_content(split: Split, classes: list[str], where: str) -> None:
         allowed = "without classes every label must be -1"
     if len(wrong):
         raise InputError(f"{where}: label {split.labels[wrong[0]]} of image {wrong[0]} is out of range; {allowed}")
-    empty = np.flatnonzero(np.bincount(split.labels, minlength=len(classes)) == 0) if classes else ()
+    counts = np.bincount(split.labels, minlength=len(classes)) if classes else np.ones(1)
+    empty = np.flatnonzero(counts == 0)
     if len(empty):
         raise InputError(f"{where}: class '{classes[empty[0]]}' has no image; every class needs at least one")
 
@@ -158,7 +159,8 @@ def make_card(dataset: Dataset) -> dict:
         "channel_mean": mean,
         "channel_std": deviation,
         "sha256": {
-            name: hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for name, array in dataset.arrays().items()
+            name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+            for name, array in dataset.arrays().items()
         },
         "source": dataset.source,
         "licence": dataset.licence,
