@@ -93,7 +93,6 @@ class MomentumEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, *views: Tensor) -> tuple[Tensor, ...]:
-        """Return z (B, dim) of each view (B, C, H, W), as if it passed alone, without a gradient."""
         with grouped(len(views)):
             return self.projector(self.backbone(torch.cat(views))).chunk(len(views))
 
