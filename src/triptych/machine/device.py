@@ -24,22 +24,14 @@ LEAST_ROWS = 8
 
 @dataclass(frozen=True)
 class Machine:
-    """Resources of one process.
-
-    Attributes:
-        device: device of all tensors.
-        dtype: precision of matrix multiplications: float32, or bfloat16 under autocast.
-        threads: CPU threads of this process.
-        rank, world: rank of this process, and number of processes that share a batch.
-        workers: number of worker processes that train in place of this one, which only waits for them.
-    """
+    """Resources of one process."""
 
     device: torch.device
-    dtype: torch.dtype
+    dtype: torch.dtype  # of matrix multiplications: float32, or bfloat16 under autocast
     threads: int
     rank: int = 0
-    world: int = 1
-    workers: int = 1
+    world: int = 1  # number of processes that share a batch
+    workers: int = 1  # number of worker processes that train in place of this one, which only waits for them
 
     @property
     def leads(self) -> bool:
@@ -154,10 +146,9 @@ NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc reuse freed memory instead of returning it to the system. Return False without glibc.
+    """Make glibc reuse freed memory, of which mapping and clearing took a twelfth of the DDPM's time.
 
-    Each training step frees its tensors and allocates as much again. Memory from the system must be mapped and cleared
-    page by page: 12,000 pages per step of the DDPM, a twelfth of its time.
+    Return False without glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
     return bool(mallopt and mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, NEVER))

@@ -17,7 +17,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def seed_folder(folder: Path, seed: int, first: int) -> Path:
-    """Return the folder of one seed's files: `folder` itself for the first seed of a stage, seed_<seed> in it else."""
+    """Return the folder of a seed's files: `folder` itself for the first seed of a stage, else seed_<seed> in it."""
     return folder if seed == first else folder / f"seed_{seed}"
 
 
@@ -72,10 +72,7 @@ def save_model(folder: Path, network: nn.Module, config: dict) -> None:
 
 
 def load_model(folder: Path, kind: type[Network], device: torch.device) -> tuple[Network, dict]:
-    """Load a network of class `kind`, in eval mode and channels last on `device`, and its config.
-
-    A missing or damaged file, or another architecture, raises InputError.
-    """
+    """Load a network of class `kind`, in eval mode and channels last on `device`, and its config."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         network = kind(**config["network"])

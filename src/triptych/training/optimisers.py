@@ -131,30 +131,24 @@ class Joint:
 
     @property
     def param_groups(self) -> list[dict]:
-        """Groups of all optimisers."""
         return [group for optimiser in self.optimisers for group in optimiser.param_groups]
 
     @property
     def state(self) -> dict[Tensor, dict]:
-        """State of every parameter."""
         return {p: state for optimiser in self.optimisers for p, state in optimiser.state.items()}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear all gradients."""
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none)
 
     def step(self) -> None:
-        """Update all parameters."""
         for optimiser in self.optimisers:
             optimiser.step()
 
     def state_dict(self) -> dict:
-        """Return the states of all optimisers."""
         return {"optimisers": [optimiser.state_dict() for optimiser in self.optimisers]}
 
     def load_state_dict(self, state: dict) -> None:
-        """Restore the states of all optimisers."""
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
 
