@@ -131,11 +131,7 @@ def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: Co
 
 
 def final_losses(table: Path) -> dict[int, float]:
-    """Return the loss of each seed's last epoch from the table that the training stage wrote.
-
-    Raises:
-        InputError: the table is missing or damaged.
-    """
+    """Return the loss of each seed's last epoch from the table of the training stage."""
     try:
         history = pd.read_csv(table)
         return history.sort_values("epoch").groupby("seed")["loss"].last().to_dict()
@@ -148,13 +144,7 @@ def final_losses(table: Path) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class SeedResults:
-    """Results of one seed's training.
-
-    Attributes:
-        numbers: numbers of the trained encoder, without accuracies.
-        correct: by "knn" and "linear", (N,) booleans, True where a test image is correct; empty without two classes.
-        course: one row per kept epoch, as in the table that the stage writes.
-    """
+    """Numbers without accuracies, (N,) booleans of correct test images by classifier, and one row per kept epoch."""
 
     seed: int
     numbers: dict[str, float]
@@ -164,18 +154,7 @@ class SeedResults:
 
 @dataclass(frozen=True)
 class SSLMeasures:
-    """Measures of one variant, in float32.
-
-    Attributes:
-        variant: its name.
-        dataset: its images.
-        views: its augmentation.
-        settings: settings of the measures.
-        seeds: its seeds; the first is the pipeline's.
-        baselines: result of `measure_baselines` for its encoder.
-        device: device to compute on.
-        at_once: number of seeds measured in parallel, on a CPU.
-    """
+    """Measures of one variant, in float32. `baselines` are those of `measure_baselines` for its encoder."""
 
     variant: str
     dataset: Dataset
@@ -187,7 +166,6 @@ class SSLMeasures:
     at_once: int = 1
 
     def measure(self, models: Path, snapshots: Path, losses: Mapping[int, float]) -> list[SeedResults]:
-        """Measure every seed from the variant's folders of models and of snapshots, and its final losses."""
         tasks = {
             f"seed {seed}": partial(
                 self._measure_seed,
@@ -228,7 +206,6 @@ class SSLMeasures:
         return SeedResults(seed, numbers, correct, [*course, self._course_row(seed, last, train, test)])
 
     def _encode(self, network: SiameseNetwork) -> tuple[Layers | None, Layers]:
-        """Encode training and test images; without two classes, only test images are needed."""
         train, test = self.dataset.train.images, self.dataset.test.images
         encoded = partial(encode, network, device=self.device, batch_size=self.settings.batch_size)
         return None if "knn_accuracy" in self.left_out else encoded(train), encoded(test)
@@ -250,7 +227,6 @@ class SSLMeasures:
 
     @torch.inference_mode()
     def _embed_views(self, network: SiameseNetwork, key: tuple) -> Tensor:
-        """Return embeddings of one view of each of the first test images; `key` names its random numbers."""
         draw = Draw(self.device, key)
         images = torch.from_numpy(np.array(self.dataset.test.images[: self.settings.ssl.pairs])).to(self.device)
         batches = images.split(self.settings.batch_size)
@@ -290,7 +266,6 @@ class SSLMeasures:
         return summary | {"seeds": rows}
 
     def course(self, results: Sequence[SeedResults]) -> pd.DataFrame:
-        """Return one row per kept epoch of each seed; without two classes, there is no column `knn_accuracy`."""
         return pd.DataFrame([row for one in results for row in one.course])
 
     def arrays(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
@@ -305,7 +280,6 @@ class SSLMeasures:
         return correct | {name: np.broadcast_to(rows[: shape[0]], shape) for name, rows in self.baselines.items()}
 
     def _shown_views(self) -> np.ndarray:
-        """Return the first training images, each followed by views of it: (SHOWN, 1 + VIEWS, C, H, W) uint8."""
         images = torch.from_numpy(np.array(self.dataset.train.images[:SHOWN])).to(self.device)
         draw = Draw(self.device, (self.seeds[0], "shown views"))
         views = [to_uint8(self.views(to_float(images), draw)) for _ in range(VIEWS)]

@@ -50,11 +50,7 @@ def in_float64(x: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, batch_size: int) -> dict[str, Tensor]:
-    """Encode uint8 images (N, C, H, W) without augmentation, in eval mode.
-
-    Returns:
-        "backbone": features (N, d); "projector": embeddings (N, dim); both float32.
-    """
+    """Return features (N, d), "backbone", and embeddings (N, dim), "projector", of uint8 images in eval mode."""
     network.eval()
     backbone = backbone_features(network.backbone, images, device, batch_size)
     projector = [network.projector(rows).float() for rows in backbone.split(batch_size)]
@@ -63,7 +59,6 @@ def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, ba
 
 @torch.inference_mode()
 def backbone_features(backbone: nn.Module, images: np.ndarray, device: torch.device, batch_size: int) -> Tensor:
-    """Return features (N, d) float32 of uint8 images (N, C, H, W), in eval mode."""
     backbone.eval()
     starts = range(0, len(images), batch_size)
     batches = (torch.as_tensor(np.array(images[start : start + batch_size])).to(device) for start in starts)
@@ -74,7 +69,6 @@ def backbone_features(backbone: nn.Module, images: np.ndarray, device: torch.dev
 
 
 def knn_correct(train: Tensor, test: Tensor, dataset: Dataset, knn: KNNParams) -> np.ndarray:
-    """Classify test images by the votes of their nearest training images; see `knn_classes`."""
     labels = torch.from_numpy(np.array(dataset.train.labels))
     predicted = knn_classes(test, train, labels, knn.neighbours, knn.temperature)
     return predicted.cpu().numpy() == np.asarray(dataset.test.labels)
@@ -83,7 +77,6 @@ def knn_correct(train: Tensor, test: Tensor, dataset: Dataset, knn: KNNParams) -
 def linear_correct(
     train: Tensor, test: Tensor, dataset: Dataset, penalty: float, iterations: int = PROBE_ITERATIONS
 ) -> np.ndarray:
-    """Classify test images by the linear probe of training images; see `fit_probe`."""
     labels = torch.from_numpy(np.array(dataset.train.labels))
     predicted = fit_probe(train, labels, penalty, iterations).classes(test)
     return predicted.cpu().numpy() == np.asarray(dataset.test.labels)
@@ -91,25 +84,18 @@ def linear_correct(
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Linear classifier of features (N, d).
-
-    Attributes:
-        mean, scale: (d,) of the train features.
-        theta: weights (d + 1, classes) of standardised features, the last row the bias.
-    """
+    """Linear classifier of standardised features: weights theta (d + 1, classes), the last row the bias."""
 
     mean: Tensor
     scale: Tensor
     theta: Tensor
 
     def classes(self, features: Tensor) -> Tensor:
-        """Return the most likely class (N,) int64 of features (N, d)."""
         x = with_bias((in_float64(features).to(self.mean.device) - self.mean) / self.scale)
         return (x @ self.theta).argmax(dim=1)
 
 
 def with_bias(x: Tensor) -> Tensor:
-    """Append a column of ones to x (N, d); its weights are the bias."""
     return torch.cat([x, x.new_ones(len(x), 1)], dim=1)
 
 
@@ -119,16 +105,8 @@ def fit_probe(
 ) -> LinearProbe:
     """Minimise mean cross-entropy + penalty / 2 ‖weights‖², the bias unpenalised, by L-BFGS in float64.
 
-    Args:
-        features: (N, d) of the train set, on the device to compute on.
-        labels: (N,) classes; images of class -1 are ignored.
-        penalty: penalty on the squared weights of standardised features; 1 / (C N) in scikit-learn's terms.
-        iterations: upper limit.
-        tolerance: L-BFGS stops if no entry of the gradient exceeds it.
-
-    Raises:
-        ValueError: no image is labelled, the penalty is not positive (separable classes would have no optimum), or
-            features are not finite.
+    Images of class -1 are ignored. The penalty is 1 / (C N) in scikit-learn's terms. L-BFGS stops if no entry of the
+    gradient exceeds the tolerance.
     """
     if not penalty > 0:
         raise ValueError(f"penalty = {penalty} must be positive: without it separable classes have no optimum")
@@ -177,8 +155,7 @@ def measure_baselines(
 ) -> dict[str, np.ndarray]:
     """Return (seeds, N) booleans per entry of BASELINES, True where a test image is correct; {} without two classes.
 
-    Baselines on pixels have one row, as no seed changes them. A method has learned something if it is clearly above all
-    baselines. On a CPU, `at_once` tasks run in parallel.
+    Baselines on pixels have one row, as no seed changes them.
     """
     if needs.two_classes(dataset):
         return {}
@@ -200,7 +177,6 @@ def measure_baselines(
 def pixels_correct(
     standardise: bool, dataset: Dataset, settings: EvaluationParams, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Classify test images by pixels, standardised as the encoder receives them or as they are."""
     splits = [to_float(torch.from_numpy(np.array(split.images)).to(device)) for split in (dataset.train, dataset.test)]
     pixels = [(standardised(images) if standardise else images).flatten(1) for images in splits]
     return _both_correct(*pixels, dataset, settings, PIXEL_ITERATIONS)
@@ -209,7 +185,6 @@ def pixels_correct(
 def untrained_correct(
     backbone: BackboneParams, seed: int, dataset: Dataset, settings: EvaluationParams, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Classify test images by features of the untrained encoder of a seed."""
     encoder = untrained_encoder(backbone, seed, dataset, settings.batch_size, device)
     splits = (dataset.train, dataset.test)
     features = [backbone_features(encoder, split.images, device, settings.batch_size) for split in splits]
