@@ -17,7 +17,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def seed_folder(folder: Path, seed: int, first: int) -> Path:
-    """Return the folder of a seed's files: `folder` itself for the first seed of a stage, else seed_<seed> in it."""
+    """Return the folder of a seed's files: `folder` itself for the first seed of a stage."""
     return folder if seed == first else folder / f"seed_{seed}"
 
 

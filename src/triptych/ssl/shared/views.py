@@ -84,10 +84,8 @@ def happens(probability: float, count: int, draw: Draw) -> Tensor | None:
 
 
 def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], count: int, draw: Draw) -> Tensor:
-    """Draw (count, 4) crops as torchvision's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842).
-
-    Each image takes the first of ten random pairs of area and log-ratio whose box fits into the image, at a uniform
-    position; if none fits, the largest central box with an allowed ratio (width over height).
+    """Draw (count, 4) crops as torchvision's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842): the first of ten
+    random boxes that fits into the image; if none fits, the largest central one with an allowed width over height.
     """
     high, wide = size
     area, log_ratio = draw.uniform((count, CROP_TRIALS, 2)).unbind(-1)
