@@ -5,9 +5,8 @@ from pathlib import Path
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import read
-from triptych.data.sources.build import build, draw
+from triptych.data.sources.build import build, draw, save
 from triptych.data.sources.params import DataParams
-from triptych.data.storage import save
 from triptych.machine.processes import stage_clock
 
 

@@ -9,7 +9,7 @@ import tiny_ssl
 import torch
 from PIL import Image
 
-from triptych.data.storage import save
+from triptych.data.sources.build import save
 from triptych.judge.model import Classifier
 from triptych.nn.weights import save_model, seed_folder
 from triptych.ssl.shared.network import SiameseNetwork

@@ -7,7 +7,7 @@ import torch
 import yaml
 from tiny_generative import SAMPLING, VAE_SIZES, Files, dataset, save_ddpm, weaken
 
-from triptych.data.storage import save
+from triptych.data.sources.build import save
 from triptych.ddpm import sample as ddpm
 from triptych.vae import sample as vae
 from triptych.vae.model import VAE

@@ -9,7 +9,8 @@ import yaml
 from safetensors.torch import load_file
 from scripts import run_script
 
-from triptych.data.storage import Dataset, Split, save
+from triptych.data.sources.build import save
+from triptych.data.storage import Dataset, Split
 from triptych.ssl.shared.network import SiameseNetwork
 
 ROOT = Path(__file__).parents[1]

@@ -14,8 +14,9 @@ from triptych.cli import encoders
 from triptych.cli.images import with_channels
 from triptych.core.errors import InputError
 from triptych.core.files import read_arrays
+from triptych.data.sources.build import save
 from triptych.data.sources.folder import read_image
-from triptych.data.storage import Dataset, Split, load, save
+from triptych.data.storage import Dataset, Split, load
 from triptych.ssl.probe import encode
 
 CPU = torch.device("cpu")

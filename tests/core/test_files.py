@@ -9,7 +9,8 @@ import torch
 
 from triptych.core.errors import InputError
 from triptych.core.files import read_arrays, write_arrays, write_json, write_text
-from triptych.data.storage import Dataset, Split, save
+from triptych.data.sources.build import save
+from triptych.data.storage import Dataset, Split
 from triptych.nn.weights import save_tensors, snapshot_files
 from triptych.training.checkpoint import Checkpoints
 

@@ -17,10 +17,10 @@ from test_streetdigits import MIDDLING
 
 from triptych.core.errors import InputError
 from triptych.core.schema import validate
-from triptych.data.sources.build import build
+from triptych.data.sources.build import build, make_card
 from triptych.data.sources.folder import read_image
 from triptych.data.sources.params import Source
-from triptych.data.storage import Split, load, make_card
+from triptych.data.storage import Split, load
 
 ROOT = Path(__file__).parents[2]
 MNIST = ROOT.parent / "shared" / "data" / "MNIST" / "raw"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from triptych.core.errors import InputError
-from triptych.data import storage
-from triptych.data.storage import Dataset, Split, load, save, validate
+from triptych.data.sources import build
+from triptych.data.sources.build import save, validate
+from triptych.data.storage import SPLITS, Dataset, Split, load
 
 STORED = ["train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy", "card.json"]
 
@@ -34,7 +35,7 @@ def test_a_dataset_comes_back_as_it_was_saved(tmp_path):
     dataset = make()
     save(dataset, tmp_path / "data")
     back = load(tmp_path / "data")
-    for split in storage.SPLITS:
+    for split in SPLITS:
         assert np.array_equal(getattr(back, split).images, getattr(dataset, split).images)
         assert np.array_equal(getattr(back, split).labels, getattr(dataset, split).labels)
     assert (back.classes, back.source, back.licence, back.name) == (dataset.classes, "nowhere", "none", "tiny")
@@ -71,7 +72,7 @@ def test_a_failed_save_leaves_the_earlier_dataset(tmp_path, monkeypatch):
     def full_disk(*_: object, **__: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(storage.np, "save", full_disk)
+    monkeypatch.setattr(build.np, "save", full_disk)
     with pytest.raises(OSError, match="No space"):
         save(make(seed=1), tmp_path / "data")
     assert np.array_equal(load(tmp_path / "data").train.images, make(seed=0).train.images)
@@ -137,18 +138,15 @@ def test_what_cannot_be_learned_from_is_refused():
         ({"labels": np.arange(12) % 2}, "class 'class 2' has no image"),
     ]:
         with pytest.raises(InputError, match=says):
-            validate(changed(make(), **parts), least_images=4, where="somewhere")
+            validate(changed(make(), **parts), "somewhere")
 
 
-def test_fewer_training_images_than_a_batch_are_refused_and_few_test_images_are_not():
-    validate(make(), least_images=12)
-    with pytest.raises(InputError, match=r"train: 12 images; at least 13 \(one batch\)"):
-        validate(make(), least_images=13)
-    with pytest.raises(InputError, match="0 images"):
-        validate(make(count=0), least_images=0)
+def test_an_empty_split_is_refused():
+    with pytest.raises(InputError, match="somewhere: train: 0 images; at least 1 is needed"):
+        validate(make(count=0), "somewhere")
 
 
 def test_a_dataset_without_classes_has_no_labels():
-    validate(make(classes=0), least_images=1)
+    validate(make(classes=0), "somewhere")
     with pytest.raises(InputError, match="label 0 of image 0 is out of range; without classes every label must be -1"):
-        validate(changed(make(classes=0), labels=np.zeros(12, np.int64)), least_images=1)
+        validate(changed(make(classes=0), labels=np.zeros(12, np.int64)), "somewhere")

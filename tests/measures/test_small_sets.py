@@ -13,7 +13,8 @@ from tiny_generative import CPU, evaluation, save_ddpm, save_vae
 from tiny_ssl import measured, project, stage, tiny_params, train_and_measure
 from toy_images import pictures
 
-from triptych.data.storage import Dataset, Split, save
+from triptych.data.sources.build import save
+from triptych.data.storage import Dataset, Split
 from triptych.ddpm import sample as ddpm
 from triptych.ddpm.measure import DDPMMeasures
 from triptych.ddpm.objective import load_trained

@@ -32,7 +32,8 @@ from torch import nn
 
 from triptych.core.errors import InputError
 from triptych.core.schema import Runtime, read, validate
-from triptych.data.storage import Dataset, Split, save
+from triptych.data.sources.build import save
+from triptych.data.storage import Dataset, Split
 from triptych.ddpm.params import DDPMParams
 from triptych.machine.device import machine
 from triptych.machine.randomness import Draw

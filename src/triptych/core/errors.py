@@ -15,10 +15,9 @@ class InputError(Exception):
 
 @contextmanager
 def one_line_errors(interrupted: str = "interrupted: the next run resumes from the last checkpoint") -> Iterator[None]:
-    """Turn errors that the user can fix into one line on stderr and an exit code.
+    """Turn errors that the user can fix into one line on stderr and an exit code: 2, or 130 after Ctrl-C.
 
-    InputError and a full disk give exit code 2, and Ctrl-C gives 130 with the message `interrupted`. A closed pipe, as
-    after `| head`, ends the process silently. Characters that stdout or stderr cannot encode are escaped.
+    A closed pipe, as after `| head`, ends the process silently. Characters that a stream cannot encode are escaped.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # a test's stream, or a closed one

@@ -16,8 +16,7 @@ from triptych.core.errors import InputError
 def written_whole(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path in the same folder and rename it to `path` on success; create the parent folder.
 
-    A reader sees either the old or the new file. The old file itself is never written to: it may be a link into DVC's
-    cache. Permissions follow the umask, whatever the writer sets.
+    The old file itself is never written to: it may be a link into DVC's cache. Permissions follow the umask.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

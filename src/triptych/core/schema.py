@@ -65,10 +65,7 @@ def read_yaml(path: Path) -> dict:
 
 
 def parse(text: str, path: Path) -> dict:
-    """Parse a YAML mapping as DVC does: YAML 1.2, where 5e-05 is a number and 010 is ten.
-
-    Invalid YAML, a duplicate key or anything but a mapping raises InputError with `path` and the line.
-    """
+    """Parse a YAML mapping as DVC does: YAML 1.2, where 5e-05 is a number, 010 is ten and a duplicate key an error."""
     try:
         tree = YAML(typ="safe").load(text)
     except (YAMLError, ValueError) as error:  # an impossible date is a ValueError
@@ -97,14 +94,10 @@ Where = str | Callable[[Sequence[str]], str]
 
 
 def validate(kind: typing.Any, value: object, where: Where, path: Path) -> typing.Any:
-    """Return `value` as `kind`, a Section class or any type that pydantic knows.
-
-    A wrong value raises InputError. Its message names the key, the value, what is allowed and the nearest valid name.
-    """
-    adapter = TypeAdapter(kind)
+    """Return `value` as `kind`, a Section class or any type that pydantic knows. A wrong value raises InputError."""
     try:
         # YAML gives int or float. Strict mode accepts an int as a float, and nothing looser.
-        return adapter.validate_python(value, strict=True)
+        return TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False)
     # A misspelt key is unknown, and its right spelling is missing. The first says more.
@@ -129,9 +122,7 @@ def _message(problem: Mapping, value: object, where: Where) -> str:
         expected = str(context.get("expected") or context.get("expected_tags"))
         allowed = [choice.strip(" '\"") for choice in expected.replace(" or ", ", ").split(",")]
         given = context.get("tag", given)
-        near = difflib.get_close_matches(str(given), allowed, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        return f"'{name}' is {given!r}: allowed are {', '.join(allowed)}{hint}"
+        return f"'{name}' is {given!r}: allowed are {', '.join(allowed)}{_did_you_mean(str(given), allowed, 0.6)}"
     if error in ("model_type", "model_attributes_type", "dict_type"):
         return f"'{name}' is {given!r}: a section of keys and values belongs here"
     text = problem["msg"].removeprefix("Value error, ")
@@ -143,7 +134,7 @@ def _message(problem: Mapping, value: object, where: Where) -> str:
 
 
 def _keys(value: object, location: tuple, missing: bool) -> list[str]:
-    """Return the keys in a pydantic error location, without the tags of unions, which are no keys of `value`."""
+    # A pydantic error location also holds the tags of unions, which are no keys of `value`.
     keys = []
     for step in location[:-1] if missing else location:
         if isinstance(value, list | tuple) or (isinstance(value, dict) and step in value):
@@ -162,9 +153,12 @@ def _is_number(text: str) -> bool:
 
 def nearest(name: str, allowed: Sequence[str]) -> str:
     """Return the end of an error message: the allowed name most like `name`, and all allowed names."""
-    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    return f"{hint} (allowed here: {', '.join(allowed)})"
+    return f"{_did_you_mean(name, allowed, 0)} (allowed here: {', '.join(allowed)})"
+
+
+def _did_you_mean(name: str, allowed: Sequence[str], cutoff: float) -> str:
+    near = difflib.get_close_matches(name, allowed, n=1, cutoff=cutoff)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def replaces(base: object, new: object) -> bool:

@@ -1,16 +1,14 @@
 """Datasets on disk: a folder with four memory-mapped .npy files and a data card."""
 
-import hashlib
 import json
-import os
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from triptych.core.errors import InputError
-from triptych.core.files import write_json
 
 UNLABELLED = -1
 SPLITS = ("train", "test")
@@ -28,50 +26,24 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A train and a test split.
-
-    Attributes:
-        classes: names of the labels 0, 1, …; empty for unlabelled images.
-        left_out: one sentence per reason for which images of the source are in neither split.
-    """
+    """A train and a test split."""
 
     train: Split
     test: Split
-    classes: list[str]
+    classes: list[str]  # names of the labels 0, 1, …; empty for unlabelled images
     source: str
     licence: str
     name: str = "unnamed"
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)  # reasons for which images of the source are in neither split
 
     @property
     def labelled(self) -> bool:
         """True if the images have labels."""
         return bool(self.classes)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the four arrays under their file names."""
-        return {f"{split}_{name}": getattr(getattr(self, split), name) for split in SPLITS for name in ARRAYS}
 
-
-def validate(dataset: Dataset, least_images: int, where: str = "") -> None:
-    """Check that a model can learn from a dataset, else raise InputError.
-
-    Args:
-        dataset: any dataset.
-        least_images: smallest number of training images: the batch size.
-        where: start of error messages; the name of the dataset if empty.
-    """
-    where = where or dataset.name
-    for name, least in zip(SPLITS, (least_images, 1), strict=True):
-        split: Split = getattr(dataset, name)
-        _check_arrays(split, f"{where}: {name}")
-        _check_content(split, dataset.classes, least, f"{where}: {name}")
-    shapes = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
-    if shapes[0] != shapes[1]:
-        raise InputError(f"{where}: train images have shape {shapes[0]} and test images {shapes[1]}; they must agree")
-
-
-def _check_arrays(split: Split, where: str) -> None:
+def check_arrays(split: Split, where: str) -> None:
+    """Raise InputError, which begins with `where`, if the arrays have a wrong type or shape."""
     images, labels = split.images, split.labels
     if images.dtype != np.uint8:
         raise InputError(f"{where}: images are {images.dtype}; they must be uint8")
@@ -83,107 +55,19 @@ def _check_arrays(split: Split, where: str) -> None:
         raise InputError(f"{where}: labels have shape {labels.shape}; it must be ({len(images)},), one for each image")
 
 
-def _check_content(split: Split, classes: list[str], least_images: int, where: str) -> None:
-    least_images = max(least_images, 1)
-    if len(split.images) < least_images:
-        batch = " (one batch)" if least_images > 1 else ""
-        raise InputError(f"{where}: {len(split.images)} images; at least {least_images}{batch} are needed")
-    if classes:
-        wrong = np.flatnonzero((split.labels < 0) | (split.labels >= len(classes)))
-        allowed = f"allowed are 0 to {len(classes) - 1}"
-    else:
-        wrong = np.flatnonzero(split.labels != UNLABELLED)
-        allowed = "without classes every label must be -1"
-    if len(wrong):
-        raise InputError(f"{where}: label {split.labels[wrong[0]]} of image {wrong[0]} is out of range; {allowed}")
-    counts = np.bincount(split.labels, minlength=len(classes)) if classes else np.ones(1)
-    empty = np.flatnonzero(counts == 0)
-    if len(empty):
-        raise InputError(f"{where}: class '{classes[empty[0]]}' has no image; every class needs at least one")
-
-
-def save(dataset: Dataset, folder: Path | str) -> dict:
-    """Write a dataset with its card; return the card. An earlier dataset stays until this one is whole."""
-    folder = Path(folder)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    card = make_card(dataset)
-    try:
-        partial.mkdir(parents=True)
-        for name, array in dataset.arrays().items():
-            np.save(partial / f"{name}.npy", array, allow_pickle=False)
-        write_json(partial / "card.json", card)
-        _replace(folder, partial)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return card
-
-
-def _replace(folder: Path, new: Path) -> None:
-    if not folder.exists():
-        new.rename(folder)
-        return
-    earlier = new.with_suffix(".earlier")
-    folder.rename(earlier)
-    try:
-        new.rename(folder)
-    except BaseException:
-        earlier.rename(folder)
-        raise
-    shutil.rmtree(earlier)
-
-
-def make_card(dataset: Dataset) -> dict:
-    """Return the data card: counts, shape, statistics of the training pixels in [0, 1], hashes of the arrays."""
-    mean, deviation = channel_statistics(dataset.train.images)
-    return {
-        "name": dataset.name,
-        "train_images": len(dataset.train.images),
-        "test_images": len(dataset.test.images),
-        "shape": list(dataset.train.images.shape[1:]),
-        "classes": list(dataset.classes),
-        "per_class": {
-            split: {
-                name: int((getattr(dataset, split).labels == label).sum()) for label, name in enumerate(dataset.classes)
-            }
-            for split in SPLITS
-        },
-        "channel_mean": mean,
-        "channel_std": deviation,
-        "sha256": {
-            name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-            for name, array in dataset.arrays().items()
-        },
-        "source": dataset.source,
-        "licence": dataset.licence,
-        "left_out": dataset.left_out,
-    }
-
-
-def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel of uint8 (N, C, H, W), in units of 255.
-
-    Exact, from the counts of the 256 values: no float copy of the images.
-    """
-    levels = np.arange(256) / 255
-    means, deviations = [], []
-    for channel in range(images.shape[1]):
-        counts = np.zeros(256, np.int64)
-        for start in range(0, len(images), 4096):
-            counts += np.bincount(images[start : start + 4096, channel].reshape(-1), minlength=256)
-        mean = float(counts @ levels / counts.sum())
-        means.append(mean)
-        deviations.append(float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum())))
-    return means, deviations
-
-
 def load(folder: Path | str) -> Dataset:
     """Load a dataset with memory-mapped, read-only arrays. A missing or damaged file raises InputError."""
     folder = Path(folder)
     card = load_card(folder)
     splits = {}
     for split in SPLITS:
-        splits[split] = Split(*(_load_array(folder / f"{split}_{name}.npy") for name in ARRAYS))
-        _check_arrays(splits[split], str(folder / f"{split}_images.npy"))
+        arrays = {}
+        for name in ARRAYS:
+            path = folder / f"{split}_{name}.npy"
+            with _readable(path):
+                arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
+        splits[split] = Split(**arrays)
+        check_arrays(splits[split], str(folder / f"{split}_images.npy"))
     about = {key: card[key] for key in ("classes", "source", "licence", "name")}
     return Dataset(splits["train"], splits["test"], **about, left_out=card.get("left_out", []))
 
@@ -191,22 +75,19 @@ def load(folder: Path | str) -> Dataset:
 def load_card(folder: Path | str) -> dict:
     """Load the data card in `folder`. A missing or damaged card raises InputError."""
     path = Path(folder) / "card.json"
-    try:
+    with _readable(path):
         card = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; the prepare stage makes it") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(card, dict) or not {"name", "classes", "source", "licence"} <= card.keys():
         raise InputError(f"{path}: not a data card; run the prepare stage again")
     return card
 
 
-def _load_array(path: Path) -> np.ndarray:
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; the prepare stage makes it") from None
     except (OSError, ValueError, EOFError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: truncated, or not a .npy array ({reason}); run the prepare stage again") from None
+        raise InputError(f"{path}: truncated or damaged ({reason}); run the prepare stage again") from None

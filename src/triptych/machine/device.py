@@ -24,22 +24,14 @@ LEAST_ROWS = 8
 
 @dataclass(frozen=True)
 class Machine:
-    """Resources of one process.
-
-    Attributes:
-        device: device of all tensors.
-        dtype: precision of matrix multiplications: float32, or bfloat16 under autocast.
-        threads: CPU threads of this process.
-        rank, world: rank of this process, and number of processes that share a batch.
-        workers: number of worker processes that train in place of this one, which only waits for them.
-    """
+    """Resources of one process."""
 
     device: torch.device
-    dtype: torch.dtype
+    dtype: torch.dtype  # of matrix multiplications: float32, or bfloat16 under autocast
     threads: int
     rank: int = 0
-    world: int = 1
-    workers: int = 1
+    world: int = 1  # number of processes that share a batch
+    workers: int = 1  # number of worker processes that train in place of this one, which only waits for them
 
     @property
     def leads(self) -> bool:
@@ -105,7 +97,7 @@ def choose_device(wish: str, local_rank: int = 0) -> torch.device:
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Return True if the device has bfloat16 instructions. Emulated bfloat16 is slower than float32."""
+    """Return True if the device has bfloat16 instructions: emulated, it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
@@ -154,10 +146,9 @@ NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc reuse freed memory instead of returning it to the system. Return False without glibc.
+    """Make glibc reuse freed memory, of which mapping and clearing took a twelfth of the DDPM's time.
 
-    Each training step frees its tensors and allocates as much again. Memory from the system must be mapped and cleared
-    page by page: 12,000 pages per step of the DDPM, a twelfth of its time.
+    Return False without glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
     return bool(mallopt and mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, NEVER))

@@ -1,11 +1,8 @@
 """Tasks side by side in forked processes, and the clock of a stage.
 
 A small network does not fill two cores: two runs of one thread each process 1.4 times as many images per second as one
-run of two threads. A forked process starts at once, since it holds everything that this process has loaded. Results
-return through a pipe.
-
-Only Linux forks: elsewhere the linear algebra libraries do not survive it. This process must not have computed with
-several threads before, because their pool is not copied (`Machine.shared` sets one thread first).
+run of two threads. Only Linux forks: elsewhere the linear algebra libraries do not survive it. This process must not
+have computed with several threads before, because their pool is not copied (`Machine.shared` sets one thread first).
 """
 
 import gc
@@ -37,9 +34,7 @@ Result = TypeVar("Result")
 def side_by_side(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterator[tuple[int, Result]]:
     """Yield (index, result) as tasks finish. Tasks start in the given order.
 
-    Each of `at_once` child processes runs several tasks, one after another, and keeps its memory between them. With
-    `at_once` 1 the tasks run in this process.
-
+    Each of `at_once` child processes runs several tasks, one after another. With `at_once` 1 they run in this process.
     If a task fails or a child is killed, all children are stopped. An InputError of a task and a killed child raise
     InputError; any other error raises SystemExit, with its traceback on stderr.
     """
@@ -88,16 +83,15 @@ def _work(tasks: Sequence[Callable[[], object]], started: object, results: Conne
     os.setsid()  # Ctrl-C reaches the parent alone, which stops its children
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     try:
-        while (index := _next(started)) < len(tasks):
+        while True:
+            with started.get_lock():
+                index = started.value
+                started.value += 1
+            if index >= len(tasks):
+                return
             results.send((index, tasks[index](), None))
     except InputError as error:
         results.send((None, None, str(error)))
-
-
-def _next(started: object) -> int:
-    with started.get_lock():
-        started.value += 1
-        return started.value - 1
 
 
 def _exit_with(parent: int) -> None:
@@ -126,11 +120,7 @@ def merged(title: str, tasks: Mapping[str, Callable[[], dict]], at_once: int = 1
 
 @contextmanager
 def stage_clock(stage: str) -> Iterator[None]:
-    """Write metrics/clock/<stage>.json on success: three times in seconds since 1970, UTC.
-
-    `started` is the start of this process, `imported` the start of the enclosed work, and `ended` its end. Of several
-    processes of one launch, the leading one writes.
-    """
+    """Write metrics/clock/<stage>.json on success: times of process start, end of imports and end of work, in UTC."""
     imported = time.time()
     yield
     if int(os.environ.get("RANK", 0)) == 0:

@@ -19,18 +19,12 @@ class Draw:
 
     Each call draws for the whole global batch and returns the rows of this process, so that any number of processes
     sees the same noise as one process would. The first dimension of every shape is the batch.
-
-    Attributes:
-        device: device of the numbers.
-        names: names of the stream: seed, purpose, step.
-        row: first row of this process in the global batch.
-        rows: size of the global batch; 0 if the local batch is the whole of it.
     """
 
     device: torch.device | str
-    names: tuple[int | str, ...]
-    row: int = 0
-    rows: int = 0
+    names: tuple[int | str, ...]  # seed, purpose, step
+    row: int = 0  # first row of this process in the global batch
+    rows: int = 0  # size of the global batch; 0 if the local batch is the whole of it
     generator: torch.Generator = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -67,19 +61,12 @@ BLOCK = 64
 
 @dataclass
 class ImageNoise:
-    """Random numbers that belong to images; each call gives new ones.
-
-    Attributes:
-        seed, purpose: names of the stream.
-        rows: indices of the images, consecutive.
-        shape: shape of one image's numbers in `normal`.
-        device: device of the numbers. Another device type gives other numbers.
-    """
+    """Random numbers that belong to images; each call gives new ones. Another device type gives other numbers."""
 
     seed: int
     purpose: str
-    rows: range
-    shape: tuple[int, ...]
+    rows: range  # indices of the images, consecutive
+    shape: tuple[int, ...]  # of one image's numbers in `normal`
     device: torch.device | str
     _streams: list[torch.Generator] = field(init=False, repr=False)
 
@@ -94,10 +81,8 @@ class ImageNoise:
 
     def integers(self, low: int, high: int) -> Tensor:
         """Draw one integer in [low, high) per image, (rows,) int64."""
-        size = (BLOCK,)
-        return self._select(
-            [torch.randint(low, high, size, generator=stream, device=self.device) for stream in self._streams]
-        )
+        streams = self._streams
+        return self._select([torch.randint(low, high, (BLOCK,), generator=s, device=self.device) for s in streams])
 
     def _select(self, blocks: list[Tensor]) -> Tensor:
         first = self.rows.start % BLOCK

@@ -24,15 +24,11 @@ def lag_one(values: np.ndarray) -> float:
 
 
 def relative_spread(values: np.ndarray, level: float, rho: float) -> Estimate:
-    """Return standard deviation over mean of N >= 2 positive values with its chi-squared interval.
+    """Return standard deviation over mean of N >= 2 positive values, in their order, with its chi-squared interval.
 
-    The value is the sample's, which autocorrelation makes smaller than the process's; the interval is the process's. It
-    ignores that the mean is uncertain, which adds little if the spread is a small share of the mean.
-
-    Args:
-        values: (N,) in their order.
-        level: level of the interval.
-        rho: largest plausible lag-1 autocorrelation, in [0, 1).
+    The value is the sample's, which autocorrelation makes smaller than the process's; the interval is the process's.
+    It ignores that the mean is uncertain, which adds little if the spread is a small share of the mean. `rho` is the
+    largest plausible lag-1 autocorrelation, in [0, 1).
     """
     mean, constant = float(np.mean(values)), np.ones((len(values), 1))
     squares = float(np.square(values - mean).sum())

@@ -35,7 +35,6 @@ class Estimate:
 
     @property
     def interval(self) -> dict[str, float]:
-        """The bounds as in files."""
         return {"low": self.low, "high": self.high}
 
     def flat(self, name: str) -> dict[str, float]:
@@ -51,13 +50,7 @@ class LeftOut:
 
 
 def split(numbers: Mapping[str, object]) -> dict[str, object]:
-    """Return numbers in the form of a metrics file; see the module.
-
-    A mapping under a key, and rows of a list under a key, are split likewise if they hold estimates or reasons.
-
-    Raises:
-        InputError: a number is NaN or infinite.
-    """
+    """Return numbers, at any depth, in the form of a metrics file. NaN or infinity raises InputError."""
     entries = _split(numbers)
     for key, value in _numbers_in(entries):
         if not math.isfinite(value):
@@ -86,7 +79,6 @@ def _in_file(entry: object) -> object:
 
 
 def _numbers_in(value: object, key: str = "") -> Iterator[tuple[str, float]]:
-    """Yield every float below a value with its dotted key."""
     entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for name, entry in entries:
         yield from _numbers_in(entry, f"{key}.{name}".removeprefix("."))

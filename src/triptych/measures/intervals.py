@@ -26,7 +26,6 @@ def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) ->
 
 
 def percentile_bounds(draws: np.ndarray, level: float) -> tuple[float, float]:
-    """Return the central interval of bootstrap draws."""
     tail = 50 * (1 - level)
     low, high = np.percentile(draws, [tail, 100 - tail])
     return float(low), float(high)
@@ -66,12 +65,8 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 class Resampling:
     """Settings of intervals.
 
-    Attributes:
-        seed: the pipeline's seed.
-        level: share of repetitions whose interval should contain the truth.
-        draws: resamples per bootstrap interval.
-        owner: owner of the numbers, e.g. `vae`. With the purpose of a statistic it names the stream of resamples, so
-            an interval does not depend on which others are computed.
+    `owner`, e.g. `vae`, names with the purpose of a statistic its stream of resamples, so that an interval does not
+    depend on which others are computed.
     """
 
     seed: int
@@ -80,19 +75,15 @@ class Resampling:
     owner: str
 
     def stream(self, purpose: str) -> np.random.Generator:
-        """Return the random numbers of one statistic."""
         return np.random.default_rng(fold(self.seed, "bootstrap", f"{self.owner} {purpose}"))
 
     def proportion(self, successes: np.ndarray) -> Estimate:
-        """See `proportion`."""
         return proportion(successes, self.level)
 
     def percentile(self, value: float, draws: np.ndarray) -> Estimate:
-        """Return an estimate with the central interval of its bootstrap draws."""
         return Estimate(value, *percentile_bounds(draws, self.level))
 
     def mean(self, values: np.ndarray) -> Estimate:
-        """See `mean`."""
         return mean(values, self.level)
 
     def ratio(self, above: np.ndarray, below: np.ndarray, purpose: str) -> Estimate:
@@ -104,14 +95,8 @@ class Resampling:
     def recentred(self, value: float, statistic: Callable[[np.ndarray], float], count: int, purpose: str) -> Estimate:
         """Return a statistic, at least 0, that resampling biases, such as a distance between samples.
 
-        A resample holds fewer distinct points, which increases distances. The interval has the spread of the draws;
-        their mean is moved back to the estimate.
-
-        Args:
-            value: the statistic on all points.
-            statistic: from indices (count,) of a resample to the number.
-            count: number of points.
-            purpose: see `stream`.
+        `statistic` takes the indices (count,) of a resample. A resample holds fewer distinct points, which increases
+        distances: the interval has the spread of the draws, with their mean moved back to the estimate.
         """
         rng = self.stream(purpose)
         # The statistics use small matrices, for which many threads take many times as long as one.
@@ -121,17 +106,12 @@ class Resampling:
         return Estimate(value, max(0.0, low), high)
 
     def seeded(self, values: np.ndarray, purpose: str) -> Estimate:
-        """Return a mean over training seeds and test images that is uncertain in both.
+        """Return the mean of values (seeds, images), uncertain over training seeds and over test images.
 
         The variance of the mean is that of its bootstrap over test images plus, with two seeds or more, that of the
         seeds' means over their number. Student's t has the degrees of freedom of Satterthwaite (1946, Biometrics
         Bulletin 2, 110-114) and Welch (1947, Biometrika 34, 28-35). With one seed the interval ignores the variation
         between seeds. An interval of 95 % covers 94 to 95 % with four seeds, and as little as 87 % with two.
-
-        Args:
-            values: (seeds, images), e.g. True where an image was classified correctly; or, for two methods with the
-                same seeds and images, the differences.
-            purpose: see `stream`.
         """
         wide = np.asarray(values, dtype=np.float64)
         seeds, images = wide.shape
@@ -145,7 +125,6 @@ class Resampling:
         return Estimate(mean, mean - float(half), mean + float(half))
 
     def accuracies(self, correct: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
-        """Return `<name>_accuracy` of each classifier from the (seeds, images) booleans of its correct answers."""
         estimates = {}
         for name, rows in correct.items():
             estimate = self.seeded(rows, f"{name}_correct")

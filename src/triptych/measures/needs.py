@@ -20,14 +20,12 @@ def two_classes(dataset: Dataset) -> LeftOut | None:
 
 
 def images(count: int, least: int, what: str = "test images") -> LeftOut | None:
-    """Require a number of images; `what` names them in the reason."""
     if count >= least:
         return None
     return LeftOut(f"it takes {least} {what}, and there {'is' if count == 1 else 'are'} {count}")
 
 
 def images_of_each_class(dataset: Dataset, least: int) -> LeftOut | None:
-    """Require two classes or more, and a number of test images of each."""
     if missing := two_classes(dataset):
         return missing
     counts = np.bincount(np.asarray(dataset.test.labels), minlength=len(dataset.classes))
@@ -45,7 +43,6 @@ def print_left_out(stage: str, numbers: Mapping[str, object]) -> None:
 
 
 def _left_out(value: object, key: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the dotted key and the reason of each number that is left out at any depth."""
     if isinstance(value, LeftOut):
         yield key, value.reason
     elif isinstance(value, Mapping):

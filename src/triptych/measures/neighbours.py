@@ -12,20 +12,10 @@ BLOCK = 512
 def knn_classes(
     queries: Tensor, bank: Tensor, labels: Tensor, k: int = 200, temperature: float = 0.1, block: int = BLOCK
 ) -> Tensor:
-    """Return the class (N,) of each query by the votes of its k nearest images in a bank of training images.
+    """Return the class (N,) of each query (N, d) by the votes of its k nearest images in a bank (M, d).
 
-    A vote weighs exp(cosine / temperature); the lowest class wins a tie. Runs in float32 on the device of the bank.
-
-    Args:
-        queries: features (N, d) to classify.
-        bank: features (M, d) of the train set; if M < k, all of them vote.
-        labels: (M,) classes of the bank; images of class -1 are ignored.
-        k: number of neighbours.
-        temperature: see above.
-        block: queries at a time, which bounds the memory.
-
-    Raises:
-        ValueError: no image of the bank is labelled, a setting is not positive, or features are not finite.
+    A vote weighs exp(cosine / temperature); the lowest class wins a tie. If M < k, all vote; images of class -1 are
+    ignored. Runs in float32 on the device of the bank, `block` queries at a time.
     """
     if min(k, temperature, block) <= 0:
         raise ValueError(f"k = {k}, temperature = {temperature} and block = {block} must be positive")

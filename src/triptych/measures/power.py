@@ -12,23 +12,11 @@ MOST = 1 << 20  # largest number of seeds that is tried
 
 
 def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: float = POWER) -> int | None:
-    """Return the fewest seeds with which the interval excludes a threshold in a share `power` of repetitions.
+    """Return the fewest seeds (at least 2) whose interval excludes a threshold in a share `power` of repetitions.
 
-    Assumes that mean, variance over seeds and variance over test images are as measured, and that more seeds do not
-    reduce the variance over images. Uses the noncentral t distribution with Satterthwaite's degrees of freedom, as
-    `Resampling.seeded` does; intervals on the far side of the threshold do not count.
-
-    Args:
-        values: (seeds, images), e.g. differences between two methods.
-        threshold: value that the interval should not contain.
-        level: level of the interval.
-        power: see above.
-
-    Returns:
-        At least 2, or None if no number of seeds is enough.
-
-    Raises:
-        ValueError: there is one seed only, which has no spread.
+    None if no number is enough. Assumes that mean, variance over seeds and variance over test images are those of
+    values (seeds, images), and that more seeds do not reduce the latter. Uses the noncentral t distribution with
+    Satterthwaite's degrees of freedom, as `Resampling.seeded`; intervals on the far side of the threshold do not count.
     """
     seeds, images = np.shape(values)
     if seeds < 2:

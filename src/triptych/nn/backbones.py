@@ -19,7 +19,6 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), BatchNorm(after))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, before, H, W) -> (B, after, H/stride, W/stride)."""
         hidden = self.second(self.first_norm(self.first(x)))
         return self.second_norm(hidden, self.shortcut(x))
 
@@ -27,12 +26,7 @@ class BasicBlock(nn.Module):
 class SmallResNet(nn.Module):
     """A stem, then levels of basic blocks whose width doubles and whose resolution halves, then global mean pooling.
 
-    Args:
-        in_channels: channels of the images.
-        width: channels of the first level.
-        blocks: number of blocks per level.
-        stem_stride: 2 halves the resolution at once (fast), 1 keeps it.
-        standardise: apply `standardised` to the images first.
+    `width` is that of the first level, `blocks` the number per level; a stem of stride 2 halves the resolution at once.
     """
 
     def __init__(
@@ -76,10 +70,9 @@ class ResNet18(nn.Module):
         self.layers.fc = nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1] -> features (B, 512)."""
         return group_by_group(self.layers, images)
 
 
 def build_backbone(name: str, in_channels: int, **sizes: object) -> nn.Module:
-    """Build the encoder with this name in params.yaml; its `feature_size` is the number of features."""
+    """Build the encoder of this name; `feature_size` is the number of its features."""
     return {"small_resnet": SmallResNet, "resnet18": ResNet18}[name](in_channels, **sizes)

@@ -131,11 +131,7 @@ def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: Co
 
 
 def final_losses(table: Path) -> dict[int, float]:
-    """Return the loss of each seed's last epoch from the table that the training stage wrote.
-
-    Raises:
-        InputError: the table is missing or damaged.
-    """
+    """Return the loss of each seed's last epoch from the table of the training stage."""
     try:
         history = pd.read_csv(table)
         return history.sort_values("epoch").groupby("seed")["loss"].last().to_dict()
@@ -148,13 +144,7 @@ def final_losses(table: Path) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class SeedResults:
-    """Results of one seed's training.
-
-    Attributes:
-        numbers: numbers of the trained encoder, without accuracies.
-        correct: by "knn" and "linear", (N,) booleans, True where a test image is correct; empty without two classes.
-        course: one row per kept epoch, as in the table that the stage writes.
-    """
+    """Numbers without accuracies, (N,) booleans of correct test images by classifier, and one row per kept epoch."""
 
     seed: int
     numbers: dict[str, float]
@@ -164,18 +154,7 @@ class SeedResults:
 
 @dataclass(frozen=True)
 class SSLMeasures:
-    """Measures of one variant, in float32.
-
-    Attributes:
-        variant: its name.
-        dataset: its images.
-        views: its augmentation.
-        settings: settings of the measures.
-        seeds: its seeds; the first is the pipeline's.
-        baselines: result of `measure_baselines` for its encoder.
-        device: device to compute on.
-        at_once: number of seeds measured in parallel, on a CPU.
-    """
+    """Measures of one variant, in float32. `baselines` are those of `measure_baselines` for its encoder."""
 
     variant: str
     dataset: Dataset
@@ -187,22 +166,13 @@ class SSLMeasures:
     at_once: int = 1
 
     def measure(self, models: Path, snapshots: Path, losses: Mapping[int, float]) -> list[SeedResults]:
-        """Measure every seed from the variant's folders of models and of snapshots, and its final losses."""
-        tasks = {
-            f"seed {seed}": partial(
-                self._measure_seed,
-                seed,
-                seed_folder(models, seed, self.seeds[0]),
-                seed_folder(snapshots, seed, self.seeds[0]),
-                losses[seed],
-            )
-            for seed in self.seeds
-        }
+        measured = partial(self._measure_seed, models, snapshots)
+        tasks = {f"seed {seed}": partial(measured, seed, losses[seed]) for seed in self.seeds}
         return list(run_parts(f"evaluate_ssl@{self.variant}", tasks, self.at_once).values())
 
-    def _measure_seed(self, seed: int, model: Path, snapshots: Path, final_loss: float) -> SeedResults:
+    def _measure_seed(self, models: Path, snapshots: Path, seed: int, final_loss: float) -> SeedResults:
         ssl = self.settings.ssl
-        network, _ = load_model(model, SiameseNetwork, self.device)
+        network, _ = load_model(seed_folder(models, seed, self.seeds[0]), SiameseNetwork, self.device)
         train, test = self._encode(network)
         view1, view2 = (self._embed_views(network, (seed, "alignment", number)) for number in (1, 2))
         numbers = {
@@ -219,7 +189,7 @@ class SSLMeasures:
             correct = {"knn": self._knn_correct(train, test), "linear": linear}
 
         # The weights after the last kept epoch are the model's, which is encoded already.
-        kept = snapshot_files(snapshots)
+        kept = snapshot_files(seed_folder(snapshots, seed, self.seeds[0]))
         *earlier, last = kept
         course = []
         for epoch in earlier:
@@ -228,7 +198,6 @@ class SSLMeasures:
         return SeedResults(seed, numbers, correct, [*course, self._course_row(seed, last, train, test)])
 
     def _encode(self, network: SiameseNetwork) -> tuple[Layers | None, Layers]:
-        """Encode training and test images; without two classes, only test images are needed."""
         train, test = self.dataset.train.images, self.dataset.test.images
         encoded = partial(encode, network, device=self.device, batch_size=self.settings.batch_size)
         return None if "knn_accuracy" in self.left_out else encoded(train), encoded(test)
@@ -250,7 +219,6 @@ class SSLMeasures:
 
     @torch.inference_mode()
     def _embed_views(self, network: SiameseNetwork, key: tuple) -> Tensor:
-        """Return embeddings of one view of each of the first test images; `key` names its random numbers."""
         draw = Draw(self.device, key)
         images = torch.from_numpy(np.array(self.dataset.test.images[: self.settings.ssl.pairs])).to(self.device)
         batches = images.split(self.settings.batch_size)
@@ -290,7 +258,6 @@ class SSLMeasures:
         return summary | {"seeds": rows}
 
     def course(self, results: Sequence[SeedResults]) -> pd.DataFrame:
-        """Return one row per kept epoch of each seed; without two classes, there is no column `knn_accuracy`."""
         return pd.DataFrame([row for one in results for row in one.course])
 
     def arrays(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
@@ -299,13 +266,11 @@ class SSLMeasures:
         return {"views": self._shown_views(), **correct}
 
     def _correct(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
-        """Return the booleans (seeds, N) of the encoders and of the baselines, of which pixels have one row."""
         correct = {name: np.stack([one.correct[name] for one in results]) for name in results[0].correct}
         shape = (len(results), len(self.dataset.test.images))
         return correct | {name: np.broadcast_to(rows[: shape[0]], shape) for name, rows in self.baselines.items()}
 
     def _shown_views(self) -> np.ndarray:
-        """Return the first training images, each followed by views of it: (SHOWN, 1 + VIEWS, C, H, W) uint8."""
         images = torch.from_numpy(np.array(self.dataset.train.images[:SHOWN])).to(self.device)
         draw = Draw(self.device, (self.seeds[0], "shown views"))
         views = [to_uint8(self.views(to_float(images), draw)) for _ in range(VIEWS)]

@@ -1,10 +1,8 @@
 """Classification by frozen features: nearest neighbours, a linear probe, and baselines that need no training.
 
-The field's linear probe trains one layer by SGD (learning rate 30, no weight decay, 100 epochs; He et al. 2020,
-arXiv:1911.05722, section 4.1). The problem is convex, and a small penalty makes its optimum unique, so L-BFGS finds it
-without learning rate, schedule or seed. Two things differ from the published recipe: features are standardised by the
-train set, so that the penalty has the same meaning at any scale; and each train image gives one feature without
-augmentation.
+The field's linear probe is trained by SGD (He et al. 2020, arXiv:1911.05722, section 4.1). The problem is convex, and a
+small penalty makes its optimum unique, so L-BFGS finds it without learning rate, schedule or seed. Features are
+standardised by the train set, so that the penalty has the same meaning at any scale, and not augmented.
 """
 
 from dataclasses import dataclass
@@ -41,7 +39,6 @@ BASELINES = tuple(f"{features}_{classifier}" for features in UNTRAINED for class
 
 
 def in_float64(x: Tensor) -> Tensor:
-    """Return x in float64, on the CPU if its device (Apple's) has no float64."""
     return x.detach().to("cpu" if x.device.type == "mps" else x.device, torch.float64)
 
 
@@ -50,11 +47,7 @@ def in_float64(x: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, batch_size: int) -> dict[str, Tensor]:
-    """Encode uint8 images (N, C, H, W) without augmentation, in eval mode.
-
-    Returns:
-        "backbone": features (N, d); "projector": embeddings (N, dim); both float32.
-    """
+    """Return features (N, d), "backbone", and embeddings (N, dim), "projector", of uint8 images in eval mode."""
     network.eval()
     backbone = backbone_features(network.backbone, images, device, batch_size)
     projector = [network.projector(rows).float() for rows in backbone.split(batch_size)]
@@ -63,7 +56,6 @@ def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, ba
 
 @torch.inference_mode()
 def backbone_features(backbone: nn.Module, images: np.ndarray, device: torch.device, batch_size: int) -> Tensor:
-    """Return features (N, d) float32 of uint8 images (N, C, H, W), in eval mode."""
     backbone.eval()
     starts = range(0, len(images), batch_size)
     batches = (torch.as_tensor(np.array(images[start : start + batch_size])).to(device) for start in starts)
@@ -74,7 +66,6 @@ def backbone_features(backbone: nn.Module, images: np.ndarray, device: torch.dev
 
 
 def knn_correct(train: Tensor, test: Tensor, dataset: Dataset, knn: KNNParams) -> np.ndarray:
-    """Classify test images by the votes of their nearest training images; see `knn_classes`."""
     labels = torch.from_numpy(np.array(dataset.train.labels))
     predicted = knn_classes(test, train, labels, knn.neighbours, knn.temperature)
     return predicted.cpu().numpy() == np.asarray(dataset.test.labels)
@@ -83,7 +74,6 @@ def knn_correct(train: Tensor, test: Tensor, dataset: Dataset, knn: KNNParams) -
 def linear_correct(
     train: Tensor, test: Tensor, dataset: Dataset, penalty: float, iterations: int = PROBE_ITERATIONS
 ) -> np.ndarray:
-    """Classify test images by the linear probe of training images; see `fit_probe`."""
     labels = torch.from_numpy(np.array(dataset.train.labels))
     predicted = fit_probe(train, labels, penalty, iterations).classes(test)
     return predicted.cpu().numpy() == np.asarray(dataset.test.labels)
@@ -91,25 +81,18 @@ def linear_correct(
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Linear classifier of features (N, d).
-
-    Attributes:
-        mean, scale: (d,) of the train features.
-        theta: weights (d + 1, classes) of standardised features, the last row the bias.
-    """
+    """Linear classifier of standardised features: weights theta (d + 1, classes), the last row the bias."""
 
     mean: Tensor
     scale: Tensor
     theta: Tensor
 
     def classes(self, features: Tensor) -> Tensor:
-        """Return the most likely class (N,) int64 of features (N, d)."""
         x = with_bias((in_float64(features).to(self.mean.device) - self.mean) / self.scale)
         return (x @ self.theta).argmax(dim=1)
 
 
 def with_bias(x: Tensor) -> Tensor:
-    """Append a column of ones to x (N, d); its weights are the bias."""
     return torch.cat([x, x.new_ones(len(x), 1)], dim=1)
 
 
@@ -119,16 +102,8 @@ def fit_probe(
 ) -> LinearProbe:
     """Minimise mean cross-entropy + penalty / 2 ‖weights‖², the bias unpenalised, by L-BFGS in float64.
 
-    Args:
-        features: (N, d) of the train set, on the device to compute on.
-        labels: (N,) classes; images of class -1 are ignored.
-        penalty: penalty on the squared weights of standardised features; 1 / (C N) in scikit-learn's terms.
-        iterations: upper limit.
-        tolerance: L-BFGS stops if no entry of the gradient exceeds it.
-
-    Raises:
-        ValueError: no image is labelled, the penalty is not positive (separable classes would have no optimum), or
-            features are not finite.
+    Images of class -1 are ignored. The penalty is 1 / (C N) in scikit-learn's terms. L-BFGS stops if no entry of the
+    gradient exceeds the tolerance.
     """
     if not penalty > 0:
         raise ValueError(f"penalty = {penalty} must be positive: without it separable classes have no optimum")
@@ -177,8 +152,7 @@ def measure_baselines(
 ) -> dict[str, np.ndarray]:
     """Return (seeds, N) booleans per entry of BASELINES, True where a test image is correct; {} without two classes.
 
-    Baselines on pixels have one row, as no seed changes them. A method has learned something if it is clearly above all
-    baselines. On a CPU, `at_once` tasks run in parallel.
+    Baselines on pixels have one row, as no seed changes them.
     """
     if needs.two_classes(dataset):
         return {}
@@ -200,7 +174,6 @@ def measure_baselines(
 def pixels_correct(
     standardise: bool, dataset: Dataset, settings: EvaluationParams, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Classify test images by pixels, standardised as the encoder receives them or as they are."""
     splits = [to_float(torch.from_numpy(np.array(split.images)).to(device)) for split in (dataset.train, dataset.test)]
     pixels = [(standardised(images) if standardise else images).flatten(1) for images in splits]
     return _both_correct(*pixels, dataset, settings, PIXEL_ITERATIONS)
@@ -209,7 +182,6 @@ def pixels_correct(
 def untrained_correct(
     backbone: BackboneParams, seed: int, dataset: Dataset, settings: EvaluationParams, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Classify test images by features of the untrained encoder of a seed."""
     encoder = untrained_encoder(backbone, seed, dataset, settings.batch_size, device)
     splits = (dataset.train, dataset.test)
     features = [backbone_features(encoder, split.images, device, settings.batch_size) for split in splits]
@@ -220,10 +192,9 @@ def untrained_correct(
 def untrained_encoder(
     backbone: BackboneParams, seed: int, dataset: Dataset, batch_size: int, device: torch.device
 ) -> nn.Module:
-    """Return the encoder with its weights before the first step of a seed's training.
+    """Return the encoder as it is before a seed's first step, its batch norm with statistics of training images.
 
-    Its batch norm has the statistics of training images, their mean over batches. With the initial statistics, those of
-    no image, it would not be the function that training starts from, and this baseline would be too low.
+    With the initial statistics it would not be the function that training starts from, and the baseline too low.
     """
     torch.manual_seed(fold(seed, "weights"))
     encoder = build_backbone(in_channels=dataset.train.images.shape[1], **backbone.model_dump())

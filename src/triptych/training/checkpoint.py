@@ -70,10 +70,7 @@ def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
 
 @contextmanager
 def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[None]:
-    """Hold the exclusive lock of a stage, which the operating system releases when the process dies.
-
-    With `leads` False the process writes nothing and takes no lock. A lock held elsewhere raises InputError.
-    """
+    """Hold the exclusive lock of a stage in the leading process. A lock held elsewhere raises InputError."""
     if not leads:
         yield
         return
@@ -87,13 +84,7 @@ def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[N
 
 
 class Checkpoints:
-    """Checkpoints of one run: one seed of a stage.
-
-    Attributes:
-        folder: folder of the run, named by `run_key`; what a run leaves until its stage ends lies here.
-        latest, previous: the newest checkpoint, and the one before in case the newest is damaged.
-        leads: False in a process that writes nothing.
-    """
+    """Checkpoints of one run, which is one seed of a stage: the newest, and the previous in case that is damaged."""
 
     def __init__(self, stage: str, key: str, leads: bool = True, root: Path = ROOT) -> None:
         self.folder = root / stage / key

@@ -1,8 +1,4 @@
-"""The training loop of every method.
-
-Images stay on the device as uint8. Random numbers are a function of (seed, step). Resume is exact. Timing counts only
-training.
-"""
+"""The training loop of every method. Resume is exact; timing counts only training."""
 
 import sys
 import time
@@ -36,22 +32,14 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings of one run apart from the recipe.
+    """Settings of one run apart from the recipe."""
 
-    Attributes:
-        stage: name of the stage for messages, e.g. `vae`.
-        checkpoint_seconds: time between checkpoints.
-        compile: whether to compile the objective.
-        snapshot_epochs: epochs after which the (averaged) weights are kept.
-        line: line of the terminal for the progress bar, below those of parallel runs.
-    """
-
-    stage: str
+    stage: str  # for messages
     seed: int
-    checkpoint_seconds: float
+    checkpoint_seconds: float  # between checkpoints
     compile: bool = False
-    snapshot_epochs: tuple[int, ...] = ()
-    line: int = 0
+    snapshot_epochs: tuple[int, ...] = ()  # epochs after which the (averaged) weights are kept
+    line: int = 0  # of the terminal, for the progress bar
 
 
 @dataclass
@@ -70,19 +58,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished run.
+    """A finished run."""
 
-    Attributes:
-        network: the weight average if there is one, else the network itself, in eval mode.
-        history: one row per epoch: mean losses and learning rate.
-        epochs: one row per epoch: wall-clock seconds, and CPU seconds summed over threads and processes.
-        timing: the timing metric of the stage.
-    """
-
-    network: nn.Module
-    history: list[dict]
-    epochs: list[dict]
-    timing: dict
+    network: nn.Module  # the weight average if there is one, else the network itself, in eval mode
+    history: list[dict]  # mean losses and learning rate per epoch
+    epochs: list[dict]  # wall-clock seconds per epoch, and CPU seconds summed over threads and processes
+    timing: dict  # the timing metric of the stage
 
 
 Losses = tuple[Tensor, dict[str, Tensor]]
@@ -92,15 +73,9 @@ Passes = Callable[[Batch, Draw], Losses]
 class Recorded:
     """Forward and backward passes as a CUDA graph, recorded once and replayed from then on.
 
-    A step of a small network is thousands of small kernels. Launching them one by one costs the host more time than
-    the GPU needs: the report's UNet took 40 ms per step at batch size 64 for a few milliseconds of work.
-
-    The results are bit-identical to those of the passes, random numbers included, because a replay reads seed and
-    offset of its generator. Each call overwrites the gradients and losses of the previous one.
-
-    Args:
-        passes: function that leaves gradients and returns losses. It must not wait for the device, nor copy from the
-            host.
+    Launching the thousands of kernels of a small network one by one costs the host more time than the GPU needs. The
+    results are bit-identical to those of `passes`, which must not wait for the device, nor copy from the host. Each
+    call overwrites the gradients and losses of the previous one.
     """
 
     def __init__(self, passes: Passes) -> None:
@@ -196,8 +171,6 @@ class Trainer:
             raise self._diverged("the weights are", self.steps - 1)
         return Trained(self.network.eval(), self.progress.history, self.progress.epochs, self._timing())
 
-    # One epoch, and one step -----------------------------------------------------------------------------------------
-
     def _epoch(self, bar: tqdm) -> None:
         progress = self.progress
         epoch = progress.step // self.steps_per_epoch + 1
@@ -224,7 +197,6 @@ class Trainer:
         self._end_epoch(epoch)
 
     def _add_time(self, clock: float, cpu: float) -> None:
-        """Add the time since `clock` and `cpu`, without that of checkpoints and snapshots."""
         self.machine.synchronise()
         clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
         if self.machine.world > 1:
@@ -252,7 +224,6 @@ class Trainer:
         self._add_to_sums({"loss": loss, **terms}, step)
 
     def _passes(self, batch: Batch, draw: Draw) -> Losses:
-        """Run forward and backward; return the loss and its terms, and leave a gradient in each parameter."""
         self.optimiser.zero_grad(set_to_none=True)
         with self.machine.autocast():
             loss, terms = self.forward(batch, draw)
@@ -262,8 +233,6 @@ class Trainer:
         else:
             loss.backward()
         return loss.detach(), terms
-
-    # Sums of the losses, on the device -------------------------------------------------------------------------------
 
     def _reset_sums(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -299,14 +268,12 @@ class Trainer:
             f"try a lower learning_rate, a longer warmup_steps or a gradient_clip; the last good checkpoint stays"
         )
 
-    # Ends of epochs, checkpoints, results ----------------------------------------------------------------------------
-
     def _is_time(self, seconds: float) -> bool:
-        """Return True if a checkpoint is due. The leading process decides for all."""
         if self.machine.world == 1:
             return seconds >= self.plan.checkpoint_seconds
         if self.progress.step % AGREE_STEPS:
             return False
+        # The leading process decides for all.
         flag = torch.tensor(float(seconds >= self.plan.checkpoint_seconds), device=self.machine.device)
         dist.broadcast(flag, src=0)
         return bool(flag)
@@ -336,7 +303,7 @@ class Trainer:
         self.progress.checkpoint_seconds += time.perf_counter() - clock
 
     def _is_good(self) -> bool:
-        """Return True if every loss so far and every weight is finite, on all processes."""
+        # Every loss so far and every weight is finite, on all processes.
         norms = torch.stack(torch._foreach_norm(list(self.objective.parameters())))
         good = (torch.isfinite(norms).all() & (self.bad_step == self.steps)).double()
         if self.machine.world > 1:

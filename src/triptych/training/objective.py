@@ -49,12 +49,7 @@ def epoch_order(count: int, seed: int, epoch: int, device: torch.device) -> Tens
 
 @dataclass(frozen=True)
 class Batch:
-    """One process's rows of a global batch.
-
-    Attributes:
-        images: (B, C, H, W) float in [-1, 1].
-        labels: (B,) int64; -1 if unlabelled. Methods without labels ignore them.
-    """
+    """Rows of a global batch: images (B, C, H, W) float in [-1, 1]; labels (B,) int64, -1 if unlabelled."""
 
     images: Tensor
     labels: Tensor

@@ -1,10 +1,8 @@
 """Training by several processes that share each batch: forked workers, collectives with gradients, global batch norm.
 
-Threads of one process wait for each other by spinning at every operation. On an idle machine that costs little, on a
-busy one most of the speed. Workers with one thread each meet a few times per step, and sleep while they wait.
-
-Workers exchange tensors through shared memory, as ranks of a torch.distributed process group: the code that runs under
-a launcher on a cluster runs here.
+Threads of one process wait for each other by spinning at every operation, which on a busy machine costs most of the
+speed. Workers with one thread each meet a few times per step, and sleep while they wait. They exchange tensors through
+shared memory, as ranks of a torch.distributed process group: the code that runs on a cluster runs here.
 """
 
 import mmap
@@ -61,7 +59,6 @@ class SharedMemoryGroup(dist.ProcessGroup):
         self.meetings, self.buffer = meetings, 0
 
     def getBackendName(self) -> str:
-        """Return the registered name."""
         return BACKEND
 
     def allreduce(self, tensors: list[Tensor], options: dist.AllreduceOptions) -> None:  # type: ignore[override]
@@ -81,14 +78,12 @@ class SharedMemoryGroup(dist.ProcessGroup):
                 tensor.copy_(flat.view(tensor.shape))
 
     def broadcast(self, tensors: list[Tensor], options: dist.BroadcastOptions) -> None:  # type: ignore[override]
-        """Copy each tensor of the root to all workers."""
         for tensor in tensors:
             tensor.copy_(self._gather(tensor)[options.rootRank])
 
     def allgather(  # type: ignore[override]
         self, outputs: list[list[Tensor]], inputs: list[Tensor], options: object = None
     ) -> None:
-        """Copy the tensors of all workers, in the order of ranks."""
         for every, mine in zip(outputs, inputs, strict=True):
             for output, tensor in zip(every, self._gather(mine), strict=True):
                 output.copy_(tensor)
@@ -180,10 +175,9 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 class GlobalBatchNorm(BatchNorm):
-    """Batch norm with the statistics of the global batch. Every process holds equally many rows.
+    """Batch norm with the statistics of the global batch, of which every process holds equally many rows.
 
-    Unlike torch's SyncBatchNorm, which requires GPUs, it runs on any backend, so a laptop can test what a cluster
-    computes.
+    Unlike torch's SyncBatchNorm, which requires GPUs, it runs on any backend.
     """
 
     over_processes = True

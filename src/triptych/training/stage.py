@@ -16,7 +16,7 @@ from triptych.core.errors import InputError
 from triptych.core.files import write_json, write_text, written_whole
 from triptych.core.schema import Runtime
 from triptych.core.seeds import fold
-from triptych.data.storage import Dataset, load, load_card, validate
+from triptych.data.storage import Dataset, load, load_card
 from triptych.machine.device import Machine, machine
 from triptych.machine.processes import side_by_side
 from triptych.nn.weights import save_model, seed_folder
@@ -31,25 +31,18 @@ from triptych.training.processes import in_workers
 class Stage:
     """A method to train.
 
-    Attributes:
-        name: `vae`, `ssl/simsiam`.
-        seed: first seed. Initial weights, order of images and noise are functions of the seed.
-        data: folder of the prepared dataset.
-        identity: params other than `recipe` that the weights depend on. A checkpoint with others is not resumed.
-        build: function from the dataset to the objective and its config, which holds the keyword arguments of the
-            network under "network".
-        seeds: number of runs, with the seeds `seed`, `seed` + 1, …
-        snapshot_epochs: epochs whose weights are kept.
+    `identity` holds the params other than `recipe` that the weights depend on: a checkpoint with others is not resumed.
+    `build` returns the objective and its config, which holds the keyword arguments of the network under "network".
     """
 
-    name: str
-    seed: int
+    name: str  # `vae`, `ssl/simsiam`
+    seed: int  # the first; initial weights, order of images and noise are functions of the seed
     runtime: Runtime
     recipe: Training
-    data: Path
+    data: Path  # folder of the prepared dataset
     identity: dict
     build: Callable[[Dataset], tuple[Objective, dict]]
-    seeds: int = 1
+    seeds: int = 1  # number of runs, with the seeds `seed`, `seed` + 1, …
     snapshot_epochs: Sequence[int] = ()
 
 
@@ -57,7 +50,6 @@ def run_stage(stage: Stage) -> None:
     """Train every seed and write the outputs of the stage.
 
     On a CPU seeds run side by side in forked processes, and workers share the batches of a seed while threads are left.
-    A seed that ended before a kill is not trained again, and one that had begun resumes from its last checkpoint.
     """
     with machine(stage.runtime, announce=False) as here, only_writer(stage.name, here.leads):
         at_once = here.at_once(stage.seeds)
@@ -65,7 +57,6 @@ def run_stage(stage: Stage) -> None:
         here = replace(here.shared(at_once * workers), workers=workers)
         here.announce(runs_at_once=at_once)
         dataset = load(stage.data)
-        validate(dataset, stage.recipe.batch_size, str(stage.data))
         images = resident(dataset.train.images, dataset.train.labels, here.device)
         identity = {
             "recipe": stage.recipe.model_dump(),
@@ -88,19 +79,14 @@ def run_stage(stage: Stage) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of a stage. It keeps its model, snapshots and tables with its checkpoints until the stage ends.
-
-    Attributes:
-        key: name of the run's folder, see `run_key`.
-        line: line of the terminal for the progress bar.
-    """
+    """One seed of a stage. It keeps its model, snapshots and tables with its checkpoints until the stage ends."""
 
     stage: Stage
     seed: int
-    key: str
+    key: str  # see `run_key`
     dataset: Dataset
     images: Resident
-    line: int
+    line: int  # of the terminal, for the progress bar
 
     def train(self, here: Machine) -> None:
         """Train, unless the run has ended before."""
@@ -128,7 +114,6 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Folder of the checkpoints."""
         return ROOT / self.stage.name / self.key
 
     @property
@@ -138,11 +123,7 @@ class Run:
 
 
 def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
-    """Write models, snapshots, tables and timing of ended runs, and remove their checkpoints.
-
-    Models lie in models/<stage>, snapshots in snapshots/<stage>: those of the first seed in the folder itself, those of
-    a further seed in seed_<seed> below it. A table has a row per epoch and seed.
-    """
+    """Write models, snapshots, tables and timing of ended runs, and remove their checkpoints."""
     shutil.rmtree(Path("snapshots") / stage.name, ignore_errors=True)
     for run in runs:
         for outputs, name in (("models", "model"), ("snapshots", "snapshots")):
@@ -173,8 +154,7 @@ def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
 def combined_timing(timings: list[dict], at_once: int) -> dict:
     """Combine the timings of equal runs, of which `at_once` ran side by side.
 
-    Seconds per epoch are those of one run. Total seconds and images per second are wall-clock values of all runs
-    together; CPU seconds are added up.
+    Total seconds and images per second are wall-clock values of all runs together; CPU seconds are added up.
     """
 
     def total(key: str) -> float:

@@ -1,5 +1,8 @@
-"""Datasets of every source that params.yaml can name, and a picture of each."""
+"""Build, write and picture the datasets of every source that params.yaml can name."""
 
+import hashlib
+import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +12,11 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from triptych.core.files import written_whole
+from triptych.core.errors import InputError
+from triptych.core.files import write_json, written_whole
 from triptych.data.sources import folder, npz, public, streetdigits
 from triptych.data.sources.params import PADDED, SMALL, Folder, Source, StreetDigits, Torchvision
-from triptych.data.storage import Dataset, Split, validate
+from triptych.data.storage import ARRAYS, SPLITS, UNLABELLED, Dataset, Split, check_arrays
 from triptych.machine.randomness import generator
 
 COLUMNS = 16
@@ -31,7 +35,7 @@ def build(params: Source, seed: int) -> Dataset:
     """
     if isinstance(params, StreetDigits):
         dataset = _draw_digits(params, seed)
-        validate(dataset, least_images=1, where=params.name)
+        validate(dataset, params.name)
         return dataset
     if isinstance(params, Torchvision):
         dataset, name = public.load(params, seed), f"{params.root} ({params.name})"
@@ -39,8 +43,36 @@ def build(params: Source, seed: int) -> Dataset:
         dataset, name = folder.load(params), params.root
     else:
         dataset, name = npz.load(params), params.root
-    validate(dataset, least_images=1, where=name)
+    validate(dataset, name)
     return _shuffle(_pad(dataset), seed)
+
+
+def validate(dataset: Dataset, where: str) -> None:
+    """Raise InputError, which begins with `where`, if a model cannot learn from the dataset."""
+    for name in SPLITS:
+        split: Split = getattr(dataset, name)
+        check_arrays(split, f"{where}: {name}")
+        _check_content(split, dataset.classes, f"{where}: {name}")
+    shapes = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
+    if shapes[0] != shapes[1]:
+        raise InputError(f"{where}: train images have shape {shapes[0]} and test images {shapes[1]}; they must agree")
+
+
+def _check_content(split: Split, classes: list[str], where: str) -> None:
+    if not len(split.images):
+        raise InputError(f"{where}: 0 images; at least 1 is needed")
+    if classes:
+        wrong = np.flatnonzero((split.labels < 0) | (split.labels >= len(classes)))
+        allowed = f"allowed are 0 to {len(classes) - 1}"
+    else:
+        wrong = np.flatnonzero(split.labels != UNLABELLED)
+        allowed = "without classes every label must be -1"
+    if len(wrong):
+        raise InputError(f"{where}: label {split.labels[wrong[0]]} of image {wrong[0]} is out of range; {allowed}")
+    counts = np.bincount(split.labels, minlength=len(classes)) if classes else np.ones(1)
+    empty = np.flatnonzero(counts == 0)
+    if len(empty):
+        raise InputError(f"{where}: class '{classes[empty[0]]}' has no image; every class needs at least one")
 
 
 def _draw_digits(params: StreetDigits, seed: int) -> Dataset:
@@ -77,6 +109,84 @@ def _pad(dataset: Dataset) -> Dataset:
 
     source = f"{dataset.source}; framed from {SMALL} x {SMALL} to {PADDED} x {PADDED} by its border pixels"
     return replace(_map_splits(dataset, padded), source=source)
+
+
+def save(dataset: Dataset, folder: Path | str) -> dict:
+    """Write a dataset with its card; return the card. An earlier dataset stays until this one is whole."""
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    card = make_card(dataset)
+    try:
+        partial.mkdir(parents=True)
+        for name, array in _arrays(dataset).items():
+            np.save(partial / f"{name}.npy", array, allow_pickle=False)
+        write_json(partial / "card.json", card)
+        _replace(folder, partial)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return card
+
+
+def _replace(folder: Path, new: Path) -> None:
+    if not folder.exists():
+        new.rename(folder)
+        return
+    earlier = new.with_suffix(".earlier")
+    folder.rename(earlier)
+    try:
+        new.rename(folder)
+    except BaseException:
+        earlier.rename(folder)
+        raise
+    shutil.rmtree(earlier)
+
+
+def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
+    return {f"{split}_{name}": getattr(getattr(dataset, split), name) for split in SPLITS for name in ARRAYS}
+
+
+def make_card(dataset: Dataset) -> dict:
+    """Return the data card: counts, shape, statistics of the training pixels in [0, 1], hashes of the arrays."""
+    mean, deviation = channel_statistics(dataset.train.images)
+    return {
+        "name": dataset.name,
+        "train_images": len(dataset.train.images),
+        "test_images": len(dataset.test.images),
+        "shape": list(dataset.train.images.shape[1:]),
+        "classes": list(dataset.classes),
+        "per_class": {
+            split: {
+                name: int((getattr(dataset, split).labels == label).sum()) for label, name in enumerate(dataset.classes)
+            }
+            for split in SPLITS
+        },
+        "channel_mean": mean,
+        "channel_std": deviation,
+        "sha256": {
+            name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+            for name, array in _arrays(dataset).items()
+        },
+        "source": dataset.source,
+        "licence": dataset.licence,
+        "left_out": dataset.left_out,
+    }
+
+
+def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation per channel of uint8 (N, C, H, W), in units of 255.
+
+    Exact, from the counts of the 256 values: no float copy of the images.
+    """
+    levels = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = np.zeros(256, np.int64)
+        for start in range(0, len(images), 4096):
+            counts += np.bincount(images[start : start + 4096, channel].reshape(-1), minlength=256)
+        mean = float(counts @ levels / counts.sum())
+        means.append(mean)
+        deviations.append(float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum())))
+    return means, deviations
 
 
 def draw(dataset: Dataset, path: Path | str) -> None:

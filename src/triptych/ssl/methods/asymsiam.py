@@ -39,48 +39,29 @@ class ViewChanges(changes_of(ViewParams)):
     """Changes of an augmentation: any of the keys of `ViewParams`; None for a key that is not changed."""
 
     def applied(self, views: ViewParams) -> ViewParams:
-        """Return the augmentation with these changes."""
         return ViewParams.model_validate(overlaid(views.model_dump(), self.model_dump(exclude_none=True)))
 
 
 class Recipe(SSLRecipe):
-    """Settings of AsymSiam; projector and predictor are SimSiam's. Without asymmetry it is SimSiam in one direction.
-
-    Attributes:
-        predictor_hidden: size of the bottleneck of the predictor.
-        source, target: changes of `views` for each branch; empty for none ("AsymAug").
-        source_views: full source views per image, each with its own term of the loss. Two give as many gradients per
-            image as SimSiam's symmetric loss; the paper has one.
-        scale_mix: True mixes each full source view from two views ("ScaleMix").
-        mean_encodings: views whose encodings the target averages ("MeanEnc"); 1 for one view.
-        small_crops: additional small source views ("MultiCrop"); 0 for none.
-        small_crop_scale: [low, high] share of the image's area in a small view, instead of `crop_scale`.
-        small_crop_size: side of a small view in pixels.
-    """
+    """Settings of AsymSiam. Without asymmetry it is SimSiam in one direction."""
 
     predictor_hidden: Count
-    source: ViewChanges
+    source: ViewChanges  # changes of `views`, here and in `target` ("AsymAug"); empty for none
     target: ViewChanges
-    source_views: Count
-    scale_mix: bool
-    mean_encodings: Count
-    small_crops: Annotated[int, Field(ge=0)]
+    source_views: Count  # 1 in the paper; 2 give as many gradients as SimSiam's symmetric loss
+    scale_mix: bool  # mixes each full source view from two views ("ScaleMix")
+    mean_encodings: Count  # views whose encodings the target averages ("MeanEnc")
+    small_crops: Annotated[int, Field(ge=0)]  # additional small source views ("MultiCrop")
     small_crop_scale: Annotated[list[AreaShare], *Pair]
-    small_crop_size: Count
+    small_crop_size: Count  # side in pixels
 
 
 class AsymSiam(Objective):
     """L = mean over the source views s of D(p_s, stopgrad(z)), z the mean encoding of the target views.
 
-    No target view is also a source, so fewer views need gradients than in SimSiam's symmetric loss. The authors' code
-    applies such views to MoCo v2; here the method is SimSiam, without momentum encoder and negatives. Batch norm uses
-    the statistics of each view.
-
-    Args:
-        network: SimSiam's.
-        sources: one augmentation per full source view.
-        targets: one augmentation per target view.
-        small: one augmentation per small source view.
+    `sources`, `targets` and `small` hold one augmentation per view. No target view is also a source, so fewer views
+    need gradients than in SimSiam's symmetric loss. The authors' code applies such views to MoCo v2; here the method is
+    SimSiam, without momentum encoder and negatives. Batch norm uses the statistics of each view.
     """
 
     def __init__(
@@ -94,11 +75,7 @@ class AsymSiam(Objective):
         self.network, self.sources, self.targets, self.small = network, sources, targets, small
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, in [-1, 1], and its terms.
-
-        Terms: `full_views` and, if there are any, `small_crops`, the mean losses of the full and the small source
-        views; `embedding_std` of the first source view, see `spread`.
-        """
+        """Return the loss and its terms; `full_views` and `small_crops` are mean losses of the source views."""
         source_views, small_views, target_views = (
             [augmentation(batch.images, draw) for augmentation in augmentations]
             for augmentations in (self.sources, self.small, self.targets)
@@ -114,11 +91,9 @@ class AsymSiam(Objective):
 
     @torch.no_grad()
     def _mean_encoding(self, views: Sequence[Tensor]) -> Tensor:
-        """Return the mean (B, dim) of the views' encodings as they are; the cosine then normalises the mean."""
         return torch.stack([z for z, _ in self.network.each(*views)]).float().mean(dim=0)
 
     def parameter_groups(self) -> list[dict]:
-        """Keep the predictor's learning rate constant, as in SimSiam."""
         return constant_for_predictor(self)
 
 
@@ -134,7 +109,6 @@ class ScaleMix:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """Return one mixed view of each image: (B, C, H, W) -> (B, C, H, W)."""
         first, second = self.views(images, draw), self.views(images, draw)
         lam, down, across = draw.uniform((len(images), 3)).unbind(1)
         side = (1 - lam).sqrt()
@@ -144,16 +118,12 @@ class ScaleMix:
 
 
 def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """Return a mask (B, size) of the pixels of an axis whose middle lies within half a side of the centre.
-
-    `centre` and `side` (B,) are shares of the axis, which has `size` pixels.
-    """
+    """Return a mask (B, size) of the pixels within half a side of the centre, both (B,) shares of the axis."""
     pixel = (torch.arange(size, device=centre.device) + 0.5) / size
     return (pixel - centre[:, None]).abs() < side[:, None] / 2
 
 
 def build(recipe: Recipe, in_channels: int) -> tuple[AsymSiam, dict]:
-    """Return the objective of a recipe and the keyword arguments that rebuild its network."""
     sizes = recipe.network_sizes(in_channels, last_norm=True, predictor_hidden=recipe.predictor_hidden)
     source, target = recipe.source.applied(recipe.views), recipe.target.applied(recipe.views)
     full = ScaleMix(Views(source)) if recipe.scale_mix else Views(source)

@@ -17,13 +17,7 @@ EPSILON = 1e-5
 
 
 class Recipe(SSLRecipe):
-    """Settings of Barlow Twins.
-
-    Attributes:
-        off_diagonal: λ, weight of the redundancy term; the paper has 0.005 for 8192 dimensions.
-    """
-
-    off_diagonal: Annotated[float, Field(ge=0)]
+    off_diagonal: Annotated[float, Field(ge=0)]  # λ; the paper has 0.005 for 8192 dimensions
 
 
 class BarlowTwins(Objective):
@@ -40,11 +34,6 @@ class BarlowTwins(Objective):
         self.network, self.views, self.off_diagonal = network, views, off_diagonal
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, at least 0, and its terms.
-
-        Terms: `invariance` and `redundancy`, the two sums of the loss, the second before λ; `embedding_std`, see
-        `spread`.
-        """
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         C = cross_correlation(z1, z2)
@@ -63,7 +52,6 @@ def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
 
 
 def standardised(z: Tensor) -> Tensor:
-    """Return z (N, d) with mean 0 and variance 1 (divided by N) of each dimension over the batch."""
     variance, mean = torch.var_mean(z, dim=0, correction=0)
     return (z - mean) / (variance + EPSILON).sqrt()
 
@@ -79,6 +67,5 @@ def redundancy(C: Tensor) -> Tensor:
 
 
 def build(recipe: Recipe, in_channels: int) -> tuple[BarlowTwins, dict]:
-    """Return the objective of a recipe and the keyword arguments that rebuild its network."""
     sizes = recipe.network_sizes(in_channels, last_norm=False)
     return BarlowTwins(SiameseNetwork(**sizes), Views(recipe.views), recipe.off_diagonal), sizes

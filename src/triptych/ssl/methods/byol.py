@@ -13,20 +13,10 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of BYOL.
-
-    Attributes:
-        projector_norm: True ends the projector g in a batch norm, as in SimSiam and in MoCo v3's form of BYOL (Chen et
-            al. 2021, arXiv:2104.02057, section 4); False is the paper's projector (section 3.3).
-        predictor_hidden: size of the hidden layer of the predictor q.
-        momentum: τ_base at the start; the paper has 0.996, for ten times the number of steps.
-        momentum_end: τ at the end, 1 in the paper; the value of `momentum` keeps τ constant.
-    """
-
-    projector_norm: bool
+    projector_norm: bool  # False as in section 3.3; True as in SimSiam and MoCo v3 (arXiv:2104.02057, section 4)
     predictor_hidden: Count
-    momentum: Share
-    momentum_end: Probability
+    momentum: Share  # τ_base at the start; the paper has 0.996, for ten times the number of steps
+    momentum_end: Probability  # 1 in the paper; the value of `momentum` keeps τ constant
 
 
 class BYOL(Objective):
@@ -43,7 +33,6 @@ class BYOL(Objective):
         self.target = MomentumEncoder(network)
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, in [0, 8], and the term `embedding_std`, see `spread`."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         (z1, q1), (_, q2) = self.network.each(x1, x2)
         t1, t2 = self.target(x1, x2)
@@ -51,7 +40,6 @@ class BYOL(Objective):
         return loss, {"embedding_std": spread(z1.float())}
 
     def after_step(self, progress: float) -> None:
-        """Move the target towards the online network."""
         self.target.update(self.network, momentum_at(self.recipe.momentum, self.recipe.momentum_end, progress))
 
 
@@ -61,14 +49,10 @@ def regression(q: Tensor, z: Tensor) -> Tensor:
 
 
 def momentum_at(start: float, end: float, progress: float) -> float:
-    """Return τ after a share of the run in [0, 1]: half a cosine from `start` to `end`.
-
-    For `end` 1 this is τ = 1 - (1 - τ_base) (cos(π k / K) + 1) / 2 of section 3.3.
-    """
+    """Return τ after a share of the run: half a cosine from `start` to `end` (section 3.3)."""
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
 
 
 def build(recipe: Recipe, in_channels: int) -> tuple[BYOL, dict]:
-    """Return the objective of a recipe and the keyword arguments that rebuild its network."""
     sizes = recipe.network_sizes(in_channels, last_norm=recipe.projector_norm, predictor_hidden=recipe.predictor_hidden)
     return BYOL(SiameseNetwork(**sizes), Views(recipe.views), recipe), sizes

@@ -16,17 +16,11 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of DSSL; projector and predictor are SimSiam's.
-
-    Attributes:
-        predictor_hidden: size of the bottleneck of the predictor.
-        heavy: augmentation that makes a heavy view from a standard view.
-        alpha: α, weight of the direction from standard to heavy; 0 pulls only heavy views to standard ones.
-    """
+    """Settings of DSSL; projector and predictor are SimSiam's."""
 
     predictor_hidden: Count
     heavy: HeavyParams
-    alpha: Probability
+    alpha: Probability  # α; 0 pulls only heavy views to standard ones
 
 
 class DSSL(Objective):
@@ -41,11 +35,6 @@ class DSSL(Objective):
         self.network, self.views, self.heavy, self.alpha = network, views, heavy, alpha
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, in [-2, 2], and its terms.
-
-        Terms: `standard`, `heavy_to_standard` and `standard_to_heavy`, the three brackets / 2 of the loss, each in
-        [-1, 1]; `embedding_std`, see `spread`.
-        """
         v1, v2 = self.views(batch.images, draw), self.views(batch.images, draw)
         encoded = self.network.each(v1, v2, self.heavy(v1, draw), self.heavy(v2, draw))
         (z1, p1), (z2, p2), (z1_heavy, p1_heavy), (z2_heavy, p2_heavy) = encoded
@@ -59,7 +48,6 @@ class DSSL(Objective):
         return loss, {name: term.detach() for name, term in terms.items()} | {"embedding_std": spread(z1.float())}
 
     def parameter_groups(self) -> list[dict]:
-        """Keep the predictor's learning rate constant, as in SimSiam."""
         return constant_for_predictor(self)
 
 
@@ -69,6 +57,5 @@ def D(p: Tensor, z: Tensor) -> Tensor:
 
 
 def build(recipe: Recipe, in_channels: int) -> tuple[DSSL, dict]:
-    """Return the objective of a recipe and the keyword arguments that rebuild its network."""
     sizes = recipe.network_sizes(in_channels, last_norm=True, predictor_hidden=recipe.predictor_hidden)
     return DSSL(SiameseNetwork(**sizes), Views(recipe.views), RandAugment(recipe.heavy), recipe.alpha), sizes

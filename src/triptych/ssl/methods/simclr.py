@@ -13,13 +13,7 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of SimCLR.
-
-    Attributes:
-        temperature: τ; 0.5 in the paper on CIFAR-10 (Appendix B.9).
-    """
-
-    temperature: Positive
+    temperature: Positive  # τ; 0.5 in the paper on CIFAR-10 (Appendix B.9)
 
 
 class SimCLR(Objective):
@@ -35,10 +29,7 @@ class SimCLR(Objective):
         self.network, self.views, self.temperature = network, views, temperature
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, log(2N - 1) if all projections are equal, and its terms.
-
-        Terms: `positive` and `negative`, whose sum is the loss; `embedding_std`, see `spread`.
-        """
+        """Return the loss, log(2N - 1) if all projections are equal, and its terms; the first two sum to it."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = similarities(z1, z2, self.temperature)
@@ -58,7 +49,7 @@ def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def positive(s: Tensor) -> Tensor:
-    """Return minus the mean similarity of the two views of an image, from s (2N, 2N)."""
+    """Return minus the mean similarity of the two views of an image."""
     return -s.diagonal(len(s) // 2).mean()
 
 
@@ -69,6 +60,5 @@ def negative(s: Tensor) -> Tensor:
 
 
 def build(recipe: Recipe, in_channels: int) -> tuple[SimCLR, dict]:
-    """Return the objective of a recipe and the keyword arguments that rebuild its network."""
     sizes = recipe.network_sizes(in_channels, last_norm=False)
     return SimCLR(SiameseNetwork(**sizes), Views(recipe.views), recipe.temperature), sizes

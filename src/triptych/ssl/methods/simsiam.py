@@ -14,22 +14,13 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of SimSiam. Its ablations change one of them.
+    """Settings of SimSiam. Its ablations change one of them."""
 
-    Attributes:
-        predictor: "mlp" is h; "none" the identity; "fixed_random" leaves h at its random start (both section 4.2).
-        predictor_hidden: size of the bottleneck of h.
-        stop_gradient: False detaches nothing (section 4.1).
-        symmetric: False drops the second term of the loss (section 4.6).
-        momentum: 0 compares with the encoder itself, as the paper does. Above 0, z of the target branch comes from a
-            moving average of the encoder with this constant τ, as in BYOL.
-    """
-
-    predictor: Literal["mlp", "none", "fixed_random"]
+    predictor: Literal["mlp", "none", "fixed_random"]  # h, the identity, h at its start (section 4.2)
     predictor_hidden: Count
-    stop_gradient: bool
-    symmetric: bool
-    momentum: Share
+    stop_gradient: bool  # False detaches nothing (section 4.1)
+    symmetric: bool  # False drops the second term of the loss (section 4.6)
+    momentum: Share  # 0 for none, as in the paper; else τ of the target branch's moving average, as in BYOL
 
     @model_validator(mode="after")
     def _average_without_gradient(self) -> "Recipe":
@@ -41,9 +32,8 @@ class Recipe(SSLRecipe):
 class SimSiam(Objective):
     """L = D(p1, stopgrad(z2)) / 2 + D(p2, stopgrad(z1)) / 2 (equations 2 and 4).
 
-    z = f(x) is the projection of a view x and p = h(z) its prediction, both (B, dim); D is `negative_cosine`. The
-    target branch z has the stop-gradient, the predictor's branch p all gradients. Batch norm uses the statistics of
-    each view.
+    z = f(x) is the projection of a view x and p = h(z) its prediction, both (B, dim); D is `negative_cosine`. Batch
+    norm uses the statistics of each view.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, recipe: Recipe) -> None:
@@ -53,7 +43,6 @@ class SimSiam(Objective):
         network.predictor.requires_grad_(recipe.predictor == "mlp")
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, in [-1, 1], and the term `embedding_std`, see `spread`."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         (z1, p1), (z2, p2) = self.network.each(x1, x2)
         if self.momentum_encoder:
@@ -66,17 +55,14 @@ class SimSiam(Objective):
         return loss, {"embedding_std": spread(z1.float())}
 
     def parameter_groups(self) -> list[dict]:
-        """Keep the predictor's learning rate constant: it should follow the latest projections (section 4.2)."""
         return constant_for_predictor(self)
 
     def after_step(self, progress: float) -> None:
-        """Move the momentum encoder, if there is one, towards the encoder."""
         if self.momentum_encoder:
             self.momentum_encoder.update(self.network, self.recipe.momentum)
 
 
 def build(recipe: Recipe, in_channels: int) -> tuple[SimSiam, dict]:
-    """Return the objective of a recipe and the keyword arguments that rebuild its network."""
     predictor_hidden = None if recipe.predictor == "none" else recipe.predictor_hidden
     sizes = recipe.network_sizes(in_channels, last_norm=True, predictor_hidden=predictor_hidden)
     return SimSiam(SiameseNetwork(**sizes), Views(recipe.views), recipe), sizes

@@ -21,17 +21,12 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class Recipe(SSLRecipe):
-    """Settings of VICReg. In its ablations, a weight of 0 drops a term from the loss.
+    """Settings of VICReg. In its ablations, a weight of 0 drops a term from the loss."""
 
-    Attributes:
-        invariance_weight, variance_weight, covariance_weight: λ, μ and ν; 25, 25 and 1 in the paper.
-        gamma: γ, the standard deviation that each dimension should reach; 1 in the paper.
-    """
-
-    invariance_weight: Weight
-    variance_weight: Weight
-    covariance_weight: Weight
-    gamma: Positive
+    invariance_weight: Weight  # λ, 25 in the paper
+    variance_weight: Weight  # μ, 25
+    covariance_weight: Weight  # ν, 1
+    gamma: Positive  # γ, the standard deviation that each dimension should reach; 1 in the paper
 
 
 class VICReg(Objective):
@@ -48,11 +43,7 @@ class VICReg(Objective):
         self.network, self.views, self.recipe = network, views, recipe
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, at least 0, and its terms.
-
-        Terms: `invariance`, `variance` and `covariance`, s, v and c before their weights; `embedding_std`, see
-        `spread`.
-        """
+        """Return the loss and its terms before their weights."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = invariance(z1, z2)
@@ -88,6 +79,5 @@ def covariance(z: Tensor) -> Tensor:
 
 
 def build(recipe: Recipe, in_channels: int) -> tuple[VICReg, dict]:
-    """Return the objective of a recipe and the keyword arguments that rebuild its network."""
     sizes = recipe.network_sizes(in_channels, last_norm=False)
     return VICReg(SiameseNetwork(**sizes), Views(recipe.views), recipe), sizes

@@ -41,21 +41,14 @@ LEVELS_PER_UNIT = (BRIGHTEST + 1 - 1e-3) / 2
 
 
 class RandAugment:
-    """Alter each image of a batch by its own random operations.
-
-    Every round draws one of `OPERATIONS` per image, independently of earlier rounds. The random numbers depend only on
-    the params and the batch size.
-    """
+    """Alter each image of a batch by its own random `OPERATIONS`."""
 
     def __init__(self, params: HeavyParams) -> None:
         self.params = params
 
     @torch.no_grad()
     def __call__(self, views: Tensor, draw: Draw) -> Tensor:
-        """Return the heavy view of each view, channels last; without operations the same tensor, drawing nothing.
-
-        The views are (B, C, H, W) float32 in [-1, 1], of 3 channels or 1; they are not changed.
-        """
+        """Return heavy views, channels last, of (B, C, H, W) in [-1, 1]; without operations the same tensor."""
         if not self.params.operations:
             return views
         # Under autocast some operations would round the images to bfloat16.
@@ -71,10 +64,7 @@ class RandAugment:
 
 
 def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply the operation with this index of `OPERATIONS`, (B,), to each image, (B, C, H, W) in [-1, 1].
-
-    `sign` is (B,) 1 or -1, and `centre`, that of a cutout, (B, 2) in [0, 1) of height and width.
-    """
+    """Apply `OPERATIONS[operation]` to each image; the centre of a cutout is (B, 2) in [0, 1) of height and width."""
     strength = magnitude / LARGEST_MAGNITUDE
     make = fused_augmented if kernels.fusible(images) else torch_augmented
     return make(images, operation, strength, sign, centre)
@@ -108,7 +98,6 @@ def torch_augmented(images: Tensor, operation: Tensor, strength: float, sign: Te
 
 
 def rotation(angle: Tensor) -> Tensor:
-    """Maps that turn images counter-clockwise by `angle`, (B,) in degrees, about their centres."""
     turn = torch.deg2rad(angle)
     cos, sin, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
     # y points downwards, so that the source of a pixel is its position turned clockwise.
@@ -135,13 +124,11 @@ def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, i
 
 
 def sample(images: Tensor, maps: Tensor, outside: Literal["reflection", "zeros"]) -> Tensor:
-    """Interpolate each pixel of (B, C, H, W) bilinearly at its source; contiguous.
+    """Interpolate (B, C, H, W) bilinearly at each pixel's source; outside lies the reflected image, or zeros.
 
-    Outside lies the image reflected at its border, or zeros. torchvision's rotation leaves zeros: black corners that no
-    image has would mark every view, and their shape would give away its angle.
-
-    The grid is that of `affine_grid` without aligned corners, as torchvision's. It is computed in pixels and without a
-    matrix product, which TF32 would round to a hundredth of a pixel.
+    torchvision's rotation leaves zeros: black corners that no image has would mark every view and give away its angle.
+    The grid is that of `affine_grid` without aligned corners, but computed without a matrix product, which TF32
+    would round to a hundredth of a pixel.
     """
     height, width = images.shape[-2:]
     x, y = centred(width, images), centred(height, images)[:, None]
@@ -154,7 +141,6 @@ def sample(images: Tensor, maps: Tensor, outside: Literal["reflection", "zeros"]
 
 
 def centred(size: int, like: Tensor) -> Tensor:
-    """(size,) pixel centres, in pixels from the centre of the image."""
     return torch.arange(size, device=like.device, dtype=like.dtype) - (size - 1) / 2
 
 
@@ -162,22 +148,19 @@ def centred(size: int, like: Tensor) -> Tensor:
 
 
 def values(levels: Tensor) -> Tensor:
-    """Convert levels in [0, 255] to values in [-1, 1]."""
     return levels.to(torch.float32).mul_(2 / BRIGHTEST).sub_(1)
 
 
 def posterize(level: Tensor, strength: float) -> Tensor:
-    """Keep the first of the eight bits."""
     return level & -(2 ** (8 - round(8 - 4 * strength)))
 
 
 def solarize(level: Tensor, strength: float) -> Tensor:
-    """Invert the brightest levels."""
     return torch.where(level >= (1 - strength) * BRIGHTEST, BRIGHTEST - level, level)
 
 
 def equalize(level: Tensor, pixels: Tensor) -> Tensor:
-    """Spread each channel's levels evenly, as Pillow's equalize: (B, C, 256) for (B, C, pixels) int64 levels.
+    """Spread each channel's levels evenly, as Pillow: (B, C, 256) for (B, C, pixels) int64 levels.
 
     A level becomes the number of darker pixels divided by the step, which is a 255th of the number of pixels darker
     than the brightest level in use. If that number is below 255, levels stay as they are.
@@ -192,7 +175,6 @@ def equalize(level: Tensor, pixels: Tensor) -> Tensor:
 
 
 def relevelled(images: Tensor, strength: float, chosen: dict[str, Tensor]) -> Tensor:
-    """Posterize, solarize or equalize the images for which `chosen`, (B, 1, 1, 1) bool per operation, says so."""
     # Truncation maps values that interpolation left outside the range by an ulp to 0 or 255.
     pixels = images.add(1).mul_(LEVELS_PER_UNIT).long().flatten(2)
     level = torch.arange(BRIGHTEST + 1, dtype=torch.int32, device=images.device)
@@ -207,15 +189,11 @@ def relevelled(images: Tensor, strength: float, chosen: dict[str, Tensor]) -> Te
 
 
 def sharpness(strength: float, sign: Tensor) -> Tensor:
-    """(B,) factors of the blend with the smoothed image."""
     return 1 + 0.9 * strength * sign
 
 
 def sharpen(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with a smoothed image by a (B, 1, 1, 1) factor: 0 gives the smoothed image, 1 the image.
-
-    Smoothing weighs the eight neighbours by 1/13 and the pixel itself by 5/13. Pixels at the border stay.
-    """
+    """Blend with the image smoothed by weights of 1/13 for neighbours and 5/13; factor 1 keeps it. Borders stay."""
     rows = images[..., :-2] + images[..., 1:-1] + images[..., 2:]
     neighbours = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
     # (neighbours + 4 x) / 13 - x, of which factor 1 adds nothing.
@@ -224,12 +202,10 @@ def sharpen(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def cutout_side(strength: float, size: tuple[int, int]) -> int:
-    """Return the side of a cutout in pixels, for images of a height and width."""
     return round(strength / 2 * min(size))
 
 
 def cut_out(images: Tensor, side: int, centre: Tensor, chosen: Tensor) -> Tensor:
-    """Blank a square of some pixels a side around a (B, 2) centre where `chosen`; at the border it is cut off."""
     size = images.shape[-2:]
 
     def within(axis: int) -> Tensor:

@@ -16,8 +16,7 @@ from triptych.training.objective import Objective
 class Projector(nn.Sequential):
     """Linear layers with batch norm and ReLU after each but the last.
 
-    With `last_norm` the last one ends in a batch norm without affine map, as in SimSiam (Chen & He 2021, section 3 and
-    Appendix D). Otherwise it has a bias and no norm, as in SimCLR, BYOL, Barlow Twins and VICReg.
+    With `last_norm` that one ends in a batch norm without affine map (SimSiam, section 3); else it has a bias only.
     """
 
     def __init__(self, features: int, hidden: list[int], dim: int, last_norm: bool = True) -> None:
@@ -37,14 +36,7 @@ class Predictor(nn.Sequential):
 
 
 class SiameseNetwork(nn.Module):
-    """Encoder f, a projector on a backbone, and predictor h.
-
-    Args:
-        in_channels: channels of the images.
-        backbone: arguments of `build_backbone`.
-        projector: arguments of `Projector` after the first.
-        predictor: arguments of `Predictor` after the first; None for the identity.
-    """
+    """Encoder f, a projector on a backbone, and predictor h: the identity if `predictor` is None."""
 
     def __init__(self, in_channels: int, backbone: dict, projector: dict, predictor: dict | None) -> None:
         super().__init__()
@@ -53,7 +45,7 @@ class SiameseNetwork(nn.Module):
         self.predictor = Predictor(projector["dim"], **predictor) if predictor else nn.Sequential()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return projection z = f(x) and prediction p = h(z), both (B, dim), of images (B, C, H, W) in [-1, 1]."""
+        """Return z = f(x) and p = h(z), both (B, dim), of images (B, C, H, W) in [-1, 1]."""
         z = self.projector(self.backbone(images))
         return z, self.predictor(z)
 
@@ -65,39 +57,33 @@ class SiameseNetwork(nn.Module):
 
 
 def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
-    """Return D(p, z) = -(p / ‖p‖) · (z / ‖z‖), the mean over rows (B, dim): -1 if all agree.
-
-    Equation 1 of SimSiam (Chen & He 2021, arXiv:2011.10566).
-    """
+    """Return D(p, z) = -(p / ‖p‖) · (z / ‖z‖), the mean over rows (B, dim) (equation 1 of SimSiam)."""
     return -functional.cosine_similarity(p, z, dim=1).mean()
 
 
 @torch.no_grad()
 def spread(z: Tensor) -> Tensor:
-    """Return the standard deviation of z / ‖z‖, mean over channels, times sqrt(dim), for z (B, dim).
+    """Return sqrt(dim) times the mean std of the channels of z / ‖z‖, z (B, dim) (SimSiam, section 4.1).
 
-    1 if directions are spread evenly, 0 if all are one point (SimSiam, Chen & He 2021, section 4.1).
+    1 if directions are spread evenly, 0 if all are one point.
     """
     return functional.normalize(z, dim=1).std(dim=0, correction=0).mean() * z.shape[1] ** 0.5
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Return the rows of all processes, (processes * B, ...) in the order of the global batch, with gradients.
+    """Return the rows (B, ...) of all processes in the order of the global batch, with gradients.
 
-    Every process must pass equally many rows (B, ...). Each computes the loss of the global batch from the result;
-    DistributedDataParallel averages the summed gradients of those equal losses, so that a parameter's gradient is that
-    of one process with the whole batch. A single process gets its own tensor back.
+    Every process must pass equally many rows and computes the loss of the global batch from the result. The gradient
+    of a parameter is then that of one process with the whole batch.
     """
     alone = not dist.is_initialized() or dist.get_world_size() == 1
     return rows if alone else collectives.gathered(rows)
 
 
 class MomentumEncoder(nn.Module):
-    """Target network: backbone and projector whose weights ξ are a moving average of the online weights θ.
+    """Target network: backbone and projector with a moving average ξ of the online weights θ (BYOL, section 3.1).
 
-    Section 3.1 of BYOL (Grill et al. 2020, arXiv:2006.07733), after MoCo (He et al. 2020, arXiv:1911.05722). ξ starts
-    as a copy of θ, which draws no random numbers. Batch norm uses the statistics of the target's own batch and keeps
-    its own running statistics, as in the authors' code.
+    Batch norm uses the statistics of the target's own batch and keeps its own running ones, as in the authors' code.
     """
 
     def __init__(self, online: SiameseNetwork) -> None:
@@ -107,7 +93,6 @@ class MomentumEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, *views: Tensor) -> tuple[Tensor, ...]:
-        """Return z (B, dim) of each view (B, C, H, W), as if it passed alone, without a gradient."""
         with grouped(len(views)):
             return self.projector(self.backbone(torch.cat(views))).chunk(len(views))
 
@@ -119,10 +104,7 @@ class MomentumEncoder(nn.Module):
 
 
 def constant_for_predictor(objective: Objective) -> list[dict]:
-    """Return optimiser groups in which only the predictor's learning rate does not follow the schedule.
-
-    See section 4.2 of SimSiam (Chen & He 2021). A predictor without trained parameters makes no group.
-    """
+    """Return optimiser groups that keep the predictor's learning rate constant (SimSiam, section 4.2)."""
     predictor = [p for p in objective.network.predictor.parameters() if p.requires_grad]
     in_predictor = {id(p) for p in predictor}
     encoder = [p for p in objective.parameters() if p.requires_grad and id(p) not in in_predictor]

@@ -24,49 +24,28 @@ Pair = (Field(min_length=2, max_length=2), AfterValidator(_rising))
 
 
 class HeavyParams(Section):
-    """RandAugment (Cubuk et al. 2020, arXiv:1909.13719).
+    """RandAugment (Cubuk et al. 2020, arXiv:1909.13719)."""
 
-    Attributes:
-        operations: N, operations applied one after another; 0 leaves images unchanged.
-        magnitude: M, strength of each operation, from 0 to 10.
-    """
-
-    operations: Annotated[int, Field(ge=0)]
-    magnitude: Annotated[float, Field(ge=0, le=10)]
+    operations: Annotated[int, Field(ge=0)]  # N, applied one after another; 0 leaves images unchanged
+    magnitude: Annotated[float, Field(ge=0, le=10)]  # M, strength of each operation
 
 
 class ViewParams(Section):
-    """The augmentation, in the order of its operations.
+    """The augmentation, in the order of its operations; probabilities are per image, pairs are [low, high]."""
 
-    Attributes:
-        crop_scale: [low, high] share of the image's area in a crop.
-        crop_ratio: [low, high] width over height of a crop, before rounding to pixels.
-        flip: probability of exchanging left and right.
-        rotation: x turns an image by an angle from [-x, x] degrees.
-        jitter: probability of changing brightness, contrast, saturation and hue.
-        brightness, contrast, saturation: x draws the factor from [max(0, 1 - x), 1 + x].
-        hue: x draws the rotation from [-x, x] turns of the colour circle.
-        grey: probability of dropping the colour.
-        blur: probability of a blur.
-        blur_sigma: [low, high] standard deviation of the blur in pixels.
-        solarize: probability of inverting the brighter half of the values.
-        invert: probability of inverting all values.
-        heavy: RandAugment of the view.
-    """
-
-    crop_scale: Annotated[list[AreaShare], *Pair]
-    crop_ratio: Annotated[list[Positive], *Pair]
-    flip: Probability
-    rotation: Annotated[float, Field(ge=0, le=180)]
-    jitter: Probability
-    brightness: Strength
+    crop_scale: Annotated[list[AreaShare], *Pair]  # share of the image's area
+    crop_ratio: Annotated[list[Positive], *Pair]  # width over height, before rounding to pixels
+    flip: Probability  # left to right
+    rotation: Annotated[float, Field(ge=0, le=180)]  # x turns by [-x, x] degrees
+    jitter: Probability  # of a change of the next four
+    brightness: Strength  # x draws the factor from [max(0, 1 - x), 1 + x], as in the next two
     contrast: Strength
     saturation: Strength
-    hue: Annotated[float, Field(ge=0, le=0.5)]
+    hue: Annotated[float, Field(ge=0, le=0.5)]  # x turns the colour circle by [-x, x]
     grey: Probability
     blur: Probability
-    blur_sigma: Annotated[list[Positive], *Pair]
-    solarize: Probability
+    blur_sigma: Annotated[list[Positive], *Pair]  # standard deviation in pixels
+    solarize: Probability  # inverts the brighter half of the values
     invert: Probability
     heavy: HeavyParams
 
@@ -87,11 +66,7 @@ class SSLTraining(Training):
 
 
 class SSLRecipe(SharedRecipe):
-    """The whole recipe of a variant; each method adds its own fields.
-
-    Attributes:
-        projector_hidden, projector_dim: sizes of the hidden layers and of the output of the projector.
-    """
+    """The whole recipe of a variant; each method adds its own fields."""
 
     projector_hidden: list[Count]
     projector_dim: Count
@@ -104,7 +79,6 @@ class SSLRecipe(SharedRecipe):
         return tuple(sorted({1, *range(self.snapshot_every, epochs + 1, self.snapshot_every), epochs}))
 
     def network_sizes(self, in_channels: int, last_norm: bool, predictor_hidden: int | None = None) -> dict:
-        """Return the arguments of the method's `SiameseNetwork`; without `predictor_hidden`, it has no predictor."""
         return {
             "in_channels": in_channels,
             "backbone": self.backbone.model_dump(),
@@ -122,8 +96,6 @@ class Variant(Section):
 
 
 class SSLParams(Section):
-    """The layers of all recipes; see `recipe_layers`."""
-
     shared: SharedRecipe
     methods: dict[str, dict]
     variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Variant]
@@ -136,10 +108,7 @@ class SSLParams(Section):
 
 
 def recipe_layers(ssl: Mapping, variant: str) -> dict[str, dict]:
-    """Return the sections that make a variant's recipe, by their keys in params.yaml: shared, method, variant.
-
-    `ssl` is the section as read from the file; missing parts of it count as empty.
-    """
+    """Return the sections that make a variant's recipe by their keys in params.yaml; missing ones are empty."""
     own = dict(ssl["variants"][variant])
     method = own.pop("method", "")
     return {
@@ -150,5 +119,4 @@ def recipe_layers(ssl: Mapping, variant: str) -> dict[str, dict]:
 
 
 def merged(layers: Mapping[str, dict]) -> dict:
-    """Return one recipe from its layers; a later layer overrides an earlier one, at any depth."""
     return reduce(overlaid, layers.values(), {})

@@ -16,25 +16,18 @@ PARAMS = Path("params.yaml")
 
 
 def names() -> list[str]:
-    """Return the names of all methods without importing them."""
     return sorted(module.name for module in pkgutil.iter_modules(import_module(PACKAGE).__path__))
 
 
 def method(name: str) -> ModuleType:
-    """Return the module of a method.
-
-    It holds `Recipe`, the schema of the method's recipe (an SSLRecipe), and `build(recipe, in_channels)`, which returns
-    the objective and the keyword arguments of its network.
-    """
+    """Return a method's module, with `Recipe`, its schema, and `build`, returning objective and network arguments."""
     return import_module(f"{PACKAGE}.{name}")
 
 
 def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
     """Return the recipe of a variant as its method's `Recipe`.
 
-    Raises:
-        InputError: there is no such variant or method, or the recipe is wrong. The message names the wrong key as it
-            is written in params.yaml: in the variant's section, else in the method's, else in the shared one.
+    A wrong one raises InputError, which names the key as it is written: in the variant's, method's or shared section.
     """
     if variant not in ssl.variants:
         raise InputError(f"{path}: 'ssl.variants' has no '{variant}'{nearest(variant, ssl.variants)}")
@@ -48,7 +41,6 @@ def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
 
 
 def check(ssl: SSLParams, path: Path = PARAMS) -> None:
-    """Validate the recipe of every method and of every variant; see `recipe`."""
     for name, own in ssl.methods.items():
         if name not in names():
             raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{nearest(name, names())}")

@@ -1,10 +1,8 @@
 """Random views of a batch of images, as in SimCLR (arXiv:2002.05709, appendix A), BYOL (arXiv:2006.07733, appendix B)
 and SimSiam (arXiv:2011.10566, section 3); each image has its own random parameters.
 
-The operations are torchvision's on values in [-1, 1] instead of [0, 1]. Blends and other affine operations are written
-for that range: a factor of 1 then changes no bit, which a conversion to [0, 1] and back would. Resizing and blurring
-multiply by one small matrix per image and axis. On small images that resizes as fast as sampling a grid and blurs
-several times as fast as convolving, and the identity matrix changes no bit.
+The operations are torchvision's, written for values in [-1, 1]: a factor of 1 then changes no bit. Resizing and
+blurring multiply by one small matrix per image and axis, which is fast on small images.
 
 All random numbers are drawn first. Then on a CPU `nn/fast/views.py` makes the views in one pass, image by image; on
 GPUs, under torch.compile and with `runtime.kernels: plain` the operations of this module run on the whole batch.
@@ -33,9 +31,7 @@ class Choices(NamedTuple):
     boxes: Tensor  # (B, 4) top, left, height and width of the crops, whole pixels as floats
     flipped: Tensor | None  # (B,) bool
     angles: Tensor | None  # (B,) degrees
-    jitter: (
-        Tensor | None
-    )  # (B, 4) factors of brightness, contrast and saturation, turns of the hue; 1, 1, 1, 0 if unchanged
+    jitter: Tensor | None  # (B, 4) factors of brightness, contrast and saturation, and turns of the hue
     grey: Tensor | None  # (B,) bool
     blurred: Tensor | None  # (B,) bool
     sigma: Tensor | None  # (B,) pixels
@@ -44,14 +40,10 @@ class Choices(NamedTuple):
 
 
 class Views:
-    """Make one random view of each image of a batch.
+    """Make one random view of each image of a batch, `size` pixels in height and width; 0 keeps those of the images.
 
-    The random numbers depend on the params and the batch size, not on the images, so that a view is a function of the
-    draw's seed and step. An operation with probability 0 draws nothing, nor does a rotation by 0.
-
-    Args:
-        params: the augmentation.
-        size: height and width of the views in pixels; 0 keeps those of the images.
+    A view is a function of the params, the batch size, and the draw's seed and step. An operation with probability 0
+    draws nothing, nor does a rotation by 0.
     """
 
     def __init__(self, params: ViewParams, size: int = 0) -> None:
@@ -60,12 +52,7 @@ class Views:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """Return a view of each image, channels last. Another call with the same draw makes other views.
-
-        Args:
-            images: (B, C, H, W) float32 in [-1, 1]; C is 3 or 1. Unchanged.
-            draw: source of all random numbers, on the images' device.
-        """
+        """Return a view of each image, (B, C, H, W) float32 in [-1, 1] with C 3 or 1, channels last."""
         choices = self.choose(len(images), images.shape[-2:], draw)
         size = tuple(self.size or side for side in images.shape[-2:])
         # Under autocast the matrix products would round the images to bfloat16.
@@ -74,7 +61,6 @@ class Views:
             return self.heavy(make(images, choices, size, self.params), draw)
 
     def choose(self, count: int, size: tuple[int, int], draw: Draw) -> Choices:
-        """Draw all random parameters for `count` images of a height and width, except those of heavy operations."""
         params = self.params
         low, high = params.blur_sigma
         return Choices(
@@ -94,16 +80,12 @@ class Views:
 
 
 def happens(probability: float, count: int, draw: Draw) -> Tensor | None:
-    """(count,) bool, each true with the probability; None, drawing nothing, if that is 0."""
     return draw.uniform((count,)) < probability if probability else None
 
 
 def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], count: int, draw: Draw) -> Tensor:
-    """Draw (count, 4) crops as torchvision's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842).
-
-    Each image takes the first of ten random pairs of area and log-ratio whose box fits into the image, at a uniform
-    position; if none fits, the largest central box with an allowed ratio. `scale` bounds the share of the image's area,
-    `ratio` width over height; `size` is height and width of the images.
+    """Draw (count, 4) crops as torchvision's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842): the first of ten
+    random boxes that fits into the image; if none fits, the largest central one with an allowed width over height.
     """
     high, wide = size
     area, log_ratio = draw.uniform((count, CROP_TRIALS, 2)).unbind(-1)
@@ -122,7 +104,6 @@ def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], 
 
 
 def central_box(ratio: list[float], size: tuple[int, int]) -> tuple[int, int]:
-    """Return height and width of the largest box with an allowed ratio within images of a size."""
     high, wide = size
     if wide / high < ratio[0]:
         return round(wide / ratio[0]), wide
@@ -132,12 +113,10 @@ def central_box(ratio: list[float], size: tuple[int, int]) -> tuple[int, int]:
 
 
 def random_angles(largest: float, count: int, draw: Draw) -> Tensor:
-    """(count,) degrees, uniform in [-largest, largest]."""
     return largest * (2 * draw.uniform((count,)) - 1)
 
 
 def random_jitter(params: ViewParams, count: int, draw: Draw) -> Tensor:
-    """Draw (count, 4) factors as torchvision's ColorJitter; neutral ones for images that are not jittered."""
     chance, *shares = draw.uniform((count, 5)).unbind(1)
     bounds = [(max(0.0, 1 - x), 1 + x, 1.0) for x in (params.brightness, params.contrast, params.saturation)]
     bounds.append((-params.hue, params.hue, 0.0))
@@ -152,7 +131,6 @@ def random_jitter(params: ViewParams, count: int, draw: Draw) -> Tensor:
 
 
 def fused_views(images: Tensor, choices: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
-    """Make the views of `torch_views` up to rounding, several times as fast."""
     parameters = np.zeros(len(images), kernels.VIEW)
     parameters["box"], parameters["jitter"] = choices.boxes.numpy(), kernels.UNJITTERED
     for name in ("flipped", "jitter", "grey", "blurred", "solarized", "inverted"):
@@ -199,10 +177,9 @@ def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
 
 
 def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tuple[int, int]) -> Tensor:
-    """Crop each image to its box, then resize bilinearly, then mirror left to right where `flipped`.
+    """Crop each image to its box, resize it bilinearly and mirror it where `flipped`; fastest if channels are last.
 
-    Pixels outside the box have no influence. Where a box shrinks, neither have pixels between the sampled positions
-    (torchvision's antialias=False). Fastest if the images are channels last.
+    Pixels outside the box have no influence; where a box shrinks, neither have pixels between the sampled positions.
     """
     top, left, height, width = boxes.unbind(1)
     rows = interpolation(top, height, None, images.shape[2], size[0])
@@ -223,26 +200,22 @@ def interpolation(start: Tensor, length: Tensor, mirrored: Tensor | None, inputs
 
 
 def along_rows(weights: Tensor, images: Tensor) -> Tensor:
-    """Mix the rows of each image by (B, rows of the result, H) weights; channels last."""
     count, channels, height, width = images.shape
     mixed = weights @ images.permute(0, 2, 3, 1).reshape(count, height, width * channels)
     return mixed.view(count, weights.shape[1], width, channels).permute(0, 3, 1, 2)
 
 
 def along_columns(weights: Tensor, images: Tensor) -> Tensor:
-    """Mix the columns of each image by (B, columns of the result, W) weights; contiguous."""
     count, channels, height, width = images.shape
     mixed = images.reshape(count, channels * height, width) @ weights.mT
     return mixed.view(count, channels, height, weights.shape[1])
 
 
 def per_image(parameter: Tensor) -> Tensor:
-    """(B,) -> (B, 1, 1, 1), which broadcasts with images."""
     return parameter[:, None, None, None]
 
 
 def luminance(images: Tensor) -> Tensor:
-    """(B, 1, H, W) grey of each pixel; the image itself where it has one channel."""
     if images.shape[1] == 1:
         return images
     red, green, blue = images.split(1, dim=1)
@@ -252,29 +225,25 @@ def luminance(images: Tensor) -> Tensor:
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with black: factor 0 gives black, 1 the image."""
     factor = per_image(factor)
     return (images * factor).add_(factor - 1).clamp_(-1, 1)
 
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the mean grey of the image: factor 0 gives a flat image, 1 the image."""
     return blended(images, factor, luminance(images.mean(dim=(2, 3), keepdim=True)))
 
 
 def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the grey of each pixel: factor 0 gives grey, 1 the image. One channel stays as it is."""
     return images if images.shape[1] == 1 else blended(images, factor, luminance(images))
 
 
 def blended(images: Tensor, factor: Tensor, other: Tensor) -> Tensor:
-    """Return factor * images + (1 - factor) * other, within the range."""
     factor = per_image(factor)
     return (images * factor).add_((1 - factor) * other).clamp_(-1, 1)
 
 
 def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Rotate the hue of HSV by a fraction of a turn, in [-0.5, 0.5]. One channel stays as it is.
+    """Rotate the hue of HSV by a fraction of a turn, in [-0.5, 0.5].
 
     A channel is the pixel's least value plus its chroma times the nearness of the hue to the channel's own colour: 1
     within a sixth of a turn, 0 from a third of a turn on, linear between. Least value and chroma do not rotate.
@@ -299,26 +268,20 @@ def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def greyscale(images: Tensor, chosen: Tensor) -> Tensor:
-    """Replace all channels by the grey of each pixel where `chosen`, (B,) bool."""
     return images if images.shape[1] == 1 else torch.where(per_image(chosen), luminance(images), images)
 
 
 def blur_radius(sigma: list[float]) -> int:
-    """Return the taps on either side for the largest sigma: three standard deviations hold 99.7 % of a Gaussian."""
     return math.ceil(3 * sigma[1])
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, radius: int) -> Tensor:
-    """Blur by a Gaussian of `sigma`, (B,) pixels, cut off beyond `radius`, where `chosen`; borders are reflected.
-
-    In images of n pixels the radius is at most n - 1, as many as can be reflected. Fastest if they are contiguous.
-    """
+    """Blur where `chosen`; borders are reflected, so the radius is cut to the side less 1. Fastest if contiguous."""
     down, across = (blur_matrix(sigma, chosen, radius, size) for size in images.shape[-2:])
     return along_rows(down, along_columns(across, images))
 
 
 def blur_taps(sigma: Tensor, radius: int) -> Tensor:
-    """(B, 2 radius + 1) weights of a Gaussian around its middle."""
     offset = torch.arange(-radius, radius + 1, device=sigma.device)
     # Below exp(-50) a weight adds nothing, but subnormal floats make the products many times slower.
     return torch.softmax((-0.5 * (offset / sigma[:, None]) ** 2).clamp_(min=-50), dim=1)
@@ -338,10 +301,8 @@ def blur_matrix(sigma: Tensor, chosen: Tensor, radius: int, size: int) -> Tensor
 
 
 def solarize(images: Tensor, chosen: Tensor) -> Tensor:
-    """Invert the values from 0 on (0.5 of [0, 1]), where `chosen`, (B,) bool."""
     return torch.minimum(images, invert(images, chosen))
 
 
 def invert(images: Tensor, chosen: Tensor) -> Tensor:
-    """Negate all values where `chosen`, (B,) bool."""
     return images * per_image(torch.where(chosen, -1.0, 1.0))
