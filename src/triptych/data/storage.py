@@ -41,10 +41,6 @@ class Dataset:
         """True if the images have labels."""
         return bool(self.classes)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the four arrays under their file names."""
-        return {f"{split}_{name}": getattr(getattr(self, split), name) for split in SPLITS for name in ARRAYS}
-
 
 def check_arrays(split: Split, where: str) -> None:
     """Raise InputError, which begins with `where`, if the arrays have a wrong type or shape."""

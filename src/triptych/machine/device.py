@@ -97,7 +97,7 @@ def choose_device(wish: str, local_rank: int = 0) -> torch.device:
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Return True if the device has bfloat16 instructions. Emulated bfloat16 is slower than float32."""
+    """Return True if the device has bfloat16 instructions: emulated, it is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     has = torch.cpu.get_capabilities() if device.type == "cpu" else {}

@@ -125,7 +125,6 @@ class Resampling:
         return Estimate(mean, mean - float(half), mean + float(half))
 
     def accuracies(self, correct: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
-        """Return `<name>_accuracy` of each classifier from (seeds, images) booleans."""
         estimates = {}
         for name, rows in correct.items():
             estimate = self.seeded(rows, f"{name}_correct")

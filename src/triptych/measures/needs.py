@@ -26,7 +26,6 @@ def images(count: int, least: int, what: str = "test images") -> LeftOut | None:
 
 
 def images_of_each_class(dataset: Dataset, least: int) -> LeftOut | None:
-    """Require two classes or more, and a number of test images of each."""
     if missing := two_classes(dataset):
         return missing
     counts = np.bincount(np.asarray(dataset.test.labels), minlength=len(dataset.classes))

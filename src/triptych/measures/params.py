@@ -23,8 +23,6 @@ class BoundEvaluation(Section):
 
 
 class DDPMEvaluation(Section):
-    """Settings of the DDPM's measures."""
-
     bound: BoundEvaluation
 
 
@@ -44,8 +42,6 @@ class CollapseThresholds(Section):
 
 
 class SSLEvaluation(Section):
-    """Settings of the encoders' measures."""
-
     knn: KNNParams
     probe_penalty: Positive
     pairs: Annotated[int, Field(ge=2)]
@@ -53,8 +49,6 @@ class SSLEvaluation(Section):
 
 
 class EvaluationParams(Section):
-    """Settings of all evaluate stages."""
-
     batch_size: Count
     bootstrap: Annotated[int, Field(ge=10)]
     confidence_level: InsideUnit

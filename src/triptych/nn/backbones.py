@@ -19,7 +19,6 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=False), BatchNorm(after))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, before, H, W) -> (B, after, H/stride, W/stride)."""
         hidden = self.second(self.first_norm(self.first(x)))
         return self.second_norm(hidden, self.shortcut(x))
 
@@ -71,7 +70,6 @@ class ResNet18(nn.Module):
         self.layers.fc = nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1] -> features (B, 512)."""
         return group_by_group(self.layers, images)
 
 

@@ -8,8 +8,6 @@ from triptych.core.schema import Count, Section
 
 
 class SmallResNetParams(Section):
-    """Sizes of the small encoder."""
-
     name: Literal["small_resnet"]
     width: Count
     blocks: Annotated[list[Count], Field(min_length=1)]

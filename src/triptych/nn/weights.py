@@ -17,12 +17,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def seed_folder(folder: Path, seed: int, first: int) -> Path:
-    """Return the folder of a seed's files: `folder` itself for the first seed of a stage, else seed_<seed> in it."""
+    """Return the folder of a seed's files: `folder` itself for the first seed of a stage."""
     return folder if seed == first else folder / f"seed_{seed}"
 
 
 def snapshot_file(folder: Path, epoch: int) -> Path:
-    """Return the file of the weights after an epoch."""
     return folder / f"epoch_{epoch:04d}.safetensors"
 
 
@@ -40,7 +39,6 @@ def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_weights(path: Path, network: nn.Module) -> None:
-    """Write the state of a network, see `save_tensors`."""
     save_tensors(path, separate(network.state_dict()))
 
 
@@ -72,7 +70,7 @@ def save_model(folder: Path, network: nn.Module, config: dict) -> None:
 
 
 def load_model(folder: Path, kind: type[Network], device: torch.device) -> tuple[Network, dict]:
-    """Load a network of class `kind`, in eval mode and channels last on `device`, and its config."""
+    """Load a network of class `kind`, in eval mode and channels last, and its config. Wrong files raise InputError."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         network = kind(**config["network"])

@@ -166,21 +166,13 @@ class SSLMeasures:
     at_once: int = 1
 
     def measure(self, models: Path, snapshots: Path, losses: Mapping[int, float]) -> list[SeedResults]:
-        tasks = {
-            f"seed {seed}": partial(
-                self._measure_seed,
-                seed,
-                seed_folder(models, seed, self.seeds[0]),
-                seed_folder(snapshots, seed, self.seeds[0]),
-                losses[seed],
-            )
-            for seed in self.seeds
-        }
+        measured = partial(self._measure_seed, models, snapshots)
+        tasks = {f"seed {seed}": partial(measured, seed, losses[seed]) for seed in self.seeds}
         return list(run_parts(f"evaluate_ssl@{self.variant}", tasks, self.at_once).values())
 
-    def _measure_seed(self, seed: int, model: Path, snapshots: Path, final_loss: float) -> SeedResults:
+    def _measure_seed(self, models: Path, snapshots: Path, seed: int, final_loss: float) -> SeedResults:
         ssl = self.settings.ssl
-        network, _ = load_model(model, SiameseNetwork, self.device)
+        network, _ = load_model(seed_folder(models, seed, self.seeds[0]), SiameseNetwork, self.device)
         train, test = self._encode(network)
         view1, view2 = (self._embed_views(network, (seed, "alignment", number)) for number in (1, 2))
         numbers = {
@@ -197,7 +189,7 @@ class SSLMeasures:
             correct = {"knn": self._knn_correct(train, test), "linear": linear}
 
         # The weights after the last kept epoch are the model's, which is encoded already.
-        kept = snapshot_files(snapshots)
+        kept = snapshot_files(seed_folder(snapshots, seed, self.seeds[0]))
         *earlier, last = kept
         course = []
         for epoch in earlier:
@@ -274,7 +266,6 @@ class SSLMeasures:
         return {"views": self._shown_views(), **correct}
 
     def _correct(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
-        """Return the booleans (seeds, N) of the encoders and of the baselines, of which pixels have one row."""
         correct = {name: np.stack([one.correct[name] for one in results]) for name in results[0].correct}
         shape = (len(results), len(self.dataset.test.images))
         return correct | {name: np.broadcast_to(rows[: shape[0]], shape) for name, rows in self.baselines.items()}

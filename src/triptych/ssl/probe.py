@@ -1,10 +1,8 @@
 """Classification by frozen features: nearest neighbours, a linear probe, and baselines that need no training.
 
-The field's linear probe trains one layer by SGD (learning rate 30, no weight decay, 100 epochs; He et al. 2020,
-arXiv:1911.05722, section 4.1). The problem is convex, and a small penalty makes its optimum unique, so L-BFGS finds it
-without learning rate, schedule or seed. Two things differ from the published recipe: features are standardised by the
-train set, so that the penalty has the same meaning at any scale; and each train image gives one feature without
-augmentation.
+The field's linear probe is trained by SGD (He et al. 2020, arXiv:1911.05722, section 4.1). The problem is convex, and a
+small penalty makes its optimum unique, so L-BFGS finds it without learning rate, schedule or seed. Features are
+standardised by the train set, so that the penalty has the same meaning at any scale, and not augmented.
 """
 
 from dataclasses import dataclass
@@ -41,7 +39,6 @@ BASELINES = tuple(f"{features}_{classifier}" for features in UNTRAINED for class
 
 
 def in_float64(x: Tensor) -> Tensor:
-    """Return x in float64, on the CPU if its device (Apple's) has no float64."""
     return x.detach().to("cpu" if x.device.type == "mps" else x.device, torch.float64)
 
 
@@ -195,10 +192,9 @@ def untrained_correct(
 def untrained_encoder(
     backbone: BackboneParams, seed: int, dataset: Dataset, batch_size: int, device: torch.device
 ) -> nn.Module:
-    """Return the encoder with its weights before the first step of a seed's training.
+    """Return the encoder as it is before a seed's first step, its batch norm with statistics of training images.
 
-    Its batch norm has the statistics of training images, their mean over batches. With the initial statistics, those of
-    no image, it would not be the function that training starts from, and this baseline would be too low.
+    With the initial statistics it would not be the function that training starts from, and the baseline too low.
     """
     torch.manual_seed(fold(seed, "weights"))
     encoder = build_backbone(in_channels=dataset.train.images.shape[1], **backbone.model_dump())

@@ -1,8 +1,4 @@
-"""The training loop of every method.
-
-Images stay on the device as uint8. Random numbers are a function of (seed, step). Resume is exact. Timing counts only
-training.
-"""
+"""The training loop of every method. Resume is exact; timing counts only training."""
 
 import sys
 import time
@@ -201,7 +197,6 @@ class Trainer:
         self._end_epoch(epoch)
 
     def _add_time(self, clock: float, cpu: float) -> None:
-        """Add the time since `clock` and `cpu`, without that of checkpoints and snapshots."""
         self.machine.synchronise()
         clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
         if self.machine.world > 1:
@@ -274,11 +269,11 @@ class Trainer:
         )
 
     def _is_time(self, seconds: float) -> bool:
-        """Return True if a checkpoint is due. The leading process decides for all."""
         if self.machine.world == 1:
             return seconds >= self.plan.checkpoint_seconds
         if self.progress.step % AGREE_STEPS:
             return False
+        # The leading process decides for all.
         flag = torch.tensor(float(seconds >= self.plan.checkpoint_seconds), device=self.machine.device)
         dist.broadcast(flag, src=0)
         return bool(flag)

@@ -1,7 +1,6 @@
 """Optimisers, learning rate schedules and weight averages.
 
-Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) is momentum whose steps are orthogonal matrices.
-torch.optim.Muon takes only matrices, and computes in bfloat16, which many CPUs emulate slowly. This one also takes
+Muon is by Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. Unlike torch.optim.Muon, this one also takes
 convolution kernels, and iterates in float32 on the small Gram matrix, with a third of the multiplications.
 """
 
@@ -18,13 +17,11 @@ from triptych.training.objective import Objective
 from triptych.training.params import SGD, Adam, Schedule
 from triptych.training.params import Muon as MuonParams
 
-# Jordan's coefficients pull singular values into about [0.7, 1.2] instead of to 1, which trains as well and takes few
-# iterations even for small ones.
+# Jordan's coefficients, which pull singular values into about [0.7, 1.2] in few iterations.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 EPSILON = 1e-7
-# Root mean square of a step at learning rate 1. It is that of AdamW in practice, so that one learning rate suits both
-# (Liu et al. 2025, arXiv:2502.16982, section 2.2).
+# Root mean square of a step at learning rate 1, as that of AdamW (Liu et al. 2025, arXiv:2502.16982, section 2.2).
 STEP_SIZE = 0.2
 
 # Launch overhead per shape, in multiplications.

@@ -59,7 +59,6 @@ class SharedMemoryGroup(dist.ProcessGroup):
         self.meetings, self.buffer = meetings, 0
 
     def getBackendName(self) -> str:
-        """Return the registered name."""
         return BACKEND
 
     def allreduce(self, tensors: list[Tensor], options: dist.AllreduceOptions) -> None:  # type: ignore[override]
@@ -79,14 +78,12 @@ class SharedMemoryGroup(dist.ProcessGroup):
                 tensor.copy_(flat.view(tensor.shape))
 
     def broadcast(self, tensors: list[Tensor], options: dist.BroadcastOptions) -> None:  # type: ignore[override]
-        """Copy each tensor of the root to all workers."""
         for tensor in tensors:
             tensor.copy_(self._gather(tensor)[options.rootRank])
 
     def allgather(  # type: ignore[override]
         self, outputs: list[list[Tensor]], inputs: list[Tensor], options: object = None
     ) -> None:
-        """Copy the tensors of all workers, in the order of ranks."""
         for every, mine in zip(outputs, inputs, strict=True):
             for output, tensor in zip(every, self._gather(mine), strict=True):
                 output.copy_(tensor)

@@ -114,7 +114,6 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Folder of the checkpoints."""
         return ROOT / self.stage.name / self.key
 
     @property

@@ -16,7 +16,7 @@ from triptych.core.errors import InputError
 from triptych.core.files import write_json, written_whole
 from triptych.data.sources import folder, npz, public, streetdigits
 from triptych.data.sources.params import PADDED, SMALL, Folder, Source, StreetDigits, Torchvision
-from triptych.data.storage import SPLITS, UNLABELLED, Dataset, Split, check_arrays
+from triptych.data.storage import ARRAYS, SPLITS, UNLABELLED, Dataset, Split, check_arrays
 from triptych.machine.randomness import generator
 
 COLUMNS = 16
@@ -118,7 +118,7 @@ def save(dataset: Dataset, folder: Path | str) -> dict:
     card = make_card(dataset)
     try:
         partial.mkdir(parents=True)
-        for name, array in dataset.arrays().items():
+        for name, array in _arrays(dataset).items():
             np.save(partial / f"{name}.npy", array, allow_pickle=False)
         write_json(partial / "card.json", card)
         _replace(folder, partial)
@@ -141,6 +141,10 @@ def _replace(folder: Path, new: Path) -> None:
     shutil.rmtree(earlier)
 
 
+def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
+    return {f"{split}_{name}": getattr(getattr(dataset, split), name) for split in SPLITS for name in ARRAYS}
+
+
 def make_card(dataset: Dataset) -> dict:
     """Return the data card: counts, shape, statistics of the training pixels in [0, 1], hashes of the arrays."""
     mean, deviation = channel_statistics(dataset.train.images)
@@ -160,7 +164,7 @@ def make_card(dataset: Dataset) -> dict:
         "channel_std": deviation,
         "sha256": {
             name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-            for name, array in dataset.arrays().items()
+            for name, array in _arrays(dataset).items()
         },
         "source": dataset.source,
         "licence": dataset.licence,

@@ -17,8 +17,6 @@ EPSILON = 1e-5
 
 
 class Recipe(SSLRecipe):
-    """Settings of Barlow Twins."""
-
     off_diagonal: Annotated[float, Field(ge=0)]  # λ; the paper has 0.005 for 8192 dimensions
 
 
@@ -54,7 +52,6 @@ def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
 
 
 def standardised(z: Tensor) -> Tensor:
-    """Return z (N, d) with mean 0 and variance 1 (divided by N) of each dimension over the batch."""
     variance, mean = torch.var_mean(z, dim=0, correction=0)
     return (z - mean) / (variance + EPSILON).sqrt()
 

@@ -13,8 +13,6 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of BYOL."""
-
     projector_norm: bool  # False as in section 3.3; True as in SimSiam and MoCo v3 (arXiv:2104.02057, section 4)
     predictor_hidden: Count
     momentum: Share  # τ_base at the start; the paper has 0.996, for ten times the number of steps
@@ -51,10 +49,7 @@ def regression(q: Tensor, z: Tensor) -> Tensor:
 
 
 def momentum_at(start: float, end: float, progress: float) -> float:
-    """Return τ after a share of the run in [0, 1]: half a cosine from `start` to `end`.
-
-    For `end` 1 this is τ = 1 - (1 - τ_base) (cos(π k / K) + 1) / 2 of section 3.3.
-    """
+    """Return τ after a share of the run: half a cosine from `start` to `end` (section 3.3)."""
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
 
 

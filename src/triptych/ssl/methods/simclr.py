@@ -13,8 +13,6 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of SimCLR."""
-
     temperature: Positive  # τ; 0.5 in the paper on CIFAR-10 (Appendix B.9)
 
 
@@ -51,7 +49,7 @@ def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def positive(s: Tensor) -> Tensor:
-    """Return minus the mean similarity of the two views of an image, from s (2N, 2N)."""
+    """Return minus the mean similarity of the two views of an image."""
     return -s.diagonal(len(s) // 2).mean()
 
 

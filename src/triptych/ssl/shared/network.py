@@ -45,7 +45,7 @@ class SiameseNetwork(nn.Module):
         self.predictor = Predictor(projector["dim"], **predictor) if predictor else nn.Sequential()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return projection z = f(x) and prediction p = h(z), both (B, dim), of images (B, C, H, W) in [-1, 1]."""
+        """Return z = f(x) and p = h(z), both (B, dim), of images (B, C, H, W) in [-1, 1]."""
         z = self.projector(self.backbone(images))
         return z, self.predictor(z)
 
@@ -93,7 +93,6 @@ class MomentumEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, *views: Tensor) -> tuple[Tensor, ...]:
-        """Return z (B, dim) of each view (B, C, H, W), as if it passed alone, without a gradient."""
         with grouped(len(views)):
             return self.projector(self.backbone(torch.cat(views))).chunk(len(views))
 

@@ -96,8 +96,6 @@ class Variant(Section):
 
 
 class SSLParams(Section):
-    """The layers of all recipes; see `recipe_layers`."""
-
     shared: SharedRecipe
     methods: dict[str, dict]
     variants: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], Variant]
@@ -121,5 +119,4 @@ def recipe_layers(ssl: Mapping, variant: str) -> dict[str, dict]:
 
 
 def merged(layers: Mapping[str, dict]) -> dict:
-    """Return one recipe from its layers; a later layer overrides an earlier one, at any depth."""
     return reduce(overlaid, layers.values(), {})

@@ -41,7 +41,6 @@ def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
 
 
 def check(ssl: SSLParams, path: Path = PARAMS) -> None:
-    """Validate the recipe of every method and of every variant; see `recipe`."""
     for name, own in ssl.methods.items():
         if name not in names():
             raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{nearest(name, names())}")

@@ -1,10 +1,8 @@
 """Random views of a batch of images, as in SimCLR (arXiv:2002.05709, appendix A), BYOL (arXiv:2006.07733, appendix B)
 and SimSiam (arXiv:2011.10566, section 3); each image has its own random parameters.
 
-The operations are torchvision's on values in [-1, 1] instead of [0, 1]. Blends and other affine operations are written
-for that range: a factor of 1 then changes no bit, which a conversion to [0, 1] and back would. Resizing and blurring
-multiply by one small matrix per image and axis. On small images that resizes as fast as sampling a grid and blurs
-several times as fast as convolving, and the identity matrix changes no bit.
+The operations are torchvision's, written for values in [-1, 1]: a factor of 1 then changes no bit. Resizing and
+blurring multiply by one small matrix per image and axis, which is fast on small images.
 
 All random numbers are drawn first. Then on a CPU `nn/fast/views.py` makes the views in one pass, image by image; on
 GPUs, under torch.compile and with `runtime.kernels: plain` the operations of this module run on the whole batch.
@@ -33,9 +31,7 @@ class Choices(NamedTuple):
     boxes: Tensor  # (B, 4) top, left, height and width of the crops, whole pixels as floats
     flipped: Tensor | None  # (B,) bool
     angles: Tensor | None  # (B,) degrees
-    jitter: (
-        Tensor | None
-    )  # (B, 4) factors of brightness, contrast and saturation, turns of the hue; 1, 1, 1, 0 if unchanged
+    jitter: Tensor | None  # (B, 4) factors of brightness, contrast and saturation, and turns of the hue
     grey: Tensor | None  # (B,) bool
     blurred: Tensor | None  # (B,) bool
     sigma: Tensor | None  # (B,) pixels
@@ -88,10 +84,8 @@ def happens(probability: float, count: int, draw: Draw) -> Tensor | None:
 
 
 def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], count: int, draw: Draw) -> Tensor:
-    """Draw (count, 4) crops as torchvision's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842).
-
-    Each image takes the first of ten random pairs of area and log-ratio whose box fits into the image, at a uniform
-    position; if none fits, the largest central box with an allowed ratio (width over height).
+    """Draw (count, 4) crops as torchvision's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842): the first of ten
+    random boxes that fits into the image; if none fits, the largest central one with an allowed width over height.
     """
     high, wide = size
     area, log_ratio = draw.uniform((count, CROP_TRIALS, 2)).unbind(-1)
@@ -110,7 +104,6 @@ def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], 
 
 
 def central_box(ratio: list[float], size: tuple[int, int]) -> tuple[int, int]:
-    """Return height and width of the largest box with an allowed ratio within images of a size."""
     high, wide = size
     if wide / high < ratio[0]:
         return round(wide / ratio[0]), wide
@@ -138,7 +131,6 @@ def random_jitter(params: ViewParams, count: int, draw: Draw) -> Tensor:
 
 
 def fused_views(images: Tensor, choices: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
-    """Make the views of `torch_views` up to rounding, several times as fast."""
     parameters = np.zeros(len(images), kernels.VIEW)
     parameters["box"], parameters["jitter"] = choices.boxes.numpy(), kernels.UNJITTERED
     for name in ("flipped", "jitter", "grey", "blurred", "solarized", "inverted"):
