@@ -17,15 +17,7 @@ PAGE, MACHINE = Path("plots/report.html"), Path("run.json")
 def archive(results: Results, folder: Path, machine: dict, with_data: bool, force: bool = False) -> list[Path]:
     """Write the results to a folder, replacing those of an earlier archive there; return the relative paths.
 
-    Args:
-        results: the run.
-        folder: the target; absent, empty or an archive, unless `force` is set.
-        machine: written to run.json.
-        with_data: whether the page shows pictures of many images of the dataset.
-        force: replace `metrics` and `plots` in any folder.
-
-    Raises:
-        InputError: an input is damaged, or the folder is the run's own or holds something else.
+    The folder must be absent, empty or an archive, unless `force` is set; `machine` becomes its run.json.
     """
     if folder.resolve() in (results.root.resolve(), *results.root.resolve().parents):
         raise InputError(f"{folder}: the run's own folder; name another, such as docs/real")

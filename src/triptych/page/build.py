@@ -49,7 +49,7 @@ class Shown:
 
 @dataclass
 class Panel:
-    """A section of the page: a study, its measured models, its figures under their headings, and missing ones."""
+    """A section of the page: a study, its measured models, and its figures under their headings."""
 
     study: Study
     number: int  # 0 for the judge
@@ -61,11 +61,7 @@ class Panel:
 def render(results: Results, with_data: bool = True) -> str:
     """Return the page: pictures as data URIs, style inline, no script, nothing from the network.
 
-    Without `with_data` it has no pictures that show many images of the dataset. Results that do not exist yet are left
-    out.
-
-    Raises:
-        InputError: an input is damaged.
+    Without `with_data` it has no pictures that show many images of the dataset. Results that do not exist are omitted.
     """
     environment = Environment(
         loader=PackageLoader("triptych.page", "."),
@@ -132,7 +128,6 @@ def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, w
 
 
 def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Picture | None]]:
-    """Return use, data card and sheet of images of each dataset."""
     cards = results.metrics("data").values if results.has("metrics/data.json") else {}
     found = []
     for name, card in cards.items():
@@ -143,12 +138,10 @@ def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Pic
 
 
 def _settings(params: Mapping) -> list[tuple[str, str, str]]:
-    """Return label, value and key of the settings that exist."""
-    values = {key: value_at(params, key) for key in SETTINGS}
     return [
-        (SETTINGS[key], written(value, ".6g" if isinstance(value, float) else ""), key)
-        for key, value in values.items()
-        if value is not None
+        (label, written(value, ".6g" if isinstance(value, float) else ""), key)
+        for key, label in SETTINGS.items()
+        if (value := value_at(params, key)) is not None
     ]
 
 

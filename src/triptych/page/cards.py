@@ -36,15 +36,9 @@ def rendered(results: Results) -> dict[str, str]:
 
 
 def render(results: Results, name: str, files: Mapping[str, str] | None = None) -> str:
-    """Return the card of a model; results that do not exist yet are left out.
+    """Return the card of a model (`classifier`, `vae`, `ddpm`, `ssl/<variant>`) without results that do not exist.
 
-    Args:
-        results: the run.
-        name: the model: `classifier`, `vae`, `ddpm`, `ssl/<variant>`.
-        files: meaning of each file next to the card; None for the pipeline's own cards.
-
-    Raises:
-        InputError: params.yaml has no such model, or a file of the run is damaged.
+    `files` has the meaning of each file next to the card; the pipeline's own cards have none.
     """
     models = {part.name: (study, part) for study in STUDIES for part in study.models(results.params)}
     if name not in models:

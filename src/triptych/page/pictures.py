@@ -26,11 +26,7 @@ class Picture:
 
 
 def embedded(path: Path) -> Picture:
-    """Convert a PNG; equal files give equal text.
-
-    Raises:
-        InputError: the file is damaged, or no PNG.
-    """
+    """Convert a PNG; equal files give equal text."""
     try:
         with Image.open(path, formats=["PNG"]) as png:
             image = png.convert("RGB")

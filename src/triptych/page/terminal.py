@@ -25,11 +25,7 @@ def console() -> Console:
 
 
 def document(results: Results) -> dict:
-    """Return all results for scripts, each under the path of its file.
-
-    Raises:
-        InputError: nothing has run yet, or a file is damaged.
-    """
+    """Return all results for scripts, each under the path of its file."""
     metrics = {part.metrics: metrics.values for _, part, metrics in measured(results)}
     timing = {part.timing: times for part, times in trainings(results)}
     claims = results.claims() if results.has(CLAIMS) else None
@@ -39,11 +35,7 @@ def document(results: Results) -> dict:
 
 
 def show(results: Results, console: Console) -> None:
-    """Print numbers, verdicts, training times and the path of the page.
-
-    Raises:
-        InputError: nothing has run yet, or a file is damaged.
-    """
+    """Print numbers, verdicts, training times and the path of the page."""
     found = document(results)
     if (models := models_table(results)).rows:
         console.print(_table(models.without("file and key")))
@@ -84,7 +76,6 @@ def _table(content: Table) -> table.Table:
 
 
 def _verdicts(verdicts: list[Verdict]) -> table.Table:
-    """Tabulate each claim above its conditions."""
     totals = ", ".join(f"{count} {answer}" for answer, count in counts(verdicts).items())
     shown = _empty(f"Verdicts on the report's claims: {totals}")
     shown.add_column("verdict")

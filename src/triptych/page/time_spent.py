@@ -48,11 +48,7 @@ def time_spent(results: Results) -> tuple[Table, str] | None:
 
 
 def time_markdown(results: Results) -> str:
-    """Write the table and the sentence in Markdown.
-
-    Raises:
-        InputError: no stage has written its clock.
-    """
+    """Write the table and the sentence in Markdown."""
     spent = time_spent(results)
     if spent is None:
         raise InputError(f"{results.root / 'metrics/clock'}: no stage has written its time; run `dvc repro` first")
@@ -71,7 +67,6 @@ def _clock(name: str, results: Results) -> Clock | None:
 
 
 def _seconds(clocks: Sequence[Clock]) -> tuple[float, float]:
-    """Sum the seconds of imports and of work."""
     return sum(clock[1] - clock[0] for clock in clocks), sum(clock[2] - clock[1] for clock in clocks)
 
 

@@ -93,7 +93,6 @@ def verdicts_table(runs: Mapping[str, Results]) -> Table:
 
 
 def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
-    """Return value, interval and threshold as text."""
     measured, interval, threshold = (record.get(key) for key in ("measured", "interval", "threshold"))
     if measured is None:
         return "", "", ""
