@@ -1,4 +1,4 @@
-"""Stage `vae`: trains the VAE on the prepared images."""
+"""Stage `vae`: train the VAE on the prepared images."""
 
 from pathlib import Path
 

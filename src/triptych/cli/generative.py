@@ -169,7 +169,7 @@ def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
 
 
 def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> Result:
-    """Draw images from the VAE: the pipeline's own for equal params and seed, whatever the count."""
+    """Draw images from the VAE. With the params and seed of the pipeline they are its samples, whatever the count."""
     params, network = read_params(seed), load_vae()
     z = draw_prior(prior, _whole(count, params.sampling.batch_size), network.mu.out_features, params.seed)
     with machine(params.runtime, announce=False) as host:
@@ -181,7 +181,7 @@ def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> 
 
 
 def sample_ddpm(count: int, seed: int | None = None, options: DDPMOptions | None = None) -> Result:
-    """Draw images from the diffusion model: the pipeline's own for equal params and seed, whatever the count.
+    """Draw images from the diffusion model. With the pipeline's params and seed they are its samples, whatever the count.
 
     Raises:
         InputError: a model or guide is missing or damaged, or the samples are degenerate.

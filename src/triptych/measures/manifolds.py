@@ -1,6 +1,6 @@
 """Improved precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991), in blocks of bounded memory.
 
-All pairs of points are looked at: time grows with the square of their number, so give it a part of many.
+Time grows with the square of the number of points, because all pairs are compared: pass a subset of many.
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ class Manifold:
         self.squared_radii = squared_radii(features, neighbours)
 
     def holds(self, points: np.ndarray) -> np.ndarray:
-        """(M,) whether each of the points (M, d) lies in it."""
+        """Return (M,) True for each of the points (M, d) inside."""
         wide = points.astype(np.float64)
         blocks = (wide[start : start + BLOCK] for start in range(0, len(wide), BLOCK))
         return np.concatenate([(squared_distances(b, self.features) <= self.squared_radii).any(axis=1) for b in blocks])
