@@ -1,4 +1,4 @@
-"""Stage `classifier`: trains the judge, whose features and predictions evaluate everything generated."""
+"""Stage `classifier`: train the judge, whose features and predictions evaluate everything generated."""
 
 import sys
 from pathlib import Path

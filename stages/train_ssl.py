@@ -1,4 +1,4 @@
-"""Stage `ssl@<variant>`: trains an encoder by comparing views, once for each seed."""
+"""Stage `ssl@<variant>`: train an encoder by comparing views, once per seed."""
 
 import sys
 from pathlib import Path

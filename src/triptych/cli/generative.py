@@ -181,7 +181,7 @@ def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> 
 
 
 def sample_ddpm(count: int, seed: int | None = None, options: DDPMOptions | None = None) -> Result:
-    """Draw images from the diffusion model. With the pipeline's params and seed they are its samples, whatever the count.
+    """Draw images from the DDPM. With the pipeline's params and seed they are its samples, whatever the count.
 
     Raises:
         InputError: a model or guide is missing or damaged, or the samples are degenerate.
