@@ -144,7 +144,7 @@ def test_a_folder_that_is_no_archive_is_not_emptied(project: Path):
         Path("theirs", name).parent.mkdir(parents=True, exist_ok=True)
         Path("theirs", name).write_text('{"speed": 3}')
     before = sorted(Path("theirs").rglob("*"))
-    assert "theirs: not an archive of triptych" in refused("archive", "theirs")
+    assert "theirs: not a triptych archive" in refused("archive", "theirs")
     assert sorted(Path("theirs").rglob("*")) == before
     assert triptych("archive", "theirs", "--force").returncode == 0
     assert not Path("theirs/metrics/mine.json").exists() and Path("theirs/metrics/vae.json").exists()

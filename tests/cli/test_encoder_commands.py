@@ -67,7 +67,7 @@ def test_the_example_of_export_writes_a_folder_for_the_hub(folder: Path):
     done = triptych(*example("export"))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "exported/simsiam: README.md, config.json, encoder.onnx, model.safetensors\n"
-    assert "already there" in refused(*example("export"))
+    assert "exists and is not an empty folder" in refused(*example("export"))
 
 
 WRONG = {
@@ -75,17 +75,17 @@ WRONG = {
     "features images --encoder simsiam --seed-run 7 --out f.csv": "no training 7",
     "features nowhere --encoder simsiam --out f.csv": "nowhere: no such file",
     "features empty --encoder simsiam --out f.csv": "empty: no images",
-    "features images --encoder simsiam --out f.txt": "allowed are .parquet, .csv, .npz",
+    "features images --encoder simsiam --out f.txt": "expected one of .parquet, .csv, .npz",
     "features images --encoder simsiam --out image.png/f.csv": "image.png is no folder",
     "features images --encoder simsiam --out images.csv": "images.csv: a folder",
     "features images --encoder simsiam --out there.csv": "there.csv: exists already; --force replaces it",
     "features images --encoder simsiam --layer head --out f.csv": "layer",
-    "neighbours image.png --encoder simsiam --out n.gif": "allowed are .png",
+    "neighbours image.png --encoder simsiam --out n.gif": "expected one of .png",
     "neighbours image.png --encoder simsiam --out image.png": "image.png: exists already",
     "neighbours image.png --encoder simsiam --count 1000": "96 training images",
     "neighbours nowhere.png --encoder simsiam": "no such image file",
-    "export gan out": "allowed are classifier, vae, ddpm and ssl/<variant>",
-    "export vae images": "already there",
+    "export gan out": "expected one of classifier, vae, ddpm, or ssl/<variant>",
+    "export vae images": "exists and is not an empty folder",
     "export vae out": "models/vae: no trained model; `dvc repro vae` trains it",
     "export ssl/simsiam image.png/out": "image.png is no folder",
 }

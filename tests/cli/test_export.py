@@ -165,14 +165,14 @@ def test_a_scheduler_of_diffusers_reads_the_same_image_from_the_networks_answer(
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch):
     before = sorted(folder.rglob("*"))
     for name, seed_run, message in (
-        ("gan", 0, "allowed are classifier, vae, ddpm and ssl/<variant>"),
+        ("gan", 0, "expected one of classifier, vae, ddpm, or ssl/<variant>"),
         ("ssl/simsam", 0, "did you mean 'simsiam'"),
         ("ssl/simsiam", 2, "no training 2"),
         ("vae", 1, "only encoders"),
     ):
         with pytest.raises(InputError, match=message):
             export.export(name, Path("out"), seed_run)
-    with pytest.raises(InputError, match="models: already there"):
+    with pytest.raises(InputError, match="models: exists and is not an empty folder"):
         export.export("vae", Path("models"))
     monkeypatch.setattr(export, "NEEDED", ("no_such_package",))
     with pytest.raises(InputError, match="needs the package no_such_package"):

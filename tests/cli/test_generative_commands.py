@@ -108,7 +108,7 @@ def test_equal_seeds_write_equal_bytes(trained: Path):
 
 WRONG = {
     "sample ddpm --sampler dim": "'--sampler' is 'dim': allowed are ancestral, ddim",
-    "sample ddpm --guidance-epoch 3": "allowed are 1, 5",
+    "sample ddpm --guidance-epoch 3": "available: 1, 5",
     "sample ddpm --guidance-weight 0.5": "--guidance-weight",
     "sample ddpm --count 0": "--count",
     "sample vae --prior best": "'best' is not one of 'normal', 'fitted'",
@@ -120,8 +120,8 @@ WRONG = {
     "interpolate photo.png": "give two, or none",
     "interpolate photo.png drawing.jpg --seed 1": "random points",
     "interpolate --steps 1": "--steps",
-    "denoise --t 0 photo.png": "allowed are 1 to 1000",
-    "denoise --t 1001 photo.png": "allowed are 1 to 1000",
+    "denoise --t 0 photo.png": "must be 1 to 1000",
+    "denoise --t 1001 photo.png": "must be 1 to 1000",
     "sample vae --out samples.jpg": "ends with .png",
     "sample vae --out photo.png": "--force",
     "sample ddpm --out params.yaml/a.png": "cannot be written",

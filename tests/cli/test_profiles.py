@@ -155,7 +155,7 @@ def test_a_profile_may_differ_from_another_instead_of_default(folder: Path):
 
 def test_a_base_that_is_no_profile_or_goes_round_is_refused_in_one_line(folder: Path):
     small, other = folder / "profiles/small.yaml", folder / "profiles/other.yaml"
-    for base, says in [("smal", "'base' is 'smal', which is no profile"), ("other", "'base' goes round in a circle")]:
+    for base, says in [("smal", "'base' names an unknown profile 'smal'"), ("other", "circular 'base'")]:
         small.write_text(f"base: {base}\n")
         other.write_text("base: small\n")
         with pytest.raises(InputError, match=says):

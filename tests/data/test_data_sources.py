@@ -392,8 +392,8 @@ def test_values_without_a_range_are_left_out_with_the_reason(folder):
     Image.fromarray((np.arange(256).reshape(16, 16) * 1000).astype(np.int32)).save(folder / "train/cat/a.tif")
     Image.fromarray(np.full((16, 16), 1.5, np.float32)).save(folder / "train/cat/b.tif")
     assert build(source(**folder_params(folder)), seed=0).left_out == [
-        "train: 1 file, floats outside 0 to 1, whose range is unknown; save them with 8 or 16 bits: b.tif",
-        "train: 1 file, integers of 32 bits, whose range is unknown; save them with 8 or 16 bits: a.tif",
+        "train: 1 file, float values outside [0, 1] are not supported; convert to 8 or 16 bits: b.tif",
+        "train: 1 file, 32-bit integers are not supported; convert to 8 or 16 bits: a.tif",
     ]
 
 
@@ -429,7 +429,7 @@ def test_a_split_without_a_readable_image_and_an_empty_class_are_refused(folder)
     refused("test: class 'dog' has no image", **folder_params(folder))
     for path in (folder / "test" / "cat").iterdir():
         path.write_bytes(b"hello")
-    refused("test: no image that can be read: 6 files, not readable", **folder_params(folder))
+    refused("test: no readable image: 6 files, not readable", **folder_params(folder))
 
 
 def test_names_come_out_as_they_went_in(tmp_path):

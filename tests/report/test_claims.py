@@ -626,7 +626,7 @@ def test_one_epoch_or_two_have_no_spread(epochs, evidence):
 
 
 def test_images_without_labels_have_no_latents_of_classes(evidence):
-    assert undecided(record(evidence(latents=LATENTS[:0]), "vae-latents"), "plots/vae/latents.csv holds no class")
+    assert undecided(record(evidence(latents=LATENTS[:0]), "vae-latents"), "plots/vae/latents.csv has no classes")
 
 
 def test_results_of_other_images_are_refused(evidence):

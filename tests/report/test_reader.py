@@ -48,9 +48,9 @@ def test_a_number_with_its_interval_is_an_estimate(root: Path):
 def test_a_number_that_is_not_there_is_named_with_its_file(root: Path, key: str):
     metrics = Results(root).metrics("vae")
     assert key not in metrics and metrics.value(key) is None
-    with pytest.raises(UnmeasuredError, match=f"metrics/vae.json holds no {key}"):
+    with pytest.raises(UnmeasuredError, match=f"metrics/vae.json has no {key}"):
         metrics.number(key)
-    with pytest.raises(UnmeasuredError, match="metrics/vae.json holds no interval of t"):
+    with pytest.raises(UnmeasuredError, match="metrics/vae.json has no interval for t"):
         metrics.rows("rows")[0].estimate("t")
 
 

@@ -103,7 +103,7 @@ def test_a_sheet_goes_by_the_epochs_of_this_run(facts: Facts):
 
 
 def test_a_gap_in_a_table_is_no_number(facts: Facts):
-    with pytest.raises(UnmeasuredError, match=r"plots/vae/training.csv holds no epoch=1.nll"):
+    with pytest.raises(UnmeasuredError, match=r"plots/vae/training.csv has no epoch=1.nll"):
         facts.filled("{plots/vae/training:epoch=1.nll}")
 
 

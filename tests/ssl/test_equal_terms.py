@@ -53,5 +53,5 @@ def test_at_equal_images_a_longer_training_is_cut_and_further_seeds_count_for_no
 
 def test_without_labels_there_is_nothing_to_compare(tmp_path: Path):
     write(tmp_path, "one", [9.0], 500, [[0.1, 0.5]], labelled=False)
-    with pytest.raises(UnmeasuredError, match=r"plots/ssl/one_course.csv holds no knn_accuracy"):
+    with pytest.raises(UnmeasuredError, match=r"plots/ssl/one_course.csv has no knn_accuracy"):
         at_equal(Results(tmp_path), 0.95, "one", "one", "images")

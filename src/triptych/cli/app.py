@@ -47,10 +47,10 @@ Count = Annotated[int, Option(min=1, help="Number of images. A smaller count giv
 EncoderName = Annotated[str, Option(metavar="NAME", help="Name of an encoder in models/ssl.")]
 Force = Annotated[bool, Option("--force", help="Replace existing files.")]
 Layer = Annotated[
-    Literal["backbone", "projector"], Option(help="Layer: features of the backbone or output of the projector.")
+    Literal["backbone", "projector"], Option(help="Features to use: backbone output or projector output.")
 ]
 Out = Annotated[str, Option(help="NAME.png writes one contact sheet, DIR/ one file per image.")]
-OwnImages = Annotated[list[Path] | None, Argument(metavar="IMAGE", help="Images of yours, of any size.")]
+OwnImages = Annotated[list[Path] | None, Argument(metavar="IMAGE", help="Your image files, of any size.")]
 Prior = Literal["normal", "fitted"]
 Seed = Annotated[
     int | None, Option(min=0, help="Seed of the noise. The same seed gives the same images.  [default: params.yaml]")
@@ -83,7 +83,7 @@ def main(
 
 @profile.callback(invoke_without_command=True)
 def profile_main(context: typer.Context) -> None:
-    """List, switch or check the sets of numbers for params.yaml."""
+    """List, select or check profiles, which are sets of values for params.yaml."""
     _help_without_command(context)
 
 
@@ -106,8 +106,8 @@ def profile_list() -> None:
 
 @profile.command("use", epilog="Example: triptych profile use smoke && dvc params diff")
 def profile_use(
-    name: Annotated[str, Argument(metavar="NAME", help="A profile of `triptych profile list`.")],
-    force: Annotated[bool, Option("--force", help="Overwrite edits of params.yaml.")] = False,
+    name: Annotated[str, Argument(metavar="NAME", help="Name of a profile; see `triptych profile list`.")],
+    force: Annotated[bool, Option("--force", help="Overwrite changes made to params.yaml.")] = False,
 ) -> None:
     """Write the profile NAME to params.yaml. An invalid profile leaves params.yaml unchanged."""
     from triptych.cli import profiles
@@ -121,7 +121,7 @@ def profile_use(
 
 @profile.command("check", epilog="Example: triptych profile check profiles/smoke.yaml")
 def profile_check(
-    path: Annotated[Path, Argument(metavar="[PATH]", help="A params file or an overlay.")] = Path("params.yaml"),
+    path: Annotated[Path, Argument(metavar="[PATH]", help="A params file or a profile.")] = Path("params.yaml"),
 ) -> None:
     """Check a params file or a profile against the schema."""
     from triptych import params as schema
@@ -142,13 +142,14 @@ def report(
     as_json: AsJson = False,
     as_markdown: Annotated[bool, Option("--markdown", help="Print the README's table of results.")] = False,
     beside: Annotated[
-        Path | None, Option(metavar="FOLDER", help="Another run: print the verdicts of both as a Markdown table.")
+        Path | None,
+        Option(metavar="FOLDER", help="Another run's folder: print both runs' verdicts as Markdown."),
     ] = None,
     time: Annotated[bool, Option("--time", help="Print the time of each stage as a Markdown table.")] = False,
 ) -> None:
     """Print the results so far.
 
-    They are numbers with intervals, verdicts, seconds per stage, and the path of the page.
+    The output has metrics with intervals, verdicts, seconds per stage, and the path of the HTML page.
     """
     from triptych.page import tables, terminal, time_spent, verdicts
     from triptych.report.reader import Results
@@ -171,13 +172,13 @@ def report(
 
 @app.command(epilog="Example: triptych archive docs/real --without-data")
 def archive(
-    folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination; an earlier run there is replaced.")],
-    without_data: Annotated[bool, Option("--without-data", help="Leave out pictures of many dataset images.")] = False,
-    force: Annotated[bool, Option("--force", help="Replace FOLDER's metrics and plots if it is no archive.")] = False,
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination. An archive in it is replaced.")],
+    without_data: Annotated[bool, Option("--without-data", help="Omit pictures of many images.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace metrics/ and plots/ in any FOLDER.")] = False,
 ) -> None:
     """Copy this run's results to FOLDER.
 
-    The copy has numbers, tables, params, page, and a description of machine and commit.
+    The copy contains metrics, tables, params.yaml, the HTML page, and a record of the machine and commit.
     """
     from triptych.cli.doctor import machine
     from triptych.page.archive import archive as write
@@ -298,21 +299,21 @@ def reconstruct(
 
 @app.command(epilog="Example: triptych interpolate photo.png drawing.jpg --steps 10")
 def interpolate(
-    image: Annotated[list[Path] | None, Argument(metavar="IMAGE IMAGE", help="Two images of yours.")] = None,
+    image: Annotated[list[Path] | None, Argument(metavar="IMAGE IMAGE", help="Two image files.")] = None,
     steps: Annotated[
         int | None, Option(min=2, help="Number of images, both ends included.  [default: params.yaml]")
     ] = None,
     out: Out = "interpolation.png",
-    seed: Annotated[int | None, Option(min=0, help="Seed of two random points.  [default: params.yaml]")] = None,
+    seed: Annotated[int | None, Option(min=0, help="Seed of the random endpoints.  [default: params.yaml]")] = None,
     prior: Annotated[
-        Prior | None, Option(help="Prior of two random points.  [default: normal]", show_default=False)
+        Prior | None, Option(help="Prior of the random endpoints.  [default: normal]", show_default=False)
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Interpolate in the VAE's latent space.
 
-    The ends are two images of yours, or two random points.
+    The endpoints are two of your images, or two random latent points without IMAGE arguments.
     """
     from triptych.cli import generative, images
 
@@ -328,7 +329,7 @@ def interpolate(
 @app.command(epilog="Example: triptych denoise --t 120 photo.png")
 def denoise(
     image: OwnImages = None,
-    t: Annotated[int, Option("--t", help="Time on the report's schedule, from 1; later is noisier.")] = 120,
+    t: Annotated[int, Option("--t", help="Diffusion time to which noise is added, from 1. Larger is noisier.")] = 120,
     test: Test = None,
     steps: Annotated[
         int | None, Option(min=1, help="Steps of the reverse process (at most t).  [default: params.yaml]")
@@ -378,14 +379,14 @@ def _count(number: int, noun: str) -> str:
 @app.command(epilog="Example: triptych features images/ --encoder simsiam --out features.parquet")
 def features(
     images: Annotated[list[Path], Argument(metavar="IMAGES", help="Image files, and folders of images.")],
-    out: Annotated[Path, Option(metavar="FILE", help="Table to write: .parquet, .csv or .npz.")],
+    out: Annotated[Path, Option(metavar="FILE", help="Output file (.parquet, .csv or .npz).")],
     encoder: EncoderName = "simsiam",
     seed_run: SeedRun = 0,
     layer: Layer = "backbone",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write an encoder's features of your images.
+    """Compute an encoder's features of your images.
 
     The table has one row per image with the columns path, f0, f1, … Images are read as the pipeline reads a folder:
     upright, cropped to a square in the centre, resized.
@@ -409,10 +410,10 @@ def features(
 
 @app.command(epilog="Example: triptych neighbours image.png --encoder simsiam")
 def neighbours(
-    image: Annotated[Path, Argument(metavar="IMAGE", help="An image of yours.")],
+    image: Annotated[Path, Argument(metavar="IMAGE", help="Query image.")],
     encoder: EncoderName = "simsiam",
-    out: Annotated[Path, Option(metavar="FILE", help="Picture to write: .png.")] = Path("neighbours.png"),
-    count: Annotated[int, Option(min=1, help="Number of training images.")] = 8,
+    out: Annotated[Path, Option(metavar="FILE", help="Output picture (.png).")] = Path("neighbours.png"),
+    count: Annotated[int, Option(min=1, help="Number of neighbours to show.")] = 8,
     seed_run: SeedRun = 0,
     layer: Layer = "backbone",
     force: Force = False,
@@ -420,9 +421,8 @@ def neighbours(
 ) -> None:
     """Find the training images nearest to an image.
 
-    Similarity is the cosine of an encoder's features. The picture shows the image and then its neighbours, in the order
-    of the printed table.
-    """
+    Images are compared by the cosine similarity of an encoder's features. The picture shows the image and then its
+    neighbours, in the order of the printed table."""
     from triptych.cli import encoders
     from triptych.cli.images import check_output, write_png
 

@@ -84,7 +84,7 @@ def encoder_folder(name: str, seed_run: int = 0) -> Path:
     further = (path.parent for path in (MODELS / name).glob("seed_[0-9]*/config.json"))
     folders = [MODELS / name, *sorted(further, key=lambda folder: int(folder.name.removeprefix("seed_")))]
     if not 0 <= seed_run < len(folders):
-        raise InputError(f"{MODELS / name}: no training {seed_run}; there are 0 to {len(folders) - 1}")
+        raise InputError(f"{MODELS / name}: no training run {seed_run}; valid values are 0 to {len(folders) - 1}")
     return folders[seed_run]
 
 
@@ -99,7 +99,7 @@ def load_encoder(name: str = "simsiam", seed_run: int = 0) -> Encoder:
     channels = config["network"]["in_channels"]
     if channels != shape[0]:
         raise InputError(
-            f"{MODELS / name}: trained on images of {channels} channels, and those of {DATA} have {shape[0]}; "
+            f"{MODELS / name}: trained on {channels}-channel images, but {DATA} has {shape[0]}-channel images; "
             f"`dvc repro ssl@{name}` trains it on these"
         )
     return Encoder(network, shape, device)
@@ -161,7 +161,7 @@ def features(encoder: Encoder, paths: Sequence[Path], layer: Layer = "backbone")
     left_out = {reason: list(map(str, paths)) for reason, paths in sorted(listing.left_out.items())}
     if not names:
         reason, unreadable = next(iter(left_out.items()))
-        raise InputError(f"no image that can be read: {len(unreadable)}, {reason}, such as {unreadable[0]}")
+        raise InputError(f"none of the {len(unreadable)} images can be read: {reason} (first: {unreadable[0]})")
     return Features(names, np.concatenate(values), left_out)
 
 

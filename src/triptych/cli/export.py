@@ -69,7 +69,7 @@ class _Traced(nn.Module):
 
 
 def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
-    """Write a model to a new or empty folder, completely or not at all; return the files relative to it.
+    """Write a model to a new or empty folder, completely or not at all. Return the names of the files.
 
     Args:
         name: `classifier`, `vae`, `ddpm`, or `ssl/<variant>`.
@@ -81,7 +81,7 @@ def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
             ONNX needs is not installed.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"{folder}: already there, and not an empty folder; name a new one")
+        raise InputError(f"{folder}: exists and is not an empty folder; choose another")
     check_output(folder / "README.md")
     missing = [package for package in NEEDED if find_spec(package) is None]
     if missing:
@@ -153,10 +153,12 @@ def _load(name: str, seed_run: int) -> Model:
     if study == "ssl" and variant:
         return _encoder(encoder_folder(variant, seed_run))
     if name not in loaders:
-        raise InputError(f"no model '{name}'; allowed are {', '.join(loaders)} and ssl/<variant>, such as ssl/simsiam")
+        raise InputError(
+            f"no model '{name}'; expected one of {', '.join(loaders)}, or ssl/<variant>, such as ssl/simsiam"
+        )
     folder = model_folder(name)
     if seed_run:
-        raise InputError(f"{folder}: no training {seed_run}; only encoders are trained more than once")
+        raise InputError(f"{folder}: --seed-run {seed_run}: only encoders have several training runs")
     return loaders[name](folder)
 
 

@@ -121,7 +121,7 @@ def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
     snapshots = snapshot_files(SNAPSHOTS)
     if epoch not in snapshots:
         epochs = ", ".join(map(str, snapshots))
-        raise InputError(f"--guidance-epoch {epoch}: no weights of that epoch; allowed are {epochs}")
+        raise InputError(f"--guidance-epoch {epoch}: no snapshot of that epoch; available: {epochs}")
     return load_guide(model_folder("ddpm"), epoch, snapshots, CPU)
 
 
@@ -134,13 +134,13 @@ def given_images(model: str, files: Sequence[Path], test: int | None = None) -> 
     """
     shape = image_shape(model)
     if files and test is not None:
-        raise InputError("--test: takes test images, but images are named; give one or the other")
+        raise InputError("--test cannot be combined with image files")
     if files:
         return Images([file.as_posix() for file in files], np.stack([read_image(file, shape) for file in files]))
     images, count = load(DATA).test.images, test or TEST_IMAGES
     if images.shape[1:] != shape:
         data, expected = ("×".join(map(str, sides)) for sides in (images.shape[1:], shape))
-        raise InputError(f"{DATA}: images of {data}, and the model takes {expected}; `dvc repro` trains it on these")
+        raise InputError(f"{DATA}: images are {data}, but the model expects {expected}; `dvc repro` retrains it")
     if count > len(images):
         raise InputError(f"--test {count}: there are {len(images)} test images in {DATA}")
     return Images([f"test image {row}" for row in range(count)], np.array(images[:count]))
@@ -162,7 +162,7 @@ def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
     mixture = load_mixture(PRIOR)
     if mixture.means.shape[1] != latents:
         raise InputError(
-            f"{PRIOR}: fitted to {mixture.means.shape[1]} latents, and models/vae has {latents}; "
+            f"{PRIOR}: fitted to {mixture.means.shape[1]} latents, but models/vae has {latents}; "
             "`dvc repro sample@vae` fits it again"
         )
     return mixture.draw(count, seed)
@@ -253,7 +253,7 @@ def interpolate(ends: Images | None, steps: int, seed: int | None = None, prior:
     The ends are two images; without them, the first two draws of the prior (`normal` by default) for the seed.
     """
     if ends and len(ends.names) != 2:
-        raise InputError(f"interpolate: {len(ends.names)} images; give two, or none for two random points")
+        raise InputError(f"interpolate expects two images, or none for random endpoints; got {len(ends.names)}")
     if ends and (seed is not None or prior is not None):
         raise InputError("interpolate: --seed and --prior choose random points; two images were given instead")
     params, network = read_params(seed), load_vae()
@@ -281,7 +281,7 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
     params = read_params(seed)
     restoration, size = params.sampling.ddpm.restoration, params.sampling.batch_size
     if not 1 <= t <= restoration.schedule.steps:
-        raise InputError(f"--t {t}: not on the report's schedule; allowed are 1 to {restoration.schedule.steps}")
+        raise InputError(f"--t {t}: out of range; must be 1 to {restoration.schedule.steps}")
     level, steps = float(alpha_bars(restoration.schedule)[t]), steps_for(t, steps or restoration.steps)
     method = load_ddpm()
     with (

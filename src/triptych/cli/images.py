@@ -51,11 +51,11 @@ def check_output(path: Path, force: bool = False, endings: Sequence[str] = ()) -
             and cannot be created.
     """
     if endings and path.suffix.lower() not in endings:
-        raise InputError(f"{path}: unknown ending; allowed are {', '.join(endings)}")
+        raise InputError(f"{path}: unsupported file extension; expected one of {', '.join(endings)}")
     existing = _nearest_existing(path)
     if existing == path.absolute():
         if path.is_dir():
-            raise InputError(f"{path}: a folder; name a file in it")
+            raise InputError(f"{path}: is a folder; give a file name")
         if not force:
             raise InputError(f"{path}: exists already; --force replaces it, --out names another file or folder")
         existing = existing.parent
@@ -115,7 +115,7 @@ def output(
     path = Path(out)
     sheet = not (out.endswith("/") or (_nearest_existing(path) == path.absolute() and path.is_dir()))
     if sheet and path.suffix.lower() != ".png":
-        raise InputError(f"--out {out}: the name of a sheet ends with .png, that of a folder with /")
+        raise InputError(f"--out {out}: must end in .png (contact sheet) or / (folder)")
     digits = max(MIN_DIGITS, len(str(count - 1)))
     names = [f"{row:0{digits}}{group and '_' + group}.png" for row in range(count) for group in groups]
     files = [path] if sheet else [path / name for name in names]

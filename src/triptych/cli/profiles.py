@@ -123,10 +123,10 @@ def _git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, check=True)
     except FileNotFoundError:
-        raise InputError(f"profiles are read from git's history of {PARAMS}, and git is not on PATH") from None
+        raise InputError(f"git not found on PATH; profiles are read from the git history of {PARAMS}") from None
     except subprocess.CalledProcessError as error:
         reason = " ".join(error.stderr.decode(errors="replace").split())
-        raise InputError(f"profiles are read from git's history of {PARAMS}, and git says: {reason}") from None
+        raise InputError(f"cannot read the git history of {PARAMS}: {reason}") from None
     return done.stdout.decode("utf-8")
 
 
@@ -136,11 +136,13 @@ def _overlay_files(name: str, root: Path) -> list[Path]:
     while name != DEFAULT:
         path = overlay_file(name, root)
         if name in chain:
-            raise InputError(f"{path}: '{BASE}' goes round in a circle: {' -> '.join([*chain, name])}")
+            raise InputError(f"{path}: circular '{BASE}': {' -> '.join([*chain, name])}")
         chain.append(name)
         name = read_yaml(path).get(BASE, DEFAULT)
         if name not in names(root):
-            raise InputError(f"{path}: '{BASE}' is '{name}', which is no profile (allowed: {', '.join(names(root))})")
+            raise InputError(
+                f"{path}: '{BASE}' names an unknown profile '{name}' (available: {', '.join(names(root))})"
+            )
     return [overlay_file(name, root) for name in reversed(chain)]
 
 

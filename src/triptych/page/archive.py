@@ -20,10 +20,10 @@ def archive(results: Results, folder: Path, machine: dict, with_data: bool, forc
     The folder must be absent, empty or an archive, unless `force` is set; `machine` becomes its run.json.
     """
     if folder.resolve() in (results.root.resolve(), *results.root.resolve().parents):
-        raise InputError(f"{folder}: the run's own folder; name another, such as docs/real")
+        raise InputError(f"{folder}: cannot archive a run into its own folder; choose another, such as docs/real")
     if not (force or not folder.exists() or is_archive(folder) or (folder.is_dir() and not any(folder.iterdir()))):
         raise InputError(
-            f"{folder}: not an archive of triptych (its {MACHINE} names no triptych version), so nothing was deleted; "
+            f"{folder}: not a triptych archive (no version in its {MACHINE}), so nothing was deleted; "
             "name another folder, or replace its metrics and plots with --force"
         )
     html = page.render(results, with_data)  # damaged input fails here, before anything is deleted

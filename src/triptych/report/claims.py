@@ -232,7 +232,7 @@ class Fact:
         return self.name or self.key.replace("_", " ")
 
     def flat(self, evidence: Evidence) -> dict[str, float]:
-        """Return its entries of `evidence`."""
+        """Return the values that this condition adds to `evidence`, by key."""
         value = self.measure(evidence)
         return value.flat(self.key) if isinstance(value, Estimate) else {self.key: value}
 

@@ -105,7 +105,7 @@ def final_samples(first: int, study: str, name: str, caption: str, results: Sequ
             classes = classes if len(classes) > 1 else ROTATIONS
             judged = results.arrays(f"evaluations/{study}/judged.npz")["final_probabilities"]
             if index >= len(judged):
-                raise UnmeasuredError(f"this run drew {len(judged)} samples")
+                raise UnmeasuredError(f"too few samples for this figure: {len(judged)}")
             sample = results.arrays(f"samples/{study}/images.npz")["samples"][index]
             page, [[picture, bars]] = drawing.subplots(1, 2, height=2.8)
             picture.imshow(drawing.grid(sample[None], 1), interpolation="nearest")

@@ -46,14 +46,14 @@ class Metrics:
     def missing(self, key: str) -> UnmeasuredError:
         """Return the error for a number that does not exist."""
         reason = self.left_out.get(key)
-        return UnmeasuredError(f"{self.path} holds no {key}" + (f": {reason}" if reason else ""))
+        return UnmeasuredError(f"{self.path} has no {key}" + (f": {reason}" if reason else ""))
 
     def estimate(self, key: str) -> Estimate:
         """Return a number with its interval; raise UnmeasuredError where the file does not hold both."""
         self.number(key)
         estimate = joined(self.values, key)
         if estimate is None:
-            raise UnmeasuredError(f"{self.path} holds no interval of {key}")
+            raise UnmeasuredError(f"{self.path} has no interval for {key}")
         return estimate
 
     def leaves(self) -> dict[str, object]:

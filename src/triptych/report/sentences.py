@@ -85,7 +85,7 @@ class Facts:
         for step in key.split("."):
             value = _entry(value, step)
         if value is None or value != value:  # a gap in a table is NaN, which differs from itself
-            raise UnmeasuredError(f"{_path(name)} holds no {key}")
+            raise UnmeasuredError(f"{_path(name)} has no {key}")
         return value
 
     def content(self, name: str) -> Mapping | list[dict]:
@@ -113,7 +113,7 @@ def sources(sentence: Sentence) -> dict[str, str]:
 
 
 def literal(text: object) -> str:
-    """Escape text from outside for a template."""
+    """Escape untrusted text for use in a template."""
     return str(text).replace("{", "{{").replace("}", "}}")
 
 

@@ -70,7 +70,7 @@ def load(params: Folder) -> Dataset:
     if odd := sorted(set(classes) ^ set(listings["test"].classes)):
         raise InputError(
             f"{root}: class folder '{odd[0]}' is in {'train' if odd[0] in classes else 'test'} only; "
-            "train and test must have the same classes, or both none"
+            "train and test must have the same class folders, or neither may have any"
         )
     splits, left_out = {}, []
     for split, listing in listings.items():
@@ -78,7 +78,7 @@ def load(params: Folder) -> Dataset:
         images, readable = read_images([path for path, _ in listing.images], params.size, listing)
         reasons = [f"{split}: {_summary(reason, paths)}" for reason, paths in sorted(listing.left_out.items())]
         if not readable.any():
-            raise InputError(f"{root / split}: no image that can be read: {reasons[0].removeprefix(f'{split}: ')}")
+            raise InputError(f"{root / split}: no readable image: {reasons[0].removeprefix(f'{split}: ')}")
         labels = np.array([classes.index(name) if name else UNLABELLED for _, name in listing.images], np.int64)
         splits[split] = Split(images[readable], labels[readable])
         print("".join(f"left out of {root}/{line}\n" for line in reasons), end="", flush=True)
@@ -121,7 +121,7 @@ def list_images(folder: Path) -> Listing:
             listing.add(path, name)
     listing.classes.sort()
     if not listing.images and not folders:
-        raise InputError(f"{folder}: no images; allowed are {', '.join(sorted(endings()))}")
+        raise InputError(f"{folder}: no images found (supported: {', '.join(sorted(endings()))})")
     return listing
 
 
@@ -157,7 +157,7 @@ def _files_below(folder: Path, listing: Listing, above: frozenset[Path] = frozen
 
 
 def _class_name(folder: Path, others: list[str]) -> str:
-    """Return the folder's name with accents composed, which is one spelling of several in Unicode."""
+    """Return the folder's name in Unicode form NFC."""
     try:
         folder.name.encode()
     except UnicodeEncodeError:
@@ -166,7 +166,7 @@ def _class_name(folder: Path, others: list[str]) -> str:
         ) from None
     name = unicodedata.normalize("NFC", folder.name)
     if name in others:
-        raise InputError(f"{folder.parent}: two class folders are spellings of one name, '{name}'; join them")
+        raise InputError(f"{folder.parent}: two class folders differ only in the Unicode form of '{name}'; merge them")
     return name
 
 
@@ -229,10 +229,10 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         levels = np.asarray(image)
         if not (np.isfinite(levels).all() and levels.min() >= 0 and levels.max() <= 1):
-            raise InputError("floats outside 0 to 1, whose range is unknown; save them with 8 or 16 bits")
+            raise InputError("float values outside [0, 1] are not supported; convert to 8 or 16 bits")
         return Image.fromarray((levels * 255).round().astype(np.uint8)).convert("RGB")
     if image.mode == "I":
-        raise InputError("integers of 32 bits, whose range is unknown; save them with 8 or 16 bits")
+        raise InputError("32-bit integers are not supported; convert to 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image).convert("RGB")

@@ -22,7 +22,9 @@ def load(params: Npz) -> Dataset:
     path = Path(params.root)
     arrays = _read(path)
     if ("y_train" in arrays) != ("y_test" in arrays):
-        raise InputError(f"{path}: only one of y_train and y_test is there; give both, or none for unlabelled images")
+        raise InputError(
+            f"{path}: only one of y_train and y_test is present; provide both, or neither for unlabelled images"
+        )
     splits = {}
     for split in SPLITS:
         images = _nchw(arrays[f"x_{split}"], f"{path}: x_{split}")
@@ -46,7 +48,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: truncated, or not an .npz archive of plain arrays: {reason}") from None
     for name in ("x_train", "x_test"):
         if name not in arrays:
-            raise InputError(f"{path}: array '{name}' is missing; needed are {', '.join(NAMES)}")
+            raise InputError(f"{path}: array '{name}' is missing; expected {', '.join(NAMES)}")
     return arrays
 
 
@@ -77,5 +79,7 @@ def _classes(labels: np.ndarray, name: str) -> list[str]:
         return []
     highest = int(labels.max())
     if highest >= len(labels):
-        raise InputError(f"{name}: label {highest} is out of range; {len(labels)} images have fewer classes than that")
+        raise InputError(
+            f"{name}: label {highest} is out of range; with {len(labels)} images it must be below {len(labels)}"
+        )
     return [str(label) for label in range(highest + 1)]

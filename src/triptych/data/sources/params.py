@@ -123,6 +123,6 @@ def _refuse_left_over(study: str, section: dict[str, Any]) -> None:
     if left_over:
         keys = ", ".join(f"{key}: …" for key in own if key != "name")
         raise ValueError(
-            f"{study}: {name} takes no {left_over[0]}, which is another source's; change the section as a whole: "
+            f"{study}: source {name} has no parameter {left_over[0]}; to change the source, replace the whole section: "
             f"dvc exp run -S '~data.{study}' -S '+data.{study}={{name: {name}, {keys}}}'"
         )

@@ -101,10 +101,10 @@ def _check_idx(path: Path) -> None:
         magic = file.read(4)
         dimensions = np.frombuffer(file.read(4 * magic[3]) if len(magic) == 4 else b"", ">u4").astype(np.int64)
     if magic[:3] != b"\x00\x00\x08":
-        raise InputError(f"{path}: not an idx file of bytes")
+        raise InputError(f"{path}: not an IDX file with uint8 data")
     expected = 4 + 4 * magic[3] + int(dimensions.prod())
     if len(dimensions) != magic[3] or path.stat().st_size != expected:
-        raise InputError(f"{path}: truncated: {path.stat().st_size} bytes where its header promises {expected}")
+        raise InputError(f"{path}: truncated: {path.stat().st_size} bytes, expected {expected} according to its header")
 
 
 def _split(source: Any) -> Split:

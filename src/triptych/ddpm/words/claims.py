@@ -29,9 +29,7 @@ def restored_from(results: Results, t: int) -> Metrics:
     for row in metrics.rows("restoration"):
         if row.number("t") == t:
             return row
-    raise UnmeasuredError(
-        f"{metrics.path} holds no restoration from t = {t}; add it to sampling.ddpm.restoration.times"
-    )
+    raise UnmeasuredError(f"{metrics.path} has no restoration from t = {t}; add {t} to sampling.ddpm.restoration.times")
 
 
 @dataclass(frozen=True)

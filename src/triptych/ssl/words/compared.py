@@ -62,7 +62,7 @@ def _correct(results: Results, name: str, classifier: str) -> np.ndarray:
     arrays, key = results.arrays(results_path(name)), f"{classifier}_correct"
     if key not in arrays:
         results.metrics(f"ssl/{name}").number("knn_accuracy")  # fails with the reason, such as missing labels
-        raise UnmeasuredError(f"{results_path(name)} holds no {key}")
+        raise UnmeasuredError(f"{results_path(name)} has no {key}")
     return arrays[key]
 
 
@@ -99,7 +99,7 @@ def _each_seed(metrics: Metrics, key: str) -> list[float]:
         raise metrics.missing(key)
     values = [row.number(key) for row in metrics.rows("seeds")]
     if not values:
-        raise UnmeasuredError(f"{metrics.path} holds no {key} of each seed")
+        raise UnmeasuredError(f"{metrics.path} has no {key} per seed")
     return values
 
 

@@ -28,7 +28,7 @@ def spent_course(results: Results, name: str) -> "pd.DataFrame":
     if KNN not in course:
         if results.has(metrics_path(name)):
             raise results.metrics(f"ssl/{name}").missing(KNN)
-        raise UnmeasuredError(f"{path} holds no {KNN}")
+        raise UnmeasuredError(f"{path} has no {KNN}")
     seen = results.table(f"plots/ssl/{name}_training.csv", "epoch", "seed", "images")[["epoch", "seed", "images"]]
     times = results.table(f"plots/ssl/{name}_timing.csv", "epoch", "seed", "seconds").sort_values(["seed", "epoch"])
     times = times.assign(seconds=times.groupby("seed")["seconds"].cumsum())[["epoch", "seed", "seconds"]]

@@ -28,7 +28,7 @@ def epoch_times(evidence: Evidence) -> dict[str, Estimate | float]:
     wall_clock = table["seconds"].to_numpy()
     seconds = table["cpu_seconds"].to_numpy() if on_cpu else wall_clock
     if len(seconds) < 3:
-        raise UnmeasuredError("the spread of epochs around their trend takes three of them")
+        raise UnmeasuredError("the spread around the trend needs at least three epochs")
     level, supposed = evidence.resampling.level, evidence.threshold("vae.epoch_autocorrelation")
     measured = lag_one(seconds)
     rho = max(measured, supposed)
@@ -58,7 +58,7 @@ def latent_shares(evidence: Evidence) -> np.ndarray:
     """
     table = evidence.results.table(LATENTS, "class", "latent", "share")
     if table.empty:
-        raise UnmeasuredError(f"{LATENTS} holds no class")
+        raise UnmeasuredError(f"{LATENTS} has no classes")
     return table.pivot(index="class", columns="latent", values="share").to_numpy()
 
 
