@@ -72,12 +72,12 @@ def test_the_example_of_export_writes_a_folder_for_the_hub(folder: Path):
 
 WRONG = {
     "features images --encoder simsam --out f.csv": "no encoder 'simsam'; did you mean 'simsiam'?",
-    "features images --encoder simsiam --seed-run 7 --out f.csv": "no training 7",
+    "features images --encoder simsiam --seed-run 7 --out f.csv": "no training run 7",
     "features nowhere --encoder simsiam --out f.csv": "nowhere: no such file",
     "features empty --encoder simsiam --out f.csv": "empty: no images",
     "features images --encoder simsiam --out f.txt": "expected one of .parquet, .csv, .npz",
     "features images --encoder simsiam --out image.png/f.csv": "image.png is no folder",
-    "features images --encoder simsiam --out images.csv": "images.csv: a folder",
+    "features images --encoder simsiam --out images.csv": "images.csv: is a folder",
     "features images --encoder simsiam --out there.csv": "there.csv: exists already; --force replaces it",
     "features images --encoder simsiam --layer head --out f.csv": "layer",
     "neighbours image.png --encoder simsiam --out n.gif": "expected one of .png",

@@ -100,7 +100,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         (
             "data.ssl.name",
             "svhn",
-            "which is another source's; change the section as a whole: dvc exp run -S '~data.ssl' -S",
+            "to change the source, replace the whole section: dvc exp run -S '~data.ssl' -S",
         ),
         ("data.ssl.name", "npz", "dvc exp run -S '~data.ssl' -S '+data.ssl={name: npz, root: …}'"),
         ("vae.training.optimiser.name", "adamww", "allowed are adam, adamw, muon, sgd; did you mean 'adamw'?"),

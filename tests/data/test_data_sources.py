@@ -446,7 +446,7 @@ def test_two_spellings_of_an_accent_are_one_name(tmp_path):
     write_images(tmp_path / "test" / taken_apart, 2)
     assert build(source(**folder_params(tmp_path)), seed=0).classes == [composed]
     write_images(tmp_path / "train" / taken_apart, 2)
-    refused("two class folders are spellings of one name, 'café'", **folder_params(tmp_path))
+    refused("two class folders differ only in the Unicode form of 'café'", **folder_params(tmp_path))
 
 
 def test_a_name_that_is_no_text_is_refused(folder):
