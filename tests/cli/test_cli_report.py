@@ -134,7 +134,7 @@ def test_report_tells_where_the_time_went(project: Path):
 
 def test_a_run_is_not_kept_in_its_own_folder(project: Path):
     ran(project)
-    assert "name another" in refused("archive", ".") and "name another" in refused("archive", "..")
+    assert "choose another" in refused("archive", ".") and "choose another" in refused("archive", "..")
     assert Path("metrics/vae.json").exists()
 
 

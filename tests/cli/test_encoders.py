@@ -75,7 +75,7 @@ def test_an_encoder_of_grey_images_sees_grey(folder: Path):
     encoder = encoders.load_encoder("grey")
     assert np.all(with_channels(np.asarray(image).transpose(2, 0, 1)[None], 1) == 200)
     assert encoders.features(encoder, [Path("images")]).values.shape == (5, 16)
-    with pytest.raises(InputError, match="images of 3 channels, and those of data/ssl have 1"):
+    with pytest.raises(InputError, match="3-channel images, but data/ssl has 1-channel images"):
         encoders.load_encoder("simsiam")
 
 
@@ -112,7 +112,7 @@ def test_what_is_not_there_is_refused(folder: Path):
             encoders.features(encoder, [Path(given)])
     with pytest.raises(InputError, match="did you mean 'simsiam'"):
         encoders.load_encoder("simsam")
-    with pytest.raises(InputError, match="no training 2; there are 0 to 1"):
+    with pytest.raises(InputError, match="no training run 2; valid values are 0 to 1"):
         encoders.load_encoder("simsiam", 2)
 
 

@@ -171,4 +171,4 @@ def test_test_images_of_another_shape_than_the_model_s_are_refused(trained: Path
     for split in ("train", "test"):
         path = Path(f"data/generative/{split}_images.npy")
         np.save(path, np.load(path)[:, :1])
-    assert "images of 1×32×32, and the model takes 3×32×32" in refused("reconstruct")
+    assert "images are 1×32×32, but the model expects 3×32×32" in refused("reconstruct")

@@ -71,7 +71,7 @@ def test_a_path_that_cannot_be_written_is_refused_in_one_line(tmp_path):
         with pytest.raises(InputError, match="cannot be written"):
             images.output(str(out), 1)
     for out in ("a.jpg", "a", "a.png.zip"):
-        with pytest.raises(InputError, match="ends with .png"):
+        with pytest.raises(InputError, match="must end in .png"):
             images.output(str(tmp_path / out), 1)
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InputError, match="cannot be written"):

@@ -197,7 +197,7 @@ def test_default_is_the_newest_commit_that_says_so(folder: Path, commit: Callabl
 
 def test_without_such_a_commit_one_line_says_what_is_needed(tmp_path: Path, commit: Callable[[], None]):
     (tmp_path / "params.yaml").write_text("seed: 0\n")
-    with pytest.raises(InputError, match="git's history of params.yaml, and git says: .*not a git repository"):
+    with pytest.raises(InputError, match="git history of params.yaml: .*not a git repository"):
         profiles.active(tmp_path)
     commit()
     with pytest.raises(InputError, match="need a commit whose params.yaml says '# profile: default'"):
@@ -206,7 +206,7 @@ def test_without_such_a_commit_one_line_says_what_is_needed(tmp_path: Path, comm
 
 def test_without_git_one_line_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(InputError, match="git is not on PATH"):
+    with pytest.raises(InputError, match="git not found on PATH"):
         profiles.active(folder)
 
 

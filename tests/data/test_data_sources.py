@@ -392,8 +392,8 @@ def test_values_without_a_range_are_left_out_with_the_reason(folder):
     Image.fromarray((np.arange(256).reshape(16, 16) * 1000).astype(np.int32)).save(folder / "train/cat/a.tif")
     Image.fromarray(np.full((16, 16), 1.5, np.float32)).save(folder / "train/cat/b.tif")
     assert build(source(**folder_params(folder)), seed=0).left_out == [
-        "train: 1 file, float values outside [0, 1] are not supported; convert to 8 or 16 bits: b.tif",
         "train: 1 file, 32-bit integers are not supported; convert to 8 or 16 bits: a.tif",
+        "train: 1 file, float values outside [0, 1] are not supported; convert to 8 or 16 bits: b.tif",
     ]
 
 

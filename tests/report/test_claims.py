@@ -538,7 +538,7 @@ def test_differences_of_independent_numbers_and_the_least_of_several(evidence):
     difference = Difference(*numbers)(run)
     assert difference.value == -12 and difference.high - difference.value == pytest.approx(np.hypot(0.2, 0.4))
     assert Least(tuple(numbers))(run).value == 4
-    with pytest.raises(UnmeasuredError, match="no interval of real_recognisability"):
+    with pytest.raises(UnmeasuredError, match="no interval for real_recognisability"):
         Number("vae", "real_recognisability")(run)
 
 
@@ -622,7 +622,7 @@ def test_a_missing_restoration_is_named(evidence):
 
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_one_epoch_or_two_have_no_spread(epochs, evidence):
-    assert undecided(record(evidence(seconds=(9.0, 9.1)[:epochs]), "vae-wall-clock"), "takes three of them")
+    assert undecided(record(evidence(seconds=(9.0, 9.1)[:epochs]), "vae-wall-clock"), "at least three epochs")
 
 
 def test_images_without_labels_have_no_latents_of_classes(evidence):
