@@ -30,7 +30,6 @@ VERDICTS: dict[Answer, str] = {True: "reproduced", False: "not reproduced", None
 NOT_MEASURED = "not measured"
 ANSWERS: dict[Answer, str] = {True: "met", False: "not met", None: "undecided"}
 ONE_SEED = 1  # in place of the number of seeds that would decide: one seed has no spread to tell it from
-DIRECTIONS = ("above", "below", "within")
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class Condition:
     """One number against one threshold."""
 
     id: str  # unique in its claim
-    statement: str  # without its full stop; {threshold} and {size} stand for the threshold with and without its sign
+    statement: str  # without its full stop; {threshold} and {size} are the threshold with and without its sign
     measure: Callable[[Evidence], Estimate]
     direction: Literal["above", "below", "within"]  # where it is met; within: closer to zero than the threshold
     threshold: str | float  # a number, or a key for `Evidence.threshold`
@@ -134,7 +133,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a condition came to: its number and answer, or in `gap` why the number is missing."""
+    """Number and answer of a condition, or in `gap` why the number is missing."""
 
     condition: Condition
     threshold: float
@@ -198,7 +197,7 @@ def unanimous(answers: Iterable[Answer]) -> Answer:
 class Fact:
     """A further number of a claim's evidence."""
 
-    key: str  # in `evidence`; the bounds of an interval stand under `<key>_low` and `<key>_high`
+    key: str  # in `evidence`; the bounds of an interval are under `<key>_low` and `<key>_high`
     measure: Measure
     format: str  # see `formatting.written`
     name: str = ""
@@ -223,7 +222,7 @@ class Claim:
     report_says: str  # statement or figure of the report
     statistic: str  # the number of the first condition, in words
     conditions: tuple[Condition, ...]
-    figures: Sequence[str]  # slugs; `*` stands for any end
+    figures: Sequence[str]  # slugs; `*` matches any end
     sources: Sequence[str]  # files of its numbers
     facts: tuple[Fact, ...] = ()
     would_decide: str = ""  # a sentence; by default the number of seeds
@@ -300,7 +299,7 @@ def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
                 yield from called(entry)
                 continue
             fields = entry | {"measure": called(entry["measure"])}
-            for direction in entry.keys() & DIRECTIONS:
+            for direction in entry.keys() & {"above", "below", "within"}:
                 fields |= {"direction": direction, "threshold": fields.pop(direction)}
             yield record(**fields)
 

@@ -97,14 +97,9 @@ def _each_seed(metrics: Metrics, key: str) -> list[float]:
     return values
 
 
-def lowest_seed(name: str, key: str) -> Measure:
-    """Return the measure of the lowest number of all seeds."""
-    return lambda evidence: each_seed(name, key)(evidence).low
-
-
-def highest_seed(name: str, key: str) -> Measure:
-    """Return the measure of the highest number of all seeds."""
-    return lambda evidence: each_seed(name, key)(evidence).high
+def bound(side: str, of: Measure) -> Measure:
+    """Return the measure of one bound of another: `low` or `high`."""
+    return lambda evidence: getattr(of(evidence), side)
 
 
 # Equal cost -----------------------------------------------------------------------------------------------------------
@@ -191,6 +186,3 @@ def _fact_of(name: str, key: str) -> Fact:
     else:
         measure, form, label = value(f"ssl/{name}", key), METRICS[key].format, METRICS[key].name
     return Fact(f"{name}_{key}", measure, YES_NO if key == "collapsed" else form, f"{title(name)}: {label}")
-
-
-MEASURES = (accuracies, knn_difference, lowest_margin, each_seed, lowest_seed, highest_seed, at_equal, projector_dim)

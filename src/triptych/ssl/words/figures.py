@@ -34,24 +34,20 @@ LOSS_FLOOR = -1.0  # of a negative cosine
 BEYOND, RIVALS = "Beyond the report", "The rivals"
 SEEDS = "Lines are means over seeds, bands go from the lowest to the highest seed."
 INTERVALS = "Bars are intervals over test images and seeds, hollow dots are variants that collapsed."
+SAME_RUNS = "The report shows the losses of the same two runs."
 SINGLE_SEEDS = "Bars are intervals over test images and seeds, small dots are single seeds."
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A variant: its settings, its numbers, and how figures name and draw it.
-
-    Attributes:
-        history: one row per epoch and seed, with gaps where a measure was not taken.
-        line: color and linestyle, as matplotlib takes them.
-    """
+    """A variant: its settings, its numbers, and how figures name and draw it."""
 
     name: str
     label: str
     settings: variants.Settings
     metrics: Metrics
-    history: pd.DataFrame
-    line: Mapping[str, object]
+    history: pd.DataFrame  # one row per epoch and seed, with gaps where a measure was not taken
+    line: Mapping[str, object]  # color and linestyle, as matplotlib takes them
 
     @property
     def collapsed(self) -> bool:
@@ -94,17 +90,11 @@ def draw_baselines(
 
 
 def ablation_figures(
-    first: int, slug: str, ablation: str, title: str, names: tuple[str, str], findings: tuple[str, str]
+    first: int, slug: str, ablation: str, title: str, names: tuple[str, str], accuracy: str, loss: str = SAME_RUNS
 ) -> tuple[Figure, Figure]:
     """Return the figures of kNN accuracy and of training loss of SimSiam and an ablation.
 
-    Args:
-        first: number of the first.
-        slug: common part of their slugs.
-        ablation: name of the variant.
-        title: end of their titles.
-        names: of both variants in the result lines.
-        findings: sentences of the captions on what the report finds, for accuracy and loss.
+    `names` are those of both variants in the result lines; `accuracy` and `loss` say what the report finds.
     """
 
     def draw(path: Path, results: Results, column: str) -> None:
@@ -143,13 +133,13 @@ def ablation_figures(
         figure(
             first,
             KNN,
-            f"Accuracy of a kNN classifier on frozen features after each measured epoch. {findings[0]}",
+            f"Accuracy of a kNN classifier on frozen features after each measured epoch. {accuracy}",
             f"At the end: {at_the_end(KNN)}; untrained encoder {{ssl/{SIMSIAM}!v:random_init_{KNN}}}.",
         ),
         figure(
             first + 1,
             LOSS,
-            f"Negative cosine of the embeddings of two views, at best −1. {findings[1]}",
+            f"Negative cosine of the embeddings of two views, at best −1. {loss}",
             f"Loss at the end: {at_the_end('final_loss')}. Embedding std: {at_the_end(STD)}.",
         ),
     )
@@ -169,12 +159,9 @@ def draw_views(path: Path, results: Results) -> None:
 def draw_course(
     path: Path, results: Results, columns: Sequence[str], runs: Sequence[Run], others: Sequence[Run] = ()
 ) -> None:
-    """Draw measures over epochs, one chart each, with the legend in the cell after the last.
+    """Draw columns of the histories over epochs, one chart each; `others` stay grey in the background.
 
-    Args:
-        columns: of the histories; kNN accuracy is left out where it was not measured.
-        runs: variants in their own colours.
-        others: variants that stay grey in the background.
+    kNN accuracy is left out where it was not measured. The legend is in the cell after the last chart.
     """
     thresholds = results.param("evaluation.ssl.collapse")
     everyone = [*runs, *others]
@@ -275,11 +262,7 @@ def draw_cost(path: Path, results: Results) -> None:
 
 
 def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
-    """Return a number of every variant that has it, from the files in metrics/<folder>.
-
-    Raises:
-        UnmeasuredError: no variant has it.
-    """
+    """Return a number of every variant that has it, from metrics/<folder>. Without any, raise UnmeasuredError."""
     names = variants.variants(facts.results.params)
     files = {name: f"{folder}/{name}" for name in names if facts.results.has(f"metrics/{folder}/{name}.json")}
     metrics = {name: facts.results.metrics(file) for name, file in files.items()}
@@ -410,10 +393,8 @@ FIGURES = (
         ablation="no_stop_gradient",
         title="with and without stop-gradient",
         names=("with stop-gradient", "without"),
-        findings=(
-            "In the report it collapses without stop-gradient.",
-            "In the report it reaches −1 without stop-gradient, which means collapse and not success.",
-        ),
+        accuracy="In the report it collapses without stop-gradient.",
+        loss="In the report it reaches −1 without stop-gradient, which means collapse and not success.",
     ),
     *ablation_figures(
         first=46,
@@ -421,10 +402,7 @@ FIGURES = (
         ablation="no_predictor",
         title="with and without the predictor",
         names=("with the predictor", "without"),
-        findings=(
-            "In the report it is much lower without the predictor.",
-            "The report shows the losses of the same two runs.",
-        ),
+        accuracy="In the report it is much lower without the predictor.",
     ),
     *ablation_figures(
         first=48,
@@ -432,10 +410,7 @@ FIGURES = (
         ablation=WIDE,
         title="with two sizes of the projector output",
         names=("smaller output", "larger output"),
-        findings=(
-            "The report compares 2048 and 4096 dimensions and finds the larger output better.",
-            "The report shows the losses of the same two runs.",
-        ),
+        accuracy="The report compares 2048 and 4096 dimensions and finds the larger output better.",
     ),
     Figure(
         number=50,

@@ -6,7 +6,7 @@ from pathlib import Path
 from triptych.report.claims import read_claims
 from triptych.report.metrics import metrics
 from triptych.report.record import Model, Study
-from triptych.ssl.words.compared import MEASURES, facts_of, learns, stable
+from triptych.ssl.words import compared
 from triptych.ssl.words.figures import FIGURES
 from triptych.ssl.words.variants import remark, title, variants
 
@@ -27,7 +27,11 @@ STUDY = Study(
     "contrast. What keeps it from giving every image the same?",
     models=models,
     metrics=metrics("ssl", "timing"),
-    claims=read_claims(Path(__file__).with_name("claims.yaml"), *MEASURES, learns, stable, facts_of),
+    claims=read_claims(
+        Path(__file__).with_name("claims.yaml"),
+        *(compared.accuracies, compared.knn_difference, compared.lowest_margin, compared.each_seed, compared.bound),
+        *(compared.at_equal, compared.projector_dim, compared.learns, compared.stable, compared.facts_of),
+    ),
     figures=FIGURES,
     settings={
         "ssl.shared.backbone.name": "SimSiam: encoder",

@@ -59,13 +59,7 @@ DASHES = ((0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (2.6, 1.3
 
 @dataclass(frozen=True)
 class Settings:
-    """An entry of ssl.variants.
-
-    Attributes:
-        method: name of its method.
-        own: its differences from the method's recipe.
-        recipe: the whole recipe: shared settings, the method's and the differences.
-    """
+    """An entry of ssl.variants: a method, the differences from its recipe, and the whole recipe."""
 
     method: str
     own: Mapping
