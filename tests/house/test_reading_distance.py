@@ -14,7 +14,7 @@ FAST = PACKAGE / "nn/fast"
 
 # The counts as they are: lower them with every cut. The goals are 14,500 lines in all and 3,000 for SimSiam.
 MOST_PACKAGES = 14
-MOST_LINES = 16_250
+MOST_LINES = 15_450
 SIMSIAM_FILES, SIMSIAM_LINES = 25, 3_140
 
 

@@ -21,22 +21,22 @@ from triptych.report.claims import (
     NOT_MEASURED,
     Claim,
     Condition,
-    Difference,
     Evidence,
     Fact,
-    Least,
-    Number,
     SeedRange,
     counts,
     decide,
+    difference,
     every,
+    number,
+    read_claims,
     unanimous,
 )
 from triptych.report.params import ClaimsParams
 from triptych.report.reader import Results, UnmeasuredError
 from triptych.ssl.words.compared import knn_difference
 from triptych.studies import CLAIMS, STUDIES, figures
-from triptych.vae.words.claims import random_direction_share
+from triptych.vae.words.study import random_direction_share
 
 ROOT = Path(__file__).parents[2]
 FIGURES = figures()
@@ -533,13 +533,38 @@ def test_a_threshold_is_a_number_or_a_key_of_params_which_a_minus_negates(eviden
     )
 
 
-def test_differences_of_independent_numbers_and_the_least_of_several(evidence):
-    run, numbers = evidence(), [Number("ddpm", "frechet_distance"), Number("vae", "frechet_distance")]
-    difference = Difference(*numbers)(run)
-    assert difference.value == -12 and difference.high - difference.value == pytest.approx(np.hypot(0.2, 0.4))
-    assert Least(tuple(numbers))(run).value == 4
+def test_differences_of_independent_numbers(evidence):
+    run = evidence()
+    apart = difference(number("ddpm", "frechet_distance"), number("vae", "frechet_distance"))(run)
+    assert apart.value == -12 and apart.high - apart.value == pytest.approx(np.hypot(0.2, 0.4))
     with pytest.raises(UnmeasuredError, match="no interval for real_recognisability"):
-        Number("vae", "real_recognisability")(run)
+        number("vae", "real_recognisability")(run)
+
+
+def test_claims_are_read_from_yaml(tmp_path: Path, evidence):
+    """Functions of the study stand next to those of the engine, and one may give several conditions."""
+
+    def twice(one: Callable) -> Callable:
+        return lambda run: Estimate(*(2 * end for end in (one(run).value, one(run).low, one(run).high)))
+
+    def pair(file: str, *keys: str) -> list[Condition]:
+        return [Condition(key, "So", number(file, key), "below", 0.5, ".2f") for key in keys]
+
+    path = tmp_path / "claims.yaml"
+    path.write_text("""
+one:
+  {claim: C, report_says: R, statistic: S, figures: [], sources: [f.json], combine: unanimous, conditions: [
+    {id: a, statement: So, measure: {twice: {number: [vae, sharpness_ratio]}}, above: vae.sharpness, format: .2f},
+    {pair: [vae, sharpness_ratio, recognisability]}],
+   facts: [{key: limit, measure: {threshold: -vae.sharpness}, format: .2f}]}
+""")
+    [claim] = read_claims(path, twice, pair)
+    assert [(one.id, one.direction, one.threshold) for one in claim.conditions] == [
+        *(("a", "above", "vae.sharpness"), ("sharpness_ratio", "below", 0.5), ("recognisability", "below", 0.5)),
+    ]
+    written = claim.record(evidence(), [])
+    assert written["verdict"] == OPEN and written["measured"] == 0.4  # not met, met, met
+    assert written["evidence"] == {"limit": -0.5}
 
 
 def test_a_claim_with_a_missing_number_is_not_measured_and_keeps_its_other_conditions(evidence):

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from PIL import Image
 
 from triptych.report import drawing
-from triptych.ssl.words.variants import BASELINE, METHOD_COLOURS, OWN_COLOURS, lines, variants
+from triptych.ssl.words.variants import METHOD_COLOURS, OWN_COLOURS, SIMSIAM, lines, variants
 
 # Normal colour vision, then deuteranopia and protanopia on linear RGB (Machado, Oliveira & Fernandes 2009).
 VISION = np.array(
@@ -115,7 +115,7 @@ def test_colour_blind_readers_can_tell_colours_apart(colours: list[str]):
 
 
 def test_variants_share_the_colour_of_their_method_and_differ_in_dashes():
-    methods = {"simsiam": BASELINE, "simsiam_heavy": BASELINE, "no_predictor": BASELINE, "moco": "moco", "swav": "swav"}
+    methods = {"simsiam": SIMSIAM, "simsiam_heavy": SIMSIAM, "no_predictor": SIMSIAM, "moco": "moco", "swav": "swav"}
     entries = {name: {"method": method} for name, method in methods.items()}
     found = lines(variants({"ssl": {"variants": entries}}))
     alone = lines(variants({"ssl": {"variants": {"simsiam_heavy": entries["simsiam_heavy"]}}}))

@@ -5,8 +5,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from triptych.measures.intervals import Resampling
+from triptych.report.claims import Evidence
 from triptych.report.reader import Results, UnmeasuredError
-from triptych.ssl.words.equal_terms import at_equal, spent_course
+from triptych.ssl.words.compared import at_equal, spent_course
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Evidence:
+    return Evidence(Results(tmp_path), Resampling(seed=0, level=0.95, draws=100, owner="claims"), thresholds=None)
 
 
 def write(root: Path, name: str, seconds: list[float], images: int, courses: list[list[float]], labelled: bool = True):
@@ -33,25 +40,27 @@ def test_a_course_knows_what_each_seed_had_cost_when_it_was_measured(tmp_path: P
     ]
 
 
-def test_each_seed_is_compared_where_the_cheaper_of_its_two_courses_ends(tmp_path: Path):
+def test_each_seed_is_compared_where_the_cheaper_of_its_two_courses_ends(tmp_path: Path, evidence: Evidence):
     write(tmp_path, "slow", [20.0, 10.0], 500, [[0.1, 0.5], [0.1, 0.5]])
     write(tmp_path, "fast", [10.0, 40.0], 500, [[0.2, 0.4], [0.2, 0.4]])
     # Seed 0: at 30 s the slow one is a quarter of the way from 20 to 60 s. Seed 1: at 30 s the "fast" one has not got
     # to its first measurement, and counts as there.
-    found = at_equal(Results(tmp_path), 0.95, "slow", "fast", "seconds")
+    found = at_equal("slow", "fast", "seconds")(evidence)
     assert found.value == pytest.approx((0.2 - 0.4 + 0.5 - 0.2) / 2)
     assert found.low < found.value < found.high
-    assert at_equal(Results(tmp_path), 0.95, "fast", "slow", "seconds").value == pytest.approx(-found.value)
+    assert at_equal("fast", "slow", "seconds")(evidence).value == pytest.approx(-found.value)
 
 
-def test_at_equal_images_a_longer_training_is_cut_and_further_seeds_count_for_nothing(tmp_path: Path):
+def test_at_equal_images_a_longer_training_is_cut_and_further_seeds_count_for_nothing(
+    tmp_path: Path, evidence: Evidence
+):
     write(tmp_path, "long", [9.0, 9.0, 9.0], 1000, [[0.1, 0.5], [0.1, 0.5], [0.9, 0.9]])
     write(tmp_path, "short", [9.0, 9.0], 500, [[0.1, 0.3], [0.1, 0.3]])
-    found = at_equal(Results(tmp_path), 0.95, "long", "short", "images")
+    found = at_equal("long", "short", "images")(evidence)
     assert (found.value, found.low, found.high) == pytest.approx((0.2 - 0.3,) * 3)  # 1,500 of 1,000 to 3,000 images
 
 
-def test_without_labels_there_is_nothing_to_compare(tmp_path: Path):
+def test_without_labels_there_is_nothing_to_compare(tmp_path: Path, evidence: Evidence):
     write(tmp_path, "one", [9.0], 500, [[0.1, 0.5]], labelled=False)
     with pytest.raises(UnmeasuredError, match=r"plots/ssl/one_course.csv has no knn_accuracy"):
-        at_equal(Results(tmp_path), 0.95, "one", "one", "images")
+        at_equal("one", "one", "images")(evidence)

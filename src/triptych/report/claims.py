@@ -1,22 +1,23 @@
 """Decide the report's claims. A claim is a list of conditions, and a condition is one number against one threshold.
 
 A condition is met, not met, or undecided because the number's interval holds the threshold. Conditions combine by
-Kleene's three-valued logic.
+Kleene's three-valued logic. The claims of a study are data in its words/claims.yaml, which `read_claims` reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from triptych.core.schema import read_yaml
 from triptych.measures.estimate import Estimate
 from triptych.report.formatting import written, written_interval, written_limit
-from triptych.report.metrics import METRICS
 from triptych.report.reader import Results, UnmeasuredError
 
 if TYPE_CHECKING:  # imports scipy, which is slow; the terminal only needs the texts of claims
@@ -47,6 +48,8 @@ class Evidence:
         return -value if key.startswith("-") else value
 
 
+Measure = Callable[[Evidence], Estimate | float]
+
 # Numbers --------------------------------------------------------------------------------------------------------------
 
 
@@ -71,38 +74,30 @@ class SeedRange(Estimate):
     """A mean over seeds with the lowest and highest seed in place of an interval."""
 
 
-@dataclass(frozen=True)
-class Number:
-    """A number of metrics/<file>.json with its interval."""
-
-    file: str
-    key: str
-
-    def __call__(self, evidence: Evidence) -> Estimate:
-        return evidence.results.metrics(self.file).estimate(self.key)
+def number(file: str, key: str) -> Measure:
+    """Return the measure that reads a number of metrics/<file>.json with its interval."""
+    return lambda evidence: evidence.results.metrics(file).estimate(key)
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One number minus another, of models whose samples are independent."""
-
-    one: Number
-    other: Number
-
-    def __call__(self, evidence: Evidence) -> Estimate:
-        from triptych.measures.intervals import difference
-
-        return difference(self.one(evidence), self.other(evidence))
+def value(file: str, key: str) -> Measure:
+    """Return the measure that reads a number of metrics/<file>.json without its interval."""
+    return lambda evidence: evidence.results.metrics(file).number(key)
 
 
-@dataclass(frozen=True)
-class Least:
-    """The lowest of several numbers."""
+def threshold(key: str) -> Measure:
+    """Return the measure that reads a threshold."""
+    return lambda evidence: evidence.threshold(key)
 
-    numbers: tuple[Callable[[Evidence], Estimate], ...]
 
-    def __call__(self, evidence: Evidence) -> Estimate:
-        return min((number(evidence) for number in self.numbers), key=lambda estimate: estimate.value)
+def difference(one: Measure, other: Measure) -> Measure:
+    """Return the measure of one number minus another, of models whose samples are independent."""
+
+    def measure(evidence: Evidence) -> Estimate:
+        from triptych.measures import intervals
+
+        return intervals.difference(one(evidence), other(evidence))
+
+    return measure
 
 
 # Claims ---------------------------------------------------------------------------------------------------------------
@@ -110,28 +105,16 @@ class Least:
 
 @dataclass(frozen=True)
 class Condition:
-    """One number against one threshold.
+    """One number against one threshold."""
 
-    Attributes:
-        id: unique in its claim.
-        statement: a sentence without its full stop; {threshold} stands for the threshold and {size} for it without
-            its sign.
-        measure: the number.
-        direction: the side of the threshold on which the condition is met; `within` means closer to zero than it.
-        threshold: a key of `claims` in params.yaml, negated by a leading minus, or a number.
-        format: of the number and its threshold, see `formatting.written`.
-        no_difference: key of a margin; a number wholly within it of zero does not meet the condition.
-        refutable: whether the condition can fail; otherwise it stays undecided.
-    """
-
-    id: str
-    statement: str
+    id: str  # unique in its claim
+    statement: str  # without its full stop; {threshold} and {size} are the threshold with and without its sign
     measure: Callable[[Evidence], Estimate]
-    direction: Literal["above", "below", "within"]
-    threshold: str | float
-    format: str
-    no_difference: str = ""
-    refutable: bool = True
+    direction: Literal["above", "below", "within"]  # where it is met; within: closer to zero than the threshold
+    threshold: str | float  # a number, or a key for `Evidence.threshold`
+    format: str  # of the number and its threshold, see `formatting.written`
+    no_difference: str = ""  # key of a margin; a number wholly within it of zero does not meet the condition
+    refutable: bool = True  # else it is undecided where it would not be met
 
     def outcome(self, evidence: Evidence) -> Outcome:
         """Measure and decide."""
@@ -150,7 +133,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a condition came to: its number and answer, or in `gap` why the number is missing."""
+    """Number and answer of a condition, or in `gap` why the number is missing."""
 
     condition: Condition
     threshold: float
@@ -212,23 +195,16 @@ def unanimous(answers: Iterable[Answer]) -> Answer:
 
 @dataclass(frozen=True)
 class Fact:
-    """A further number of a claim's evidence.
+    """A further number of a claim's evidence."""
 
-    Attributes:
-        key: in `evidence`; the ends of an interval stand under `<key>_low` and `<key>_high`.
-        measure: the number, or an estimate.
-        format: see `formatting.written`.
-        name: for people; empty for the key in words.
-    """
-
-    key: str
-    measure: Callable[[Evidence], Estimate | float]
-    format: str
+    key: str  # in `evidence`; the bounds of an interval are under `<key>_low` and `<key>_high`
+    measure: Measure
+    format: str  # see `formatting.written`
     name: str = ""
 
     @property
     def title(self) -> str:
-        """Its name for people."""
+        """Its name for people: by default its key in words."""
         return self.name or self.key.replace("_", " ")
 
     def flat(self, evidence: Evidence) -> dict[str, float]:
@@ -237,47 +213,22 @@ class Fact:
         return value.flat(self.key) if isinstance(value, Estimate) else {self.key: value}
 
 
-def value_of(file: str, key: str, name: str = "", title: str = "") -> Fact:
-    """Return the fact that quotes a number of a metrics file, without its interval."""
-    return Fact(name or key, lambda evidence: evidence.results.metrics(file).number(key), METRICS[key].format, title)
-
-
-def threshold_of(name: str, key: str, form: str) -> Fact:
-    """Return the fact that quotes a threshold."""
-    return Fact(name, lambda evidence: evidence.threshold(key), form)
-
-
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the report.
-
-    Attributes:
-        id: short name.
-        claim: the claim as one sentence.
-        report_says: the statement or figure of the report.
-        statistic: the number of the first condition, in words.
-        conditions: the numbers that decide it.
-        figures: slugs of its figures; `*` stands for any end.
-        sources: files of its numbers.
-        facts: further numbers, shown as evidence.
-        would_decide: a sentence on what would decide it; empty where it is a number of seeds.
-        combine: from the answers of all conditions to that of the claim.
-        kind: a result of the report, or an argument without a measurement.
-        headline: the number that stands for the claim, where it is not that of the first condition.
-    """
+    """A sentence of the report, and the conditions that decide it."""
 
     id: str
     claim: str
-    report_says: str
-    statistic: str
+    report_says: str  # statement or figure of the report
+    statistic: str  # the number of the first condition, in words
     conditions: tuple[Condition, ...]
-    figures: tuple[str, ...]
-    sources: tuple[str, ...]
+    figures: Sequence[str]  # slugs; `*` matches any end
+    sources: Sequence[str]  # files of its numbers
     facts: tuple[Fact, ...] = ()
-    would_decide: str = ""
+    would_decide: str = ""  # a sentence; by default the number of seeds
     combine: Callable[[Iterable[Answer]], Answer] = every
-    kind: Literal["result", "argument"] = "result"
-    headline: Callable[[Evidence], Estimate] | None = None
+    kind: Literal["result", "argument"] = "result"  # an argument of the report comes without a measurement
+    headline: Callable[[Evidence], Estimate] | None = None  # the number of the claim, if not the first condition's
 
     @property
     def format(self) -> str:
@@ -289,11 +240,7 @@ class Claim:
         return sorted({one.number for one in figures for pattern in self.figures if fnmatch(one.slug, pattern)})
 
     def record(self, evidence: Evidence, figures: Sequence[Figure]) -> dict:
-        """Return its entry of metrics/claims.json.
-
-        Raises:
-            InputError: a file that it is decided from is missing or damaged.
-        """
+        """Return its entry of metrics/claims.json."""
         outcomes = [condition.outcome(evidence) for condition in self.conditions]
         reasons = list(dict.fromkeys(outcome.gap for outcome in outcomes if outcome.gap))
         measured, numbers = None, {}
@@ -331,12 +278,42 @@ class Claim:
         }
 
 
-def decide(evidence: Evidence, claims: Sequence[Claim], figures: Sequence[Figure]) -> list[dict]:
-    """Return the records of metrics/claims.json.
+def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
+    """Read the claims of a study from YAML: a mapping from the id of a claim to its fields.
 
-    Raises:
-        InputError: a file that a claim is decided from is missing or damaged.
+    `measure: {number: [vae, recognisability]}` calls `number` or another of the functions, here and given, with these
+    arguments. `below: vae.sharpness` gives direction and threshold of a condition. An entry of `conditions` or `facts`
+    that has a single key calls a function that returns several of them.
     """
+    by_name = {function.__name__: function for function in (number, value, threshold, difference, *functions)}
+
+    def called(expression: object) -> object:
+        if not isinstance(expression, dict):
+            return expression
+        [(name, arguments)] = expression.items()
+        return by_name[name](*map(called, arguments if isinstance(arguments, list) else [arguments]))
+
+    def read(record: type, entries: Sequence[dict]) -> Iterator[Condition | Fact]:
+        for entry in entries:
+            if len(entry) == 1:
+                yield from called(entry)
+                continue
+            fields = entry | {"measure": called(entry["measure"])}
+            for direction in entry.keys() & {"above", "below", "within"}:
+                fields |= {"direction": direction, "threshold": fields.pop(direction)}
+            yield record(**fields)
+
+    claims = []
+    for name, entry in read_yaml(path).items():
+        conditions, facts = read(Condition, entry["conditions"]), read(Fact, entry.get("facts", []))
+        combine = {"every": every, "unanimous": unanimous}[entry.get("combine", "every")]
+        fields = entry | {"conditions": tuple(conditions), "facts": tuple(facts), "combine": combine}
+        claims.append(Claim(name, **fields | {"headline": called(entry.get("headline"))}))
+    return tuple(claims)
+
+
+def decide(evidence: Evidence, claims: Sequence[Claim], figures: Sequence[Figure]) -> list[dict]:
+    """Return the records of metrics/claims.json. A missing or damaged file raises InputError."""
     return [claim.record(evidence, figures) for claim in claims]
 
 

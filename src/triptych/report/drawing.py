@@ -68,12 +68,11 @@ def legend_above(figure: Figure, axes: Axes, columns: int = 2) -> None:
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=columns)
 
 
-def percent(*axis: Axis) -> None:
+def percent(axis: Axis) -> None:
     """Write the ticks of shares as percentages."""
     from matplotlib.ticker import PercentFormatter
 
-    for one in axis:
-        one.set_major_formatter(PercentFormatter(1, decimals=0, symbol=f"{NBSP}%"))
+    axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=f"{NBSP}%"))
 
 
 def curve(axes: Axes, history: pd.DataFrame, x: str, y: str, **line: object) -> None:

@@ -17,11 +17,7 @@ VAE_WALL_CLOCK, VAE_FINAL_SAMPLES = 1, 12
 
 
 def nearest_epoch(results: Results, study: str, report_epoch: int) -> tuple[int, int]:
-    """Return the epoch of this run whose weights were kept and that is nearest to the report's, and the last epoch.
-
-    Raises:
-        UnmeasuredError: params.yaml does not say which epochs are kept.
-    """
+    """Return the epoch of this run whose weights were kept and that is nearest to the report's, and the last epoch."""
     training = value_at(results.params, f"{study}.training")
     if not training:
         raise UnmeasuredError(f"params.yaml has no {study}.training")

@@ -1,6 +1,5 @@
 """Name, meaning and format of every number that the pipeline writes, from metrics.yaml."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from triptych.core.schema import read_yaml
@@ -31,14 +30,7 @@ OTHER_SAMPLES = {"fitted_prior": "fitted prior", "guided": "guided"}
 COMPARED = ("frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall")
 for _prefix, _name in OTHER_SAMPLES.items():
     SECTIONS[_prefix] = tuple(
-        replace(
-            metric,
-            key=f"{_prefix}.{metric.key}",
-            name=f"{metric.name}, {_name}",
-            reference="",
-            reference_name="",
-            headline=False,
-        )
+        Metric(f"{_prefix}.{metric.key}", f"{metric.name}, {_name}", metric.meaning, metric.format)
         for metric in SECTIONS["samples"]
         if metric.key in COMPARED
     )

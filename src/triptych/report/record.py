@@ -18,60 +18,36 @@ LAST_OF_REPORT = 50  # figures above this number are not the report's
 
 @dataclass(frozen=True)
 class Metric:
-    """Name, meaning and format of one key of a metrics file.
+    """Name, meaning and format of one key of a metrics file."""
 
-    Attributes:
-        key: as in the file; a key inside a mapping is dotted.
-        name: a few words.
-        meaning: one sentence.
-        format: see `formatting.written`.
-        reference: the key whose value this one is compared with; empty for none.
-        reference_name: name of that value.
-        headline: shown by `dvc metrics show`.
-        short: column heading where the terminal compares models; empty for no column.
-        words: text from the whole file that replaces the number.
-        tells: further keys that `words` includes.
-    """
-
-    key: str
+    key: str  # as in the file; a key inside a mapping is dotted
     name: str
-    meaning: str = ""
-    format: str = ".3f"
-    reference: str = ""
+    meaning: str = ""  # one sentence
+    format: str = ".3f"  # see `formatting.written`
+    reference: str = ""  # the key of a value to compare with, and the name of that value
     reference_name: str = ""
-    headline: bool = False
-    short: str = ""
-    words: Callable[[Metrics], str] | None = None
-    tells: tuple[str, ...] = ()
+    headline: bool = False  # shown by `dvc metrics show`
+    short: str = ""  # column heading where the terminal compares models; empty for no column
+    words: Callable[[Metrics], str] | None = None  # text from the whole file that replaces the number
+    tells: tuple[str, ...] = ()  # further keys that `words` includes
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: its texts, and the function that draws it.
+    """A figure: its texts, and the function that draws it."""
 
-    Attributes:
-        number: the report's number, or one above LAST_OF_REPORT.
-        slug: the end of its file name.
-        title: a few words that name what it shows.
-        caption: a few short sentences that say what is drawn, without results of this run.
-        group: the heading above it.
-        draw: writes the PNG; raises UnmeasuredError where the run lacks what the figure shows.
-        result: the numbers of this run in one line: a template of `report.sentences`, or a function that makes one.
-        shows_data: whether it shows many images of the dataset, which a licence may forbid to pass on.
-    """
-
-    number: int
-    slug: str
+    number: int  # the report's, or one above LAST_OF_REPORT
+    slug: str  # the end of its file name
     title: str
-    caption: str
-    group: str
-    draw: Callable[[Path, Results], None]
-    result: str | Callable[[Facts], str]
-    shows_data: bool = False
+    caption: str  # a few short sentences that say what is drawn, without results of this run
+    group: str  # the heading above it
+    draw: Callable[[Path, Results], None]  # writes the PNG; raises UnmeasuredError where the run lacks its numbers
+    result: str | Callable[[Facts], str]  # this run in one line: a template of `report.sentences`, or what makes one
+    shows_data: bool = False  # shows many images of the dataset, which a licence may forbid to pass on
 
     @property
     def of_report(self) -> bool:
-        """Whether the report has this figure."""
+        """True where the report has this figure."""
         return self.number <= LAST_OF_REPORT
 
     def path(self, folder: Path) -> Path:
@@ -81,21 +57,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model of a study.
+    """A trained model of a study, and the stages that write its timing and its metrics."""
 
-    Attributes:
-        name: short name of its files: `vae`, `ssl/no_predictor`.
-        title: its name in headings.
-        trained_by: the stage that writes its timing.
-        measured_by: the stage that writes its metrics.
-        settings: its settings in words; empty where the study has one model.
-    """
-
-    name: str
+    name: str  # of its files: `vae`, `ssl/no_predictor`
     title: str
     trained_by: str
     measured_by: str
-    settings: str = ""
+    settings: str = ""  # in words; empty where the study has one model
 
     @property
     def metrics(self) -> str:
@@ -110,39 +78,24 @@ class Model:
 
 @dataclass(frozen=True)
 class Study:
-    """A panel of the triptych, or the judge.
+    """A panel of the triptych, or the judge. Metrics, figures and models are in the order in which they are shown."""
 
-    Attributes:
-        slug: its name in links.
-        short: its name in the contents.
-        title: the heading.
-        question: the text below the heading.
-        models: from params.yaml, its models in the order in which they are shown.
-        metrics: its numbers in the order in which they are shown.
-        claims: statements of the report about it.
-        figures: its figures in the order in which they are shown.
-        tables: further files whose numbers sentences quote, each with the stage that writes it.
-        settings: key and label of the settings that the page shows first.
-        corrections: errors in the report's own wording.
-        remark: from params.yaml, a sentence on how this run differs from the report's; may be empty.
-    """
-
-    slug: str
-    short: str
+    slug: str  # its name in links
+    short: str  # its name in the contents
     title: str
-    question: str
-    models: Callable[[Mapping], Sequence[Model]]
+    question: str  # the text below the title
+    models: Callable[[Mapping], Sequence[Model]]  # from params.yaml
     metrics: tuple[Metric, ...]
     claims: tuple[Claim, ...] = ()
     figures: tuple[Figure, ...] = ()
-    tables: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
-    corrections: tuple[str, ...] = ()
-    remark: Callable[[Mapping], str] = lambda params: ""
+    tables: Mapping[str, str] = field(default_factory=dict)  # further files of numbers, and the stages that write them
+    settings: Mapping[str, str] = field(default_factory=dict)  # key and label of the settings that the page shows first
+    corrections: tuple[str, ...] = ()  # errors in the report's own wording
+    remark: Callable[[Mapping], str] = lambda params: ""  # from params.yaml: how this run differs from the report's
 
     @property
     def compares(self) -> bool:
-        """Whether one table compares its models."""
+        """True where one table compares its models."""
         return any(metric.short for metric in self.metrics)
 
     def writers(self, params: Mapping) -> dict[str, str]:

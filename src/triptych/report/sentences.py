@@ -30,17 +30,11 @@ Sentence = list[str | Number]
 
 @dataclass(frozen=True)
 class Facts:
-    """The numbers that sentences quote.
-
-    Attributes:
-        results: of the run.
-        metrics: the description of every key, for the format of its number.
-        writers: every file that a sentence may quote, with the stage that writes it.
-    """
+    """The numbers that sentences quote. A number that does not exist raises UnmeasuredError."""
 
     results: Results
-    metrics: Mapping[str, Metric]
-    writers: Mapping[str, str]
+    metrics: Mapping[str, Metric]  # of every key, for the format of its number
+    writers: Mapping[str, str]  # the stage that writes each file
 
     def sentence(self, figure: Figure) -> Sentence:
         """Return the result line of a figure; empty where a number for it is missing."""
@@ -50,11 +44,7 @@ class Facts:
             return []
 
     def filled(self, template: str) -> Sentence:
-        """Fill in the numbers of a template.
-
-        Raises:
-            UnmeasuredError: one of them does not exist.
-        """
+        """Fill in the numbers of a template."""
         sentence: Sentence = []
         for text, name, key, form in Formatter().parse(template):
             sentence += [text] if text else []
@@ -62,11 +52,7 @@ class Facts:
         return sentence
 
     def number(self, name: str, key: str, form: str | None = None) -> Number:
-        """Return a number with its interval; form: "v" for the value alone, "d" a duration, "p" a percentage.
-
-        Raises:
-            UnmeasuredError: there is no such number.
-        """
+        """Return a number with its interval; form: "v" for the value alone, "d" a duration, "p" a percentage."""
         path, value = _path(name), self.look_up(name, key)
         if form and isinstance(value, Estimate):
             value = value.value
@@ -76,11 +62,7 @@ class Facts:
         return Number(text, path, self.writers.get(path, ""))
 
     def look_up(self, name: str, key: str) -> object:
-        """Return a value, as an estimate where it has an interval.
-
-        Raises:
-            UnmeasuredError: there is no such file, key or value.
-        """
+        """Return a value, as an estimate where it has an interval."""
         value: object = self.content(name)
         for step in key.split("."):
             value = _entry(value, step)
@@ -89,11 +71,7 @@ class Facts:
         return value
 
     def content(self, name: str) -> Mapping | list[dict]:
-        """Return the numbers of metrics/<name>.json, or the rows of the table <name>.csv.
-
-        Raises:
-            UnmeasuredError: there is no such file.
-        """
+        """Return the numbers of metrics/<name>.json, or the rows of the table <name>.csv."""
         path = _path(name)
         if not self.results.has(path):
             raise UnmeasuredError(f"there is no {path}")

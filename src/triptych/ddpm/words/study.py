@@ -1,9 +1,31 @@
-"""The study of the DDPM."""
+"""The study of the DDPM, and the numbers of its claims that need code."""
 
-from triptych.ddpm.words.claims import CLAIMS
+from pathlib import Path
+
 from triptych.ddpm.words.figures import FIGURES
+from triptych.report.claims import Evidence, Measure, read_claims
 from triptych.report.metrics import metrics
+from triptych.report.reader import Metrics, UnmeasuredError
 from triptych.report.record import Model, Study
+
+
+def restored(t: int, key: str) -> Measure:
+    """Return the measure of images restored from time t, with its interval."""
+    return lambda evidence: _restored_from(evidence, t).estimate(key)
+
+
+def restored_value(t: int, key: str) -> Measure:
+    """Return the measure of images restored from time t, without its interval."""
+    return lambda evidence: _restored_from(evidence, t).number(key)
+
+
+def _restored_from(evidence: Evidence, t: int) -> Metrics:
+    ddpm = evidence.results.metrics("ddpm")
+    for row in ddpm.rows("restoration"):
+        if row.number("t") == t:
+            return row
+    raise UnmeasuredError(f"{ddpm.path} has no restoration from t = {t}; add {t} to sampling.ddpm.restoration.times")
+
 
 STUDY = Study(
     slug="ddpm",
@@ -13,7 +35,7 @@ STUDY = Study(
     "much noise does an image come back?",
     models=lambda params: [Model("ddpm", "DDPM", "ddpm", "evaluate_ddpm")],
     metrics=metrics("ddpm", "samples", "guided", "timing"),
-    claims=CLAIMS,
+    claims=read_claims(Path(__file__).with_name("claims.yaml"), restored, restored_value),
     figures=FIGURES,
     tables={
         "plots/ddpm/training.csv": "ddpm",

@@ -1,97 +1,91 @@
-"""Numbers that decide claims on encoders: differences between variants on the same test images and seeds."""
+"""Numbers of the claims on encoders: variants on the same test images and seeds, and at equal cost of training."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from triptych.core.errors import InputError
-from triptych.report.claims import Evidence, Fact, OverSeeds, SeedRange
-from triptych.report.formatting import YES_NO
+from triptych.measures.estimate import Estimate
+from triptych.report.claims import Condition, Evidence, Fact, Measure, OverSeeds, SeedRange, value
+from triptych.report.formatting import POINTS, YES_NO
 from triptych.report.metrics import METRICS
 from triptych.report.reader import Metrics, Results, UnmeasuredError
-from triptych.ssl.words.baselines import Baseline
-from triptych.ssl.words.variants import results_path, title, variants
+from triptych.ssl.words.variants import BASELINES, UNTRAINED, metrics_of, results_path, title, variants
 
-KNN = "knn"
+if TYPE_CHECKING:  # slow to import; the terminal only needs the texts of claims
+    import pandas as pd
 
-
-def metrics_of(results: Results, *names: str) -> list[Metrics]:
-    """Return the metrics of variants.
-
-    Raises:
-        UnmeasuredError: params.yaml does not train one of them.
-    """
-    for name in names:
-        if name not in variants(results.params):
-            raise UnmeasuredError(f"ssl.variants in params.yaml has no {name}")
-    return [results.metrics(f"ssl/{name}") for name in names]
+KNN = "knn_accuracy"
 
 
-@dataclass(frozen=True)
-class Accuracies:
-    """A sum of kNN accuracies with signs, paired over test images and over the first seeds that all terms have.
+# The same test images and seeds ---------------------------------------------------------------------------------------
 
-    Attributes:
-        purpose: names the stream of resamples behind its interval.
-        terms: (sign, variant, classifier), the classifier `knn` or that of a baseline, `pixel_knn`.
+
+def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
+    """Return the measure of a sum of kNN accuracies, paired over test images and over the first seeds that all have.
+
+    A term is its sign, a variant, and the classifier: `knn`, or that of a baseline, such as `pixel_knn`. The purpose
+    names the stream of resamples behind the interval.
     """
 
-    purpose: str
-    terms: tuple[tuple[int, str, str], ...]
-
-    def __call__(self, evidence: Evidence) -> OverSeeds:
-        metrics_of(evidence.results, *(name for _, name, _ in self.terms))
-        first = self.terms[0][1]
-        hits = [_correct(evidence.results, name, classifier) for _, name, classifier in self.terms]
-        for (_, name, _), correct in zip(self.terms, hits, strict=True):
+    def measure(evidence: Evidence) -> OverSeeds:
+        for _, name, _ in terms:
+            metrics_of(evidence.results, name)
+        hits = [_correct(evidence.results, name, classifier) for _, name, classifier in terms]
+        for (_, name, _), correct in zip(terms, hits, strict=True):
             if correct.shape[1] != hits[0].shape[1]:
                 raise InputError(
                     f"{results_path(name)}: its {correct.shape[1]} images are not the {hits[0].shape[1]} of "
-                    f"{results_path(first)}; run evaluate_ssl again"
+                    f"{results_path(terms[0][1])}; run evaluate_ssl again"
                 )
         seeds = min(map(len, hits))
-        values = sum(
-            sign * correct[:seeds].astype(np.float64) for (sign, _, _), correct in zip(self.terms, hits, strict=True)
-        )
-        estimate = evidence.resampling.seeded(values, self.purpose)
+        signs = [sign for sign, _, _ in terms]
+        values = sum(sign * correct[:seeds].astype(np.float64) for sign, correct in zip(signs, hits, strict=True))
+        estimate = evidence.resampling.seeded(values, purpose)
         return OverSeeds(estimate.value, estimate.low, estimate.high, values, evidence.resampling.level)
+
+    return measure
 
 
 def _correct(results: Results, name: str, classifier: str) -> np.ndarray:
     """Return whether each test image was classified correctly, (seeds, images)."""
     arrays, key = results.arrays(results_path(name)), f"{classifier}_correct"
     if key not in arrays:
-        results.metrics(f"ssl/{name}").number("knn_accuracy")  # fails with the reason, such as missing labels
+        results.metrics(f"ssl/{name}").number(KNN)  # fails with the reason, such as missing labels
         raise UnmeasuredError(f"{results_path(name)} has no {key}")
     return arrays[key]
 
 
-def knn_difference(one: str, other: str) -> Accuracies:
-    """Return the kNN accuracy of one variant minus that of another."""
-    return Accuracies(f"{one} {other}", ((1, one, KNN), (-1, other, KNN)))
+def knn_difference(one: str, other: str) -> Measure:
+    """Return the measure of the kNN accuracy of one variant minus that of another."""
+    return accuracies(f"{one} {other}", (1, one, "knn"), (-1, other, "knn"))
 
 
-def above_baseline(name: str, baseline: Baseline) -> Accuracies:
-    """Return the kNN accuracy of a variant minus that of a baseline."""
-    return Accuracies(f"{name} {baseline.key}", ((1, name, KNN), (-1, name, f"{baseline.key}_{KNN}")))
+def above_baseline(name: str, baseline: str) -> Measure:
+    """Return the measure of the kNN accuracy of a variant minus that of a baseline."""
+    return accuracies(f"{name} {baseline}", (1, name, "knn"), (-1, name, f"{baseline}_knn"))
 
 
-@dataclass(frozen=True)
-class EachSeed:
-    """A number of each seed of a variant, less that of the same seed of another; of a condition, 1 where it holds."""
+def lowest_margin(*names: str) -> Measure:
+    """Return the measure of the lowest kNN accuracy of variants above a baseline."""
+    margins = [above_baseline(name, baseline) for name in names for baseline in BASELINES]
+    return lambda evidence: min((margin(evidence) for margin in margins), key=lambda estimate: estimate.value)
 
-    name: str
-    key: str
-    minus: str = ""
 
-    def __call__(self, evidence: Evidence) -> SeedRange:
-        values, *others = (
-            _each_seed(metrics, self.key)
-            for metrics in metrics_of(evidence.results, *filter(None, (self.name, self.minus)))
-        )
-        if others:
-            values = [one - other for one, other in zip(values, others[0], strict=False)]
+def each_seed(name: str, key: str, minus: str = "") -> Measure:
+    """Return the measure of a number of each seed, less that of the same seed of a variant `minus`."""
+
+    def measure(evidence: Evidence) -> SeedRange:
+        values = _each_seed(metrics_of(evidence.results, name), key)
+        if minus:
+            others = _each_seed(metrics_of(evidence.results, minus), key)
+            values = [one - other for one, other in zip(values, others, strict=False)]
         return SeedRange(sum(values) / len(values), min(values), max(values))
+
+    return measure
 
 
 def _each_seed(metrics: Metrics, key: str) -> list[float]:
@@ -103,21 +97,92 @@ def _each_seed(metrics: Metrics, key: str) -> list[float]:
     return values
 
 
-def number_of(name: str, key: str, fact: str = "", label: str = "") -> Fact:
-    """Return a number of a variant's metrics, under its own key or another name."""
-    return Fact(
-        fact or key,
-        lambda evidence: metrics_of(evidence.results, name)[0].number(key),
-        YES_NO if key == "collapsed" else METRICS[key].format,
-        label or METRICS[key].name,
-    )
+def bound(side: str, of: Measure) -> Measure:
+    """Return the measure of one bound of another: `low` or `high`."""
+    return lambda evidence: getattr(of(evidence), side)
 
 
-def facts_of(name: str, *keys: str, seeds: bool = True) -> list[Fact]:
-    """Return numbers of a variant under keys that begin with its name, and its number of seeds."""
+# Equal cost -----------------------------------------------------------------------------------------------------------
 
-    def count(evidence: Evidence) -> int:
-        return len(metrics_of(evidence.results, name)[0].rows("seeds"))
 
-    facts = [number_of(name, key, f"{name}_{key}", f"{title(name)}: {METRICS[key].name}") for key in keys]
-    return [*facts, *([Fact(f"{name}_seeds", count, ".0f", f"{title(name)}: seeds")] if seeds else [])]
+def at_equal(one: str, other: str, cost: str) -> Measure:
+    """Return the measure of the kNN accuracy of one variant minus that of another at equal `images` or `seconds`.
+
+    Each seed is read where the cheaper of the two ends, by linear interpolation between measured epochs. The interval
+    is over seeds alone, which share the test images.
+    """
+
+    def measure(evidence: Evidence) -> Estimate:
+        from triptych.measures.intervals import mean
+
+        courses = [spent_course(evidence.results, name) for name in (one, other)]
+        common = sorted(set(courses[0]["seed"]) & set(courses[1]["seed"]))
+        if not common:
+            raise UnmeasuredError(f"plots/ssl/{one}_course.csv and plots/ssl/{other}_course.csv have no seed in common")
+        differences = []
+        for seed in common:
+            first, second = (course[course["seed"] == seed] for course in courses)
+            end = min(first[cost].max(), second[cost].max())
+            reached = [np.interp(end, rows[cost], rows[KNN]) for rows in (first, second)]
+            differences.append(reached[0] - reached[1])
+        return mean(np.array(differences), evidence.resampling.level)
+
+    return measure
+
+
+def spent_course(results: Results, name: str) -> pd.DataFrame:
+    """Return kNN accuracy and cost for each measured epoch of each seed.
+
+    Columns: epoch, seed, knn_accuracy; images seen so far; seconds of this seed's training so far, without evaluations.
+    """
+    path = f"plots/ssl/{name}_course.csv"
+    course = results.table(path, "epoch", "seed")
+    if KNN not in course:
+        if results.has(f"metrics/ssl/{name}.json"):
+            raise results.metrics(f"ssl/{name}").missing(KNN)
+        raise UnmeasuredError(f"{path} has no {KNN}")
+    seen = results.table(f"plots/ssl/{name}_training.csv", "epoch", "seed", "images")[["epoch", "seed", "images"]]
+    times = results.table(f"plots/ssl/{name}_timing.csv", "epoch", "seed", "seconds").sort_values(["seed", "epoch"])
+    times = times.assign(seconds=times.groupby("seed")["seconds"].cumsum())[["epoch", "seed", "seconds"]]
+    rows = course[["epoch", "seed", KNN]].merge(seen, on=["epoch", "seed"]).merge(times, on=["epoch", "seed"])
+    return rows.sort_values(["seed", "epoch"], ignore_index=True)
+
+
+# Conditions and facts of several claims -------------------------------------------------------------------------------
+
+
+def learns(name: str) -> list[Condition]:
+    """Return a condition per baseline: the variant is clearly above it."""
+    named = BASELINES | {UNTRAINED: "an untrained encoder"}
+    return [
+        Condition(
+            f"{name}-above-{baseline}",
+            f"{title(name)} has a kNN accuracy more than {{size}} above that of {described}",
+            *(above_baseline(name, baseline), "above", "ssl.knn_drop", POINTS),
+        )
+        for baseline, described in named.items()
+    ]
+
+
+def stable(name: str) -> list[Condition]:
+    """Return the condition that a variant collapses with no seed."""
+    statement = f"{title(name)} collapses with no seed"
+    return [Condition(f"{name}-stable", statement, each_seed(name, "collapsed"), "below", 0.5, ".0%")]
+
+
+def projector_dim(name: str) -> Measure:
+    """Return the measure of the width of a variant's projector output."""
+    return lambda evidence: variants(evidence.results.params)[name].dim
+
+
+def facts_of(names: Sequence[str], keys: Sequence[str]) -> list[Fact]:
+    """Return numbers of variants under keys that begin with their names; the key `seeds` is their number of seeds."""
+    return [_fact_of(name, key) for name in names for key in keys]
+
+
+def _fact_of(name: str, key: str) -> Fact:
+    if key == "seeds":
+        measure, form, label = lambda evidence: len(metrics_of(evidence.results, name).rows("seeds")), ".0f", "seeds"
+    else:
+        measure, form, label = value(f"ssl/{name}", key), METRICS[key].format, METRICS[key].name
+    return Fact(f"{name}_{key}", measure, YES_NO if key == "collapsed" else form, f"{title(name)}: {label}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +12,14 @@ from triptych.report.reader import Metrics, Results, UnmeasuredError
 from triptych.report.record import Figure
 from triptych.report.sentences import Facts
 from triptych.ssl.words import variants
-from triptych.ssl.words.baselines import BASELINES, PIXELS, UNTRAINED, Baseline, measured
-from triptych.ssl.words.equal_terms import spent_course
-from triptych.ssl.words.variants import ASYMSIAM, BASELINE, BYOL, DSSL, HEAVY, REVERSE, SYMMETRIC, VICREG, WIDE
+from triptych.ssl.words.compared import KNN, spent_course
+from triptych.ssl.words.variants import BASELINES, PIXELS, SIMSIAM, UNTRAINED, WIDE
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-KNN, LINEAR, LOSS = "knn_accuracy", "linear_accuracy", "loss"
+LINEAR, LOSS = "linear_accuracy", "loss"
 STD, RANK = "embedding_std", "effective_rank"
 LABELS = {
     LOSS: "training loss",
@@ -35,24 +34,20 @@ LOSS_FLOOR = -1.0  # of a negative cosine
 BEYOND, RIVALS = "Beyond the report", "The rivals"
 SEEDS = "Lines are means over seeds, bands go from the lowest to the highest seed."
 INTERVALS = "Bars are intervals over test images and seeds, hollow dots are variants that collapsed."
+SAME_RUNS = "The report shows the losses of the same two runs."
 SINGLE_SEEDS = "Bars are intervals over test images and seeds, small dots are single seeds."
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A variant: its settings, its numbers, and how figures name and draw it.
-
-    Attributes:
-        history: one row per epoch and seed, with gaps where a measure was not taken.
-        line: color and linestyle, as matplotlib takes them.
-    """
+    """A variant: its settings, its numbers, and how figures name and draw it."""
 
     name: str
     label: str
     settings: variants.Settings
     metrics: Metrics
-    history: pd.DataFrame
-    line: Mapping[str, object]
+    history: pd.DataFrame  # one row per epoch and seed, with gaps where a measure was not taken
+    line: Mapping[str, object]  # color and linestyle, as matplotlib takes them
 
     @property
     def collapsed(self) -> bool:
@@ -61,22 +56,15 @@ class Run:
 
 
 def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) -> list[Run]:
-    """Return the named variants, or all.
-
-    Raises:
-        UnmeasuredError: params.yaml has no such variant, or the metrics of one lack a needed key.
-    """
+    """Return the named variants, or all. A missing variant, or a missing metric of `need`, raises UnmeasuredError."""
     trained = variants.variants(results.params)
     lines = variants.lines(trained)
     runs = []
     for name in names or trained:
-        if name not in trained:
-            raise UnmeasuredError(f"ssl.variants in params.yaml has no {name}")
-        metrics = results.metrics(f"ssl/{name}")
+        metrics = variants.metrics_of(results, name)
         for key in need:
             metrics.number(key)
-        title = variants.title(name)
-        runs.append(Run(name, title, trained[name], metrics, history(results, name), lines[name]))
+        runs.append(Run(name, variants.title(name), trained[name], metrics, history(results, name), lines[name]))
     return runs
 
 
@@ -88,33 +76,29 @@ def history(results: Results, name: str) -> pd.DataFrame:
 
 
 def draw_baselines(
-    line: Callable, runs: Sequence[Run], key: str = KNN, wanted: Sequence[Baseline] = (UNTRAINED, PIXELS)
+    line: Callable, runs: Sequence[Run], key: str = KNN, wanted: Iterable[str] = (UNTRAINED, PIXELS)
 ) -> None:
     """Draw a line for each baseline that was measured; line: a method such as `axhline` of some axes."""
-    most_seeds = max(runs, key=lambda run: run.history["seed"].nunique())
-    for baseline, value in measured(most_seeds.metrics, key, wanted).items():
-        line(value, color=drawing.INK, linestyle=baseline.dash, linewidth=1.2, zorder=1, label=baseline.name)
+    metrics = max(runs, key=lambda run: run.history["seed"].nunique()).metrics
+    for baseline in wanted:
+        if f"{baseline}_{key}" in metrics:
+            style = {"color": drawing.INK, "linestyle": variants.BASELINE_DASHES[baseline], "linewidth": 1.2}
+            line(metrics.number(f"{baseline}_{key}"), **style, zorder=1, label=BASELINES[baseline])
 
 
 # A baseline and an ablation -------------------------------------------------------------------------------------------
 
 
 def ablation_figures(
-    first: int, slug: str, ablation: str, title: str, names: tuple[str, str], findings: tuple[str, str]
+    first: int, slug: str, ablation: str, title: str, names: tuple[str, str], accuracy: str, loss: str = SAME_RUNS
 ) -> tuple[Figure, Figure]:
     """Return the figures of kNN accuracy and of training loss of SimSiam and an ablation.
 
-    Args:
-        first: number of the first.
-        slug: common part of their slugs.
-        ablation: name of the variant.
-        title: end of their titles.
-        names: of both variants in the result lines.
-        findings: sentences of the captions on what the report finds, for accuracy and loss.
+    `names` are those of both variants in the result lines; `accuracy` and `loss` say what the report finds.
     """
 
     def draw(path: Path, results: Results, column: str) -> None:
-        runs = load(results, (BASELINE, ablation), need=(KNN,) if column == KNN else ("final_loss",))
+        runs = load(results, (SIMSIAM, ablation), need=(KNN,) if column == KNN else ("final_loss",))
         figure, [[axes]] = drawing.subplots()
         for run in runs:
             label = f"projector output {run.settings.dim}" if ablation == WIDE else run.label
@@ -143,19 +127,19 @@ def ablation_figures(
         )
 
     def at_the_end(key: str) -> str:
-        return f"{names[0]} {{ssl/{BASELINE}:{key}}}, {names[1]} {{ssl/{ablation}:{key}}}"
+        return f"{names[0]} {{ssl/{SIMSIAM}:{key}}}, {names[1]} {{ssl/{ablation}:{key}}}"
 
     return (
         figure(
             first,
             KNN,
-            f"Accuracy of a kNN classifier on frozen features after each measured epoch. {findings[0]}",
-            f"At the end: {at_the_end(KNN)}; untrained encoder {{ssl/{BASELINE}!v:random_init_{KNN}}}.",
+            f"Accuracy of a kNN classifier on frozen features after each measured epoch. {accuracy}",
+            f"At the end: {at_the_end(KNN)}; untrained encoder {{ssl/{SIMSIAM}!v:random_init_{KNN}}}.",
         ),
         figure(
             first + 1,
             LOSS,
-            f"Negative cosine of the embeddings of two views, at best −1. {findings[1]}",
+            f"Negative cosine of the embeddings of two views, at best −1. {loss}",
             f"Loss at the end: {at_the_end('final_loss')}. Embedding std: {at_the_end(STD)}.",
         ),
     )
@@ -166,8 +150,8 @@ def ablation_figures(
 
 def draw_views(path: Path, results: Results) -> None:
     """Draw training images, each followed by its views."""
-    load(results, (BASELINE,))
-    images = results.arrays(variants.results_path(BASELINE))["views"]  # (rows, 1 + views, C, H, W)
+    load(results, (SIMSIAM,))
+    images = results.arrays(variants.results_path(SIMSIAM))["views"]  # (rows, 1 + views, C, H, W)
     bands = [(f"image {number}", row) for number, row in enumerate(images, start=1)]
     drawing.image_sheet(path, bands, columns=images.shape[1])
 
@@ -175,12 +159,9 @@ def draw_views(path: Path, results: Results) -> None:
 def draw_course(
     path: Path, results: Results, columns: Sequence[str], runs: Sequence[Run], others: Sequence[Run] = ()
 ) -> None:
-    """Draw measures over epochs, one chart each, with the legend in the cell after the last.
+    """Draw columns of the histories over epochs, one chart each; `others` stay grey in the background.
 
-    Args:
-        columns: of the histories; kNN accuracy is left out where it was not measured.
-        runs: variants in their own colours.
-        others: variants that stay grey in the background.
+    kNN accuracy is left out where it was not measured. The legend is in the cell after the last chart.
     """
     thresholds = results.param("evaluation.ssl.collapse")
     everyone = [*runs, *others]
@@ -188,7 +169,7 @@ def draw_course(
     rows = -(-(len(columns) + 1) // 2)
     figure, cells = drawing.subplots(rows, 2, height=2.9 * rows)
     for axes, column in zip(cells.flat, columns, strict=False):
-        shown = [run for run in everyone if column != LOSS or run.settings.method == BASELINE]
+        shown = [run for run in everyone if column != LOSS or run.settings.method == SIMSIAM]
         for run in shown:
             if run in others:
                 mean = run.history.groupby("epoch")[column].mean().dropna()
@@ -224,7 +205,7 @@ def draw_course(
 def draw_collapse(path: Path, results: Results) -> None:
     """Draw loss, spread, rank and accuracy of all variants; SimSiam and those that collapsed stand out."""
     runs = load(results, need=("collapsed",))
-    marked = [run for run in runs if run.name == BASELINE] + [run for run in runs if run.collapsed]
+    marked = [run for run in runs if run.name == SIMSIAM] + [run for run in runs if run.collapsed]
     marked = marked[:MOST_LINES]
     columns = (LOSS, STD, f"test_{STD}", RANK, KNN)
     draw_course(path, results, columns, marked, [run for run in runs if run not in marked])
@@ -281,11 +262,7 @@ def draw_cost(path: Path, results: Results) -> None:
 
 
 def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
-    """Return a number of every variant that has it, from the files in metrics/<folder>.
-
-    Raises:
-        UnmeasuredError: no variant has it.
-    """
+    """Return a number of every variant that has it, from metrics/<folder>. Without any, raise UnmeasuredError."""
     names = variants.variants(facts.results.params)
     files = {name: f"{folder}/{name}" for name in names if facts.results.has(f"metrics/{folder}/{name}.json")}
     metrics = {name: facts.results.metrics(file) for name, file in files.items()}
@@ -326,8 +303,8 @@ def cheapest_variant(facts: Facts) -> str:
 
 def draw_barlow_twins(path: Path, results: Results) -> None:
     """Draw kNN accuracy against the batch size and against the size of the projector's output."""
-    by_batch = load(results, variants.BATCH_SIZES, need=(KNN,))
-    by_dim = load(results, variants.DIMS, need=(KNN,))
+    by_batch = load(results, ("barlow_small_batch", "barlow_twins", "barlow_large_batch"), need=(KNN,))
+    by_dim = load(results, ("barlow_narrow", "barlow_twins", "barlow_wide"), need=(KNN,))
     figure, [cells] = drawing.subplots(1, 2, sharey=True)
     for axes, runs, setting, label in (
         (cells[0], by_batch, lambda run: run.settings.recipe["training"]["batch_size"], "batch size"),
@@ -370,7 +347,7 @@ def draw_settings(
 
 def draw_heavy_views(path: Path, results: Results) -> None:
     """Draw kNN accuracy of SimSiam and BYOL with standard and with heavy views, and of DSSL with both."""
-    names = (BASELINE, HEAVY[BASELINE], BYOL, HEAVY[BYOL], DSSL)
+    names = (SIMSIAM, "simsiam_heavy", "byol", "byol_heavy", "dssl")
     simsiam, simsiam_heavy, byol, byol_heavy, dssl = load(results, names, need=(KNN,))
     ticks = ["standard views", "heavy views", "heavy views next to\nstandard ones"]
     lines = [[(simsiam, -0.06), (simsiam_heavy, 0.94)], [(byol, 0.06), (byol_heavy, 1.06)], [(dssl, 2)]]
@@ -379,13 +356,13 @@ def draw_heavy_views(path: Path, results: Results) -> None:
 
 def draw_vicreg_terms(path: Path, results: Results) -> None:
     """Draw spread, rank and kNN accuracy of VICReg with all its terms and without one of two."""
-    runs = load(results, (VICREG, variants.NO_VARIANCE, variants.NO_COVARIANCE))
+    runs = load(results, ("vicreg", "vicreg_no_variance", "vicreg_no_covariance"))
     draw_course(path, results, (STD, RANK, KNN), runs)
 
 
 def draw_byol(path: Path, results: Results) -> None:
     """Draw kNN accuracy of SimSiam and BYOL against the images seen and the minutes of training."""
-    runs = load(results, (BASELINE, BYOL), need=(KNN,))
+    runs = load(results, (SIMSIAM, "byol"), need=(KNN,))
     figure, [cells] = drawing.subplots(1, 2, sharey=True)
     for run in runs:
         course = spent_course(results, run.name)
@@ -404,7 +381,7 @@ def draw_byol(path: Path, results: Results) -> None:
 
 def draw_asymmetry(path: Path, results: Results) -> None:
     """Draw kNN accuracy of AsymSiam with equal, asymmetric and exchanged views."""
-    runs = load(results, (SYMMETRIC, ASYMSIAM, REVERSE), need=(KNN,))
+    runs = load(results, ("asymsiam_symmetric", "asymsiam", "asymsiam_reverse"), need=(KNN,))
     ticks = ["the same views\nfor both", "source stronger,\ntarget weaker", "source weaker,\ntarget stronger"]
     draw_settings(path, ticks, [[(run, position)] for position, run in enumerate(runs)])
 
@@ -413,24 +390,19 @@ FIGURES = (
     *ablation_figures(
         first=44,
         slug="stop_gradient",
-        ablation=variants.NO_STOP_GRADIENT,
+        ablation="no_stop_gradient",
         title="with and without stop-gradient",
         names=("with stop-gradient", "without"),
-        findings=(
-            "In the report it collapses without stop-gradient.",
-            "In the report it reaches −1 without stop-gradient, which means collapse and not success.",
-        ),
+        accuracy="In the report it collapses without stop-gradient.",
+        loss="In the report it reaches −1 without stop-gradient, which means collapse and not success.",
     ),
     *ablation_figures(
         first=46,
         slug="predictor",
-        ablation=variants.NO_PREDICTOR,
+        ablation="no_predictor",
         title="with and without the predictor",
         names=("with the predictor", "without"),
-        findings=(
-            "In the report it is much lower without the predictor.",
-            "The report shows the losses of the same two runs.",
-        ),
+        accuracy="In the report it is much lower without the predictor.",
     ),
     *ablation_figures(
         first=48,
@@ -438,10 +410,7 @@ FIGURES = (
         ablation=WIDE,
         title="with two sizes of the projector output",
         names=("smaller output", "larger output"),
-        findings=(
-            "The report compares 2048 and 4096 dimensions and finds the larger output better.",
-            "The report shows the losses of the same two runs.",
-        ),
+        accuracy="The report compares 2048 and 4096 dimensions and finds the larger output better.",
     ),
     Figure(
         number=50,

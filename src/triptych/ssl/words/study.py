@@ -1,10 +1,12 @@
 """The study of SimSiam, its ablations and rivals."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from triptych.report.claims import read_claims
 from triptych.report.metrics import metrics
 from triptych.report.record import Model, Study
-from triptych.ssl.words.claims import CLAIMS
+from triptych.ssl.words import compared
 from triptych.ssl.words.figures import FIGURES
 from triptych.ssl.words.variants import remark, title, variants
 
@@ -25,7 +27,11 @@ STUDY = Study(
     "contrast. What keeps it from giving every image the same?",
     models=models,
     metrics=metrics("ssl", "timing"),
-    claims=CLAIMS,
+    claims=read_claims(
+        Path(__file__).with_name("claims.yaml"),
+        *(compared.accuracies, compared.knn_difference, compared.lowest_margin, compared.each_seed, compared.bound),
+        *(compared.at_equal, compared.projector_dim, compared.learns, compared.stable, compared.facts_of),
+    ),
     figures=FIGURES,
     settings={
         "ssl.shared.backbone.name": "SimSiam: encoder",

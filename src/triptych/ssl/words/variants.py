@@ -1,74 +1,65 @@
-"""The variants of SimSiam's study: titles, settings, and colours in figures."""
+"""The variants and baselines of SimSiam's study: titles, settings, and colours in figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
 
 from triptych.report.formatting import written
+from triptych.report.reader import Metrics, Results, UnmeasuredError
 from triptych.ssl.shared.params import SharedRecipe, merged, recipe_layers
 
-BASELINE, WIDE = "simsiam", "projector_4096"
-NO_STOP_GRADIENT, NO_PREDICTOR = "no_stop_gradient", "no_predictor"
-# Compared by the claims and figures of rivals.
-BARLOW, BYOL, DSSL, VICREG, ASYMSIAM = "barlow_twins", "byol", "dssl", "vicreg", "asymsiam"
-BATCH_SIZES = ("barlow_small_batch", BARLOW, "barlow_large_batch")
-DIMS = ("barlow_narrow", BARLOW, "barlow_wide")
-HEAVY = {BASELINE: "simsiam_heavy", BYOL: "byol_heavy"}
-NO_VARIANCE, NO_COVARIANCE = "vicreg_no_variance", "vicreg_no_covariance"
-REVERSE, SYMMETRIC = "asymsiam_reverse", "asymsiam_symmetric"
+SIMSIAM, WIDE = "simsiam", "projector_4096"
 # Sections of a recipe whose settings are described with the section's name in front.
 NAMED_SECTIONS = ("source", "target", "heavy")
 # Width of the projector's output in the report.
-REPORT_DIMS = {BASELINE: 2048, WIDE: 4096}
+REPORT_DIMS = {SIMSIAM: 2048, WIDE: 4096}
 # Titles; other variants go by their name with spaces.
 TITLES = {
-    BASELINE: "SimSiam",
-    NO_STOP_GRADIENT: "without stop-gradient",
-    NO_PREDICTOR: "without predictor",
+    SIMSIAM: "SimSiam",
+    "no_stop_gradient": "without stop-gradient",
+    "no_predictor": "without predictor",
     WIDE: "wider projector",
-    HEAVY[BASELINE]: "SimSiam (heavy views)",
-    BARLOW: "Barlow Twins",
+    "simsiam_heavy": "SimSiam (heavy views)",
+    "barlow_twins": "Barlow Twins",
     "barlow_small_batch": "Barlow Twins (smaller batch)",
     "barlow_large_batch": "Barlow Twins (larger batch)",
     "barlow_narrow": "Barlow Twins (narrower)",
     "barlow_wide": "Barlow Twins (wider)",
-    BYOL: "BYOL",
-    HEAVY[BYOL]: "BYOL (heavy views)",
-    DSSL: "DSSL",
-    VICREG: "VICReg",
-    NO_VARIANCE: "VICReg without variance",
-    NO_COVARIANCE: "VICReg without covariance",
-    ASYMSIAM: "AsymSiam",
-    REVERSE: "AsymSiam (exchanged)",
-    SYMMETRIC: "AsymSiam (symmetric)",
+    "byol": "BYOL",
+    "byol_heavy": "BYOL (heavy views)",
+    "dssl": "DSSL",
+    "vicreg": "VICReg",
+    "vicreg_no_variance": "VICReg without variance",
+    "vicreg_no_covariance": "VICReg without covariance",
+    "asymsiam": "AsymSiam",
+    "asymsiam_reverse": "AsymSiam (exchanged)",
+    "asymsiam_symmetric": "AsymSiam (symmetric)",
     "simclr": "SimCLR",
 }
 # Colours that colour-blind readers can tell apart: a method's, which its variants share, and those of the ablations of
 # the report. Methods that are not named here take further colours in turn.
-OWN_COLOURS = {BASELINE: "#0072B2", NO_STOP_GRADIENT: "#D55E00", NO_PREDICTOR: "#009E73", WIDE: "#CC79A7"}
+OWN_COLOURS = {SIMSIAM: "#0072B2", "no_stop_gradient": "#D55E00", "no_predictor": "#009E73", WIDE: "#CC79A7"}
 METHOD_COLOURS = {
-    BASELINE: OWN_COLOURS[BASELINE],
-    BARLOW: "#56B4E9",
-    VICREG: "#E69F00",
-    BYOL: "#941112",
-    DSSL: "#05096D",
-    ASYMSIAM: "#664451",
+    SIMSIAM: OWN_COLOURS[SIMSIAM],
+    "barlow_twins": "#56B4E9",
+    "vicreg": "#E69F00",
+    "byol": "#941112",
+    "dssl": "#05096D",
+    "asymsiam": "#664451",
     "simclr": "#000000",
 }
 COLOURS = ("#808000", "#3F51B5", "#8B0000", "#2E7D32", "#5F7A8C")
+# Baselines that have learned nothing: the prefix of their metrics, such as `pixel_knn_accuracy`, and their name.
+UNTRAINED, PIXELS = "random_init", "pixel"
+BASELINES = {UNTRAINED: "untrained encoder", PIXELS: "pixels", "raw_pixel": "raw pixels"}
+BASELINE_DASHES = {UNTRAINED: (0, (5, 2)), PIXELS: (0, (1.2, 1.6)), "raw_pixel": (0, (6, 1.8, 1.2, 1.8))}
 # Line styles of a method's further variants; the first is solid.
 DASHES = ((0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (2.6, 1.3)))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """An entry of ssl.variants.
-
-    Attributes:
-        method: name of its method.
-        own: its differences from the method's recipe.
-        recipe: the whole recipe: shared settings, the method's and the differences.
-    """
+    """An entry of ssl.variants: a method, the differences from its recipe, and the whole recipe."""
 
     method: str
     own: Mapping
@@ -118,9 +109,11 @@ def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
     return drawn
 
 
-def metrics_path(variant: str) -> str:
-    """Return the path of a variant's metrics."""
-    return f"metrics/ssl/{variant}.json"
+def metrics_of(results: Results, name: str) -> Metrics:
+    """Return the metrics of a variant; raise UnmeasuredError where params.yaml does not train it."""
+    if name not in variants(results.params):
+        raise UnmeasuredError(f"ssl.variants in params.yaml has no {name}")
+    return results.metrics(f"ssl/{name}")
 
 
 def results_path(variant: str) -> str:
