@@ -27,6 +27,7 @@ def ran(root: Path) -> None:
 def test_report_before_anything_has_run_is_one_line(project: Path):
     assert "nothing has run here yet" in refused("report")
     assert "nothing has run here yet" in refused("report", "--json")
+    assert "nothing has run here yet" in refused("report", "--markdown")
 
 
 def test_report_shows_numbers_intervals_seconds_and_where_the_page_is(project: Path):

@@ -5,6 +5,7 @@ import platform
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,31 +42,26 @@ def _hardware() -> dict[str, Any]:
     import torch
 
     device = "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        processor = re.search(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+        name = processor[1].strip() if processor else ""
+    except OSError:
+        name = platform.processor()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
-        "processor": _processor(),
+        "processor": name,
         "cpus": os.cpu_count(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else device,
         "threads": torch.get_num_threads(),
     }
 
 
-def _processor() -> str:
-    try:
-        names = re.findall(r"^model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
-    except OSError:
-        return platform.processor()
-    return names[0].strip() if names else ""
-
-
 def _versions() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {"triptych": triptych.__version__}
+    versions: dict[str, str | None] = {"triptych": triptych.__version__} | dict.fromkeys(PACKAGES)
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = None
     return versions
 
 
@@ -91,7 +87,6 @@ def _params(path: Path) -> dict[str, str | None]:
 
 
 def _data(params: Path) -> dict[str, str]:
-    """Describe the prepared data of each dataset in params.yaml."""
     try:
         sections = read_yaml(params).get("data")
     except InputError:

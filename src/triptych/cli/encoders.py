@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from triptych.cli.images import bar, check_output, read_image, with_channels
+from triptych.cli.images import bar, read_image, with_channels
 from triptych.core.errors import InputError
 from triptych.core.files import write_arrays, written_whole
 from triptych.core.schema import nearest as did_you_mean
@@ -65,15 +65,8 @@ class Neighbour:
     label: str | None
 
 
-# --- loading ---
-
-
 def encoder_folder(name: str, seed_run: int = 0) -> Path:
-    """Return the folder of an encoder: the first training of a variant is in its folder, others are in seed_<n>.
-
-    Raises:
-        InputError: there is no such variant or training.
-    """
+    """Return the folder of an encoder: the first training of a variant is in its folder, others are in seed_<n>."""
     trained = sorted(path.parent.name for path in MODELS.glob("*/config.json"))
     if not trained:
         raise InputError(
@@ -89,11 +82,7 @@ def encoder_folder(name: str, seed_run: int = 0) -> Path:
 
 
 def load_encoder(name: str = "simsiam", seed_run: int = 0) -> Encoder:
-    """Load the encoder of a variant, on a GPU if there is one; `seed_run` counts its trainings from 0.
-
-    Raises:
-        InputError: the encoder is missing or damaged, or its channels are not those of the dataset.
-    """
+    """Load the encoder of a variant, on a GPU if there is one; `seed_run` counts its trainings from 0."""
     folder, device, shape = encoder_folder(name, seed_run), choose_device("auto"), dataset_shape("ssl")
     network, config = load_model(folder, SiameseNetwork, device)
     channels = config["network"]["in_channels"]
@@ -113,15 +102,8 @@ def dataset_shape(dataset: str) -> tuple[int, int, int]:
     return channels, height, width
 
 
-# --- features ---
-
-
 def list_files(paths: Sequence[Path]) -> Listing:
-    """List images in the given order; a folder holds images or folders of them.
-
-    Raises:
-        InputError: a path does not exist, a folder is not valid, or there is no image.
-    """
+    """List images in the given order; a folder holds images or folders of them."""
     listing = Listing()
     for path in paths:
         if path.is_dir():
@@ -145,11 +127,7 @@ def list_files(paths: Sequence[Path]) -> Listing:
 
 
 def features(encoder: Encoder, paths: Sequence[Path], layer: Layer = "backbone") -> Features:
-    """Return features of every readable image among files and folders.
-
-    Raises:
-        InputError: see `list_files`; or no image can be read.
-    """
+    """Return features of every readable image among files and folders."""
     listing = list_files(paths)
     files = [path for path, _ in listing.images]
     names, values = [], []
@@ -176,7 +154,6 @@ def _batches(items: Batched) -> Iterator[Batched]:
 
 def write_features(path: Path, table: Features) -> None:
     """Write columns path, f0, f1, … (.parquet, .csv), or arrays `path` (N,) and `features` (N, d) (.npz)."""
-    check_output(path, force=True, endings=ENDINGS)
     if path.suffix.lower() == ".npz":
         write_arrays(path, {"path": np.array(table.paths), "features": table.values})
         return
@@ -191,20 +168,10 @@ def write_features(path: Path, table: Features) -> None:
             frame.to_parquet(partial, index=False)
 
 
-# --- neighbours ---
-
-
 def neighbours(
     encoder: Encoder, image: Path, count: int, layer: Layer = "backbone"
 ) -> tuple[np.ndarray, list[Neighbour]]:
-    """Find the `count` training images nearest to an image.
-
-    Returns:
-        The query as the encoder sees it followed by its neighbours, uint8 (1 + count, C, H, W); and the neighbours.
-
-    Raises:
-        InputError: the image cannot be read, or the dataset is missing or smaller than `count`.
-    """
+    """Return an image as the encoder sees it and the nearest training images, uint8 (1 + count, C, H, W)."""
     query = read_image(image, encoder.shape)[None]
     dataset = load(DATA)
     train = dataset.train

@@ -7,7 +7,6 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,8 @@ from triptych.ssl.shared.network import SiameseNetwork
 from triptych.vae.model import VAE
 
 NEEDED = ("onnx", "onnxscript")
+NETWORKS = {"classifier": Classifier, "vae": VAE, "ddpm": denoising_network}
+Compute = Callable[..., Tensor | tuple[Tensor, ...]]
 CPU = torch.device("cpu")
 EXAMPLES = 2  # images in the traced batch; a batch of one would fix its size
 SCHEDULER = "scheduler/scheduler_config.json"
@@ -39,46 +40,23 @@ SCHEDULER = "scheduler/scheduler_config.json"
 PREDICTIONS = {"epsilon": "epsilon", "x0": "sample", "v": "v_prediction"}
 
 
-@dataclass
-class Graph:
+class Graph(nn.Module):
     """An ONNX file: `compute` of a network and a batch of `inputs`, with the names of inputs and outputs."""
 
-    compute: Callable[..., Tensor | tuple[Tensor, ...]]
-    inputs: Mapping[str, Tensor]
-    outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Model:
-    """A network, the config that builds it, ONNX graphs by file, and other JSON files with remarks for the card."""
-
-    network: nn.Module
-    config: dict[str, Any]
-    graphs: Mapping[str, Graph]
-    settings: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    remarks: Mapping[str, str] = field(default_factory=dict)
-
-
-class _Traced(nn.Module):
-    def __init__(self, network: nn.Module, graph: Graph) -> None:
+    def __init__(
+        self, network: nn.Module, compute: Compute, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]
+    ) -> None:
         super().__init__()
-        self.network, self.graph = network, graph
+        self.network, self.compute, self.inputs, self.outputs = network, compute, inputs, outputs
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        return self.graph.compute(self.network, *inputs)
+        return self.compute(self.network, *inputs)
 
 
 def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
     """Write a model to a new or empty folder, completely or not at all. Return the names of the files.
 
-    Args:
-        name: `classifier`, `vae`, `ddpm`, or `ssl/<variant>`.
-        folder: the destination.
-        seed_run: index of an encoder's training, from 0.
-
-    Raises:
-        InputError: the model is missing or damaged, the folder is not empty or cannot be created, or a package that
-            ONNX needs is not installed.
+    `name` is classifier, vae, ddpm or ssl/<variant>, and `seed_run` counts an encoder's trainings from 0.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not an empty folder; choose another")
@@ -86,25 +64,35 @@ def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
     missing = [package for package in NEEDED if find_spec(package) is None]
     if missing:
         raise InputError(f"ONNX needs the package {missing[0]}: `pip install '.[export]'` in the project's folder")
-    model = _load(name, seed_run)
-    weights = "the state dict of the network" + (f" of training {seed_run}" if name.startswith("ssl/") else "")
+    source = _trained_folder(name, seed_run)
+    network, config = load_model(source, NETWORKS.get(name, SiameseNetwork), CPU)
+    weights = "the state dict of the network"
+    if isinstance(network, SiameseNetwork):
+        weights += f" of training {seed_run}"
+        # The predictor is only used in training.
+        network.predictor = nn.Identity()  # type: ignore[assignment]
+        config["network"]["predictor"] = None
+    graphs = _graphs(name, network, config["network"])
     files = {
         "model.safetensors": weights,
-        "config.json": f"under `network`, the arguments that build it by `{type(model.network).__module__}`",
-        **{file: f"ONNX, any batch size B: {signature(model.network, graph)}" for file, graph in model.graphs.items()},
-        **model.remarks,
+        "config.json": f"under `network`, the arguments that build it by `{type(network).__module__}`",
+        **{file: f"ONNX, any batch size B: {signature(graph)}" for file, graph in graphs.items()},
     }
+    settings: dict[str, Any] = {}
+    if name == "ddpm":
+        process = validate(Process, config.get("process"), "process", source / "config.json")
+        settings, files[SCHEDULER] = scheduler(process)
     card = render(Results(), name, files)
     folder = folder.absolute()
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
-        save_model(partial, model.network, model.config)
-        with bar("writing ONNX", len(model.graphs), "file") as progress:
-            for file, graph in model.graphs.items():
-                write_onnx(partial / file, model.network, graph)
+        save_model(partial, network, config)
+        with bar("writing ONNX", len(graphs), "file") as progress:
+            for file, graph in graphs.items():
+                write_onnx(partial / file, graph)
                 progress.update()
-        for file, content in model.settings.items():
-            write_json(partial / file, content)
+        if settings:
+            write_json(partial / SCHEDULER, settings)
         write_text(partial / "README.md", card)
         partial.replace(folder)
     finally:
@@ -112,10 +100,10 @@ def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def signature(network: nn.Module, graph: Graph) -> str:
+def signature(graph: Graph) -> str:
     """Return names and shapes: `images (B, 3, 32, 32) → mu (B, 32), log_var (B, 32)`."""
     with torch.inference_mode():
-        outputs = graph.compute(network, *graph.inputs.values())
+        outputs = graph(*graph.inputs.values())
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     sides = (
         ", ".join(f"{name} ({', '.join(['B', *map(str, value.shape[1:])])})" for name, value in values.items())
@@ -124,12 +112,12 @@ def signature(network: nn.Module, graph: Graph) -> str:
     return " → ".join(sides)
 
 
-def write_onnx(path: Path, network: nn.Module, graph: Graph) -> None:
+def write_onnx(path: Path, graph: Graph) -> None:
     """Write a graph whose first dimension, the batch, may have any size."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, about itself
         program = torch.onnx.export(
-            _Traced(network, graph).eval(),
+            graph.eval(),
             tuple(graph.inputs.values()),
             input_names=list(graph.inputs),
             output_names=list(graph.outputs),
@@ -144,69 +132,50 @@ def write_onnx(path: Path, network: nn.Module, graph: Graph) -> None:
     program.save(path, external_data=False)
 
 
-# --- models ---
-
-
-def _load(name: str, seed_run: int) -> Model:
-    loaders = {"classifier": _classifier, "vae": _vae, "ddpm": _ddpm}
+def _trained_folder(name: str, seed_run: int) -> Path:
     study, _, variant = name.partition("/")
     if study == "ssl" and variant:
-        return _encoder(encoder_folder(variant, seed_run))
-    if name not in loaders:
+        return encoder_folder(variant, seed_run)
+    if name not in NETWORKS:
         raise InputError(
-            f"no model '{name}'; expected one of {', '.join(loaders)}, or ssl/<variant>, such as ssl/simsiam"
+            f"no model '{name}'; expected one of {', '.join(NETWORKS)}, or ssl/<variant>, such as ssl/simsiam"
         )
     folder = model_folder(name)
     if seed_run:
         raise InputError(f"{folder}: --seed-run {seed_run}: only encoders have several training runs")
-    return loaders[name](folder)
+    return folder
 
 
-def _example(shape: tuple[int, ...]) -> Tensor:
-    return torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
+def _graphs(name: str, network: nn.Module, arguments: dict[str, Any]) -> dict[str, Graph]:
+    """Return the ONNX graphs of a network by file; `arguments` are those that built it."""
+
+    def example(shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
+
+    if name == "vae":
+        images, z = example(arguments["image_shape"]), example((arguments["latents"],))
+        return {
+            "encoder.onnx": Graph(network, VAE.encode, {"images": images}, ("mu", "log_var")),
+            "decoder.onnx": Graph(network, VAE.decode, {"z": z}, ("images",)),
+        }
+    if name == "ddpm":
+        inputs = {"x": example(arguments["image_shape"]), "t": torch.tensor([1.0, 500.0])}
+        return {"denoiser.onnx": Graph(network, lambda network, x, t: network(x, t), inputs, ("prediction",))}
+    if name == "classifier":
+        images = {"images": example(dataset_shape("generative"))}
+        return {"classifier.onnx": Graph(network, _logits_and_features, images, ("logits", "features"))}
+    images = {"images": example(dataset_shape("ssl"))}
+    return {"encoder.onnx": Graph(network, _features_and_projection, images, ("features", "projection"))}
 
 
-def _classifier(folder: Path) -> Model:
-    network, config = load_model(folder, Classifier, CPU)
-
-    def compute(network: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = network.backbone(images)
-        return network.head(features), features
-
-    graph = Graph(compute, {"images": _example(dataset_shape("generative"))}, ("logits", "features"))
-    return Model(network, config, {"classifier.onnx": graph})
+def _logits_and_features(network: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    features = network.backbone(images)
+    return network.head(features), features
 
 
-def _vae(folder: Path) -> Model:
-    network, config = load_model(folder, VAE, CPU)
-    images, z = _example(config["network"]["image_shape"]), _example((config["network"]["latents"],))
-    encoder = Graph(VAE.encode, {"images": images}, ("mu", "log_var"))
-    decoder = Graph(VAE.decode, {"z": z}, ("images",))
-    return Model(network, config, {"encoder.onnx": encoder, "decoder.onnx": decoder})
-
-
-def _encoder(folder: Path) -> Model:
-    network, config = load_model(folder, SiameseNetwork, CPU)
-    # The predictor is only used in training.
-    network.predictor = nn.Identity()  # type: ignore[assignment]
-    config["network"]["predictor"] = None
-
-    def compute(network: SiameseNetwork, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = network.backbone(images)
-        return features, network.projector(features)
-
-    graph = Graph(compute, {"images": _example(dataset_shape("ssl"))}, ("features", "projection"))
-    return Model(network, config, {"encoder.onnx": graph})
-
-
-def _ddpm(folder: Path) -> Model:
-    """The denoising network, which is none of diffusers', and its noise levels as a scheduler of diffusers."""
-    network, config = load_model(folder, denoising_network, CPU)
-    process = validate(Process, config.get("process"), "process", folder / "config.json")
-    x, t = _example(config["network"]["image_shape"]), torch.tensor([1.0, 500.0])
-    graph = Graph(lambda network, x, t: network(x, t), {"x": x, "t": t}, ("prediction",))
-    settings, remark = scheduler(process)
-    return Model(network, config, {"denoiser.onnx": graph}, {SCHEDULER: settings}, {SCHEDULER: remark})
+def _features_and_projection(network: SiameseNetwork, images: Tensor) -> tuple[Tensor, Tensor]:
+    features = network.backbone(images)
+    return features, network.projector(features)
 
 
 def scheduler(process: Process) -> tuple[dict[str, Any], str]:

@@ -86,11 +86,7 @@ def read_params(seed: int | None = None) -> SimpleNamespace:
 
 
 def model_folder(name: str) -> Path:
-    """Return the folder of a trained model.
-
-    Raises:
-        InputError: the model is not trained.
-    """
+    """Return the folder of a trained model."""
     folder = MODELS / name
     if not all((folder / file).is_file() for file in ("config.json", "model.safetensors")):
         raise InputError(
@@ -126,12 +122,7 @@ def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
 
 
 def given_images(model: str, files: Sequence[Path], test: int | None = None) -> Images:
-    """Read images for a model from files, or take the first `test` (TEST_IMAGES) test images if there are none.
-
-    Raises:
-        InputError: both files and `test` are given, a file cannot be read, or the test images are missing, too few or
-            of another shape.
-    """
+    """Read images for a model from files, or take the first `test` (TEST_IMAGES) test images if there are none."""
     shape = image_shape(model)
     if files and test is not None:
         raise InputError("--test cannot be combined with image files")
@@ -150,11 +141,7 @@ def given_images(model: str, files: Sequence[Path], test: int | None = None) -> 
 
 
 def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
-    """Draw (count, latents) float32 from N(0, I), `normal`, or the mixture fitted after training, `fitted`.
-
-    Raises:
-        InputError: no such prior, or the mixture is missing, damaged or of another number of latents.
-    """
+    """Draw (count, latents) float32 from N(0, I), `normal`, or the mixture fitted after training, `fitted`."""
     if validate(Prior, prior, "--prior", Path("vae")) == "normal":
         return prior_draws(count, latents, seed).numpy()
     if not PRIOR.is_file():
@@ -181,11 +168,7 @@ def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> 
 
 
 def sample_ddpm(count: int, seed: int | None = None, options: DDPMOptions | None = None) -> Result:
-    """Draw images from the DDPM. With the pipeline's params and seed they are its samples, whatever the count.
-
-    Raises:
-        InputError: a model or guide is missing or damaged, or the samples are degenerate.
-    """
+    """Draw images from the DDPM. With the pipeline's params and seed they are its samples, whatever the count."""
     params, options = read_params(seed), options or DDPMOptions()
     usual, guidance = params.sampling.ddpm.sampler, params.sampling.ddpm.guidance
     name = validate(SamplerName, options.sampler or usual.name, "--sampler", Path("sample ddpm"))
@@ -273,11 +256,7 @@ def interpolate(ends: Images | None, steps: int, seed: int | None = None, prior:
 
 
 def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = None) -> Result:
-    """Noise images to time t of the report's linear schedule and restore them by the ancestral sampler.
-
-    Raises:
-        InputError: t is not on the schedule, or the model is missing or damaged.
-    """
+    """Noise images to time t of the report's linear schedule and restore them by the ancestral sampler."""
     params = read_params(seed)
     restoration, size = params.sampling.ddpm.restoration, params.sampling.batch_size
     if not 1 <= t <= restoration.schedule.steps:

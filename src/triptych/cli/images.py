@@ -20,11 +20,7 @@ MIN_DIGITS = 4  # in file names, so that the first ten of a hundred images have 
 
 
 def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Read an image as in training for a model of `shape` (C, H, W): upright, cropped, resized, uint8.
-
-    Raises:
-        InputError: there is no such file, or it is not a readable image.
-    """
+    """Read an image as in training for a model of `shape` (C, H, W): upright, cropped, resized, uint8."""
     if not path.is_file():
         raise InputError(f"{path}: no such image file")
     with warnings.catch_warnings():
@@ -44,12 +40,7 @@ def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
 
 
 def check_output(path: Path, force: bool = False, endings: Sequence[str] = ()) -> None:
-    """Refuse a file that cannot be created, before any work is done.
-
-    Raises:
-        InputError: the ending is none of `endings`, the file exists and `force` is not given, or its folder is missing
-            and cannot be created.
-    """
+    """Refuse a file that cannot be created, before any work is done."""
     if endings and path.suffix.lower() not in endings:
         raise InputError(f"{path}: unsupported file extension; expected one of {', '.join(endings)}")
     existing = _nearest_existing(path)
@@ -102,15 +93,8 @@ def output(
 ) -> Output:
     """Return the files for `count` images per group; nothing is written yet.
 
-    Args:
-        out: NAME.png for one sheet, an existing folder or DIR/ for one file per image.
-        count: images per group.
-        groups: suffixes of file names, such as 0000_original.png.
-        force: files may be replaced.
-        columns: images per row of a sheet; by default the sheet is nearly square.
-
-    Raises:
-        InputError: see `check_output`.
+    `out` is NAME.png for one sheet, nearly square without `columns`, or an existing folder or DIR/ for one file per
+    image. `groups` are suffixes of their names, as in 0000_original.png.
     """
     path = Path(out)
     sheet = not (out.endswith("/") or (_nearest_existing(path) == path.absolute() and path.is_dir()))
@@ -125,11 +109,7 @@ def output(
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write a picture (H, W, 1 or 3) uint8.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
+    """Write a picture (H, W, 1 or 3) uint8."""
     try:
         with written_whole(path) as partial:
             Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(partial, format="PNG")

@@ -46,11 +46,7 @@ def purpose(name: str, root: Path = HERE) -> str:
 
 
 def default_text(root: Path = HERE) -> str:
-    """Return the newest committed params.yaml that is labelled as the default profile.
-
-    Raises:
-        InputError: git does not run here, or there is no such commit.
-    """
+    """Return the newest committed params.yaml that is labelled as the default profile."""
     for commit in _git(root, "log", "--format=%H", "--", PARAMS.name).split():
         text = _git(root, "show", f"{commit}:./{PARAMS.name}")
         label = LABEL.search(text)
@@ -63,11 +59,7 @@ def default_text(root: Path = HERE) -> str:
 
 
 def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
-    """Return all numbers of a profile; `default` saves reading those of the default profile again.
-
-    Raises:
-        InputError: no such profile, or an overlay with a key that default lacks.
-    """
+    """Return all numbers of a profile; `default` saves reading those of the default profile again."""
     tree = parse(default_text(root), root / PARAMS) if default is None else default
     for path in _overlay_files(name, root):
         tree = _overlaid(tree, read_yaml(path), path)
@@ -75,11 +67,7 @@ def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
 
 
 def check(name: str, root: Path = HERE) -> Tree:
-    """Return `merged`, validated against the schema.
-
-    Raises:
-        InputError: one line that names the profile's file, the key, the value and what is allowed.
-    """
+    """Return `merged`, validated against the schema."""
     from triptych.params import validated
 
     tree = merged(name, root)
@@ -88,10 +76,9 @@ def check(name: str, root: Path = HERE) -> Tree:
 
 
 def use(name: str, root: Path = HERE) -> Tree:
-    """Make params.yaml the profile, with default's comments and the overlay's reasons; return its numbers.
+    """Write a profile to params.yaml, with default's comments and the overlay's reasons, and return its numbers.
 
-    Raises:
-        InputError: the profile is wrong; params.yaml stays as it was.
+    A wrong profile leaves params.yaml as it was.
     """
     tree, text = check(name, root), default_text(root)
     if name != DEFAULT:
@@ -108,11 +95,7 @@ def active(root: Path = HERE) -> str | None:
 
 
 def overlay_file(name: str, root: Path = HERE) -> Path:
-    """Return the file of a profile other than default.
-
-    Raises:
-        InputError: no such profile.
-    """
+    """Return the file of a profile other than default."""
     known = names(root)
     if name not in known:
         raise InputError(f"no profile '{name}'{nearest(name, known)}")
@@ -147,7 +130,7 @@ def _overlay_files(name: str, root: Path) -> list[Path]:
 
 
 def _overlaid(tree: Tree, overlay: Tree, path: Path) -> Tree:
-    """Apply an overlay to all numbers of a profile; a section for which it has null is left out."""
+    """Apply an overlay to all numbers of a profile, and drop the sections for which it has null."""
     overlay.pop(BASE, None)
     _refuse_unknown(tree, overlay, path)
     return _without_nulled(overlaid(tree, overlay), tree, overlay)
