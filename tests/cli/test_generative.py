@@ -150,9 +150,9 @@ def test_denoising_test_images_gives_the_pipeline_s(drawn):
 
 
 def test_a_prior_or_sampler_that_does_not_exist_is_refused():
-    with pytest.raises(InputError, match="allowed are normal, fitted"):
+    with pytest.raises(InputError, match="expected one of normal, fitted"):
         sample_vae(1, prior="best")
-    with pytest.raises(InputError, match="allowed are ancestral, ddim"):
+    with pytest.raises(InputError, match="expected one of ancestral, ddim"):
         by_ddpm(1, sampler="dim")
 
 
