@@ -117,7 +117,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
             3,
             "sampling.ddpm.guidance: epoch 3 has no snapshot; a guide is one",
         ),
-        ("data.generative.least_resolution", 33, "'data.generative': least_resolution must be at most size, 32, got 33"),
+        ("data.generative.least_resolution", 33, "generative': least_resolution must be at most size, 32, got 33"),
         ("ddpm.network.head_size", 64, "'ddpm.network': head_size 64 does not divide the 96 channels of a level"),
         # Without this check a network would fail after the data were made.
         (
