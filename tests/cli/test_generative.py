@@ -144,7 +144,7 @@ def test_denoising_test_images_gives_the_pipeline_s(drawn):
 
 
 def test_a_sampler_that_does_not_exist_is_refused():
-    with pytest.raises(InputError, match="ancestral, ddim"):
+    with pytest.raises(InputError, match="expected one of ancestral, ddim"):
         sample_ddpm(1, sampler="dim")
 
 

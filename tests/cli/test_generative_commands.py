@@ -107,7 +107,7 @@ def test_equal_seeds_write_equal_bytes(trained: Path):
 
 
 WRONG = {
-    "sample ddpm --sampler dim": "'--sampler' is 'dim'",
+    "sample ddpm --sampler dim": "'--sampler' is 'dim': expected one of ancestral, ddim",
     "sample ddpm --guidance-epoch 3": "available: 1, 5",
     "sample ddpm --guidance-weight 0.5": "--guidance-weight",
     "sample ddpm --count 0": "--count",

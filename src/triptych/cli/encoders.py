@@ -98,8 +98,8 @@ def list_files(paths: Sequence[Path]) -> Listing:
         if path.is_dir():
             below = list_images(path)
             listing.images += below.images
-            for reason, files in below.left_out.items():
-                listing.left_out.setdefault(reason, []).extend(files)
+            for reason, files in below.skipped.items():
+                listing.skipped.setdefault(reason, []).extend(files)
         elif path.exists():
             listing.images.append((path, ""))
         else:
@@ -109,7 +109,7 @@ def list_files(paths: Sequence[Path]) -> Listing:
             str(entry[0]).encode()
         except UnicodeEncodeError:
             listing.images.remove(entry)
-            listing.leave_out(entry[0], "file name is not UTF-8")
+            listing.skip(entry[0], "file name is not UTF-8")
     if not listing.images:
         raise InputError(f"{', '.join(map(str, paths))}: no images found")
     return listing
@@ -125,7 +125,7 @@ def features(encoder: Encoder, paths: Sequence[Path], layer: Layer = "backbone")
         if readable.any():
             names += [str(path) for path, fine in zip(batch, readable, strict=True) if fine]
             values.append(encoder.features(with_channels(images[readable], encoder.shape[0]), layer))
-    left_out = {reason: list(map(str, paths)) for reason, paths in sorted(listing.left_out.items())}
+    left_out = {reason: list(map(str, paths)) for reason, paths in sorted(listing.skipped.items())}
     if not names:
         reason, unreadable = next(iter(left_out.items()))
         raise InputError(f"none of the {len(unreadable)} images can be read: {reason} (first: {unreadable[0]})")
