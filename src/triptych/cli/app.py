@@ -147,7 +147,30 @@ def profile_check(
     typer.echo(f"{path}: valid")
 
 
-# --- results and machine ---
+# --- pipeline, results and machine ---
+
+
+@app.command(epilog="Example: triptych repro --jobs 2")
+def repro(
+    targets: Annotated[list[str] | None, Argument(metavar="STAGE", help="Stages to run, with those they need.")] = None,
+    jobs: Annotated[int | None, _number("Number of stages to run at once.", 1, "number of CPUs")] = None,
+    force: Annotated[bool, Option("--force", help="Run stages even if nothing changed.")] = False,
+    dry: Annotated[bool, Option("--dry", help="Only print the stages that may run.")] = False,
+    launcher: Annotated[str, _text("Command to put before each stage, such as 'srun -c 4'.", "COMMAND", False)] = "",
+) -> None:
+    """Run the pipeline, with several stages at once.
+
+    Results equal those of `dvc repro`, which runs one stage after another. The output of each stage is in logs/.
+    """
+    from triptych.cli import jobs as running
+
+    stages = running.stale_stages(targets or [], force)
+    if not stages:
+        typer.echo("Data and pipelines are up to date.")
+    elif dry:
+        typer.echo("\n".join(stage.name for stage in stages))
+    else:
+        running.run_stages(stages, jobs or running.usable_cpus(), force, launcher)
 
 
 @app.command(epilog="Example: triptych report --json | jq .metrics")
