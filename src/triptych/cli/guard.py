@@ -1,7 +1,7 @@
-"""Run a command whose processes must not outlive the process that started it: guard.py PARENT COMMAND...
+"""Run a command that must not outlive the process that started it: guard.py PARENT COMMAND...
 
-It kills its process group as soon as process PARENT has ended, even by SIGKILL. It is a script of its own, which imports
-only the standard library, so that it starts quickly.
+When the process PARENT has ended, even by SIGKILL, all processes of the command are killed. SIGINT is passed on to
+them, and SIGTERM kills them. Only the standard library is imported, so that the script starts quickly.
 """
 
 import os
@@ -15,11 +15,12 @@ POLL_SECONDS = 0.2
 
 def main(parent: int, command: list[str]) -> int:
     """Run the command and return its exit code."""
-    signal.signal(signal.SIGINT, lambda number, frame: None)  # the command handles Ctrl-C
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, start_new_session=True)
+    signal.signal(signal.SIGINT, lambda number, frame: os.killpg(process.pid, signal.SIGINT))
+    signal.signal(signal.SIGTERM, lambda number, frame: os.killpg(process.pid, signal.SIGKILL))
     while process.poll() is None:
         if os.getppid() != parent:
-            os.killpg(0, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
         time.sleep(POLL_SECONDS)
     return process.returncode
 

@@ -1,8 +1,8 @@
 """Run stages of the pipeline side by side, which `dvc repro` does not.
 
-Each stage runs as `dvc repro --single-item`, so that its outputs, its entry in dvc.lock and the run cache are those of a
-plain `dvc repro`. A stage starts when all stages that it depends on have finished. Of the stages that can start, the one
-with the longest path to the end of the pipeline starts first.
+Each stage runs as `dvc repro --single-item`, so that its outputs, its entry in dvc.lock and the run cache are those of
+a plain `dvc repro`. A stage starts when all stages that it depends on have finished. Of the stages that can start, the
+one with the longest path to the end of the pipeline starts first.
 """
 
 import json
@@ -85,12 +85,12 @@ def stale_stages(targets: Sequence[str] = (), force: bool = False) -> list[Stage
                     {needed.addressing for needed in networkx.descendants(graph, stage) & stale},
                     *_last_run(Path(repo.root_dir), [Path(out.fs_path) for out in stage.outs]),
                 )
-                for stage in networkx.topological_sort(graph)
+                for stage in networkx.topological_sort(graph)  # dependents first
                 if stage in stale
             ]
     except DvcException as error:
         raise InputError(f"dvc.yaml: {' '.join(str(error).split())}") from None
-    for stage in stages:  # dependents first
+    for stage in stages:
         dependents = (other.path_seconds for other in stages if stage.name in other.needs)
         stage.path_seconds = stage.seconds + max(dependents, default=0.0)
     return stages[::-1]
@@ -160,8 +160,8 @@ def available_megabytes(cgroups: Path = Path("/sys/fs/cgroup")) -> float:
 def run_stages(stages: Sequence[Stage], jobs: int, force: bool = False, launcher: str = "") -> None:
     """Run stages, up to `jobs` at once, each with its output in logs/<stage>.log.
 
-    If a stage fails, the stages that depend on it are skipped, the others finish, and InputError is raised. Ctrl-C stops
-    all running stages. If this process is killed, its stages are killed as well.
+    If a stage fails, the stages that depend on it are skipped, the others finish, and InputError is raised. Ctrl-C
+    stops all running stages. If this process is killed, its stages are killed as well.
     """
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir()
@@ -228,18 +228,13 @@ def _stopping(running: Mapping[str, Run]) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, before)
         for run in running.values():
-            _signal(run, signal.SIGINT)
+            run.process.send_signal(signal.SIGINT)
         deadline = time.monotonic() + STOP_SECONDS
         for run in running.values():
             with suppress(subprocess.TimeoutExpired):
                 run.process.wait(max(0.0, deadline - time.monotonic()))
-            _signal(run, signal.SIGKILL)
+            run.process.terminate()
             run.process.wait()
-
-
-def _signal(run: Run, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(run.process.pid, number)
 
 
 # --- Display ---
