@@ -31,7 +31,7 @@ def main() -> None:
         name="classifier",
         seed=params.seed,
         runtime=params.runtime,
-        recipe=judge.training,
+        training=judge.training,
         data=DATA,
         identity=judge.model_dump(),
         build=build,

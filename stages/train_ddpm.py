@@ -26,7 +26,7 @@ def main() -> None:
         name="ddpm",
         seed=params.seed,
         runtime=params.runtime,
-        recipe=study.training,
+        training=study.training,
         data=Path("data/generative"),
         identity={"process": study.process.model_dump(), "network": study.network.model_dump()},
         build=build,

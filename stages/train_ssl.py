@@ -27,7 +27,7 @@ def main(variant: str) -> None:
         name=f"ssl/{variant}",
         seed=params.seed,
         runtime=params.runtime,
-        recipe=chosen.training,
+        training=chosen.training,
         data=Path("data/ssl"),
         identity={"method": name, **chosen.model_dump()},
         build=build,

@@ -25,7 +25,7 @@ def main() -> None:
         name="vae",
         seed=params.seed,
         runtime=params.runtime,
-        recipe=study.training,
+        training=study.training,
         data=Path("data/generative"),
         identity={"likelihood_sigma": study.likelihood_sigma, "network": study.network.model_dump()},
         build=build,

@@ -397,7 +397,7 @@ def train_stage(name: str, build: Callable[[Dataset], tuple[Objective, dict]], s
     """Run a stage on the tiny images, in the current folder."""
     split = Split(tiny_run.images().images.numpy(), np.arange(IMAGES) % 2)
     save(Dataset(split, split, ["a", "b"], "drawn", "none"), "data")
-    settings = {"runtime": RUNTIME, "recipe": recipe(), "data": Path("data"), "identity": {}}
+    settings = {"runtime": RUNTIME, "training": recipe(), "data": Path("data"), "identity": {}}
     run_stage(Stage(name, seed, **settings, build=build, seeds=seeds, snapshot_epochs=(1, 3)))
 
 

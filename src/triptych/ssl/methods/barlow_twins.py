@@ -7,10 +7,11 @@ from pydantic import Field
 from torch import Tensor
 
 from triptych.machine.randomness import Draw
-from triptych.ssl.shared.network import SiameseNetwork, gathered, spread
+from triptych.ssl.shared.network import SiameseNetwork, spread
 from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import Batch, Objective
+from triptych.training.processes import gathered
 
 # Added to each variance, as by the batch norm with which the authors' code standardises.
 EPSILON = 1e-5

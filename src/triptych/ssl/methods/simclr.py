@@ -6,10 +6,11 @@ from torch.nn import functional
 
 from triptych.core.schema import Positive
 from triptych.machine.randomness import Draw
-from triptych.ssl.shared.network import SiameseNetwork, gathered, spread
+from triptych.ssl.shared.network import SiameseNetwork, spread
 from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import Batch, Objective
+from triptych.training.processes import gathered
 
 
 class Recipe(SSLRecipe):

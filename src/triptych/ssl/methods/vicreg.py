@@ -9,10 +9,11 @@ from torch.nn import functional
 
 from triptych.core.schema import Positive
 from triptych.machine.randomness import Draw
-from triptych.ssl.shared.network import SiameseNetwork, gathered, spread
+from triptych.ssl.shared.network import SiameseNetwork, spread
 from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import Batch, Objective
+from triptych.training.processes import gathered
 
 # ε of equation 2 as in the authors' code; it keeps the gradient of a dimension without variance finite.
 EPSILON = 1e-4
