@@ -161,7 +161,7 @@ def test_missing_files_are_named_with_the_command_that_makes_them(path: str, tra
 
 def test_a_model_that_is_no_model_runs_no_code_and_is_refused(trained: Path):
     Path("models/ddpm/model.safetensors").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")  # a pickle of a command
-    assert "not a whole safetensors file" in refused("sample", "ddpm")
+    assert "truncated or invalid safetensors file" in refused("sample", "ddpm")
     Path("models/vae/config.json").write_text("{}")
     assert "models/vae/config.json" in refused("reconstruct", "photo.png")
     assert not Path("owned").exists()

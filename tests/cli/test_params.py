@@ -111,7 +111,11 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         ),
         # Numbers that contradict each other; the message names them and does not recite the section.
         ("vae.training.snapshot_epochs", [1, 99], "'vae.training': snapshot_epochs has 99, but there are only"),
-        ("vae.training.snapshot_epochs", [5, 1], "'vae.training': snapshot_epochs must have at least one epoch and be strictly increasing"),
+        (
+            "vae.training.snapshot_epochs",
+            [5, 1],
+            "'vae.training': snapshot_epochs must have at least one epoch",
+        ),
         (
             "sampling.ddpm.guidance.epoch",
             3,

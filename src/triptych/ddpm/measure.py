@@ -14,8 +14,8 @@ from triptych.ddpm.objective import DenoisingObjective, add_noise, posterior_var
 from triptych.ddpm.samplers import evaluations
 from triptych.judge.generated import COMPARED, Numbers, RealImages, measure_generated
 from triptych.judge.measure import Judge, Judged
-from triptych.machine.processes import merged, run_parts
 from triptych.machine.randomness import ImageNoise
+from triptych.machine.tasks import merged_results, run_tasks
 from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
@@ -210,14 +210,14 @@ class DDPMMeasures:
     def numbers(self) -> dict:
         """Every number of the study, as estimates where there is an interval."""
         tasks = {"bound": self._bound, "samples": self._samples, "guided": self._guided}
-        return merged("evaluate_ddpm", tasks, self.at_once) | self._restoration()
+        return merged_results("evaluate_ddpm", tasks, self.at_once) | self._restoration()
 
     def sampling(self) -> pd.DataFrame:
         """Quality of the samples of each sampler at each number of steps, with COST_COLUMNS."""
         columns = self.drawn["cost_sampler"].tolist(), self.drawn["cost_steps"].tolist(), self.drawn["cost"]
         points = sorted(zip(*columns, strict=True), key=lambda point: point[:2])
         tasks = {f"{sampler} {steps}": partial(self._cost, sampler, steps, images) for sampler, steps, images in points}
-        return pd.DataFrame(run_parts("sampling cost", tasks, self.at_once).values(), columns=COST_COLUMNS)
+        return pd.DataFrame(run_tasks("sampling cost", tasks, self.at_once).values(), columns=COST_COLUMNS)
 
     def guidance(self) -> pd.DataFrame:
         """Quality of the samples of each guide at each weight, 1 being no guidance, with GUIDANCE_COLUMNS."""
@@ -229,7 +229,7 @@ class DDPMMeasures:
             f"guide {epoch}, weight {weight}": partial(self._guidance_at, epoch, weight, images)
             for (epoch, weight), images in sorted(points.items(), key=lambda point: point[0])
         }
-        return pd.DataFrame(run_parts("guidance", tasks, self.at_once).values(), columns=GUIDANCE_COLUMNS)
+        return pd.DataFrame(run_tasks("guidance", tasks, self.at_once).values(), columns=GUIDANCE_COLUMNS)
 
     def probabilities(self) -> dict[str, np.ndarray]:
         """The judge's probabilities of the first samples and of the end of each strip, and the names of the classes."""
@@ -272,7 +272,7 @@ class DDPMMeasures:
                 times, sigmas, self.drawn["noised"], self.drawn["restored"], strict=True
             )
         }
-        rows = list(run_parts("restoration", tasks, self.at_once).values())
+        rows = list(run_tasks("restoration", tasks, self.at_once).values())
         half, reached = classless, classless
         if not classless:
             half, reached = half_time(times, [row["same_class"].value for row in rows])

@@ -29,7 +29,7 @@ from triptych.training.processes import in_workers
 
 @dataclass(frozen=True)
 class Stage:
-    """What a training stage trains, with which settings and data."""
+    """Objective, settings and data of a training stage."""
 
     name: str  # such as `vae` or `ssl/simsiam`; outputs lie in folders of this name
     seed: int  # first seed; initial weights, order of images and noise are functions of the seed

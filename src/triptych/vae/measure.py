@@ -13,8 +13,8 @@ from torch import Tensor
 from triptych.data.storage import Dataset
 from triptych.judge.generated import COMPARED, Numbers, RealImages, measure_generated
 from triptych.judge.measure import Judge
-from triptych.machine.processes import merged
 from triptych.machine.randomness import Draw
+from triptych.machine.tasks import merged_results
 from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
@@ -208,7 +208,7 @@ class VAEMeasures:
             "interpolation": self._interpolation,
             "latents": self._latents,
         }
-        return merged("evaluate_vae", tasks, self.at_once)
+        return merged_results("evaluate_vae", tasks, self.at_once)
 
     def latents(self) -> pd.DataFrame:
         """The `class_table` of the test images."""

@@ -61,7 +61,7 @@ def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def spread(z: Tensor) -> Tensor:
-    """Return sqrt(dim) times the mean standard deviation of the channels of z / ‖z‖, z (B, dim) (SimSiam, section 4.1).
+    """Return sqrt(dim) times the mean std of the channels of z / ‖z‖, for z (B, dim) (SimSiam, section 4.1).
 
     The value is 1 for directions spread evenly over the sphere, and 0 if all embeddings are equal.
     """
