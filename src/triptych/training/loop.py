@@ -18,7 +18,7 @@ from triptych.machine.randomness import Draw
 from triptych.nn.weights import save_weights, snapshot_file
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.objective import Batch, Objective, Resident, epoch_order, to_float
-from triptych.training.optimisers import WeightAverage, build_optimiser, rate_factor, set_rates
+from triptych.training.optimisers import WeightAverage, build_optimisers, rate_factor, set_rates
 from triptych.training.params import Training
 from triptych.training.processes import BACKEND, GradientSum, globalise
 
@@ -140,7 +140,7 @@ class Trainer:
         self.objective = objective.to(machine.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if machine.world > 1:
             globalise(self.objective)
-        self.optimiser = build_optimiser(self.objective, training.optimiser)
+        self.optimisers = build_optimisers(self.objective, training.optimiser)
         halflife = training.ema_halflife_images
         self.average = WeightAverage(self.objective.network, halflife) if halflife else None
         self.model: Callable[..., Losses] = torch.compile(self.objective) if plan.compile else self.objective
@@ -213,11 +213,12 @@ class Trainer:
         rows = order[start : start + self.share]
         batch = Batch(to_float(self.data.images[rows]), self.data.labels[rows])
         self.draw.restart(self.plan.seed, "step", step)
-        set_rates(self.optimiser, rate_factor(self.training.schedule, step, self.steps))
+        set_rates(self.optimisers, rate_factor(self.training.schedule, step, self.steps))
         loss, terms = self.forward_backward(batch, self.draw)
         if self.training.gradient_clip:
             nn.utils.clip_grad_norm_(self.objective.parameters(), self.training.gradient_clip)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.progress.step += 1
         self.objective.after_step(self.progress.step / self.steps)
         if self.average:
@@ -225,7 +226,7 @@ class Trainer:
         self._add_to_sums({"loss": loss, **terms}, step)
 
     def _forward_backward(self, batch: Batch, draw: Draw) -> Losses:
-        self.optimiser.zero_grad(set_to_none=True)
+        self.objective.zero_grad(set_to_none=True)
         with self.machine.autocast():
             loss, terms = self.model(batch, draw)
         if self.gradients:
@@ -281,7 +282,7 @@ class Trainer:
 
     def _end_epoch(self, epoch: int) -> None:
         row = {"epoch": epoch, "images": self.progress.step * self.training.batch_size, **self._means()}
-        row["learning_rate"] = self.optimiser.param_groups[0]["lr"]
+        row["learning_rate"] = self.optimisers[0].param_groups[0]["lr"]
         self._reset_sums()
         self.progress.history.append(row)
         if epoch in self.plan.snapshot_epochs and self.machine.leads:
@@ -294,7 +295,7 @@ class Trainer:
             self.checkpoints.save(
                 {
                     "objective": dict(self.objective.state_dict()),
-                    "optimiser": self.optimiser.state_dict(),
+                    "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
                     "average": dict(self.average.network.state_dict()) if self.average else {},
                     "sums": self.sums,
                     "count": self.count,
@@ -316,12 +317,13 @@ class Trainer:
         if state is None:
             return
         self.objective.load_state_dict(state["objective"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        for parameter, values in self.optimiser.state.items():
-            # Tensors in the file are contiguous, but fused kernels need the memory layout of the parameter.
-            for name, value in values.items():
-                if value.shape == parameter.shape:
-                    values[name] = torch.empty_like(parameter).copy_(value)
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+            for parameter, values in optimiser.state.items():
+                # Tensors in the file are contiguous, but fused kernels need the memory layout of the parameter.
+                for name, value in values.items():
+                    if value.shape == parameter.shape:
+                        values[name] = torch.empty_like(parameter).copy_(value)
         if self.average:
             self.average.network.load_state_dict(state["average"])
         self.sums, self.count = state["sums"], state["count"]

@@ -120,53 +120,24 @@ def _share(by_shape: ByShape, rank: int, processes: int) -> list[int]:
     return mine
 
 
-class Joint:
-    """Combine optimisers of different parameters behind the interface of one optimiser."""
-
-    def __init__(self, *optimisers: "torch.optim.Optimizer | Joint") -> None:
-        self.optimisers = optimisers
-
-    @property
-    def param_groups(self) -> list[dict]:
-        return [group for optimiser in self.optimisers for group in optimiser.param_groups]
-
-    @property
-    def state(self) -> dict[Tensor, dict]:
-        return {p: state for optimiser in self.optimisers for p, state in optimiser.state.items()}
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for optimiser in self.optimisers:
-            optimiser.zero_grad(set_to_none)
-
-    def step(self) -> None:
-        for optimiser in self.optimisers:
-            optimiser.step()
-
-    def state_dict(self) -> dict:
-        return {"optimisers": [optimiser.state_dict() for optimiser in self.optimisers]}
-
-    def load_state_dict(self, state: dict) -> None:
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+def build_optimisers(objective: Objective, params: Adam | MuonParams | SGD) -> list[torch.optim.Optimizer]:
+    """Build the optimisers of an objective. Each parameter group stores its unscheduled learning rate as `base_lr`."""
+    optimisers = _build(objective.parameter_groups(), params)
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["base_lr"] = group["lr"]
+    return optimisers
 
 
-def build_optimiser(objective: Objective, params: Adam | MuonParams | SGD) -> torch.optim.Optimizer | Joint:
-    """Build the optimiser of an objective. Each parameter group stores its unscheduled learning rate as `base_lr`."""
-    optimiser = _build(objective.parameter_groups(), params)
-    for group in optimiser.param_groups:
-        group["base_lr"] = group["lr"]
-    return optimiser
-
-
-def _build(groups: list[dict], params: Adam | MuonParams | SGD) -> torch.optim.Optimizer | Joint:
+def _build(groups: list[dict], params: Adam | MuonParams | SGD) -> list[torch.optim.Optimizer]:
     rate, decay = params.learning_rate, params.weight_decay
     if isinstance(params, MuonParams):
         muon = Muon(_select(groups, matrices=True), rate, params.momentum, decay)
-        return Joint(muon, _build(_select(groups, matrices=False), params.others))
+        return [muon, *_build(_select(groups, matrices=False), params.others)]
     if isinstance(params, SGD):
-        return torch.optim.SGD(groups, lr=rate, momentum=params.momentum, weight_decay=decay, fused=True)
+        return [torch.optim.SGD(groups, lr=rate, momentum=params.momentum, weight_decay=decay, fused=True)]
     adam = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[params.name]
-    return adam(groups, lr=rate, betas=params.betas, weight_decay=decay, fused=True)
+    return [adam(groups, lr=rate, betas=params.betas, weight_decay=decay, fused=True)]
 
 
 def _select(groups: list[dict], matrices: bool) -> list[dict]:
@@ -183,11 +154,12 @@ def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def set_rates(optimiser: torch.optim.Optimizer | Joint, factor: float) -> None:
+def set_rates(optimisers: Iterable[torch.optim.Optimizer], factor: float) -> None:
     """Set the learning rate of each scheduled parameter group to `factor` times its base rate."""
-    for group in optimiser.param_groups:
-        if not group["constant_rate"]:
-            group["lr"] = group["base_lr"] * factor
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            if not group["constant_rate"]:
+                group["lr"] = group["base_lr"] * factor
 
 
 class WeightAverage:

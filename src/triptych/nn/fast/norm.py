@@ -26,9 +26,9 @@ _groups = 1
 
 @contextmanager
 def grouped(count: int) -> Iterator[None]:
-    """Split each batch into `count` equal groups, each of which `BatchNorm` normalises by its own statistics in training.
+    """Split batches into `count` equal groups, which `BatchNorm` normalises by their own statistics in training.
 
-    A network then computes the same result for each group as it does for that group alone.
+    A network then computes the same result for each group as for that group alone.
     """
     global _groups
     before, _groups = _groups, count
@@ -329,9 +329,8 @@ def _input_gradient(gradient, out, x, statistics, rows, weight, sums, x_gradient
             values, of_out, outputs = x[group, start:stop], gradient[group, start:stop], _cut(out, group, start, stop)
             of_x = x_gradient[group, start:stop]
             for j in range(len(values)):
-                value = (
-                    _before_relu(of_out, outputs, j) * scale[j] + (real(values[j]) - centre[j]) * slope[j] + level[j]
-                )
+                before = _before_relu(of_out, outputs, j)
+                value = before * scale[j] + (real(values[j]) - centre[j]) * slope[j] + level[j]
                 of_x[j] = stored(value, of_x[j])
 
 
