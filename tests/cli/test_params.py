@@ -115,7 +115,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         (
             "sampling.ddpm.guidance.epoch",
             3,
-            "sampling.ddpm.guidance: epoch 3 has no snapshot; a guide is one",
+            "sampling.ddpm.guidance: no snapshot of epoch 3; must be one of",
         ),
         ("data.generative.least_resolution", 33, "'data.generative': least_resolution 33 is above size 32"),
         ("ddpm.network.head_size", 64, "'ddpm.network': head_size 64 does not divide the 96 channels of a level"),
@@ -123,14 +123,14 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         (
             "vae.network.channels",
             [8] * 6,
-            "vae.network: data.generative has images of 32 pixels per side; it takes 64, 128, 192",
+            "vae.network: image size 32 (data.generative) is not supported; must be 64, 128, 192",
         ),
         (
             "data.generative.size",
             36,
-            "vae.network: data.generative has images of 36 pixels per side; it takes 16, 32, 48",
+            "vae.network: image size 36 (data.generative) is not supported; must be 16, 32, 48",
         ),
-        ("ddpm.network.patch", 16, "ddpm.network: data.generative has images of 32 pixels per side; it takes 64, 128"),
+        ("ddpm.network.patch", 16, "ddpm.network: image size 32 (data.generative) is not supported; must be 64, 128"),
         ("ssl.methods.simsiam.training.batch_size", 1, "'ssl.methods.simsiam.training.batch_size' is 1"),
     ]:
         message = refusal(changed(key, value), tmp_path)
