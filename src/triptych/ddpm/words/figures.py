@@ -16,7 +16,7 @@ IMAGES = images_path("ddpm")
 SAMPLING, GUIDANCE = "plots/ddpm/sampling", "plots/ddpm/guidance"
 SNAPSHOTS = (1, 5, 10, 15, 20, 25)  # epochs that the report shows
 # Times from which the report restores an image, and what it finds.
-REPORT_TIMES = {30: "comes back", 120: "does not come back"}
+REPORT_TIMES = {30: "is restored", 120: "is not restored"}
 
 
 def strips(first: int, t: int) -> tuple[Figure, Figure]:
