@@ -46,7 +46,7 @@ def test_features_names_the_files_that_it_left_out(folder: Path):
         "out": "f.csv",
         "images": 4,
         "size": 8,
-        "left_out": {"not readable": ["images/a/0.png"]},
+        "skipped": {"not readable": ["images/a/0.png"]},
     }
 
 

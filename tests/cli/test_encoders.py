@@ -62,7 +62,7 @@ def test_what_is_no_image_is_left_out_and_named(folder: Path):
     Path("images/a/notes.txt").write_text("no image")
     found = encoders.features(encoders.load_encoder("simsiam"), [Path("images")])
     assert found.paths == [str(path) for path in paths if path != paths[2]]
-    assert found.left_out == {"not readable": [str(paths[2])], "unsupported extension .txt": ["images/a/notes.txt"]}
+    assert found.skipped == {"not readable": [str(paths[2])], "unsupported extension .txt": ["images/a/notes.txt"]}
     assert np.isfinite(found.values).all()
 
 

@@ -163,16 +163,6 @@ def test_a_base_that_is_no_profile_or_goes_round_is_refused_in_one_line(folder: 
         assert (folder / "params.yaml").read_text() == DEFAULT
 
 
-def test_an_overlay_with_an_unknown_key_is_refused_by_its_full_name(folder: Path):
-    for text, says in [
-        ("training:\n  optimiser:\n    learning_rat: 1\n", r"'training\.optimiser\.learning_rat'; .*'learning_rate'"),
-        ("ssl:\n  variant:\n    first: {}\n", r"'ssl\.variant'; .*'variants'"),
-    ]:
-        (folder / "profiles/small.yaml").write_text(text)
-        with pytest.raises(InputError, match=rf"small\.yaml: unknown key {says}"):
-            profiles.merged("small", folder)
-
-
 # --- The default profile ---
 
 

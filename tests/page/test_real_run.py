@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from benchmarks.pages import read_section
-from triptych.page.archive import is_archive
+from triptych.page.build import is_archive
 from triptych.page.tables import results_markdown
 from triptych.page.verdicts import verdicts_table
 from triptych.report.reader import Results

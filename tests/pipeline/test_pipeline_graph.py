@@ -20,7 +20,7 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from shell import run
 
-from triptych.page import time_spent
+from triptych.page import tables
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -318,7 +318,7 @@ def test_each_training_stage_writes_its_time_apart():
 
 def test_each_stage_writes_its_clock_and_the_page_shows_it():
     """All stages except `report`, which reads the clocks of the others."""
-    rows = [clock for clocks in time_spent.stages(PARAMS).values() for clock in clocks]
+    rows = [clock for clocks in tables.clock_files(PARAMS).values() for clock in clocks]
     assert sorted(rows) == sorted(name.replace("@", "/") for name in pipeline() if name != "report")
     for name in rows:
         stage = pipeline()[re.sub("^(ssl|evaluate_ssl|sample)/", r"\1@", name)]
