@@ -188,7 +188,7 @@ def test_a_file_that_is_no_mapping_or_missing_is_refused(tmp_path):
 
 
 def test_a_stage_reads_its_own_sections_only(tmp_path):
-    """So that a mistake in another study's section stops that study alone."""
+    """A mistake in another study's section stops only that study."""
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(changed("vae.training.epochs", 0)))
     assert read(path, seed=int, data=DataParams).seed == DEFAULT["seed"]

@@ -1,4 +1,4 @@
-"""The table of time adds up the clocks of the stages."""
+"""The time table adds up the seconds of the stages."""
 
 import json
 from pathlib import Path

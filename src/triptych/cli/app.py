@@ -184,7 +184,7 @@ def archive(
     without_data: Annotated[
         bool, Option("--without-data", help="Omit figures with many images of the dataset.")
     ] = False,
-    force: Annotated[bool, Option("--force", help="Replace metrics/ and plots/ even if FOLDER is no archive.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace results in FOLDER even if it is not an archive.")] = False,
 ) -> None:
     """Copy the results of this run to a folder.
 

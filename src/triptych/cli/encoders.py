@@ -53,7 +53,7 @@ class Features(NamedTuple):
 
 
 def encoder_folder(name: str, seed_run: int = 0) -> Path:
-    """Return the folder of an encoder: models/ssl/<name> for the first training run, its seed_<n> for later ones."""
+    """Return the folder of a training run: models/ssl/<name> for the first one, its subfolder seed_<n> for others."""
     trained = sorted(path.parent.name for path in MODELS.glob("*/config.json"))
     if not trained:
         raise InputError(

@@ -107,7 +107,7 @@ def trained_vae(params: SimpleNamespace) -> Iterator[Codec]:
 
 
 def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
-    """Load the trained DDPM in eval mode, or its snapshot after `epoch`."""
+    """Load the trained DDPM, or its snapshot after `epoch`, in eval mode."""
     if epoch is None:
         return load_trained(model_folder("ddpm"), CPU)
     snapshots = snapshot_files(SNAPSHOTS)
@@ -118,7 +118,7 @@ def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
 
 
 def given_images(model: str, files: Sequence[Path], test: int | None = None) -> Images:
-    """Read images for a model from files or, without files, take the first `test` (TEST_IMAGES) test images."""
+    """Read images for a model from files. Without files, take the first `test` (default TEST_IMAGES) test images."""
     shape = image_shape(model)
     if files and test is not None:
         raise InputError("--test cannot be combined with image files")
@@ -152,7 +152,7 @@ def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
 
 
 def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> Result:
-    """Draw images from the VAE. The params and seed of the pipeline give its images, for any count."""
+    """Draw images from the VAE. With the params and seed of the pipeline, they are its first `count` samples."""
     params = read_params(seed)
     with trained_vae(params) as codec:
         z = draw_prior(prior, _whole(count, codec.batch_size), codec.network.mu.out_features, params.seed)
@@ -172,7 +172,7 @@ def sample_ddpm(
     guidance_weight: float | None = None,
     guidance_epoch: int | None = None,
 ) -> Result:
-    """Draw images from the DDPM. The params and seed of the pipeline give its images, for any count.
+    """Draw images from the DDPM. With the params and seed of the pipeline, they are its first `count` samples.
 
     Arguments that are None have the value of params.yaml. A guidance weight or epoch implies `guided`.
     """

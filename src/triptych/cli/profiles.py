@@ -57,7 +57,7 @@ def default_text(root: Path = HERE) -> str:
 
 
 def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
-    """Return all values of a profile. `default` are those of the default profile, read from git if None."""
+    """Return all values of a profile. `default` contains those of the default profile; None reads them from git."""
     tree = parse(default_text(root), root / PARAMS) if default is None else default
     for path in _files(name, root):
         tree = _overlaid(tree, read_yaml(path))

@@ -158,7 +158,7 @@ def _is_current(path: Path, results: Results) -> bool:
 
 
 def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, with_data: bool) -> dict:
-    """Return a section of the page: a study, its measured models, its figures by heading, and those not drawn."""
+    """Return the content of a section: a study, its measured models, its figures by heading, and figures not drawn."""
     shown, missing = [], []
     for figure in study.figures:
         path = figure.path(facts.results.root / FIGURES)
@@ -201,7 +201,7 @@ def _machines(results: Results) -> list[str]:
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the first and last of each run of consecutive numbers."""
+    """Return (first, last) of each run of consecutive numbers."""
     runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
     return [(run[0], run[-1]) for run in runs]
 

@@ -210,9 +210,9 @@ def training_table(results: Results) -> Table:
 
 
 def clock_files(params: Mapping) -> dict[str, list[str]]:
-    """Return the names of the timing files for each row of the time table.
+    """Return the names of the files in metrics/clock for each row of the time table.
 
-    The `report` stage has no row, because it reads the timing files of the other stages.
+    The `report` stage has no row, because it reads the files of the other stages.
     """
     names = list(variants(params))
     generative = [name for model in ("vae", "ddpm") for name in (model, f"sample/{model}", f"evaluate_{model}")]
@@ -227,7 +227,7 @@ def clock_files(params: Mapping) -> dict[str, list[str]]:
 
 
 def time_spent(results: Results) -> tuple[Table, str] | None:
-    """Return the table of seconds per stage and a sentence on wall-clock time, or None without any timing file."""
+    """Return the table of seconds per stage and a sentence on wall-clock time; None if metrics/clock has no files."""
     files = clock_files(results.params)
     clocks = {row: [clock for name in names if (clock := _clock(name, results))] for row, names in files.items()}
     in_order = sorted(clock for of_row in clocks.values() for clock in of_row)
@@ -250,7 +250,7 @@ def time_spent(results: Results) -> tuple[Table, str] | None:
 
 
 def time_markdown(results: Results) -> str:
-    """Return the time table and the sentence below it in Markdown. Raises InputError without any timing file."""
+    """Return the time table and the sentence in Markdown. Raises InputError if metrics/clock has no files."""
     spent = time_spent(results)
     if spent is None:
         raise InputError(f"{results.root / 'metrics/clock'}: no stage has written its time; run `dvc repro` first")
