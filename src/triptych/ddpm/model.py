@@ -14,8 +14,8 @@ FEW_POSITIONS = 256
 class TimeEmbedding(nn.Module):
     """Sinusoids of a time (Ho et al. 2020, arXiv:2006.11239, appendix B), then two linear layers with SiLU.
 
-    Times may be fractional. The process takes 1000 units of time: t = 1 to 1000 for a DDPM. `sinusoids` is the number
-    of sines and cosines together.
+    Times may be fractional. The noising process has length 1000: t = 1 to 1000 for a DDPM. `sinusoids` is the number of
+    sines and cosines together.
     """
 
     SLOWEST = 10_000.0
@@ -116,7 +116,7 @@ class ModulatedBlock(nn.Module):
 
 
 class PatchUNet(nn.Module):
-    """UNet over patches of pixels, which it folds into channels and unfolds at the end.
+    """UNet over patches of pixels. Patches are folded into channels first and unfolded at the end.
 
     With patches of 2x2 pixels there is no costly full resolution, and every convolution has enough channels to run near
     peak speed. A 3x3 convolution over these patches covers 6x6 pixels.

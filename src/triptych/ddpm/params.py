@@ -98,8 +98,6 @@ class SquaredError(Section):
 
 
 class HuberError(Section):
-    """Huber loss: squared for errors below delta, linear above."""
-
     name: Literal["huber"]
     delta: Positive
 
@@ -148,8 +146,6 @@ Process = Annotated[DDPMProcess | EDMProcess, Field(discriminator="name")]
 
 
 class DDPMParams(Section):
-    """The diffusion model and its training."""
-
     network: Network
     process: Process
     training: SnapshotTraining

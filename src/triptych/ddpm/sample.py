@@ -39,10 +39,10 @@ TASKS_AT_ONCE = 8  # more would need too much memory: each task keeps the activa
 
 @dataclass(frozen=True)
 class Autoguidance:
-    """Denoiser D_guide + weight (D - D_guide), which moves away from the errors of a worse version of the same network.
+    """Guided denoiser D_guide + weight (D - D_guide) (Karras et al. 2024, arXiv:2406.02507, equation 1).
 
-    Karras et al. 2024 (arXiv:2406.02507), equation 1. The guide D_guide is the network after fewer epochs. Its errors
-    are similar but larger, so that the difference points to the data. Weight 1 is `method` alone.
+    The guide is the same network after fewer epochs. Its errors are similar but larger, so the difference of the two
+    predictions points to the data. Weight 1 is `method` alone.
     """
 
     method: Denoising

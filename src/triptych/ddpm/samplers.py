@@ -109,7 +109,7 @@ def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None 
 
 
 def second_order(levels: list[float]) -> list[bool]:
-    """Return for each step of `heun` whether it is of second order.
+    """Return a mask of the steps of `heun` that are of second order.
 
     The step to zero noise is not, because the slope is undefined there. Nor is a first step in which sigma falls by
     more than the factor LARGEST_FALL: if alpha_bar ends near 0, sigma starts in the thousands, and Euler is more exact.
@@ -127,7 +127,10 @@ def evaluations(name: str, levels: list[float]) -> int:
 
 
 def clipped(method: Denoising) -> Denoiser:
-    """Clip the prediction of x0 to [-1, 1]: without it, errors at high noise grow at every step (Ho et al. 2020)."""
+    """Return the denoiser with its prediction of x0 clipped to [-1, 1].
+
+    Without clipping, errors at high noise grow at every step (Ho et al. 2020).
+    """
     return lambda x, level: method.denoise(x, level).clamp(-1, 1)
 
 
@@ -149,9 +152,9 @@ def reverse(method: Denoising, x: Tensor, start: float | None, name: str, steps:
     levels = method.levels(steps, start)
     if start is None and levels[0] > MOST_SIGNAL:
         raise InputError(
-            f"ddpm.process: the noisiest level keeps {levels[0]:.1%} of the images' variance, so samples cannot start "
-            f"from pure noise; must keep at most {MOST_SIGNAL:.0%}: use more steps, a larger last_beta or sigma_max, "
-            "or a cosine schedule"
+            f"ddpm.process: the noisiest level keeps {levels[0]:.1%} of the images' variance, but samples start from "
+            f"pure noise; must be at most {MOST_SIGNAL:.0%}: use more steps, a larger last_beta or sigma_max, or a "
+            "cosine schedule"
         )
     return SAMPLERS[name](clipped(method), x.contiguous(memory_format=torch.channels_last), levels, noise)
 

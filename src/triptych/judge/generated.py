@@ -27,13 +27,13 @@ FINAL = 5  # samples that the report shows with the judge's probabilities
 class RealImages:
     """Real images to compare `count` generated images with, and the judge's output for them.
 
-    The test images are the reference. The first `count` training images are a baseline: real images score the same.
+    The test images are the reference. The first `count` training images show the values of a perfect generator.
 
     Attributes:
         images: the test images, uint8 (M, C, H, W).
         test, train: the judge's output for the test images and for the training images.
         reference: Fréchet reference of the test images; None for a single image.
-        classless: reason why there are no classes to recognise; None if there are two classes or more.
+        classless: reason why measures of classes are left out; None if there are two classes or more.
     """
 
     def __init__(self, dataset: Dataset, judge: Judge, count: int) -> None:
@@ -134,7 +134,7 @@ class GenerativeMeasures:
         return measure_generated(self.drawn["samples"], self.judged, self.real, self.settings, self.resampling)
 
     def other_samples(self, key: str, name: str) -> Numbers:
-        """Return the COMPARED measures of the images `drawn[key]`, with a random stream called `name`."""
+        """Return the COMPARED measures of the images `drawn[key]`. Their bootstrap uses the random streams of `name`."""
         images, resampling = self.drawn[key], replace(self.resampling, owner=f"{self.STUDY} {name}")
         numbers = measure_generated(images, self.judge(images), self.real, self.settings, resampling)
         return {measure: numbers[measure] for measure in COMPARED}

@@ -34,7 +34,7 @@ LATENT_COLUMNS = ["class", "latent", "mean", "std", "share"]
 
 
 def log_normal(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """Return log N(x; mean, diag(exp(log_var))) of vectors in the last dimension."""
+    """Return log N(x; mean, exp(log_var)), summed over the last dimension."""
     return -0.5 * ((x - mean).square() / log_var.exp() + log_var + math.log(2 * math.pi)).sum(dim=-1)
 
 
@@ -113,7 +113,7 @@ def active_units(mu: np.ndarray) -> int:
 
 
 def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """Return the mean and standard deviation of each latent in each class, and the latent's share of the class offset.
+    """Return a table with the mean, standard deviation and `share` of each latent in each class.
 
     `share` is the latent's share of the squared distance between the class mean and the mean of all images. It sums to
     1 over the latents of a class, or to 0 if the distance is 0. The table is empty for fewer than two classes.
@@ -130,22 +130,21 @@ def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.Da
     return pd.concat(tables, ignore_index=True)
 
 
-def top_share(mu: np.ndarray, labels: np.ndarray, classes: int, top: int) -> np.ndarray:
-    """Return the share of each class's squared offset from the overall mean that is due to its `top` largest latents.
+def top_share(mu: np.ndarray, labels: np.ndarray, classes: int, top: int) -> float:
+    """Return the share of a class's squared offset from the overall mean that is due to its `top` largest latents.
 
-    The result, (classes,), is NaN for a class without images and for a class without an offset.
+    It is averaged over the classes that have an offset, and NaN if there are none.
     """
-    overall, shares = mu.mean(axis=0), np.full(classes, np.nan, mu.dtype)
+    overall, shares = mu.mean(axis=0), []
     for c in range(classes):
         members = mu[labels == c]
-        offset = np.square(members.mean(axis=0) - overall) if len(members) else np.zeros_like(overall)
-        if offset.any():
-            shares[c] = np.sort(offset)[-top:].sum() / offset.sum()
-    return shares
+        if len(members) and (offset := np.square(members.mean(axis=0) - overall)).any():
+            shares.append(np.sort(offset)[-top:].sum() / offset.sum())
+    return float(np.array(shares, mu.dtype).mean()) if shares else math.nan
 
 
 def step_evenness(features: np.ndarray) -> np.ndarray:
-    """Return the largest step over the mean step of each path of features, (paths, steps, d); 1 is perfectly even.
+    """Return the ratio of the largest to the mean step of each path of features (paths, steps, d); 1 is even.
 
     Paths along which nothing changes are left out.
     """
@@ -249,17 +248,10 @@ class VAEMeasures(GenerativeMeasures):
         }
 
     def _top_share(self) -> Estimate | LeftOut:
-        """Return the mean of `top_share` over the classes, with its bootstrap interval over the test images."""
-        mu, labels, stream = self.mu, self.labels, self.resampling.stream("latents")
-
-        def share(mu: np.ndarray, labels: np.ndarray) -> float:
-            shares = top_share(mu, labels, len(self.dataset.classes), TOP_LATENTS)
-            finite = shares[np.isfinite(shares)]
-            return float(finite.mean()) if len(finite) else np.nan
-
-        resamples = (stream.integers(0, len(mu), len(mu)) for _ in range(self.resampling.draws))
-        draws = np.array([share(mu[rows], labels[rows]) for rows in resamples])
-        value, draws = share(mu, labels), draws[np.isfinite(draws)]
-        if np.isnan(value) or not len(draws):
+        classes, stream = len(self.dataset.classes), self.resampling.stream("latents")
+        resamples = (stream.integers(0, len(self.mu), len(self.mu)) for _ in range(self.resampling.draws))
+        draws = np.array([top_share(self.mu[rows], self.labels[rows], classes, TOP_LATENTS) for rows in resamples])
+        value, draws = top_share(self.mu, self.labels, classes, TOP_LATENTS), draws[np.isfinite(draws)]
+        if math.isnan(value) or not len(draws):
             return LeftOut("the mean latents of all classes are the same")
         return self.resampling.percentile(value, draws)

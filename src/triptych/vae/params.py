@@ -21,8 +21,6 @@ class VAENetwork(Section):
 
 
 class VAEParams(Section):
-    """The VAE and its training."""
-
     network: VAENetwork
     likelihood_sigma: Positive
     training: SnapshotTraining

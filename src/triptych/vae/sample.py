@@ -48,7 +48,7 @@ class Codec:
 
     @torch.inference_mode()
     def decode(self, z: np.ndarray | Tensor) -> np.ndarray:
-        """Return the mean of p(x|z) for each z, (N, latents), as images."""
+        """Return the mean of p(x|z), as a uint8 image, for each row of z (N, latents)."""
         batches = torch.as_tensor(z).to(self.device).split(self.batch_size)
         return torch.cat([to_uint8(self.network.decode(batch)).cpu() for batch in batches]).numpy()
 
