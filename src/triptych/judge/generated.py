@@ -134,7 +134,7 @@ class GenerativeMeasures:
         return measure_generated(self.drawn["samples"], self.judged, self.real, self.settings, self.resampling)
 
     def other_samples(self, key: str, name: str) -> Numbers:
-        """Return the COMPARED measures of the images `drawn[key]`. Their bootstrap uses the random streams of `name`."""
+        """Return the COMPARED measures of the images `drawn[key]`. `name` selects their random streams."""
         images, resampling = self.drawn[key], replace(self.resampling, owner=f"{self.STUDY} {name}")
         numbers = measure_generated(images, self.judge(images), self.real, self.settings, resampling)
         return {measure: numbers[measure] for measure in COMPARED}
