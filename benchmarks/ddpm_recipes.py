@@ -26,7 +26,7 @@ from triptych.ddpm.params import DDPMParams
 from triptych.ddpm.samplers import draw_images
 from triptych.judge.measure import Judge, Judged
 from triptych.machine.device import Machine, machine
-from triptych.measures.frechet import FrechetReference, estimated_distance
+from triptych.measures.distributions import FrechetReference
 from triptych.measures.intervals import Resampling
 from triptych.measures.params import EvaluationParams
 from triptych.params import check
@@ -68,7 +68,7 @@ def trained(study: DDPMParams, seed: int, place: Machine) -> tuple[torch.nn.Modu
 
 def measured(samples: Judged, real: FrechetReference, settings: EvaluationParams, resampling: Resampling) -> str:
     """The Fréchet distance and the share recognised, each with its interval, as cells of the table."""
-    distance = estimated_distance(samples.features, real, resampling, "frechet")
+    distance = real.estimate(samples.features, resampling, "frechet")
     share = resampling.proportion(samples.recognised(settings.recognition_threshold))
     return (
         f"{distance.value:.2f} [{distance.low:.2f}, {distance.high:.2f}] "

@@ -32,7 +32,7 @@ from triptych.machine.device import Machine, machine
 from triptych.machine.processes import run_parts
 from triptych.machine.randomness import Draw
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
-from triptych.measures.frechet import FrechetReference
+from triptych.measures.distributions import FrechetReference
 from triptych.nn.weights import load_model
 from triptych.params import Params, check
 from triptych.ssl.probe import knn_correct

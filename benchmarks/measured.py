@@ -6,9 +6,8 @@ import numpy as np
 
 from triptych.judge.measure import Judge
 from triptych.machine.device import Machine
-from triptych.measures.frechet import FrechetReference, estimated_distance
+from triptych.measures.distributions import FrechetReference, Manifold, precision_recall
 from triptych.measures.intervals import Resampling
-from triptych.measures.manifolds import Manifold, precision_recall
 from triptych.measures.sharpness import sharpness
 from triptych.params import Params
 from triptych.report.formatting import PERCENT, written
@@ -42,7 +41,7 @@ class Measured:
         manifolds = (Manifold(f[: settings.manifold_images], settings.manifold_neighbours) for f in kinds)
         precision, recall = precision_recall(*manifolds)
         cells = (
-            written(estimated_distance(judged.features, self.reference, resampling, "frechet"), ".2f"),
+            written(self.reference.estimate(judged.features, resampling, "frechet"), ".2f"),
             written(resampling.proportion(judged.recognised(settings.recognition_threshold)), PERCENT),
             written(float(sharpness(images).mean() / sharpness(self.real).mean()), ".2f"),
             written(float(precision.mean()), PERCENT),

@@ -17,7 +17,7 @@ from triptych.core.errors import InputError
 from triptych.data.storage import load
 from triptych.judge.measure import Judge
 from triptych.machine.device import Machine
-from triptych.measures.frechet import FrechetReference, estimated_distance
+from triptych.measures.distributions import FrechetReference
 from triptych.measures.intervals import Resampling
 from triptych.params import Params
 from triptych.training.objective import resident, to_uint8
@@ -80,7 +80,7 @@ def measure(params: Params, place: Machine) -> dict:
 
     def distance(make: Callable[..., Learner], minutes: float) -> dict[str, float]:
         samples = trained(make, 60 * minutes, place).sample(HELD_OUT, sampler.steps)
-        return asdict(estimated_distance(judge(to_uint8(samples).numpy()).features, real, resampling, "frechet"))
+        return asdict(real.estimate(judge(to_uint8(samples).numpy()).features, resampling, "frechet"))
 
     found = {
         f"minutes_{minutes}": {name: distance(make, minutes) for name, make in learners.items()} for minutes in MINUTES

@@ -146,7 +146,7 @@ def test_images_are_drawn_in_the_given_precision(arrays, tmp_path):
     assert np.array_equal(half["noised"], arrays["noised"])
 
 
-@pytest.mark.parametrize(("bias", "words"), [(float("nan"), "not finite"), (1e4, "clipped"), (0.0, "one colour")])
+@pytest.mark.parametrize(("bias", "words"), [(float("nan"), "not finite"), (1e4, "clipped"), (0.0, "nearly uniform")])
 def test_samples_that_are_no_images_are_refused(bias, words, tmp_path):
     with pytest.raises(InputError, match=words):
         save_ddpm(tmp_path, head_std=0.0, head_bias=bias).draw(sample)

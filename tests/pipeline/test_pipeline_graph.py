@@ -246,7 +246,7 @@ MAY_RUN = {
     "evaluation.ssl.collapse.embedding_std": EVALUATE_SSL - {"ssl_baselines"} | PAGES,
     "evaluation.bootstrap": EVALUATED - {"evaluate_classifier"} | PAGES,
     "evaluation.recognition_threshold": EVALUATED - EVALUATE_SSL | PAGES,
-    "src/triptych/measures/frechet.py": {"evaluate_vae", "evaluate_ddpm"} | PAGES,
+    "src/triptych/measures/distributions.py": {"evaluate_vae", "evaluate_ddpm"} | PAGES,
     "src/triptych/measures/neighbours.py": EVALUATE_SSL | PAGES,
     "src/triptych/measures/intervals.py": EVALUATED | PAGES,
     # Verdicts, figures and the page: nothing is measured

@@ -11,10 +11,9 @@ from triptych.data.storage import Dataset
 from triptych.judge.measure import Judge, Judged
 from triptych.measures import needs
 from triptych.measures.degeneracy import clipped_share, spread
+from triptych.measures.distributions import FrechetReference, Manifold, precision_recall
 from triptych.measures.estimate import Estimate, LeftOut
-from triptych.measures.frechet import FrechetReference, estimated_distance
 from triptych.measures.intervals import Resampling
-from triptych.measures.manifolds import Manifold, precision_recall
 from triptych.measures.params import EvaluationParams
 from triptych.measures.sharpness import sharpness
 
@@ -48,7 +47,7 @@ class RealImages:
         The bootstrap draws from the random stream called `purpose`.
         """
         few = self._too_few(judged.features)
-        return few or estimated_distance(judged.features, self.reference, resampling, purpose)
+        return few or self.reference.estimate(judged.features, resampling, purpose)
 
     @property
     def floor(self) -> float | LeftOut:
