@@ -25,9 +25,9 @@ def ran(root: Path) -> None:
 
 
 def test_report_before_anything_has_run_is_one_line(project: Path):
-    assert "nothing has run here yet" in refused("report")
-    assert "nothing has run here yet" in refused("report", "--json")
-    assert "nothing has run here yet" in refused("report", "--markdown")
+    assert "no results yet" in refused("report")
+    assert "no results yet" in refused("report", "--json")
+    assert "no results yet" in refused("report", "--markdown")
 
 
 def test_report_shows_numbers_intervals_seconds_and_where_the_page_is(project: Path):
@@ -46,8 +46,9 @@ def test_report_shows_numbers_intervals_seconds_and_where_the_page_is(project: P
 
 def claim(id: str, verdict: str, **rest: object) -> dict:
     record = {"id": id, "claim": f"The claim of {id}.", "report_says": "blurry", "figures": [2], "statistic": "it"}
-    numbers = {"measured": 0.31, "interval": {"low": 0.3, "high": 0.32}, "threshold": 0.5}
-    return record | numbers | {"verdict": verdict, "finding": "Seen first. Asked? Yes.", "evidence": {}} | rest
+    numbers = {"measured": 0.31, "interval": {"low": 0.3, "high": 0.32}, "threshold": 0.5, "verdict": verdict}
+    conditions = [numbers | {"id": "", "statement": "Below the threshold."} | rest]
+    return record | numbers | {"finding": "Seen first. Asked? Yes.", "evidence": {}, "conditions": conditions} | rest
 
 
 def test_report_shows_the_verdicts_once_there_are_some(project: Path):
@@ -61,8 +62,8 @@ def test_report_shows_the_verdicts_once_there_are_some(project: Path):
     Path("metrics/claims.json").write_text(json.dumps(claims))
     text = " ".join(triptych("report").stdout.split())
     assert "1 reproduced, 1 not reproduced, 1 inconclusive" in text
-    assert "● reproduced The claim of vae-blurry. 31.0 % 50 % (30.0 to 32.0 %)" in text
-    assert "◆ not reproduced The claim of other. 0.310 0.5 (0.300 to 0.320)" in text
+    assert "● reproduced The claim of vae-blurry. met Below the threshold 31.0 % 50 % (30.0 to 32.0 %)" in text
+    assert "◆ not reproduced The claim of other. not met Below the threshold 0.310 0.5 (0.300 to 0.320)" in text
     assert "○ inconclusive The claim of c." in text
 
 
@@ -75,19 +76,19 @@ def test_report_shows_the_conditions_of_a_claim(project: Path):
     assert "● reproduced The claim of vae-blurry. not met Below one 0.310 1" in text
 
 
-def test_the_verdicts_of_another_run_stand_beside_those_of_this_one(project: Path):
+def test_the_verdicts_of_two_runs_are_compared(project: Path):
     ran(project)
     Path("metrics/claims.json").write_text(json.dumps([claim("vae-blurry", "reproduced"), claim("here", "reproduced")]))
     Path("real/metrics").mkdir(parents=True)
     open_claim = claim("vae-blurry", "inconclusive", measured=None, interval=None)
     Path("real/metrics/claims.json").write_text(json.dumps([open_claim]))
-    assert triptych("report", "--beside", "real").stdout.splitlines() == [
+    assert triptych("report", "--compare", "real").stdout.splitlines() == [
         "| the report says | here | real |",
         "|---|---|---|",
         "| blurry | **reproduced**, 31.0\u00a0% (30.0 to 32.0\u00a0%) | **inconclusive** |",
         "| blurry | **reproduced**, 0.310 (0.300 to 0.320) |  |",
     ]
-    assert "nowhere/metrics/claims.json: no such file" in refused("report", "--beside", "nowhere")
+    assert "nowhere/metrics/claims.json: no such file" in refused("report", "--compare", "nowhere")
 
 
 def test_a_run_can_be_kept_in_another_folder_without_pictures_of_its_data(project: Path):

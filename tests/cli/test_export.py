@@ -168,7 +168,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(folder: Path, mon
         ("gan", 0, "expected one of classifier, vae, ddpm, or ssl/<variant>"),
         ("ssl/simsam", 0, "did you mean 'simsiam'"),
         ("ssl/simsiam", 2, "no training run 2"),
-        ("vae", 1, "only encoders have several"),
+        ("vae", 1, "vae has one training run"),
     ):
         with pytest.raises(InputError, match=message):
             export.export(name, Path("out"), seed_run)

@@ -200,7 +200,7 @@ def test_without_such_a_commit_one_line_says_what_is_needed(tmp_path: Path, comm
     with pytest.raises(InputError, match="git history of params.yaml: .*not a git repository"):
         profiles.active(tmp_path)
     commit()
-    with pytest.raises(InputError, match="need a commit whose params.yaml says '# profile: default'"):
+    with pytest.raises(InputError, match="no commit has '# profile: default' in params.yaml"):
         profiles.active(tmp_path)
 
 
@@ -300,7 +300,7 @@ def test_profile_use_switches_and_list_marks_the_one_in_use(project: Path):
     shutil.copy("profiles/smoke.yaml", "profiles/mine.yaml")
     with Path("profiles/mine.yaml").open("a") as file:
         file.write("claims:\n  vae:\n    sharpness: 0.4\n")
-    assert "params.yaml now holds profile mine" in triptych("profile", "use", "mine").stdout
+    assert "params.yaml now contains profile mine" in triptych("profile", "use", "mine").stdout
     lines = triptych("profile", "list").stdout.splitlines()
     assert [line.split()[1] for line in lines if line.startswith("*")] == ["mine"]
     assert len(lines) == len(profiles.names())

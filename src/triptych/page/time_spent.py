@@ -1,11 +1,11 @@
-"""Time per stage of a run, from the clocks that the stages wrote."""
+"""Time per stage of a run, from the start and end times that each stage writes to metrics/clock."""
 
 from collections.abc import Mapping, Sequence
 
 from triptych.core.errors import InputError
 from triptych.page.tables import Table
 from triptych.report.formatting import PERCENT, duration, written
-from triptych.report.reader import Results, UnmeasuredError
+from triptych.report.reader import Results
 from triptych.ssl.words.variants import variants
 
 COLUMNS = ("stage", "imports", "work", "all", "share")
@@ -16,7 +16,10 @@ Clock = tuple[float, float, float]  # process started, imports done, work done: 
 
 
 def stages(params: Mapping) -> dict[str, list[str]]:
-    """Return the clock files of each row; `report` has no row, as it reads the clocks of the others."""
+    """Return the names of the timing files for each row of the time table.
+
+    The `report` stage has no row, because it reads the timing files of the other stages.
+    """
     names = list(variants(params))
     generative = [name for model in ("vae", "ddpm") for name in (model, f"sample/{model}", f"evaluate_{model}")]
     return {
@@ -30,13 +33,16 @@ def stages(params: Mapping) -> dict[str, list[str]]:
 
 
 def time_spent(results: Results) -> tuple[Table, str] | None:
-    """Return seconds per stage, and a sentence on wall-clock time; None where no stage has written its clock."""
+    """Return the table of seconds per stage and a sentence on wall-clock time, or None without any timing file."""
     files = stages(results.params)
     clocks = {row: [clock for name in names if (clock := _clock(name, results))] for row, names in files.items()}
-    every = sorted(clock for found in clocks.values() for clock in found)
-    if not every:
+    in_order = sorted(clock for of_row in clocks.values() for clock in of_row)
+    if not in_order:
         return None
-    seconds = {row: _seconds(found) for row, found in clocks.items() if found}
+    seconds = {
+        row: (sum(clock[1] - clock[0] for clock in of_row), sum(clock[2] - clock[1] for clock in of_row))
+        for row, of_row in clocks.items()
+    }
     sums = [sum(column) for column in zip(*seconds.values(), strict=True)]
     lines = []
     for row, names in files.items():
@@ -44,11 +50,11 @@ def time_spent(results: Results) -> tuple[Table, str] | None:
         count = f" ({planned if ran in (0, planned) else f'{ran} of {planned}'})" if planned > 1 else ""
         lines.append([f"{row}{count}", *(_cells(seconds[row], sum(sums)) if ran else "––––")])
     totals = [["all", *_cells(sums, sum(sums))]]
-    return Table("Time per stage, in seconds", COLUMNS, lines, totals), _wall_clock(every)
+    return Table("Time per stage, in seconds", COLUMNS, lines, totals), _wall_clock(in_order)
 
 
 def time_markdown(results: Results) -> str:
-    """Write the table and the sentence in Markdown."""
+    """Return the time table and the sentence below it in Markdown. Raises InputError without any timing file."""
     spent = time_spent(results)
     if spent is None:
         raise InputError(f"{results.root / 'metrics/clock'}: no stage has written its time; run `dvc repro` first")
@@ -57,17 +63,8 @@ def time_markdown(results: Results) -> str:
 
 
 def _clock(name: str, results: Results) -> Clock | None:
-    if not results.has(f"metrics/clock/{name}.json"):
-        return None
-    times = results.metrics(f"clock/{name}")
-    try:
-        return times.number("started"), times.number("imported"), times.number("ended")
-    except UnmeasuredError:
-        return None
-
-
-def _seconds(clocks: Sequence[Clock]) -> tuple[float, float]:
-    return sum(clock[1] - clock[0] for clock in clocks), sum(clock[2] - clock[1] for clock in clocks)
+    times = results.metrics(f"clock/{name}").values if results.has(f"metrics/clock/{name}.json") else {}
+    return (times["started"], times["imported"], times["ended"]) if "ended" in times else None
 
 
 def _cells(seconds: Sequence[float], whole: float) -> list[str]:
@@ -75,7 +72,7 @@ def _cells(seconds: Sequence[float], whole: float) -> list[str]:
 
 
 def _wall_clock(clocks: Sequence[Clock]) -> str:
-    """Describe the time from the first start to the last end; stages may overlap, as in queued experiments."""
+    """Describe the time from the first start to the last end. Stages may overlap, as in queued experiments."""
     gaps, (first, _, end) = [], clocks[0]
     for started, _, ended in clocks[1:]:
         gaps.append(max(0.0, started - end))
