@@ -24,7 +24,7 @@ from triptych.core.schema import Runtime, read, validate
 from triptych.data.storage import load
 from triptych.ddpm.objective import DenoisingObjective, load_trained
 from triptych.ddpm.params import SamplerName
-from triptych.ddpm.sample import Autoguidance, alpha_bars, load_guide, restore, steps_for
+from triptych.ddpm.sample import Autoguidance, alpha_bars, load_guide, restore
 from triptych.ddpm.samplers import Denoising, checked, evaluations, reverse
 from triptych.machine.device import machine
 from triptych.machine.randomness import ImageNoise
@@ -250,7 +250,7 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
     restoration, size = params.sampling.ddpm.restoration, params.sampling.batch_size
     if not 1 <= t <= restoration.schedule.steps:
         raise InputError(f"--t {t}: must be from 1 to {restoration.schedule.steps}")
-    level, steps = float(alpha_bars(restoration.schedule)[t]), steps_for(t, steps or restoration.steps)
+    level, steps = float(alpha_bars(restoration.schedule)[t]), min(t, steps or restoration.steps)
     method = load_ddpm()
     with (
         machine(params.runtime, announce=False) as host,
@@ -259,15 +259,16 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
     ):
         start = time.perf_counter()
         watched = Watched(method.to(host.device), progress)
-        pair = restore(watched, given.images, level, steps, params.seed, size, host.device)
+        noised, restored = restore(watched, given.images, level, steps, params.seed, size, host.device)
         seconds = time.perf_counter() - start
-    noised, restored = (psnr(given.images, images) for images in (pair.noised, pair.restored))
     scores = [
         {"image": name, "psnr_noised": float(before), "psnr_restored": float(after)}
-        for name, before, after in zip(given.names, noised, restored, strict=True)
+        for name, before, after in zip(
+            given.names, psnr(given.images, noised), psnr(given.images, restored), strict=True
+        )
     ]
     about = {"model": "models/ddpm", "images": scores, "t": t, "sampler": "ancestral", "steps": steps}
-    groups = {"original": given.images, "noised": pair.noised, "restored": pair.restored}
+    groups = {"original": given.images, "noised": noised, "restored": restored}
     return Result(groups, about | {"seed": params.seed, "seconds": seconds})
 
 
