@@ -1,4 +1,4 @@
-"""Samples held against real images that neither their model nor its judge has seen, as cells of a table."""
+"""Comparison of samples with held-out images, as cells of a table."""
 
 from pathlib import Path
 
@@ -6,9 +6,8 @@ import numpy as np
 
 from triptych.judge.measure import Judge
 from triptych.machine.device import Machine
-from triptych.measures.frechet import FrechetReference, estimated_distance
+from triptych.measures.distributions import FrechetReference, Manifold, precision_recall
 from triptych.measures.intervals import Resampling
-from triptych.measures.manifolds import Manifold, precision_recall
 from triptych.measures.sharpness import sharpness
 from triptych.params import Params
 from triptych.report.formatting import PERCENT, written
@@ -18,12 +17,12 @@ COLUMNS = ("Fréchet distance", "recognised", "sharpness", "precision", "recall"
 
 
 class Measured:
-    """What a judge says of samples.
+    """Measures of samples by the reference classifier in `CLASSIFIER`.
 
     Args:
-        real: images held out, uint8 (N, C, H, W).
-        params: how measures are made.
-        place: where the judge of `CLASSIFIER` computes.
+        real: held-out images, uint8 (N, C, H, W).
+        params: settings of the measures.
+        place: device of the classifier.
     """
 
     def __init__(self, real: np.ndarray, params: Params, place: Machine) -> None:
@@ -34,7 +33,7 @@ class Measured:
         self.reference = FrechetReference(self.features)
 
     def cells(self, images: np.ndarray) -> str:
-        """The numbers of samples, in the order of `COLUMNS`."""
+        """Return the measures of samples, in the order of `COLUMNS`."""
         settings = self.params.evaluation
         judged = self.judge(images)
         resampling = Resampling(self.params.seed, settings.confidence_level, settings.bootstrap, "benchmark")
@@ -42,7 +41,7 @@ class Measured:
         manifolds = (Manifold(f[: settings.manifold_images], settings.manifold_neighbours) for f in kinds)
         precision, recall = precision_recall(*manifolds)
         cells = (
-            written(estimated_distance(judged.features, self.reference, resampling, "frechet"), ".2f"),
+            written(self.reference.estimate(judged.features, resampling, "frechet"), ".2f"),
             written(resampling.proportion(judged.recognised(settings.recognition_threshold)), PERCENT),
             written(float(sharpness(images).mean() / sharpness(self.real).mean()), ".2f"),
             written(float(precision.mean()), PERCENT),
@@ -52,6 +51,6 @@ class Measured:
 
 
 def heading(*first: str) -> str:
-    """The two first lines of a table whose first columns have these names."""
+    """Return the two heading lines of a table; `first` are the names of its first columns."""
     names = [*first, *COLUMNS]
     return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"

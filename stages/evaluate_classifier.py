@@ -1,4 +1,4 @@
-"""Stage `evaluate_classifier`: measure the judge on the test images."""
+"""Stage `evaluate_classifier`: compute the accuracy of the judge on the test images."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from triptych.measures.params import EvaluationParams
 
 
 def main() -> None:
-    """Read params and the judge, measure, and write the output of the stage."""
+    """Read params and the judge, and write its metrics."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     settings = params.evaluation
-    with machine(params.runtime) as place:
+    with machine(params.runtime) as here:
         dataset = load("data/generative")
-        judged = Judge.load(Path("models/classifier"), place.device, settings.batch_size)(dataset.test.images)
+        judged = Judge.load(Path("models/classifier"), here.device, settings.batch_size)(dataset.test.images)
     numbers = judge_quality(judged, dataset, settings.recognition_threshold, settings.confidence_level)
     print_left_out("evaluate_classifier", numbers)
     write_json("metrics/classifier.json", split(numbers))

@@ -1,4 +1,4 @@
-"""Stage `evaluate_ddpm`: measure the DDPM."""
+"""Stage `evaluate_ddpm`: compute the metrics of the DDPM."""
 
 from pathlib import Path
 
@@ -19,19 +19,19 @@ TASKS_AT_ONCE = 8
 
 
 def main() -> None:
-    """Read params, models and samples, measure, and write the outputs of the stage."""
+    """Read params, models and samples, and write metrics, tables and class probabilities."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
-    with machine(params.runtime) as place:
-        at_once = place.at_once(TASKS_AT_ONCE)
-        place = place.shared(at_once)
+    with machine(params.runtime) as here:
+        at_once = here.at_once(TASKS_AT_ONCE)
+        device = here.shared(at_once).device
         measures = DDPMMeasures(
-            method=load_trained(Path("models/ddpm"), place.device),
-            judge=Judge.load(Path("models/classifier"), place.device, params.evaluation.batch_size),
+            method=load_trained(Path("models/ddpm"), device),
+            judge=Judge.load(Path("models/classifier"), device, params.evaluation.batch_size),
             dataset=load("data/generative"),
             drawn=read_arrays("samples/ddpm/images.npz"),
             settings=params.evaluation,
             seed=params.seed,
-            device=place.device,
+            device=device,
             at_once=at_once,
         )
         numbers = measures.numbers()

@@ -1,4 +1,4 @@
-"""Stage prepare: the images of each study in the format that later stages read, with their data cards."""
+"""Stage prepare: build the datasets of the studies, with a data card and a picture of each."""
 
 from pathlib import Path
 
@@ -11,9 +11,8 @@ from triptych.machine.processes import stage_clock
 
 
 def main() -> None:
-    """Build, check and write the datasets, their cards and a picture of each."""
     params = read(seed=int, data=DataParams)
-    # All are built and checked before any is written: bad input leaves every earlier output as it was.
+    # All datasets are built and checked before one is saved, so that invalid input leaves earlier outputs unchanged.
     datasets = {study: build(source, params.seed) for study, source in params.data}
     cards = {study: save(dataset, Path("data") / study) for study, dataset in datasets.items()}
     for study, dataset in datasets.items():

@@ -1,4 +1,4 @@
-"""Stage `sample@<study>`: draw images from the trained weights of a generative study."""
+"""Stage `sample@<study>`: draw images from the trained model of a generative study."""
 
 import sys
 from importlib import import_module
@@ -13,8 +13,8 @@ from triptych.machine.processes import stage_clock
 
 
 def main(name: str) -> None:
-    """Read params and weights, draw images, and write the outputs of the stage."""
-    study = import_module(f"triptych.{name}.sample")  # by name: sampling one study depends on no code of another
+    """Read params and the model of the study `name`, and write its images and timing."""
+    study = import_module(f"triptych.{name}.sample")  # by name, so that no study depends on the code of another
     params = read(seed=int, runtime=Runtime, sampling=study.SamplingParams)
     with machine(params.runtime) as here:
         timing = study.draw(

@@ -1,4 +1,4 @@
-"""Stage `classifier`: train the judge, whose features and predictions evaluate everything generated."""
+"""Stage `classifier`: train the judge, the classifier that evaluates generated images."""
 
 import sys
 from pathlib import Path
@@ -15,17 +15,17 @@ DATA = Path("data/generative")
 
 
 def main() -> None:
-    """Read params, train, write the outputs of the stage."""
+    """Read params, train, and write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, classifier=ClassifierParams)
     judge = params.classifier
 
     def build(dataset: Dataset) -> tuple[ClassificationObjective, dict]:
-        channels, classes, kind = dataset.train.images.shape[1], len(dataset.classes), ClassificationObjective
+        channels, classes, objective = dataset.train.images.shape[1], len(dataset.classes), ClassificationObjective
         if classes < 2:
-            print(f"{DATA}: no classes to tell apart, so the judge learns how an image was turned", file=sys.stderr)
-            classes, kind = QUARTER_TURNS, TurnObjective
+            print(f"{DATA}: fewer than two classes; the judge learns to predict rotations instead", file=sys.stderr)
+            classes, objective = QUARTER_TURNS, TurnObjective
         network = {"in_channels": channels, "classes": classes, **judge.network.model_dump()}
-        return kind(Classifier(**network), judge.mixup), {"network": network}
+        return objective(Classifier(**network), judge.mixup), {"network": network}
 
     stage = Stage(
         name="classifier",

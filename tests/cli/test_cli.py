@@ -1,16 +1,19 @@
 """The command line: errors of one line and exit code 2, help with a working example, and a fast start."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 from command_line import ROOT, refused, triptych
 from test_cli_report import ran
 
 from triptych import __version__
+from triptych.cli.app import app
 
 COMMANDS = ("", "profile", "profile list", "profile use", "profile check", "report", "archive", "doctor")
 
@@ -45,6 +48,22 @@ def test_the_example_in_the_help_of_each_command_works(project: Path, command: s
     example = " ".join(described.stdout.split("Example: triptych ")[1].split())
     done = triptych(*example.split(" && ")[0].split(" | ")[0].split())
     assert done.returncode == 0 and done.stdout, done.stderr
+
+
+def test_the_help_of_every_command_shows_no_types_of_python():
+    commands = ["", *leaves(typer.main.get_command(app))]
+    assert {"report", "sample vae", "profile check"} <= set(commands)
+    for command in commands:
+        text = triptych(*command.split(), "--help").stdout
+        assert not re.search(r"<|list\[|\b(int|float|str|bool)\b", text), command
+
+
+def leaves(group, above: str = "") -> list[str]:
+    """Return the full names of all commands, including those in groups."""
+    names = []
+    for name, command in getattr(group, "commands", {}).items():
+        names += [f"{above}{name}", *leaves(command, f"{above}{name} ")]
+    return names
 
 
 def test_a_bare_command_shows_its_help(project: Path):

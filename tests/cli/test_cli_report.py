@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def ran(root: Path) -> None:
-    """Files as a run of the VAE study leaves them."""
+    """Write the files of a run of the VAE study."""
     interval = {"low": 0.1, "high": 0.123}
     files = {
         "metrics/vae.json": {"recognisability": 0.112, "odd[key]": 2, "intervals": {"recognisability": interval}},
@@ -25,9 +25,9 @@ def ran(root: Path) -> None:
 
 
 def test_report_before_anything_has_run_is_one_line(project: Path):
-    assert "nothing has run here yet" in refused("report")
-    assert "nothing has run here yet" in refused("report", "--json")
-    assert "nothing has run here yet" in refused("report", "--markdown")
+    assert "no results yet" in refused("report")
+    assert "no results yet" in refused("report", "--json")
+    assert "no results yet" in refused("report", "--markdown")
 
 
 def test_report_shows_numbers_intervals_seconds_and_where_the_page_is(project: Path):
@@ -46,8 +46,9 @@ def test_report_shows_numbers_intervals_seconds_and_where_the_page_is(project: P
 
 def claim(id: str, verdict: str, **rest: object) -> dict:
     record = {"id": id, "claim": f"The claim of {id}.", "report_says": "blurry", "figures": [2], "statistic": "it"}
-    numbers = {"measured": 0.31, "interval": {"low": 0.3, "high": 0.32}, "threshold": 0.5}
-    return record | numbers | {"verdict": verdict, "finding": "Seen first. Asked? Yes.", "evidence": {}} | rest
+    numbers = {"measured": 0.31, "interval": {"low": 0.3, "high": 0.32}, "threshold": 0.5, "verdict": verdict}
+    conditions = [numbers | {"id": "", "statement": "Below the threshold."} | rest]
+    return record | numbers | {"finding": "Seen first. Asked? Yes.", "evidence": {}, "conditions": conditions} | rest
 
 
 def test_report_shows_the_verdicts_once_there_are_some(project: Path):
@@ -61,8 +62,8 @@ def test_report_shows_the_verdicts_once_there_are_some(project: Path):
     Path("metrics/claims.json").write_text(json.dumps(claims))
     text = " ".join(triptych("report").stdout.split())
     assert "1 reproduced, 1 not reproduced, 1 inconclusive" in text
-    assert "● reproduced The claim of vae-blurry. 31.0 % 50 % (30.0 to 32.0 %)" in text
-    assert "◆ not reproduced The claim of other. 0.310 0.5 (0.300 to 0.320)" in text
+    assert "● reproduced The claim of vae-blurry. met Below the threshold 31.0 % 50 % (30.0 to 32.0 %)" in text
+    assert "◆ not reproduced The claim of other. not met Below the threshold 0.310 0.5 (0.300 to 0.320)" in text
     assert "○ inconclusive The claim of c." in text
 
 
@@ -75,19 +76,19 @@ def test_report_shows_the_conditions_of_a_claim(project: Path):
     assert "● reproduced The claim of vae-blurry. not met Below one 0.310 1" in text
 
 
-def test_the_verdicts_of_another_run_stand_beside_those_of_this_one(project: Path):
+def test_the_verdicts_of_two_runs_are_compared(project: Path):
     ran(project)
     Path("metrics/claims.json").write_text(json.dumps([claim("vae-blurry", "reproduced"), claim("here", "reproduced")]))
     Path("real/metrics").mkdir(parents=True)
     open_claim = claim("vae-blurry", "inconclusive", measured=None, interval=None)
     Path("real/metrics/claims.json").write_text(json.dumps([open_claim]))
-    assert triptych("report", "--beside", "real").stdout.splitlines() == [
+    assert triptych("report", "--compare", "real").stdout.splitlines() == [
         "| the report says | here | real |",
         "|---|---|---|",
         "| blurry | **reproduced**, 31.0\u00a0% (30.0 to 32.0\u00a0%) | **inconclusive** |",
         "| blurry | **reproduced**, 0.310 (0.300 to 0.320) |  |",
     ]
-    assert "nowhere/metrics/claims.json: no such file" in refused("report", "--beside", "nowhere")
+    assert "nowhere/metrics/claims.json: no such file" in refused("report", "--compare", "nowhere")
 
 
 def test_a_run_can_be_kept_in_another_folder_without_pictures_of_its_data(project: Path):
@@ -119,7 +120,7 @@ def test_a_run_can_be_kept_in_another_folder_without_pictures_of_its_data(projec
 
 
 def numbers_of(variant: str) -> list[str]:
-    """The files of numbers that its stages leave."""
+    """Return the files with numbers that the stages of a variant write."""
     folders = ("ssl", "timing/ssl", "clock/ssl", "clock/evaluate_ssl")
     return [f"metrics/{folder}/{variant}.json" for folder in folders]
 
@@ -129,8 +130,8 @@ def test_report_tells_where_the_time_went(project: Path):
     assert "metrics/clock: no stage has written its time" in refused("report", "--time")
     Path("metrics/clock").mkdir()
     Path("metrics/clock/vae.json").write_text(json.dumps({"started": 10.0, "imported": 12.0, "ended": 300.0}))
-    told = triptych("report", "--time").stdout
-    assert "| vae | 2.0 | 288.0 | 290.0 |" in told and "4 min 50 s, of which 0 s between stages" in told
+    output = triptych("report", "--time").stdout
+    assert "| vae | 2.0 | 288.0 | 290.0 |" in output and "4 min 50 s, of which 0 s between stages" in output
 
 
 def test_a_run_is_not_kept_in_its_own_folder(project: Path):
@@ -161,7 +162,7 @@ def test_report_compares_the_methods_of_the_third_study_in_one_table(project: Pa
 
 
 def write_methods() -> None:
-    """The third study's numbers, as far as it has variants in params.yaml."""
+    """Write the metrics of two encoders, and a params.yaml with these variants."""
     params = yaml.safe_load(Path("params.yaml").read_text())
     params["ssl"] = {"variants": {"simsiam": {}, "no_predictor": {}}}
     Path("params.yaml").write_text(yaml.safe_dump(params))

@@ -13,7 +13,7 @@ from PIL import Image
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with encoders and images, in which the test runs."""
+    """Create a project with encoders and images; it becomes the working directory."""
     tiny_models.encoders(tmp_path)
     monkeypatch.chdir(tmp_path)
     tiny_models.pictures(Path("images"))
@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def example(command: str) -> list[str]:
-    """The arguments of the example in a command's help."""
+    """Return the arguments of the example in a command's help."""
     return triptych(command, "--help").stdout.split("Example: triptych ")[1].split()
 
 
@@ -38,7 +38,7 @@ def test_the_example_of_features_writes_a_table(folder: Path):
 def test_features_names_the_files_that_it_left_out(folder: Path):
     Path("images/a/0.png").write_bytes(b"broken")
     asked = ("features", "images", "--encoder", "simsiam", "--seed-run", "1", "--layer", "projector", "--out", "f.csv")
-    assert "left out: 1, not readable: images/a/0.png\n" in triptych(*asked).stdout
+    assert "skipped 1 file, not readable: images/a/0.png\n" in triptych(*asked).stdout
     assert json.loads(triptych(*asked, "--json", "--force").stdout) == {
         "encoder": "simsiam",
         "seed_run": 1,
@@ -46,7 +46,7 @@ def test_features_names_the_files_that_it_left_out(folder: Path):
         "out": "f.csv",
         "images": 4,
         "size": 8,
-        "left_out": {"not readable": ["images/a/0.png"]},
+        "skipped": {"not readable": ["images/a/0.png"]},
     }
 
 
@@ -57,7 +57,7 @@ def test_the_example_of_neighbours_draws_a_picture(folder: Path):
     found = json.loads(triptych(*example("neighbours"), "--count", "3", "--json", "--force").stdout)
     assert len(found["neighbours"]) == 3
     assert found["neighbours"][0].keys() == {"index", "similarity", "label"}
-    assert {one["label"] for one in found["neighbours"]} <= {"dark", "grey", "bright"}
+    assert {entry["label"] for entry in found["neighbours"]} <= {"dark", "grey", "bright"}
     with Image.open("neighbours.png") as picture:
         assert picture.format == "PNG"
 
@@ -72,21 +72,21 @@ def test_the_example_of_export_writes_a_folder_for_the_hub(folder: Path):
 
 WRONG = {
     "features images --encoder simsam --out f.csv": "no encoder 'simsam'; did you mean 'simsiam'?",
-    "features images --encoder simsiam --seed-run 7 --out f.csv": "no training run 7",
+    "features images --encoder simsiam --seed-run 7 --out f.csv": "no training run 7; --seed-run must be from 0 to 1",
     "features nowhere --encoder simsiam --out f.csv": "nowhere: no such file",
     "features empty --encoder simsiam --out f.csv": "empty: no images",
     "features images --encoder simsiam --out f.txt": "expected one of .parquet, .csv, .npz",
     "features images --encoder simsiam --out image.png/f.csv": "image.png is no folder",
     "features images --encoder simsiam --out images.csv": "images.csv: is a folder",
-    "features images --encoder simsiam --out there.csv": "there.csv: exists already; --force replaces it",
+    "features images --encoder simsiam --out there.csv": "there.csv: already exists; replace it with --force",
     "features images --encoder simsiam --layer head --out f.csv": "layer",
     "neighbours image.png --encoder simsiam --out n.gif": "expected one of .png",
-    "neighbours image.png --encoder simsiam --out image.png": "image.png: exists already",
-    "neighbours image.png --encoder simsiam --count 1000": "96 training images",
+    "neighbours image.png --encoder simsiam --out image.png": "image.png: already exists",
+    "neighbours image.png --encoder simsiam --count 1000": "--count 1000: must be at most 96",
     "neighbours nowhere.png --encoder simsiam": "no such image file",
     "export gan out": "expected one of classifier, vae, ddpm, or ssl/<variant>",
     "export vae images": "exists and is not an empty folder",
-    "export vae out": "models/vae: no trained model; `dvc repro vae` trains it",
+    "export vae out": "models/vae: no trained model; train it with `dvc repro vae`",
     "export ssl/simsiam image.png/out": "image.png is no folder",
 }
 
@@ -104,5 +104,5 @@ def test_wrong_input_gives_one_line_and_no_file(folder: Path):
 def test_without_models_the_commands_that_make_them_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     tiny_models.pictures(Path("images"))
-    said = refused("features", "images", "--encoder", "simsiam", "--out", "f.csv")
-    assert "dvc repro ssl@simsiam" in said and "dvc pull" in said
+    message = refused("features", "images", "--encoder", "simsiam", "--out", "f.csv")
+    assert "dvc repro ssl@simsiam" in message and "dvc pull" in message

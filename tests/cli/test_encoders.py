@@ -1,4 +1,4 @@
-"""Features of a user's images are those that the measures see, whatever the order and the batch."""
+"""Features of image files equal those that the metrics use, for any order and batch size."""
 
 import io
 from pathlib import Path
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with encoders, in which the test runs."""
+    """Create a project with encoders; it becomes the working directory."""
     tiny_models.encoders(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -62,7 +62,7 @@ def test_what_is_no_image_is_left_out_and_named(folder: Path):
     Path("images/a/notes.txt").write_text("no image")
     found = encoders.features(encoders.load_encoder("simsiam"), [Path("images")])
     assert found.paths == [str(path) for path in paths if path != paths[2]]
-    assert found.left_out == {".txt is no image's ending": ["images/a/notes.txt"], "not readable": [str(paths[2])]}
+    assert found.skipped == {"not readable": [str(paths[2])], "unsupported extension .txt": ["images/a/notes.txt"]}
     assert np.isfinite(found.values).all()
 
 
@@ -112,7 +112,7 @@ def test_what_is_not_there_is_refused(folder: Path):
             encoders.features(encoder, [Path(given)])
     with pytest.raises(InputError, match="did you mean 'simsiam'"):
         encoders.load_encoder("simsam")
-    with pytest.raises(InputError, match="no training run 2; valid values are 0 to 1"):
+    with pytest.raises(InputError, match="no training run 2; --seed-run must be from 0 to 1"):
         encoders.load_encoder("simsiam", 2)
 
 
@@ -123,12 +123,11 @@ def test_a_training_image_finds_itself_first_with_its_label(folder: Path):
     train = load(encoders.DATA).train
     Image.fromarray(np.array(train.images[7]).transpose(1, 2, 0)).save("query.png")
     images, found = encoders.neighbours(encoders.load_encoder("simsiam"), Path("query.png"), 4)
-    first, *others = found
-    assert (first.index, first.label) == (7, "grey")
-    assert first.similarity == pytest.approx(1, abs=1e-5)
-    assert [one.similarity for one in found] == sorted(one.similarity for one in found)[::-1]
-    assert all(one.similarity <= first.similarity for one in others)
-    np.testing.assert_array_equal(images, train.images[[7, *(one.index for one in found)]])
+    assert (found[0]["index"], found[0]["label"]) == (7, "grey")
+    assert found[0]["similarity"] == pytest.approx(1, abs=1e-5)
+    similarities = [entry["similarity"] for entry in found]
+    assert similarities == sorted(similarities)[::-1]
+    np.testing.assert_array_equal(images, train.images[[7, *(entry["index"] for entry in found)]])
 
 
 def test_the_nearest_are_those_of_the_largest_cosine():

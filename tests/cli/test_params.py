@@ -66,7 +66,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         ("vae.training.optimiser.beta", 1, "unknown key 'vae.training.optimiser.beta'; did you mean 'betas'?"),
         ("ssl.variants.no_predictor.predictr", 1, "unknown key 'ssl.variants.no_predictor.predictr'; did you mean"),
         # A key of the union's other member is unknown to this one.
-        ("vae.training.optimiser.momentum", 0.9, "(allowed here: betas, learning_rate, name, weight_decay)"),
+        ("vae.training.optimiser.momentum", 0.9, "(expected one of betas, learning_rate, name, weight_decay)"),
         # Missing keys.
         ("vae", NO_KEY, "key 'vae' is missing"),
         ("vae.training.epochs", NO_KEY, "key 'vae.training.epochs' is missing"),
@@ -80,8 +80,8 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         ("vae.training.epochs", "three", "'vae.training.epochs' is 'three': input should be a valid integer"),
         ("runtime.compile", "yes", "'runtime.compile' is 'yes': input should be a valid boolean"),
         ("classifier.network.blocks", 3, "'classifier.network.blocks' is 3: input should be a valid list"),
-        ("vae", 3, "'vae' is 3: a section of keys and values belongs here"),
-        ("vae.training.optimiser", "adam", "'vae.training.optimiser' is 'adam': a section of keys and values"),
+        ("vae", 3, "'vae' is 3: expected a section with keys and values"),
+        ("vae.training.optimiser", "adam", "'vae.training.optimiser' is 'adam': expected a section with"),
         # Out of range.
         ("seed", -1, "'seed' is -1: input should be greater than or equal to 0"),
         ("vae.training.epochs", 0, "'vae.training.epochs' is 0: input should be greater than or equal to 1"),
@@ -92,9 +92,9 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         ("classifier.network.blocks", [], "'classifier.network.blocks' is []: list should have at least 1 item"),
         ("vae.training.optimiser.betas", [0.9, 1.0], "'vae.training.optimiser.betas.1' is 1.0: input should be less"),
         # Wrong choices, with the nearest valid one.
-        ("runtime.device", "gpu", "'runtime.device' is 'gpu': allowed are auto, cpu, cuda, mps"),
-        ("vae.training.schedule.name", "cosin", "allowed are constant, cosine; did you mean 'cosine'?"),
-        ("data.generative.name", "svhm", "'data.generative.name' is 'svhm': allowed are streetdigits, svhn, cifar10"),
+        ("runtime.device", "gpu", "'runtime.device' is 'gpu': expected one of auto, cpu, cuda, mps"),
+        ("vae.training.schedule.name", "cosin", "expected one of constant, cosine; did you mean 'cosine'?"),
+        ("data.generative.name", "svhm", "name' is 'svhm': expected one of streetdigits, svhn, cifar10"),
         ("data.generative.name", "svhm", "did you mean 'svhn'?"),
         # Keys of another source, left where the name alone was changed.
         (
@@ -103,11 +103,11 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
             "to change the source, replace the whole section: dvc exp run -S '~data.ssl' -S",
         ),
         ("data.ssl.name", "npz", "dvc exp run -S '~data.ssl' -S '+data.ssl={name: npz, root: …}'"),
-        ("vae.training.optimiser.name", "adamww", "allowed are adam, adamw, muon, sgd; did you mean 'adamw'?"),
+        ("vae.training.optimiser.name", "adamww", "expected one of adam, adamw, muon, sgd; did you mean 'adamw'?"),
         (
             "vae.training.optimiser.name",
             None,
-            "'vae.training.optimiser.name' is 'None': allowed are adam, adamw, muon, sgd",
+            "'vae.training.optimiser.name' is 'None': expected one of adam, adamw, muon, sgd",
         ),
         # Numbers that contradict each other; the message names them and does not recite the section.
         ("vae.training.snapshot_epochs", [1, 99], "'vae.training': snapshot epoch 99 lies beyond the last epoch"),
@@ -117,7 +117,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
             3,
             "sampling.ddpm.guidance: no snapshot of epoch 3; must be one of",
         ),
-        ("data.generative.least_resolution", 33, "'data.generative': least_resolution 33 is above size 32"),
+        ("data.generative.least_resolution", 33, "generative': least_resolution must be at most size, 32, got 33"),
         ("ddpm.network.head_size", 64, "'ddpm.network': head_size 64 does not divide the 96 channels of a level"),
         # Without this check a network would fail after the data were made.
         (
@@ -179,8 +179,8 @@ def test_a_file_that_is_no_mapping_or_missing_is_refused(tmp_path):
         ("seed: [0\nvae: 1", "not valid YAML"),
         ("seed: 0\n  vae: 1", "not valid YAML"),
         ("seed: !!python/object/apply:os.getcwd []", "not valid YAML"),
-        ("- 1\n- 2", "expected a mapping of sections, found list"),
-        ("", "expected a mapping of sections, found NoneType"),
+        ("- 1\n- 2", "expected a mapping of sections, got list"),
+        ("", "expected a mapping of sections, got NoneType"),
     ]:
         assert says in refusal(content, tmp_path)
     with pytest.raises(InputError, match=r"elsewhere\.yaml: no such file"):
@@ -188,7 +188,7 @@ def test_a_file_that_is_no_mapping_or_missing_is_refused(tmp_path):
 
 
 def test_a_stage_reads_its_own_sections_only(tmp_path):
-    """So that a mistake in another study's section stops that study alone."""
+    """A mistake in another study's section stops only that study."""
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(changed("vae.training.epochs", 0)))
     assert read(path, seed=int, data=DataParams).seed == DEFAULT["seed"]

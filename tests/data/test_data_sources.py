@@ -119,7 +119,7 @@ def test_a_subset_is_part_of_a_larger_one_and_follows_the_seed(mnist):
 
 
 def test_a_subset_larger_than_the_whole_is_refused(mnist):
-    refused("mnist: train: 41 images requested; it has 40", **mnist_params(mnist, train=41))
+    refused("mnist: train: 41 images requested, but the dataset has 40", **mnist_params(mnist, train=41))
 
 
 def test_damaged_mnist_files_are_named(mnist):
@@ -249,7 +249,7 @@ def test_class_folders_become_labels(folder):
     dataset = build(source(**folder_params(folder)), seed=0)
     assert dataset.train.images.shape == (6, 3, 16, 16) and dataset.classes == ["cat", "dog"]
     assert sorted(dataset.train.labels.tolist()) == [0, 0, 0, 1, 1, 1] and dataset.labelled
-    assert not dataset.left_out
+    assert not dataset.skipped
     cats = [read_image(path, 16) for path in (folder / "train" / "cat").iterdir()]
     assert {image.tobytes() for image in cats} == {image for image, label in pairs(dataset.train) if label == 0}
 
@@ -264,14 +264,14 @@ def test_what_is_no_image_is_left_out_and_said(folder, capsys):
     (cats / "gone.png").symlink_to(folder / "nowhere.png")
     dataset = build(source(**folder_params(folder)), seed=0)
     assert len(dataset.train.images) == 6
-    assert dataset.left_out == [
-        "train: 2 files, .csv is no image's ending: list.csv, more.csv",
-        "train: 1 file, .txt is no image's ending: notes.txt",
-        "train: 1 file, no such file behind the link: gone.png",
-        "train: 1 file, without an ending: README",
+    assert dataset.skipped == [
+        "train: 1 file, broken link: gone.png",
+        "train: 1 file, no file extension: README",
+        "train: 2 files, unsupported extension .csv: list.csv, more.csv",
+        "train: 1 file, unsupported extension .txt: notes.txt",
     ]
-    assert make_card(dataset)["left_out"] == dataset.left_out
-    assert f"left out of {folder}/train: 1 file, without an ending: README" in capsys.readouterr().out
+    assert make_card(dataset)["left_out"] == dataset.skipped
+    assert f"skipped in {folder}/train: 1 file, no file extension: README" in capsys.readouterr().out
 
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
@@ -293,10 +293,10 @@ def test_postscript_under_any_name_starts_no_program(folder, ghostscript):
         (folder / "train" / "cat" / name).write_bytes(POSTSCRIPT)
     dataset = build(source(**folder_params(folder)), seed=0)
     assert not ghostscript.exists()
-    assert dataset.left_out == [
-        "train: 1 file, .eps is no image's ending: c.eps",
-        "train: 1 file, .ps is no image's ending: d.ps",
+    assert dataset.skipped == [
         "train: 2 files, not readable: a.png, b.jpg",
+        "train: 1 file, unsupported extension .eps: c.eps",
+        "train: 1 file, unsupported extension .ps: d.ps",
     ]
 
 
@@ -308,7 +308,7 @@ def test_common_formats_are_images(folder, ending):
         pytest.skip(f"Pillow writes no {kind} here")
     Image.fromarray(pixels(20, 20, 3)).save(folder / "train" / "cat" / f"new.{ending}", format=kind)
     dataset = build(source(**folder_params(folder)), seed=0)
-    assert len(dataset.train.images) == 7 and not dataset.left_out
+    assert len(dataset.train.images) == 7 and not dataset.skipped
 
 
 def test_links_are_followed_but_never_in_a_circle(folder, tmp_path):
@@ -321,7 +321,7 @@ def test_links_are_followed_but_never_in_a_circle(folder, tmp_path):
     dataset = build(source(**folder_params(folder)), seed=0)
     by_cat = [image for image, label in pairs(dataset.train) if label == 0]
     assert len(set(by_cat)) == len(by_cat) == 3 + 2
-    assert dataset.left_out == ["train: 3 files, a link to a folder that holds it: above, again, back"]
+    assert dataset.skipped == ["train: 3 files, link to a parent folder: above, again, back"]
 
 
 def test_images_are_resized_by_the_shorter_side_and_keep_their_middle(tmp_path):
@@ -391,7 +391,7 @@ def test_deep_grey_images_keep_their_range(tmp_path):
 def test_values_without_a_range_are_left_out_with_the_reason(folder):
     Image.fromarray((np.arange(256).reshape(16, 16) * 1000).astype(np.int32)).save(folder / "train/cat/a.tif")
     Image.fromarray(np.full((16, 16), 1.5, np.float32)).save(folder / "train/cat/b.tif")
-    assert build(source(**folder_params(folder)), seed=0).left_out == [
+    assert build(source(**folder_params(folder)), seed=0).skipped == [
         "train: 1 file, 32-bit integers are not supported; convert to 8 or 16 bits: a.tif",
         "train: 1 file, float values outside [0, 1] are not supported; convert to 8 or 16 bits: b.tif",
     ]
@@ -419,7 +419,7 @@ def test_a_damaged_image_is_left_out_and_named(folder):
         path.write_bytes(content)
         dataset = build(source(**folder_params(folder)), seed=0)
         assert len(dataset.test.images) == 5 and len(dataset.train.images) == 6
-        [said] = dataset.left_out
+        [said] = dataset.skipped
         assert said == "test: 1 file, not readable: 1.png"
 
 
@@ -460,11 +460,11 @@ def test_a_name_that_is_no_text_is_refused(folder):
 def test_folders_that_make_no_dataset_are_refused(folder):
     refused("no such folder", **folder_params(folder / "elsewhere"))
     (folder / "train" / "bird").mkdir()
-    refused("class folder 'bird' is in train only", **folder_params(folder))
+    refused("class folder 'bird' is only in train", **folder_params(folder))
     (folder / "test" / "bird").mkdir()
     refused("class 'bird' has no image", **folder_params(folder))
     Image.new("RGB", (4, 4)).save(folder / "test" / "stray.png")
-    refused(r"test: holds both class folders and images \(stray.png\)", **folder_params(folder))
+    refused(r"test: contains both class folders and images \(stray.png\)", **folder_params(folder))
 
 
 def test_an_empty_folder_is_refused(tmp_path):
@@ -511,7 +511,7 @@ def test_arrays_that_make_no_dataset_are_refused(tmp_path):
         ({"x_train": pixels(12, 8, 8)}, r"x_train has shape \(12, 8, 8\)"),
         ({"x_train": pixels(12, 8, 9, 3)}, r"x_train has shape \(12, 8, 9, 3\)"),
         ({"x_train": pixels(12, 3, 3, 3)}, r"x_train has shape \(12, 3, 3, 3\)"),
-        ({"x_train": pixels(12, 9, 9, 3)}, "must agree"),
+        ({"x_train": pixels(12, 9, 9, 3)}, "must be equal"),
         ({"y_train": np.zeros(12)}, "y_train is float64"),
         ({"y_train": np.zeros((12, 1), int)}, r"y_train has shape \(12, 1\)"),
         ({"y_train": np.zeros(11, int)}, r"y_train has shape \(11,\)"),

@@ -130,10 +130,10 @@ def test_what_cannot_be_learned_from_is_refused():
         ({"images": np.zeros((12, 3, 8, 8), np.float32)}, "float32.*uint8"),
         ({"images": np.zeros((12, 8, 8, 3), np.uint8)}, r"\(12, 8, 8, 3\)"),
         ({"images": np.zeros((12, 8, 8), np.uint8)}, r"\(12, 8, 8\)"),
-        ({"images": np.zeros((12, 3, 9, 9), np.uint8)}, "must agree"),
-        ({"images": np.zeros((11, 3, 8, 8), np.uint8)}, "one for each image"),
+        ({"images": np.zeros((12, 3, 9, 9), np.uint8)}, "must be equal"),
+        ({"images": np.zeros((11, 3, 8, 8), np.uint8)}, "one label per image"),
         ({"labels": np.zeros(12, np.int32)}, "int32.*int64"),
-        ({"labels": np.arange(12) % 4}, "label 3 of image 3 is out of range; allowed are 0 to 2"),
+        ({"labels": np.arange(12) % 4}, "label 3 of image 3 is out of range; must be 0 to 2"),
         ({"labels": np.arange(12) % 3 - 1}, "label -1"),
         ({"labels": np.arange(12) % 2}, "class 'class 2' has no image"),
     ]:
@@ -148,5 +148,7 @@ def test_an_empty_split_is_refused():
 
 def test_a_dataset_without_classes_has_no_labels():
     validate(make(classes=0), "somewhere")
-    with pytest.raises(InputError, match="label 0 of image 0 is out of range; without classes every label must be -1"):
+    with pytest.raises(
+        InputError, match="label 0 of image 0 is out of range; must be -1, because there are no classes"
+    ):
         validate(changed(make(classes=0), labels=np.zeros(12, np.int64)), "somewhere")

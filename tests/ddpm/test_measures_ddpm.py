@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_generative import CPU, dataset, evaluation, judge, place, save_ddpm, weaken
+from tiny_generative import CPU, dataset, evaluation, inputs, judge, place, save_ddpm, weaken
 
 from triptych.ddpm import sample
 from triptych.ddpm.measure import COST_COLUMNS, GUIDANCE_COLUMNS, DDPMMeasures, restoration_table
 from triptych.ddpm.objective import load_trained
+from triptych.measures.distributions import FrechetReference
 from triptych.measures.estimate import Estimate, split
-from triptych.measures.frechet import frechet_distance
 from triptych.measures.similarity import psnr
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def measures(folder: Path, dtype: torch.dtype = torch.float32) -> DDPMMeasures:
     files = weaken(save_ddpm(folder))
     drawn = files.arrays(sample, machine=place(dtype))
-    return DDPMMeasures(load_trained(files.model, CPU), judge(), dataset(), drawn, evaluation(), 0, CPU)
+    return DDPMMeasures(method=load_trained(files.model, CPU), **inputs(judge(), dataset(), drawn))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_every_number_is_within_its_interval_and_the_same_each_time(study, numbe
     assert all(guided[key].low <= guided[key].value <= guided[key].high for key in set(estimates) - {"vlb_bpd"})
     assert (guided["weight"], guided["epoch"]) == (2.0, 1)
     for images, measured in ((study.drawn["guided"], guided), (study.drawn["samples"], numbers)):
-        distance = frechet_distance(study.judge(images).features, study.real.test.features)
+        distance = FrechetReference(study.real.test.features).distance(study.judge(images).features)
         assert measured["frechet_distance"].value == pytest.approx(distance, rel=1e-6)
     assert sum(numbers["vlb_parts_bpd"].values()) == pytest.approx(numbers["vlb_bpd"].value)
     assert isinstance(numbers["half_restored_reached"], bool) and numbers["half_restored_t"] > 0
@@ -92,7 +92,7 @@ def test_the_guidance_table_has_each_guide_from_no_guidance_on(study):
         study.drawn["samples"][:20],
         *study.drawn["compared"][2:],
     ]
-    distances = [frechet_distance(judge()(of_row).features, real) for of_row in images]
+    distances = [FrechetReference(real).distance(judge()(of_row).features) for of_row in images]
     assert table["frechet_distance"].to_numpy() == pytest.approx(distances)
     assert len({round(distance, 6) for distance in distances[:3]}) == 3, "guidance by epoch 1 changes the distance"
     for value, low, high in (GUIDANCE_COLUMNS[3:6], GUIDANCE_COLUMNS[6:]):

@@ -9,9 +9,9 @@ from tiny_generative import dataset, evaluation, judge
 from toy_images import pictures
 
 from triptych.judge.generated import RealImages, measure_generated
+from triptych.measures.distributions import Manifold, precision_recall
 from triptych.measures.estimate import Estimate
 from triptych.measures.intervals import Resampling
-from triptych.measures.manifolds import Manifold, precision_recall
 
 ROOT = Path(__file__).parents[2]
 

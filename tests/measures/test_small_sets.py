@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from tiny_generative import CPU, evaluation, save_ddpm, save_vae
+from tiny_generative import CPU, inputs, save_ddpm, save_vae
 from tiny_ssl import measured, project, stage, tiny_params, train_and_measure
 from toy_images import pictures
 
@@ -86,7 +86,7 @@ def test_the_vae_s_numbers_are_those_that_the_images_can_give(name, tmp_path):
     files, data = save_vae(tmp_path), dataset(name)
     drawn = files.arrays(vae, dataset=data)
     network, prior = load_model(files.model, VAE, CPU)[0], load_mixture(files.drawn / "prior.safetensors")
-    measures = VAEMeasures(network, judge(name), data, drawn, prior, evaluation(), 0, CPU)
+    measures = VAEMeasures(network=network, prior=prior, **inputs(judge(name), data, drawn))
     found = in_files(measures.numbers())
     assert set(found.get("left_out", {})) == OF_VAE[name] and not OF_VAE[name] & found.keys()
     assert set(found["fitted_prior"].get("left_out", {})) == OF_VAE[name] & set(COMPARED)
@@ -99,7 +99,7 @@ def test_the_vae_s_numbers_are_those_that_the_images_can_give(name, tmp_path):
 def test_the_ddpm_s_numbers_are_those_that_the_images_can_give(name, tmp_path):
     files, data = save_ddpm(tmp_path), dataset(name)
     drawn = files.arrays(ddpm, dataset=data)
-    measures = DDPMMeasures(load_trained(files.model, CPU), judge(name), data, drawn, evaluation(), 0, CPU)
+    measures = DDPMMeasures(method=load_trained(files.model, CPU), **inputs(judge(name), data, drawn))
     found = in_files(measures.numbers())
     assert set(found.get("left_out", {})) == OF_DDPM[name] and not OF_DDPM[name] & found.keys()
     of_row = ({"same_class"} if classes(name) < 2 else set()) | ({"psnr", "ssim"} if name == "one image" else set())
@@ -120,8 +120,8 @@ def test_the_judge_s_own_numbers_take_two_classes(name):
 def test_reasons_say_what_is_needed_and_what_there_is():
     assert "all images are of one class" in needs.two_classes(dataset("one class alone")).reason
     of_class = needs.images_of_each_class(dataset("two images of a class"), 5).reason
-    assert "test images of each class" in of_class and "'9'" in of_class and "there are 2" in of_class
-    assert needs.images(1, 2).reason == "it takes 2 test images, and there is 1"
+    assert of_class == "at least 5 test images of class '9' are needed, but there are 2"
+    assert needs.images(1, 2).reason == "at least 2 test images are needed, but there is 1"
     assert needs.images(2, 2) is None and needs.two_classes(dataset("two images")) is None
 
 

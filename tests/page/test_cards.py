@@ -1,4 +1,4 @@
-"""The hub reads the model cards, and their numbers are those of the metrics files."""
+"""The Hub can read the model cards, and their numbers equal those of the metrics files."""
 
 import json
 from pathlib import Path
@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 RUNS = {"here": Results(ROOT), "real": Results(ROOT / "docs/real")}
 
 
-def parts(results: Results) -> list[str]:
-    return [part.name for study in STUDIES for part in study.models(results.params) if results.has(part.metrics)]
+def models(results: Results) -> list[str]:
+    return [model.name for _, model, _ in tables.measured(results)]
 
 
 def front_matter(card: str) -> dict:
@@ -28,21 +28,21 @@ def front_matter(card: str) -> dict:
 def number_at(metrics: dict, key: str) -> tuple[float, dict | None]:
     """Return a number of a metrics file by its dotted key, and its interval."""
     *above, last = key.split(".")
-    for part in above:
-        metrics = metrics[part]
+    for name in above:
+        metrics = metrics[name]
     return metrics[last], metrics.get("intervals", {}).get(last)
 
 
 @pytest.mark.parametrize("run", RUNS)
 def test_every_number_of_a_card_is_the_metrics_files(run: str):
     results = RUNS[run]
-    names = parts(results)
+    names = models(results)
     assert {"classifier", "vae", "ddpm", "ssl/simsiam"} <= set(names)
     for name in names:
         found = front_matter(cards.render(results, name))
         metrics = json.loads((results.root / f"metrics/{name}.json").read_text())
-        (model,) = found["model-index"]
-        (result,) = model["results"]
+        (entry,) = found["model-index"]
+        (result,) = entry["results"]
         assert result["metrics"], name
         for measured in result["metrics"]:
             value, interval = number_at(metrics, measured["type"])
@@ -56,18 +56,18 @@ def test_a_card_has_measures_data_licence_settings_and_misuse(run: str):
     results = RUNS[run]
     data = results.metrics("data").values
     for study in STUDIES:
-        for part in study.models(results.params):
-            card = cards.render(results, part.name)
+        for model in study.models(results.params):
+            card = cards.render(results, model.name)
             used = data["ssl" if study.compares else "generative"]
             assert f"{used['train_images']:,} training" in card and f"Licence: {used['licence']}".replace("'", "") in (
                 card.replace("&#39;", "")
             )
             assert "Not intended for:\n\n- " in card
             settings = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
-            assert settings == cards.settings(results.params, part.name) and settings["training"]["epochs"] > 0
-            for row in tables.rows(study, results.metrics(part.name)):
+            assert settings == cards.settings(results.params, model.name) and settings["training"]["epochs"] > 0
+            for row in tables.rows(study, results.metrics(model.name)):
                 cells = " | ".join(text.replace("|", "\\|") for text in (row.name, row.value, row.interval))
-                assert f"| {cells} |" in card, (part.name, row.key)
+                assert f"| {cells} |" in card, (model.name, row.key)
 
 
 def test_settings_of_an_encoder_merge_shared_method_and_variant():
@@ -91,7 +91,7 @@ def test_the_licence_depends_on_the_data():
 
 def test_the_hub_reads_the_front_matter():
     hub = pytest.importorskip("huggingface_hub")
-    for name in parts(RUNS["here"]):
+    for name in models(RUNS["here"]):
         card = hub.ModelCard(cards.render(RUNS["here"], name))
         metrics = RUNS["here"].metrics(name)
         assert card.data.license == "mit"
@@ -121,5 +121,5 @@ def test_an_unmeasured_model_has_a_card_without_numbers_and_an_unknown_one_none(
     card = cards.render(Results(tmp_path), "vae", {"encoder.onnx": "the encoder"})
     assert "model-index" not in front_matter(card)
     assert "## Measures" not in card and "- `encoder.onnx`: the encoder" in card
-    with pytest.raises(InputError, match=r"no model 'gan' \(there are classifier, vae, ddpm, ssl/simsiam"):
+    with pytest.raises(InputError, match=r"no model 'gan'; expected one of classifier, vae, ddpm, ssl/simsiam"):
         cards.render(Results(tmp_path), "gan")

@@ -10,7 +10,7 @@ from PIL import Image
 from toy_images import pictures as toy_images
 
 from triptych.core.errors import InputError
-from triptych.page.pictures import embedded
+from triptych.page.build import embedded
 from triptych.report import drawing
 
 ROOT = Path(__file__).parents[2]

@@ -20,7 +20,7 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from shell import run
 
-from triptych.page import time_spent
+from triptych.page import tables
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -256,7 +256,7 @@ MAY_RUN = {
     "evaluation.ssl.collapse.embedding_std": EVALUATE_SSL - {"ssl_baselines"} | PAGES,
     "evaluation.bootstrap": EVALUATED - {"evaluate_classifier"} | PAGES,
     "evaluation.recognition_threshold": EVALUATED - EVALUATE_SSL | PAGES,
-    "src/triptych/measures/frechet.py": {"evaluate_vae", "evaluate_ddpm"} | PAGES,
+    "src/triptych/measures/distributions.py": {"evaluate_vae", "evaluate_ddpm"} | PAGES,
     "src/triptych/measures/neighbours.py": EVALUATE_SSL | PAGES,
     "src/triptych/measures/intervals.py": EVALUATED | PAGES,
     # Verdicts, figures and the page: nothing is measured
@@ -328,7 +328,7 @@ def test_each_training_stage_writes_its_time_apart():
 
 def test_each_stage_writes_its_clock_and_the_page_shows_it():
     """All stages except `report`, which reads the clocks of the others."""
-    rows = [clock for clocks in time_spent.stages(PARAMS).values() for clock in clocks]
+    rows = [clock for clocks in tables.clock_files(PARAMS).values() for clock in clocks]
     assert sorted(rows) == sorted(name.replace("@", "/") for name in pipeline() if name != "report")
     for name in rows:
         stage = pipeline()[re.sub("^(ssl|evaluate_ssl|sample)/", r"\1@", name)]

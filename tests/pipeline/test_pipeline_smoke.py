@@ -202,7 +202,7 @@ def test_claims_figures_and_page_read_only_what_their_stages_list(done, stages, 
     limits = read(done / "params.yaml", claims=ClaimsParams).claims
     resampling = Resampling(seed=0, level=0.95, draws=10, owner="claims")
     acts = {"claims": lambda results: decide(Evidence(results, resampling, limits), CLAIMS, figures()), "figures": draw}
-    for stage, act in (acts | {"report": lambda results: (page.render(results), cards.rendered(results))}).items():
+    for stage, act in (acts | {"report": lambda results: (page.render(results), cards.write(results))}).items():
         results = Results(done)
         act(results)
         listed = {dep["path"] for dep in stages[stage]["deps"]} | {"params.yaml"}

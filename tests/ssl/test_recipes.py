@@ -143,7 +143,7 @@ def test_what_is_wrong_is_named_in_the_layer_that_holds_it():
         (
             "variants__mine__predictr",
             "none",
-            f"unknown key '{mine}.predictr'; did you mean 'predictor'? (allowed",
+            f"unknown key '{mine}.predictr'; did you mean 'predictor'? (expected one of",
         ),
         (
             "variants__mine__training__batchsize",
@@ -151,11 +151,15 @@ def test_what_is_wrong_is_named_in_the_layer_that_holds_it():
             f"'{mine}.training.batchsize'; did you mean 'batch_size'?",
         ),
         ("variants__mine__views__crop_scal", 1, f"unknown key '{mine}.views.crop_scal'; did you mean 'crop_scale'?"),
-        ("variants__mine__predictor", "large", f"'{mine}.predictor' is 'large': allowed are mlp, none, fixed_random"),
+        (
+            "variants__mine__predictor",
+            "large",
+            f"'{mine}.predictor' is 'large': expected one of mlp, none, fixed_random",
+        ),
         ("variants__mine__snapshot_every", 0, f"'{mine}.snapshot_every' is 0: input should be greater"),
         ("variants__mine__training__batch_size", 1, f"'{mine}.training.batch_size' is 1: input should be greater"),
         ("variants__mine__training__optimiser__learning_rate", -1, f"'{mine}.training.optimiser.learning_rate' is -1"),
-        ("variants__mine__training", 5, f"'{mine}.training' is 5: a section of keys and values belongs here"),
+        ("variants__mine__training", 5, f"'{mine}.training' is 5: expected a section with keys and values"),
         ("variants__mine__projector_dim", None, f"'{mine}.projector_dim' is None: input should be a valid integer"),
         ("variants__mine__views__crop_scale", [0.8, 0.2], f"'{mine}.views.crop_scale' is [0.8, 0.2]: must be [low"),
         ("variants__mine__backbone", {"name": "resnet19"}, f"'{mine}.backbone.name' is 'resnet19'"),
@@ -183,7 +187,7 @@ def test_what_is_wrong_is_named_in_the_layer_that_holds_it():
         ("methods__simsiam", NO_KEY, "key 'ssl.methods.simsiam' is missing"),
         ("variants__mine__method", "simsim", f"'{mine}.method' is 'simsim'; did you mean 'simsiam'?"),
         ("variants__mine", {}, f"key '{mine}.method' is missing"),
-        ("variants__mine", None, f"'{mine}' is None: a section of keys and values belongs here"),
+        ("variants__mine", None, f"'{mine}' is None: expected a section with keys and values"),
         ("variants__Mine", {"method": "simsiam"}, "'ssl.variants.Mine' is 'Mine': string should match pattern"),
         ("variants__simsiam", NO_KEY, "'ssl': variants must hold simsiam, which the others are compared with"),
     ]:

@@ -1,6 +1,6 @@
-"""The commands of `triptych`: profiles, results, the state of this machine, and use of trained models.
+"""The commands of `triptych`: profiles, results, the state of the machine, and use of trained models.
 
-Only typer is imported before a command is known, so that help and completion are fast.
+Commands import what they need when they run, so that help and completion are fast.
 """
 
 import json
@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
+from typer.core import TyperArgument
 
 import triptych
 from triptych.core.errors import InputError, one_line_errors
 
-INTERRUPTED = 130
+INTERRUPTED = 130  # exit code of typer after Ctrl-C in a command
 NAMED = 3  # files per reason that `features` names; --json names all
 
 
@@ -30,40 +31,55 @@ class OneLineTyper(typer.Typer):
                 raise KeyboardInterrupt from None
             except typer.TyperException as error:
                 raise InputError(f"{' '.join(error.format_message().split())} (see triptych --help)") from None
-            if code == INTERRUPTED:  # typer's answer to Ctrl-C once a command runs
+            if code == INTERRUPTED:
                 raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
 
 
-SETTINGS: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
-app = OneLineTyper(add_completion=False, epilog="Example: triptych report", **SETTINGS)
-profile = typer.Typer(epilog="Example: triptych profile use smoke", **SETTINGS)
-app.add_typer(profile, name="profile")
-sample = typer.Typer(epilog="Example: triptych sample ddpm --count 64 --out samples.png", **SETTINGS)
-app.add_typer(sample, name="sample")
-
-AsJson = Annotated[bool, Option("--json", help="Print one JSON document, for scripts.")]
-Count = Annotated[int, Option(min=1, help="Number of images. A smaller count gives the first images of a larger one.")]
-EncoderName = Annotated[str, Option(metavar="NAME", help="Name of an encoder in models/ssl.")]
-Force = Annotated[bool, Option("--force", help="Replace existing files.")]
-Layer = Annotated[
-    Literal["backbone", "projector"], Option(help="Features to use: backbone output or projector output.")
-]
-Out = Annotated[str, Option(help="NAME.png writes one contact sheet, DIR/ one file per image.")]
-OwnImages = Annotated[list[Path] | None, Argument(metavar="IMAGE", help="Your image files, of any size.")]
-Prior = Literal["normal", "fitted"]
-Seed = Annotated[
-    int | None, Option(min=0, help="Seed of the noise. The same seed gives the same images.  [default: params.yaml]")
-]
-SeedRun = Annotated[int, Option(min=0, help="Index of the training run (one per seed), from 0.")]
-Test = Annotated[
-    int | None, Option(min=1, help="Use the first N test images.  [default: 8 if no IMAGE is given]", metavar="N")
-]
-
-
-def _help_without_command(context: typer.Context) -> None:
+def _help(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+SETTINGS: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
+GROUP: dict[str, Any] = {"callback": _help, "invoke_without_command": True, **SETTINGS}
+# Typer appends the Python type of an argument, such as <list[Path]>, to its name in the help.
+TyperArgument.display_type_rich = lambda self, ctx: None  # type: ignore[method-assign]
+
+app = OneLineTyper(add_completion=False, epilog="Example: triptych report", **SETTINGS)
+profile_help = "List, select or check profiles.\n\nA profile is a named set of values for params.yaml."
+profile = typer.Typer(help=profile_help, epilog="Example: triptych profile use smoke", **GROUP)
+app.add_typer(profile, name="profile")
+sample_help = "Generate images with the trained VAE or DDPM."
+sample = typer.Typer(help=sample_help, epilog="Example: triptych sample ddpm --count 64 --out samples.png", **GROUP)
+app.add_typer(sample, name="sample")
+
+
+def _number(text: str, least: int = 1, default: bool | str = True, name: str = "N") -> Any:
+    return Option(help=text, min=least, show_default=default, metavar=name)
+
+
+def _text(text: str, name: str, default: bool | str = True) -> Any:
+    return Option(help=text, show_default=default, metavar=name)
+
+
+IN_PARAMS = "params.yaml"  # shown as the default
+AsJson = Annotated[bool, Option("--json", help="Print one JSON document instead of text.")]
+Count = Annotated[int, _number("Number of images. A smaller N gives the first images of a larger N.")]
+EncoderName = Annotated[str, _text("Name of an encoder in models/ssl.", "NAME")]
+Force = Annotated[bool, Option("--force", help="Replace existing files.")]
+Layer = Annotated[
+    Literal["backbone", "projector"],
+    _text("Features to use: the output of the backbone or of the projector.", "backbone|projector"),
+]
+Out = Annotated[str, _text("Output: NAME.png for one contact sheet, or FOLDER/ for one file per image.", "PATH")]
+OwnImages = Annotated[list[Path] | None, Argument(metavar="IMAGE", help="Image files of any size.")]
+Prior = Literal["normal", "fitted"]
+PRIORS = "normal|fitted"
+SAMPLERS = "Sampler: ancestral, ddim, dpm_solver, sde_dpm_solver or heun."
+Seed = Annotated[int | None, _number("Seed of the noise. The same seed gives the same images.", 0, IN_PARAMS)]
+SeedRun = Annotated[int, _number("Index of the training run, from 0. There is one run per seed.", 0)]
+Test = Annotated[int | None, _number("Use the first N test images instead of files.", 1, "8 without IMAGE")]
 
 
 @app.callback(invoke_without_command=True)
@@ -71,27 +87,21 @@ def main(
     context: typer.Context,
     version: Annotated[bool, Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Three studies of learning without labels, in one reproducible pipeline."""
+    """Run and use three studies of learning without labels: VAE, DDPM and SimSiam."""
     if version:
         typer.echo(f"triptych {triptych.__version__}")
         raise typer.Exit
-    _help_without_command(context)
+    _help(context)
 
 
 # --- profiles ---
-
-
-@profile.callback(invoke_without_command=True)
-def profile_main(context: typer.Context) -> None:
-    """List, select or check profiles, which are sets of values for params.yaml."""
-    _help_without_command(context)
 
 
 @profile.command("list", epilog="Example: triptych profile list")
 def profile_list() -> None:
     """List the profiles.
 
-    A * marks the profile in params.yaml.
+    An asterisk marks the profile that params.yaml matches.
     """
     from triptych.cli import profiles
 
@@ -107,23 +117,26 @@ def profile_list() -> None:
 @profile.command("use", epilog="Example: triptych profile use smoke && dvc params diff")
 def profile_use(
     name: Annotated[str, Argument(metavar="NAME", help="Name of a profile; see `triptych profile list`.")],
-    force: Annotated[bool, Option("--force", help="Overwrite changes made to params.yaml.")] = False,
+    force: Annotated[bool, Option("--force", help="Overwrite params.yaml even if it matches no profile.")] = False,
 ) -> None:
-    """Write the profile NAME to params.yaml. An invalid profile leaves params.yaml unchanged."""
+    """Write a profile to params.yaml.
+
+    An invalid profile leaves params.yaml unchanged.
+    """
     from triptych.cli import profiles
 
     profiles.check(name)
     if profiles.PARAMS.exists() and not force and profiles.active() is None:
-        raise InputError("params.yaml has edits that are in no profile: keep a copy if you need them, then add --force")
+        raise InputError("params.yaml matches no profile, so its changes would be lost; --force overwrites it")
     profiles.use(name)
-    typer.echo(f"params.yaml now holds profile {name}; `dvc params diff` shows what changed")
+    typer.echo(f"params.yaml now contains profile {name}; `dvc params diff` shows what changed")
 
 
 @profile.command("check", epilog="Example: triptych profile check profiles/smoke.yaml")
 def profile_check(
-    path: Annotated[Path, Argument(metavar="[PATH]", help="A params file or a profile.")] = Path("params.yaml"),
+    path: Annotated[Path, Argument(metavar="FILE", help="params.yaml or a file in profiles/.")] = Path("params.yaml"),
 ) -> None:
-    """Check a params file or a profile against the schema."""
+    """Check that a profile or params.yaml is valid."""
     from triptych import params as schema
     from triptych.cli import profiles
 
@@ -140,86 +153,73 @@ def profile_check(
 @app.command(epilog="Example: triptych report --json | jq .metrics")
 def report(
     as_json: AsJson = False,
-    as_markdown: Annotated[bool, Option("--markdown", help="Print the README's table of results.")] = False,
-    beside: Annotated[
-        Path | None,
-        Option(metavar="FOLDER", help="Another run's folder: print both runs' verdicts as Markdown."),
-    ] = None,
+    as_markdown: Annotated[bool, Option("--markdown", help="Print only the metrics, as Markdown tables.")] = False,
+    compare: Annotated[Path | None, _text("Compare the verdicts with those of the run in FOLDER.", "FOLDER")] = None,
     time: Annotated[bool, Option("--time", help="Print the time of each stage as a Markdown table.")] = False,
 ) -> None:
-    """Print the results so far.
+    """Print the results of the stages that have run.
 
-    The output has metrics with intervals, verdicts, seconds per stage, and the path of the HTML page.
+    These are metrics with confidence intervals, verdicts on the claims, training times, and the path of the HTML page.
     """
-    from triptych.page import tables, terminal, time_spent, verdicts
+    from triptych.page import tables, terminal, verdicts
     from triptych.report.reader import Results
 
     results = Results()
-    if beside:
-        typer.echo(verdicts.verdicts_table({"here": results, beside.name: Results(beside)}).markdown())
-        return
-    if time:
-        typer.echo(time_spent.time_markdown(results), nl=False)
-        return
-    document = terminal.document(results)
-    if as_markdown:
-        typer.echo(tables.results_markdown(results), nl=False)
+    if compare:
+        typer.echo(verdicts.verdicts_table({"here": results, compare.name: Results(compare)}).markdown())
+    elif time:
+        typer.echo(tables.time_markdown(results), nl=False)
     elif as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(terminal.document(results), indent=2, ensure_ascii=False))
+    elif as_markdown:
+        terminal.document(results)  # an error if there are no results yet
+        typer.echo(tables.results_markdown(results), nl=False)
     else:
-        terminal.show(results, terminal.console())
+        terminal.show(results)
 
 
 @app.command(epilog="Example: triptych archive docs/real --without-data")
 def archive(
-    folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination. An archive in it is replaced.")],
-    without_data: Annotated[bool, Option("--without-data", help="Omit pictures of many images.")] = False,
-    force: Annotated[bool, Option("--force", help="Replace metrics/ and plots/ in any FOLDER.")] = False,
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination. An existing archive in it is replaced.")],
+    without_data: Annotated[
+        bool, Option("--without-data", help="Omit figures with many images of the dataset.")
+    ] = False,
+    force: Annotated[bool, Option("--force", help="Replace results in FOLDER even if it is not an archive.")] = False,
 ) -> None:
-    """Copy this run's results to FOLDER.
+    """Copy the results of this run to a folder.
 
     The copy contains metrics, tables, params.yaml, the HTML page, and a record of the machine and commit.
     """
     from triptych.cli.doctor import machine
-    from triptych.page.archive import archive as write
+    from triptych.page.build import archive as write
     from triptych.report.reader import Results
 
     files = write(Results(), folder, machine(), with_data=not without_data, force=force)
-    typer.echo(f"{folder}: {len(files)} files, {folder / 'plots/report.html'} among them")
+    typer.echo(f"{folder}: {len(files)} files, including {folder / 'plots/report.html'}")
 
 
 @app.command(epilog="Example: triptych doctor --json")
 def doctor(as_json: AsJson = False) -> None:
-    """Print the state of this machine and checkout.
+    """Describe this machine and project.
 
-    It lists device, threads, versions, and problems of params.yaml and data.
+    The output lists device, threads, package versions, and problems with params.yaml and the data.
     """
     from triptych.cli.doctor import examine
 
     state = examine()
-    if as_json:
-        typer.echo(json.dumps(state, indent=2))
-        return
     params = state["params"]
     rows = {
         **{key.replace("_", " "): state[key] for key in ("python", "platform", "cpus", "device", "threads")},
         "free disk": f"{state['free_disk_gib']} GiB",
         **{name: version or "not installed" for name, version in state["versions"].items()},
         **{name: "on PATH" if there else "not on PATH" for name, there in state["tools"].items() if name != "dvc"},
-        params["path"]: params["problem"] or f"valid, profile: {params['profile'] or 'none, own numbers'}",
+        params["path"]: params["problem"] or f"valid, profile: {params['profile'] or 'none (own values)'}",
         **{f"data {name}": data for name, data in state["data"].items()},
     }
-    for name, value in rows.items():
-        typer.echo(f"{name:<14} {value}")
+    _print(as_json, state, *(f"{name:<14} {value}" for name, value in rows.items()))
 
 
 # --- trained generative models ---
-
-
-@sample.callback(invoke_without_command=True)
-def sample_main(context: typer.Context) -> None:
-    """Draw images from the trained VAE or diffusion model."""
-    _help_without_command(context)
 
 
 @sample.command("vae", epilog="Example: triptych sample vae --count 16 --prior fitted --out drawn/")
@@ -227,17 +227,17 @@ def sample_vae(
     count: Count = 64,
     out: Out = "samples.png",
     seed: Seed = None,
-    prior: Annotated[Prior, Option(help="Prior: N(0, I), or the mixture fitted by stage sample@vae.")] = "normal",
+    prior: Annotated[Prior, _text("N(0, I), or the Gaussian mixture fitted by stage sample@vae.", PRIORS)] = "normal",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw images from the trained VAE."""
+    """Generate images with the trained VAE."""
     from triptych.cli import generative, images
 
     output = images.output(out, count, force=force)
     result = generative.sample_vae(count, seed, prior)
     text = f"{_count(count, 'sample')} of the VAE, {prior} prior, seed {result.about['seed']}"
-    _print(output.write(*result.groups.values()), result.about, as_json, text)
+    _write(output, result, as_json, text)
 
 
 @sample.command("ddpm", epilog="Example: triptych sample ddpm --count 16 --seed 3 --guided --json")
@@ -245,38 +245,32 @@ def sample_ddpm(
     count: Count = 64,
     out: Out = "samples.png",
     seed: Seed = None,
-    sampler: Annotated[
-        str | None, Option(help="ancestral, ddim, dpm_solver, sde_dpm_solver or heun.  [default: params.yaml]")
-    ] = None,
-    steps: Annotated[int | None, Option(min=1, help="Number of sampler steps.  [default: params.yaml]")] = None,
-    guided: Annotated[
-        bool, Option("--guided", help="Autoguidance with an earlier snapshot: sharper, less diverse.")
-    ] = False,
+    sampler: Annotated[str | None, _text(SAMPLERS, "NAME", IN_PARAMS)] = None,
+    steps: Annotated[int | None, _number("Number of sampler steps.", 1, IN_PARAMS)] = None,
+    guided: Annotated[bool, Option("--guided", help="Autoguidance with an earlier snapshot: sharper images.")] = False,
     guidance_weight: Annotated[
-        float | None, Option(min=1, help="Guidance weight; implies --guided. 1 disables it.  [default: params.yaml]")
+        float | None, _number("Guidance weight; 1 disables guidance. Implies --guided.", 1, IN_PARAMS, "W")
     ] = None,
     guidance_epoch: Annotated[
-        int | None, Option(min=1, help="Epoch of the snapshot; implies --guided.  [default: params.yaml]")
+        int | None, _number("Epoch of the snapshot used for guidance. Implies --guided.", 1, IN_PARAMS)
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw images from the trained diffusion model."""
+    """Generate images with the trained diffusion model (DDPM)."""
     from triptych.cli import generative, images
 
-    options = generative.DDPMOptions(
-        sampler=sampler, steps=steps, guided=guided, guidance_weight=guidance_weight, guidance_epoch=guidance_epoch
-    )
     output = images.output(out, count, force=force)
-    result = generative.sample_ddpm(count, seed, options)
+    guidance = {"guided": guided, "guidance_weight": guidance_weight, "guidance_epoch": guidance_epoch}
+    result = generative.sample_ddpm(count, seed, sampler, steps, **guidance)
     about = result.about
     text = f"{_count(count, 'sample')} of the diffusion model, {about['sampler']} with {_count(about['steps'], 'step')}"
     if about["guidance_epoch"]:
         text += f", guided by epoch {about['guidance_epoch']} with weight {about['guidance_weight']:g}"
-    _print(output.write(*result.groups.values()), about, as_json, f"{text}, seed {about['seed']}")
+    _write(output, result, as_json, f"{text}, seed {about['seed']}")
 
 
-@app.command(epilog="Example: triptych reconstruct photo.png drawing.jpg --out beside.png")
+@app.command(epilog="Example: triptych reconstruct photo.png drawing.jpg --out compared.png")
 def reconstruct(
     image: OwnImages = None,
     test: Test = None,
@@ -284,7 +278,7 @@ def reconstruct(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Encode and decode images with the VAE.
+    """Reconstruct images with the VAE.
 
     Each image is written next to its reconstruction.
     """
@@ -293,27 +287,23 @@ def reconstruct(
     given = generative.given_images("vae", image or [], test)
     output = images.output(out, len(given.names), ("original", "reconstruction"), force)
     result = generative.reconstruct(given)
-    text = f"{_count(len(given.names), 'image')} next to the reconstruction, PSNR {_mean(result.about, 'psnr'):.1f} dB"
-    _print(output.write(*result.groups.values()), result.about, as_json, text)
+    text = f"{_count(len(given.names), 'image')} next to the reconstruction, PSNR {result.mean('psnr'):.1f} dB"
+    _write(output, result, as_json, text)
 
 
 @app.command(epilog="Example: triptych interpolate photo.png drawing.jpg --steps 10")
 def interpolate(
-    image: Annotated[list[Path] | None, Argument(metavar="IMAGE IMAGE", help="Two image files.")] = None,
-    steps: Annotated[
-        int | None, Option(min=2, help="Number of images, both ends included.  [default: params.yaml]")
-    ] = None,
+    image: Annotated[list[Path] | None, Argument(metavar="IMAGE", help="Two image files.")] = None,
+    steps: Annotated[int | None, _number("Number of images, including both ends.", 2, IN_PARAMS)] = None,
     out: Out = "interpolation.png",
-    seed: Annotated[int | None, Option(min=0, help="Seed of the random endpoints.  [default: params.yaml]")] = None,
-    prior: Annotated[
-        Prior | None, Option(help="Prior of the random endpoints.  [default: normal]", show_default=False)
-    ] = None,
+    seed: Annotated[int | None, _number("Seed of the random endpoints.", 0, IN_PARAMS)] = None,
+    prior: Annotated[Prior | None, _text("Prior of the random endpoints.", PRIORS, "normal")] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Interpolate in the VAE's latent space.
+    """Interpolate in the latent space of the VAE.
 
-    The endpoints are two of your images, or two random latent points without IMAGE arguments.
+    The endpoints are two of your images. Without IMAGE arguments, they are two random points.
     """
     from triptych.cli import generative, images
 
@@ -323,25 +313,23 @@ def interpolate(
     result = generative.interpolate(ends, steps, seed, prior)
     about = result.about
     between = " and ".join(about["between"] or ()) or f"two points of the {about['prior']} prior, seed {about['seed']}"
-    _print(output.write(*result.groups.values()), about, as_json, f"{steps} images between {between}")
+    _write(output, result, as_json, f"{steps} images between {between}")
 
 
 @app.command(epilog="Example: triptych denoise --t 120 photo.png")
 def denoise(
     image: OwnImages = None,
-    t: Annotated[int, Option("--t", help="Diffusion time to which noise is added, from 1. Larger is noisier.")] = 120,
+    t: Annotated[int, Option("--t", metavar="T", help="Diffusion time, from 1. A larger T adds more noise.")] = 120,
     test: Test = None,
-    steps: Annotated[
-        int | None, Option(min=1, help="Steps of the reverse process (at most t).  [default: params.yaml]")
-    ] = None,
+    steps: Annotated[int | None, _number("Number of denoising steps, at most T.", 1, IN_PARAMS)] = None,
     out: Out = "denoised.png",
     seed: Seed = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Noise images and restore them with the DDPM.
+    """Add noise to images and remove it with the DDPM.
 
-    Each original is written next to the image noised to time t and the restored image.
+    Each image is written next to its noised and its restored version.
     """
     from triptych.cli import generative, images
 
@@ -350,27 +338,25 @@ def denoise(
     result = generative.denoise(given, t, steps, seed)
     about = result.about
     text = (
-        f"{_count(len(given.names), 'image')}, noised to t = {t}, PSNR {_mean(about, 'psnr_noised'):.1f} dB, and "
-        f"restored in {_count(about['steps'], 'step')}, {_mean(about, 'psnr_restored'):.1f} dB, seed {about['seed']}"
+        f"{_count(len(given.names), 'image')}, noised to t = {t}, PSNR {result.mean('psnr_noised'):.1f} dB, and "
+        f"restored in {_count(about['steps'], 'step')}, {result.mean('psnr_restored'):.1f} dB, seed {about['seed']}"
     )
-    _print(output.write(*result.groups.values()), about, as_json, text)
+    _write(output, result, as_json, text)
 
 
-def _print(files: list[str], about: dict[str, Any], as_json: bool, text: str) -> None:
-    """Print the files and what they show, as a JSON document or in one line."""
-    if as_json:
-        typer.echo(json.dumps({"written": files, **about}, indent=2, ensure_ascii=False))
-        return
+def _write(output: Any, result: Any, as_json: bool, text: str) -> None:
+    """Write the images, then print the files and `text` in one line, or the description as a JSON document."""
+    files = output.write(*result.groups.values())
     written = files[0] if len(files) == 1 else f"{files[0]} to {Path(files[-1]).name}"
-    typer.echo(f"{written}: {text}; {about['seconds']:.1f} s")
+    _print(as_json, {"written": files, **result.about}, f"{written}: {text}; {result.about['seconds']:.1f} s")
 
 
-def _mean(about: dict[str, Any], key: str) -> float:
-    return sum(image[key] for image in about["images"]) / len(about["images"])
+def _print(as_json: bool, document: dict[str, Any], *lines: str) -> None:
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else "\n".join(lines))
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 # --- trained encoders, export ---
@@ -378,18 +364,18 @@ def _count(number: int, noun: str) -> str:
 
 @app.command(epilog="Example: triptych features images/ --encoder simsiam --out features.parquet")
 def features(
-    images: Annotated[list[Path], Argument(metavar="IMAGES", help="Image files, and folders of images.")],
-    out: Annotated[Path, Option(metavar="FILE", help="Output file (.parquet, .csv or .npz).")],
+    images: Annotated[list[Path], Argument(metavar="PATH", help="Image files, or folders of images.")],
+    out: Annotated[Path, Option(metavar="FILE", help="Output file: .parquet, .csv or .npz.")],
     encoder: EncoderName = "simsiam",
     seed_run: SeedRun = 0,
     layer: Layer = "backbone",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute an encoder's features of your images.
+    """Compute features of images with a trained encoder.
 
-    The table has one row per image with the columns path, f0, f1, … Images are read as the pipeline reads a folder:
-    upright, cropped to a square in the centre, resized.
+    The output has one row per image, with its path and its features. Images are preprocessed as in training: rotated
+    upright (EXIF), cropped to a square in the centre, and resized.
     """
     from triptych.cli import encoders
     from triptych.cli.images import check_output
@@ -398,44 +384,42 @@ def features(
     table = encoders.features(encoders.load_encoder(encoder, seed_run), images, layer)
     encoders.write_features(out, table)
     count, size = table.values.shape
-    if as_json:
-        about = {"encoder": encoder, "seed_run": seed_run, "layer": layer, "out": str(out), "images": count}
-        typer.echo(json.dumps({**about, "size": size, "left_out": table.left_out}))
-        return
-    typer.echo(f"{out}: {size} features of {count:,} {'image' if count == 1 else 'images'}")
-    for reason, files in table.left_out.items():
+    about = {"encoder": encoder, "seed_run": seed_run, "layer": layer, "out": str(out), "images": count, "size": size}
+    lines = [f"{out}: {size} features of {_count(count, 'image')}"]
+    for reason, files in table.skipped.items():
         more = f" and {len(files) - NAMED:,} more" if len(files) > NAMED else ""
-        typer.echo(f"left out: {len(files):,}, {reason}: {', '.join(files[:NAMED])}{more}")
+        lines.append(f"skipped {_count(len(files), 'file')}, {reason}: {', '.join(files[:NAMED])}{more}")
+    _print(as_json, about | {"skipped": table.skipped}, *lines)
 
 
 @app.command(epilog="Example: triptych neighbours image.png --encoder simsiam")
 def neighbours(
     image: Annotated[Path, Argument(metavar="IMAGE", help="Query image.")],
     encoder: EncoderName = "simsiam",
-    out: Annotated[Path, Option(metavar="FILE", help="Output picture (.png).")] = Path("neighbours.png"),
-    count: Annotated[int, Option(min=1, help="Number of neighbours to show.")] = 8,
+    out: Annotated[Path, _text("Output picture (.png).", "FILE")] = Path("neighbours.png"),
+    count: Annotated[int, _number("Number of neighbours to show.")] = 8,
     seed_run: SeedRun = 0,
     layer: Layer = "backbone",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Find the training images nearest to an image.
+    """Find the training images that are most similar to an image.
 
-    Images are compared by the cosine similarity of an encoder's features. The picture shows the image and then its
-    neighbours, in the order of the printed table."""
+    Similarity is the cosine similarity of an encoder's features. The output picture shows the image, then its
+    neighbours in the order of the printed list.
+    """
     from triptych.cli import encoders
     from triptych.cli.images import check_output, write_png
 
     check_output(out, force, (".png",))
     shown, nearest = encoders.neighbours(encoders.load_encoder(encoder, seed_run), image, count, layer)
     write_png(out, encoders.neighbours_picture(shown))
-    if as_json:
-        about = {"encoder": encoder, "seed_run": seed_run, "layer": layer, "image": str(image), "out": str(out)}
-        typer.echo(json.dumps({**about, "neighbours": [vars(neighbour) for neighbour in nearest]}))
-        return
-    for neighbour in nearest:
-        typer.echo(f"{neighbour.similarity:.4f}  training image {neighbour.index}  {neighbour.label or ''}".rstrip())
-    typer.echo(f"picture: {out}")
+    about = {"encoder": encoder, "seed_run": seed_run, "layer": layer, "image": str(image), "out": str(out)}
+    lines = [
+        f"{entry['similarity']:.4f}  training image {entry['index']}  {entry['label'] or ''}".rstrip()
+        for entry in nearest
+    ]
+    _print(as_json, about | {"neighbours": nearest}, *lines, f"picture: {out}")
 
 
 @app.command(epilog="Example: triptych export ssl/simsiam exported/simsiam")
@@ -445,17 +429,21 @@ def export(
     seed_run: SeedRun = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Export a trained model for other programs.
+    """Export a trained model as ONNX and safetensors files.
 
-    The folder suits the Hugging Face hub. It holds a model card (README.md), the state dict (model.safetensors),
-    config.json, and ONNX files for any batch size: encoder.onnx of an encoder, encoder.onnx and decoder.onnx of the
-    VAE, classifier.onnx, denoiser.onnx of the DDPM. The DDPM's network is not one of diffusers', so the folder is no
-    diffusers pipeline; its noise levels are written as the config of a diffusers scheduler.
+    FOLDER can be uploaded to the Hugging Face Hub. It contains a model card (README.md), the weights
+    (model.safetensors), config.json, and ONNX files that accept any batch size:
+
+    \b
+    classifier  classifier.onnx
+    vae         encoder.onnx, decoder.onnx
+    ddpm        denoiser.onnx
+    ssl/NAME    encoder.onnx
+
+    The folder of the DDPM also contains the config of a diffusers scheduler, but is not a diffusers pipeline.
     """
     from triptych.cli.export import export as write
 
     files = write(model, folder, seed_run)
-    if as_json:
-        typer.echo(json.dumps({"model": model, "seed_run": seed_run, "folder": str(folder), "files": files}))
-        return
-    typer.echo(f"{folder}: {', '.join(files)}")
+    about = {"model": model, "seed_run": seed_run, "folder": str(folder), "files": files}
+    _print(as_json, about, f"{folder}: {', '.join(files)}")

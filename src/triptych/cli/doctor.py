@@ -1,4 +1,4 @@
-"""State of this machine and checkout, for `triptych doctor` and for archived runs."""
+"""Description of this machine and project, for `triptych doctor` and for archived runs."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ TOOLS = ("git", "make", "dvc")
 
 
 def examine(params: Path = profiles.PARAMS) -> dict[str, Any]:
-    """Describe device, threads, versions, params.yaml and data; problems with them are reported, not raised."""
+    """Describe device, threads, versions, params.yaml and data. Problems are part of the result and not raised."""
     return {
         **_hardware(),
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
@@ -34,7 +34,7 @@ def examine(params: Path = profiles.PARAMS) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Describe what a run's numbers depend on besides params: hardware, versions and commit."""
+    """Describe hardware, package versions and commit, on which the numbers of a run depend."""
     return {**_hardware(), "versions": _versions(), "commit": _commit()}
 
 
@@ -66,7 +66,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _commit() -> str | None:
-    """Return the commit of this checkout, with a `+` if tracked files of the pipeline differ from it."""
+    """Return the current commit, with a `+` if tracked files of the pipeline have changes."""
     commands = ["rev-parse", "HEAD"], ["status", "--porcelain", "-uno", "src", "stages", "dvc.yaml"]
     try:
         commit, changes = (
@@ -79,11 +79,12 @@ def _commit() -> str | None:
 
 
 def _params(path: Path) -> dict[str, str | None]:
+    state = {"path": path.as_posix(), "problem": None, "profile": None}
     try:
         check(path)
-        return {"path": path.as_posix(), "problem": None, "profile": profiles.active(path.parent)}
+        return state | {"profile": profiles.active(path.parent)}
     except InputError as error:
-        return {"path": path.as_posix(), "problem": str(error), "profile": None}
+        return state | {"problem": str(error)}
 
 
 def _data(params: Path) -> dict[str, str]:
@@ -95,9 +96,8 @@ def _data(params: Path) -> dict[str, str]:
     for name in sections if isinstance(sections, dict) else ():
         try:
             card = load_card(Path("data") / name)
+            counts = [f"{card[f'{split}_images']:,} {split}" for split in SPLITS if f"{split}_images" in card]
+            states[name] = f"{card['name']}: {', '.join(counts)} images"
         except InputError as error:
             states[name] = str(error)
-            continue
-        counts = [f"{card[f'{split}_images']:,} {split}" for split in SPLITS if f"{split}_images" in card]
-        states[name] = f"{card['name']}: {', '.join(counts)} images"
     return states

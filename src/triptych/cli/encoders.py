@@ -1,12 +1,9 @@
-"""Trained encoders of the third study: features of a user's images, and the nearest training images.
-
-Functions other than `write_features` return arrays and write no files.
-"""
+"""Use a trained encoder of the third study: features of images, and the nearest training images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,7 +25,7 @@ from triptych.ssl.shared.network import SiameseNetwork
 MODELS, DATA = Path("models/ssl"), Path("data/ssl")
 ENDINGS = (".parquet", ".csv", ".npz")
 BATCH = 256
-SIDE = 128  # least pixels per side of an image in the picture of neighbours
+SIDE = 128  # minimum pixels per side of an image in the picture of neighbours
 
 Layer = Literal["backbone", "projector"]
 Batched = TypeVar("Batched", list[Path], np.ndarray)
@@ -36,7 +33,7 @@ Batched = TypeVar("Batched", list[Path], np.ndarray)
 
 @dataclass(frozen=True)
 class Encoder:
-    """A trained encoder in eval mode on `device`, and (C, H, W) of the images that it takes."""
+    """A trained encoder in eval mode on `device`, and the shape (C, H, W) of its input images."""
 
     network: SiameseNetwork
     shape: tuple[int, int, int]
@@ -47,70 +44,62 @@ class Encoder:
         return encode(self.network, images, self.device, BATCH)[layer].cpu().numpy()
 
 
-@dataclass(frozen=True)
-class Features:
-    """Features (N, d) float32 of N image files; left_out: reason -> files."""
+class Features(NamedTuple):
+    """Features (N, d) float32 of N image files, and the skipped files by reason."""
 
     paths: list[str]
     values: np.ndarray
-    left_out: dict[str, list[str]]
-
-
-@dataclass(frozen=True)
-class Neighbour:
-    """A training image: index, cosine similarity to the query, and class (None without labels)."""
-
-    index: int
-    similarity: float
-    label: str | None
+    skipped: dict[str, list[str]]
 
 
 def encoder_folder(name: str, seed_run: int = 0) -> Path:
-    """Return the folder of an encoder: the first training of a variant is in its folder, others are in seed_<n>."""
+    """Return the folder of a training run: models/ssl/<name> for the first one, its subfolder seed_<n> for others."""
     trained = sorted(path.parent.name for path in MODELS.glob("*/config.json"))
     if not trained:
         raise InputError(
-            f"{MODELS}: no encoder yet; `dvc repro ssl@simsiam` trains one, `dvc pull models/ssl/simsiam` fetches it"
+            f"{MODELS}: no encoder; train one with `dvc repro ssl@simsiam`, or fetch it with "
+            "`dvc pull models/ssl/simsiam`"
         )
     if name not in trained:
         raise InputError(f"{MODELS}: no encoder '{name}'{did_you_mean(name, trained)}")
-    further = (path.parent for path in (MODELS / name).glob("seed_[0-9]*/config.json"))
-    folders = [MODELS / name, *sorted(further, key=lambda folder: int(folder.name.removeprefix("seed_")))]
+    later = (path.parent for path in (MODELS / name).glob("seed_[0-9]*/config.json"))
+    folders = [MODELS / name, *sorted(later, key=lambda folder: int(folder.name.removeprefix("seed_")))]
     if not 0 <= seed_run < len(folders):
-        raise InputError(f"{MODELS / name}: no training run {seed_run}; valid values are 0 to {len(folders) - 1}")
+        raise InputError(
+            f"{MODELS / name}: no training run {seed_run}; --seed-run must be from 0 to {len(folders) - 1}"
+        )
     return folders[seed_run]
 
 
 def load_encoder(name: str = "simsiam", seed_run: int = 0) -> Encoder:
-    """Load the encoder of a variant, on a GPU if there is one; `seed_run` counts its trainings from 0."""
+    """Load an encoder on a GPU if there is one. `seed_run` is the index of its training run."""
     folder, device, shape = encoder_folder(name, seed_run), choose_device("auto"), dataset_shape("ssl")
     network, config = load_model(folder, SiameseNetwork, device)
     channels = config["network"]["in_channels"]
     if channels != shape[0]:
         raise InputError(
-            f"{MODELS / name}: trained on {channels}-channel images, but {DATA} has {shape[0]}-channel images; "
-            f"`dvc repro ssl@{name}` trains it on these"
+            f"{folder}: trained on {channels}-channel images, but {DATA} has {shape[0]}-channel images; "
+            f"train it again with `dvc repro ssl@{name}`"
         )
     return Encoder(network, shape, device)
 
 
 def dataset_shape(dataset: str) -> tuple[int, int, int]:
-    """Return (C, H, W) of the images in data/<dataset>, from their card or from metrics/data.json."""
+    """Return the shape (C, H, W) of the images in data/<dataset>, from its data card or metrics/data.json."""
     folder = Path("data") / dataset
     card = load_card(folder) if (folder / "card.json").exists() else Results().metrics("data").values[dataset]
-    channels, height, width = card["shape"]
-    return channels, height, width
+    return tuple(card["shape"])
 
 
 def list_files(paths: Sequence[Path]) -> Listing:
-    """List images in the given order; a folder holds images or folders of them."""
+    """List image files in the given order. A folder may contain images, or one folder of images per class."""
     listing = Listing()
     for path in paths:
         if path.is_dir():
             below = list_images(path)
             listing.images += below.images
-            for reason, files in below.left_out.items():
-                listing.left_out.setdefault(reason, []).extend(files)
+            for reason, files in below.skipped.items():
+                listing.skipped.setdefault(reason, []).extend(files)
         elif path.exists():
             listing.images.append((path, ""))
         else:
@@ -120,14 +109,14 @@ def list_files(paths: Sequence[Path]) -> Listing:
             str(entry[0]).encode()
         except UnicodeEncodeError:
             listing.images.remove(entry)
-            listing.leave_out(entry[0], "its name is not UTF-8")
+            listing.skip(entry[0], "file name is not UTF-8")
     if not listing.images:
-        raise InputError(f"{', '.join(map(str, paths))}: no images")
+        raise InputError(f"{', '.join(map(str, paths))}: no images found")
     return listing
 
 
 def features(encoder: Encoder, paths: Sequence[Path], layer: Layer = "backbone") -> Features:
-    """Return features of every readable image among files and folders."""
+    """Compute the features of every readable image among files and folders."""
     listing = list_files(paths)
     files = [path for path, _ in listing.images]
     names, values = [], []
@@ -136,15 +125,15 @@ def features(encoder: Encoder, paths: Sequence[Path], layer: Layer = "backbone")
         if readable.any():
             names += [str(path) for path, fine in zip(batch, readable, strict=True) if fine]
             values.append(encoder.features(with_channels(images[readable], encoder.shape[0]), layer))
-    left_out = {reason: list(map(str, paths)) for reason, paths in sorted(listing.left_out.items())}
+    skipped = {reason: list(map(str, paths)) for reason, paths in sorted(listing.skipped.items())}
     if not names:
-        reason, unreadable = next(iter(left_out.items()))
+        reason, unreadable = next(iter(skipped.items()))
         raise InputError(f"none of the {len(unreadable)} images can be read: {reason} (first: {unreadable[0]})")
-    return Features(names, np.concatenate(values), left_out)
+    return Features(names, np.concatenate(values), skipped)
 
 
 def _batches(items: Batched) -> Iterator[Batched]:
-    """Yield BATCH items at a time and show progress."""
+    """Yield batches of BATCH items and show a progress bar."""
     with bar("encoding", len(items), "image") as progress:
         for start in range(0, len(items), BATCH):
             batch = items[start : start + BATCH]
@@ -153,7 +142,7 @@ def _batches(items: Batched) -> Iterator[Batched]:
 
 
 def write_features(path: Path, table: Features) -> None:
-    """Write columns path, f0, f1, … (.parquet, .csv), or arrays `path` (N,) and `features` (N, d) (.npz)."""
+    """Write columns path, f0, f1, … (.parquet, .csv) or arrays `path` (N,) and `features` (N, d) (.npz)."""
     if path.suffix.lower() == ".npz":
         write_arrays(path, {"path": np.array(table.paths), "features": table.values})
         return
@@ -168,28 +157,32 @@ def write_features(path: Path, table: Features) -> None:
             frame.to_parquet(partial, index=False)
 
 
-def neighbours(
-    encoder: Encoder, image: Path, count: int, layer: Layer = "backbone"
-) -> tuple[np.ndarray, list[Neighbour]]:
-    """Return an image as the encoder sees it and the nearest training images, uint8 (1 + count, C, H, W)."""
+def neighbours(encoder: Encoder, image: Path, count: int, layer: Layer = "backbone") -> tuple[np.ndarray, list[dict]]:
+    """Return the preprocessed query and its nearest training images, uint8 (1 + count, C, H, W), and their entries.
+
+    An entry has `index`, `similarity` (cosine) and `label` (None without classes) of a training image.
+    """
     query = read_image(image, encoder.shape)[None]
     dataset = load(DATA)
     train = dataset.train
     if count > len(train.images):
-        raise InputError(f"--count is {count}; {DATA} holds {len(train.images)} training images")
+        raise InputError(
+            f"--count {count}: must be at most {len(train.images)}, the number of training images in {DATA}"
+        )
     bank = np.concatenate([encoder.features(batch, layer) for batch in _batches(train.images)])
     similarities, indices = nearest(encoder.features(query, layer)[0], bank, count)
-    found = [
-        Neighbour(int(index), float(cosine), dataset.classes[train.labels[index]] if dataset.labelled else None)
-        for cosine, index in zip(similarities, indices, strict=True)
+    labels = [dataset.classes[train.labels[index]] if dataset.labelled else None for index in indices]
+    entries = [
+        {"index": index, "similarity": cosine, "label": label}
+        for index, cosine, label in zip(indices.tolist(), similarities.tolist(), labels, strict=True)
     ]
-    return np.concatenate([query, train.images[indices]]), found
+    return np.concatenate([query, train.images[indices]]), entries
 
 
 def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return cosine similarities and indices, both (count,), of the rows of `bank` (N, d) nearest to `query` (d,).
 
-    Of rows at equal distance the first comes first.
+    Ties are in the order of the rows.
     """
     directions = functional.normalize(torch.from_numpy(bank), dim=1)
     cosines = directions @ functional.normalize(torch.from_numpy(query), dim=0)
@@ -198,6 +191,6 @@ def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray
 
 
 def neighbours_picture(images: np.ndarray) -> np.ndarray:
-    """Return one picture (height, width, 3) of the query and its neighbours, enlarged by a whole factor."""
+    """Draw images (N, C, H, W) in one row, enlarged by an integer factor; return (height, width, channels) uint8."""
     factor = -(-SIDE // images.shape[-1])
     return grid(images.repeat(factor, axis=2).repeat(factor, axis=3), columns=len(images))

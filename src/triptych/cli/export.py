@@ -1,6 +1,6 @@
-"""A trained model as a folder for other programs: model card, plain weights, config and ONNX, and no code.
+"""Export a trained model as a folder for other programs: model card, weights, config and ONNX graphs, without code.
 
-`nn.weights.load_model` reads the folder as well.
+`nn.weights.load_model` can load the folder as well.
 """
 
 import os
@@ -34,14 +34,17 @@ NEEDED = ("onnx", "onnxscript")
 NETWORKS = {"classifier": Classifier, "vae": VAE, "ddpm": denoising_network}
 Compute = Callable[..., Tensor | tuple[Tensor, ...]]
 CPU = torch.device("cpu")
-EXAMPLES = 2  # images in the traced batch; a batch of one would fix its size
+EXAMPLES = 2  # images in the traced batch; with one, the exporter would fix the batch size
 SCHEDULER = "scheduler/scheduler_config.json"
-# Names of diffusers for the prediction of a network.
+# Names in diffusers for what the network predicts.
 PREDICTIONS = {"epsilon": "epsilon", "x0": "sample", "v": "v_prediction"}
 
 
 class Graph(nn.Module):
-    """An ONNX file: `compute` of a network and a batch of `inputs`, with the names of inputs and outputs."""
+    """A module for ONNX export that calls `compute(network, *inputs)`, with names of inputs and outputs.
+
+    `inputs` are example tensors by name.
+    """
 
     def __init__(
         self, network: nn.Module, compute: Compute, inputs: Mapping[str, Tensor], outputs: tuple[str, ...]
@@ -56,26 +59,25 @@ class Graph(nn.Module):
 def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
     """Write a model to a new or empty folder, completely or not at all. Return the names of the files.
 
-    `name` is classifier, vae, ddpm or ssl/<variant>, and `seed_run` counts an encoder's trainings from 0.
+    `name` is classifier, vae, ddpm or ssl/<variant>. `seed_run` is the index of an encoder's training run.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not an empty folder; choose another")
     check_output(folder / "README.md")
     missing = [package for package in NEEDED if find_spec(package) is None]
     if missing:
-        raise InputError(f"ONNX needs the package {missing[0]}: `pip install '.[export]'` in the project's folder")
+        raise InputError(f"ONNX export needs the package {missing[0]}; run `pip install '.[export]'` in the project")
     source = _trained_folder(name, seed_run)
     network, config = load_model(source, NETWORKS.get(name, SiameseNetwork), CPU)
     weights = "the state dict of the network"
     if isinstance(network, SiameseNetwork):
-        weights += f" of training {seed_run}"
-        # The predictor is only used in training.
-        network.predictor = nn.Identity()  # type: ignore[assignment]
+        weights += f" of training run {seed_run}"
+        network.predictor = nn.Identity()  # type: ignore[assignment]  # only training uses it
         config["network"]["predictor"] = None
     graphs = _graphs(name, network, config["network"])
     files = {
         "model.safetensors": weights,
-        "config.json": f"under `network`, the arguments that build it by `{type(network).__module__}`",
+        "config.json": f"the arguments of the network in `{type(network).__module__}`, under the key `network`",
         **{file: f"ONNX, any batch size B: {signature(graph)}" for file, graph in graphs.items()},
     }
     settings: dict[str, Any] = {}
@@ -101,7 +103,7 @@ def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
 
 
 def signature(graph: Graph) -> str:
-    """Return names and shapes: `images (B, 3, 32, 32) → mu (B, 32), log_var (B, 32)`."""
+    """Describe inputs and outputs, such as `images (B, 3, 32, 32) → mu (B, 32), log_var (B, 32)`."""
     with torch.inference_mode():
         outputs = graph(*graph.inputs.values())
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -113,9 +115,9 @@ def signature(graph: Graph) -> str:
 
 
 def write_onnx(path: Path, graph: Graph) -> None:
-    """Write a graph whose first dimension, the batch, may have any size."""
+    """Write a graph to an ONNX file that accepts any batch size."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's, about itself
+        warnings.simplefilter("ignore")  # of the exporter, about its own code
         program = torch.onnx.export(
             graph.eval(),
             tuple(graph.inputs.values()),
@@ -126,9 +128,9 @@ def write_onnx(path: Path, graph: Graph) -> None:
             optimize=False,  # runtimes optimise on loading, and this would double the time
             verbose=False,
         )
-    assert program is not None  # of the exporter that `dynamo` chooses
+    assert program is not None  # the exporter with dynamo=True always returns a program
     for node in program.model.graph:
-        node.metadata_props.clear()  # would name source files of this machine
+        node.metadata_props.clear()  # they contain paths of source files on this machine
     program.save(path, external_data=False)
 
 
@@ -140,14 +142,13 @@ def _trained_folder(name: str, seed_run: int) -> Path:
         raise InputError(
             f"no model '{name}'; expected one of {', '.join(NETWORKS)}, or ssl/<variant>, such as ssl/simsiam"
         )
-    folder = model_folder(name)
     if seed_run:
-        raise InputError(f"{folder}: --seed-run {seed_run}: only encoders have several training runs")
-    return folder
+        raise InputError(f"--seed-run {seed_run}: {name} has one training run (0); only encoders have several")
+    return model_folder(name)
 
 
 def _graphs(name: str, network: nn.Module, arguments: dict[str, Any]) -> dict[str, Graph]:
-    """Return the ONNX graphs of a network by file; `arguments` are those that built it."""
+    """Return the ONNX graphs of a network by file name. `arguments` are the arguments of its constructor."""
 
     def example(shape: tuple[int, ...]) -> Tensor:
         return torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
@@ -161,10 +162,9 @@ def _graphs(name: str, network: nn.Module, arguments: dict[str, Any]) -> dict[st
     if name == "ddpm":
         inputs = {"x": example(arguments["image_shape"]), "t": torch.tensor([1.0, 500.0])}
         return {"denoiser.onnx": Graph(network, lambda network, x, t: network(x, t), inputs, ("prediction",))}
+    images = {"images": example(dataset_shape("generative" if name == "classifier" else "ssl"))}
     if name == "classifier":
-        images = {"images": example(dataset_shape("generative"))}
         return {"classifier.onnx": Graph(network, _logits_and_features, images, ("logits", "features"))}
-    images = {"images": example(dataset_shape("ssl"))}
     return {"encoder.onnx": Graph(network, _features_and_projection, images, ("features", "projection"))}
 
 
@@ -179,7 +179,7 @@ def _features_and_projection(network: SiameseNetwork, images: Tensor) -> tuple[T
 
 
 def scheduler(process: Process) -> tuple[dict[str, Any], str]:
-    """Return the noise levels as the config of a scheduler of diffusers, and how to call the network with it."""
+    """Return the config of a diffusers scheduler with the noise levels of `process`, and its description."""
     if isinstance(process, EDMProcess):
         settings = {
             "_class_name": "EDMEulerScheduler",
@@ -187,7 +187,7 @@ def scheduler(process: Process) -> tuple[dict[str, Any], str]:
             "sigma_schedule": "karras",
             "prediction_type": "epsilon",
         }
-        return settings, "for diffusers' EDMEulerScheduler; its time c is `t` = 1000 c"
+        return settings, "config of diffusers' EDMEulerScheduler; the network's `t` is 1000 times its timestep"
     settings = {
         "_class_name": "DDPMScheduler",
         "num_train_timesteps": process.schedule.steps,
@@ -197,4 +197,4 @@ def scheduler(process: Process) -> tuple[dict[str, Any], str]:
         "clip_sample": True,
         "clip_sample_range": 1.0,
     }
-    return settings, "for diffusers' DDPMScheduler and similar ones, which count times from 0: their s is `t` = s + 1"
+    return settings, "config of diffusers' DDPMScheduler and similar ones; the network's `t` is their timestep plus 1"

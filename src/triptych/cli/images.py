@@ -1,11 +1,11 @@
-"""Images of users: read as a model takes them, written as a contact sheet or one file per image; and a progress bar."""
+"""Read image files as a model needs them, write contact sheets or one file per image, and show progress."""
 
 import math
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,15 +16,15 @@ from triptych.core.files import written_whole
 from triptych.data.sources import folder
 from triptych.report.drawing import grid
 
-MIN_DIGITS = 4  # in file names, so that the first ten of a hundred images have the names of ten
+MIN_DIGITS = 4  # in file names, so that `--count 10` and `--count 100` name the first ten images alike
 
 
 def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Read an image as in training for a model of `shape` (C, H, W): upright, cropped, resized, uint8."""
+    """Read an image as uint8 of `shape` (C, H, W): rotated upright, cropped and resized as in training."""
     if not path.is_file():
         raise InputError(f"{path}: no such image file")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of unusual but readable files
+        warnings.simplefilter("ignore")  # of Pillow, for unusual but readable files
         try:
             image = folder.read_image(path, shape[1])
         except InputError as error:
@@ -33,56 +33,39 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
-    """Convert RGB images (N, 3, H, W) to grey if a model takes one channel."""
+    """Convert RGB images (N, 3, H, W) uint8 to greyscale if `channels` is 1."""
     if channels == 3:
         return images
     return np.stack([np.asarray(Image.fromarray(image.transpose(1, 2, 0)).convert("L"))[None] for image in images])
 
 
 def check_output(path: Path, force: bool = False, endings: Sequence[str] = ()) -> None:
-    """Refuse a file that cannot be created, before any work is done."""
+    """Raise InputError if a file cannot be created, exists (unless `force`), or lacks one of the allowed `endings`."""
     if endings and path.suffix.lower() not in endings:
         raise InputError(f"{path}: unsupported file extension; expected one of {', '.join(endings)}")
-    existing = _nearest_existing(path)
-    if existing == path.absolute():
+    try:
         if path.is_dir():
             raise InputError(f"{path}: is a folder; give a file name")
-        if not force:
-            raise InputError(f"{path}: exists already; --force replaces it, --out names another file or folder")
-        existing = existing.parent
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        reason = "not writable" if existing.is_dir() else "no folder"
-        raise InputError(f"{path}: cannot be written: {existing} is {reason}")
+        if path.exists() and not force:
+            raise InputError(f"{path}: already exists; replace it with --force, or choose another with --out")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{path}: cannot be written: {str(error.strerror).lower()}") from None
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise InputError(f"{path}: cannot be written: {folder} is {'not writable' if folder.is_dir() else 'no folder'}")
 
 
-def _nearest_existing(path: Path) -> Path:
-    existing = path.absolute()
-    while True:
-        try:
-            existing.lstat()
-            return existing
-        except (FileNotFoundError, NotADirectoryError):
-            existing = existing.parent
-        except OSError as error:  # a name that is too long, or a folder without permission
-            raise InputError(f"{path}: cannot be written: {str(error.strerror).lower()}") from None
-
-
-@dataclass(frozen=True)
-class Output:
-    """Files to write images to: one sheet with `columns` images per row, or one file per image."""
+class Output(NamedTuple):
+    """Files to write images to: one contact sheet with `columns` images per row, or one file per image."""
 
     files: list[Path]
-    sheet: bool
+    is_sheet: bool
     columns: int
 
     def write(self, *groups: np.ndarray) -> list[str]:
-        """Write groups of images (N, C, H, W) uint8, image i of every group side by side; return the files.
-
-        Raises:
-            InputError: a file cannot be written.
-        """
+        """Write groups of images (N, C, H, W) uint8, image i of every group next to each other. Return the paths."""
         images = np.stack(groups, axis=1).reshape(-1, *groups[0].shape[1:])
-        pictures = [grid(images, min(self.columns, len(images)))] if self.sheet else images.transpose(0, 2, 3, 1)
+        pictures = [grid(images, min(self.columns, len(images)))] if self.is_sheet else images.transpose(0, 2, 3, 1)
         for file, picture in zip(self.files, pictures, strict=True):
             write_png(file, picture)
         return [file.as_posix() for file in self.files]
@@ -91,15 +74,15 @@ class Output:
 def output(
     out: str, count: int, groups: Sequence[str] = ("",), force: bool = False, columns: int | None = None
 ) -> Output:
-    """Return the files for `count` images per group; nothing is written yet.
+    """Return the files for `count` images per group, without writing them.
 
-    `out` is NAME.png for one sheet, nearly square without `columns`, or an existing folder or DIR/ for one file per
-    image. `groups` are suffixes of their names, as in 0000_original.png.
+    `out` is NAME.png for one sheet (nearly square unless `columns` is given), or an existing folder or FOLDER/ for one
+    file per image. `groups` are suffixes of the file names, as in 0000_original.png.
     """
     path = Path(out)
-    sheet = not (out.endswith("/") or (_nearest_existing(path) == path.absolute() and path.is_dir()))
-    if sheet and path.suffix.lower() != ".png":
-        raise InputError(f"--out {out}: must end in .png (contact sheet) or / (folder)")
+    sheet = path.suffix.lower() == ".png" and not out.endswith("/")
+    if not (sheet or out.endswith("/") or path.is_dir()):
+        raise InputError(f"--out {out}: must end in .png (one contact sheet) or / (one file per image)")
     digits = max(MIN_DIGITS, len(str(count - 1)))
     names = [f"{row:0{digits}}{group and '_' + group}.png" for row in range(count) for group in groups]
     files = [path] if sheet else [path / name for name in names]
@@ -109,7 +92,7 @@ def output(
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write a picture (H, W, 1 or 3) uint8."""
+    """Write a picture uint8 (H, W, C), where C is 1 or 3, to a PNG file."""
     try:
         with written_whole(path) as partial:
             Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture).save(partial, format="PNG")
@@ -118,5 +101,5 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 
 
 def bar(command: str, total: int, unit: str = "it") -> tqdm:
-    """Return a progress bar on stderr that appears after two seconds, and only on a terminal."""
+    """Return a progress bar on stderr. It appears after two seconds and only on a terminal."""
     return tqdm(total=total, desc=command, unit=unit, delay=2.0, disable=None, dynamic_ncols=True)

@@ -1,8 +1,8 @@
-"""Profiles: named sets of numbers for params.yaml.
+"""Profiles: named sets of values for params.yaml.
 
-`default` is the newest committed params.yaml whose first line says `# profile: default`. Every other profile is an
-overlay in profiles/: it holds only the values that differ from default, or from the profile that its `base` names, each
-with the reason as a comment. A number that profiles share is therefore written in one file.
+The profile `default` is the newest committed params.yaml whose first line says `# profile: default`. Every other
+profile is a file in profiles/. It contains only the values that differ from `default`, or from the profile that its key
+`base` names, with their reasons as comments. Values that profiles share are therefore written in one file.
 """
 
 import io
@@ -24,8 +24,7 @@ PARAMS = Path("params.yaml")
 HERE = Path()
 # The first line of params.yaml names its profile: `# profile: smoke. Its purpose.`
 LABEL = re.compile(r"^# profile: ([\w-]+)(?:\. (.*))?$", re.MULTILINE)
-BASE = "base"  # key of an overlay: the profile that it differs from
-OPEN = ("ssl.variants",)  # sections to which an overlay may add keys
+BASE = "base"  # key of a profile file: the profile that its values are merged into
 TOP_KEY = re.compile(r"^((?:#.*\n|\n)*)([\w-]+):", re.MULTILINE)  # a top-level key and the comments above it
 
 Tree = dict[str, Any]
@@ -37,11 +36,11 @@ def names(root: Path = HERE) -> list[str]:
 
 
 def purpose(name: str, root: Path = HERE) -> str:
-    """Return the purpose of a profile: the comment at the head of its file, or default's first line after its name."""
+    """Return the purpose of a profile: the comment at the top of its file, or default's first line after its name."""
     if name == DEFAULT:
         label = LABEL.search(default_text(root))
         return (label[2] if label else None) or ""
-    head = re.match(r"(?:#.*\n)*", overlay_file(name, root).read_text(encoding="utf-8"))
+    head = re.match(r"(?:#.*\n)*", profile_file(name, root).read_text(encoding="utf-8"))
     return " ".join(line.strip("# ") for line in head[0].splitlines()) if head else ""
 
 
@@ -53,49 +52,48 @@ def default_text(root: Path = HERE) -> str:
         if label and label[1] == DEFAULT:
             return text
     raise InputError(
-        f"profiles need a commit whose {PARAMS} says '# profile: {DEFAULT}', and git's history here has none "
-        "(a shallow clone may lack it: git fetch --unshallow)"
+        f"no commit has '# profile: {DEFAULT}' in {PARAMS}; in a shallow clone, run `git fetch --unshallow` first"
     )
 
 
 def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
-    """Return all numbers of a profile; `default` saves reading those of the default profile again."""
+    """Return all values of a profile. `default` contains those of the default profile; None reads them from git."""
     tree = parse(default_text(root), root / PARAMS) if default is None else default
-    for path in _overlay_files(name, root):
-        tree = _overlaid(tree, read_yaml(path), path)
+    for path in _files(name, root):
+        tree = _overlaid(tree, read_yaml(path))
     return tree
 
 
 def check(name: str, root: Path = HERE) -> Tree:
-    """Return `merged`, validated against the schema."""
+    """Return all values of a profile. Raises InputError if they are invalid."""
     from triptych.params import validated
 
     tree = merged(name, root)
-    validated(tree, root / PARAMS if name == DEFAULT else overlay_file(name, root))
+    validated(tree, root / PARAMS if name == DEFAULT else profile_file(name, root))
     return tree
 
 
 def use(name: str, root: Path = HERE) -> Tree:
-    """Write a profile to params.yaml, with default's comments and the overlay's reasons, and return its numbers.
+    """Write a profile to params.yaml, with the comments of default and of the profile. Return its values.
 
-    A wrong profile leaves params.yaml as it was.
+    An invalid profile leaves params.yaml unchanged.
     """
     tree, text = check(name, root), default_text(root)
     if name != DEFAULT:
         label = f"# profile: {name}. {purpose(name, root)}".removesuffix(". ")
-        text = LABEL.sub(lambda _: label, _text(text, _overlay_files(name, root)), count=1)
+        text = LABEL.sub(lambda _: label, _text(text, _files(name, root)), count=1)
     write_text(root / PARAMS, text)
     return tree
 
 
 def active(root: Path = HERE) -> str | None:
-    """Return the profile whose numbers params.yaml holds, or None if the numbers belong to no profile."""
+    """Return the profile whose values equal params.yaml, or None without one."""
     tree, default = read_yaml(root / PARAMS), parse(default_text(root), root / PARAMS)
     return next((name for name in names(root) if merged(name, root, default) == tree), None)
 
 
-def overlay_file(name: str, root: Path = HERE) -> Path:
-    """Return the file of a profile other than default."""
+def profile_file(name: str, root: Path = HERE) -> Path:
+    """Return the file of a profile other than default. Raises InputError if there is no such profile."""
     known = names(root)
     if name not in known:
         raise InputError(f"no profile '{name}'{nearest(name, known)}")
@@ -113,26 +111,23 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.decode("utf-8")
 
 
-def _overlay_files(name: str, root: Path) -> list[Path]:
-    """Return the files that make a profile, in the order in which they apply to default."""
-    chain: list[str] = []
+def _files(name: str, root: Path) -> list[Path]:
+    """Return the files of a profile and its bases, in the order in which they are merged into default."""
+    paths: list[Path] = []
     while name != DEFAULT:
-        path = overlay_file(name, root)
-        if name in chain:
-            raise InputError(f"{path}: circular '{BASE}': {' -> '.join([*chain, name])}")
-        chain.append(name)
+        path = profile_file(name, root)
+        if path in paths:
+            raise InputError(f"{path}: circular '{BASE}': {' -> '.join(each.stem for each in [*paths, path])}")
+        paths.append(path)
         name = read_yaml(path).get(BASE, DEFAULT)
         if name not in names(root):
-            raise InputError(
-                f"{path}: '{BASE}' names an unknown profile '{name}' (available: {', '.join(names(root))})"
-            )
-    return [overlay_file(name, root) for name in reversed(chain)]
+            raise InputError(f"{path}: '{BASE}' names an unknown profile '{name}'{nearest(name, names(root))}")
+    return paths[::-1]
 
 
-def _overlaid(tree: Tree, overlay: Tree, path: Path) -> Tree:
-    """Apply an overlay to all numbers of a profile, and drop the sections for which it has null."""
+def _overlaid(tree: Tree, overlay: Tree) -> Tree:
+    """Merge an overlay into `tree`, and remove the sections for which it has null."""
     overlay.pop(BASE, None)
-    _refuse_unknown(tree, overlay, path)
     return _without_nulled(overlaid(tree, overlay), tree, overlay)
 
 
@@ -148,31 +143,20 @@ def _without_nulled(tree: Tree, base: Tree, overlay: Tree) -> Tree:
     return tree
 
 
-def _refuse_unknown(base: Tree, overlay: Tree, path: Path, above: str = "") -> None:
-    """Refuse a key that default lacks, except in OPEN sections and in sections that are replaced as a whole."""
-    if above.startswith(tuple(f"{section}." for section in OPEN)):
-        return
-    for key, new in overlay.items():
-        if key not in base:
-            raise InputError(f"{path}: unknown key '{above}{key}'{nearest(str(key), list(map(str, base)))}")
-        if not replaces(base[key], new):
-            _refuse_unknown(base[key], new, path, f"{above}{key}.")
-
-
 def _text(default: str, overlays: list[Path]) -> str:
-    """Return default's text with the values and the comments of the overlays."""
+    """Return the text of the default profile with values and comments of the overlays merged into it."""
     ruamel = YAML(typ="rt")
     ruamel.width, ruamel.preserve_quotes = 4096, True
     ruamel.indent(mapping=2, sequence=4, offset=2)
     ruamel.representer.add_representer(
         type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
     )
-    # ruamel attaches comments above a section to the last value before it, with which they would go.
+    # ruamel attaches comments above a section to the value before it, and would lose them with that value.
     above = {key: lines for lines, key in TOP_KEY.findall(default)}
     tree: Any = ruamel.load(TOP_KEY.sub(r"\2:", default))
     for path in overlays:
         overlay = ruamel.load(path.read_text(encoding="utf-8"))
-        tree = _overlaid(tree, overlay, path)
+        tree = _overlaid(tree, overlay)
         _explain(tree, overlay)
     written = io.StringIO()
     ruamel.dump(tree, written)
@@ -180,7 +164,7 @@ def _text(default: str, overlays: list[Path]) -> str:
 
 
 def _explain(tree: CommentedMap, overlay: CommentedMap) -> None:
-    """Give the values that an overlay explains its comments in place of default's."""
+    """Replace the comments of `tree` by those of the overlay, where it has one."""
     for key in overlay:
         if key in tree and isinstance(tree[key], CommentedMap) and tree[key] is not overlay[key]:
             _explain(tree[key], overlay[key])

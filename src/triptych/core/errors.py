@@ -15,12 +15,12 @@ class InputError(Exception):
 
 @contextmanager
 def one_line_errors(interrupted: str = "interrupted: the next run resumes from the last checkpoint") -> Iterator[None]:
-    """Turn errors that the user can fix into one line on stderr and an exit code: 2, or 130 after Ctrl-C.
+    """Report errors that the user can fix in one line on stderr, and exit with code 2, or 130 after Ctrl-C.
 
     A closed pipe, as after `| head`, ends the process silently. Characters that a stream cannot encode are escaped.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError):  # a test's stream, or a closed one
+        with suppress(AttributeError, ValueError):  # the stream is replaced in a test, or closed
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         yield

@@ -1,22 +1,27 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and one-line errors when reading them."""
 
 import json
 import os
-import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from triptych.core.errors import InputError
 
+# Errors of numpy for damaged files (among them those of zipfile and zlib), for an .npy file instead of an .npz file
+# (AttributeError, TypeError) and for an array of objects, which could be read only by unpickling (ValueError).
+UNREADABLE = (OSError, ValueError, EOFError, AttributeError, TypeError, NotImplementedError, BadZipFile, zlib.error)
+
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path in the same folder and rename it to `path` on success; create the parent folder.
+    """Yield a temporary path in the same folder and rename it to `path` on success. Create the parent folder.
 
-    The old file itself is never written to: it may be a link into DVC's cache. Permissions follow the umask.
+    The old file itself is never written to, because it may be a link into DVC's cache. Permissions follow the umask.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,25 +30,25 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         partial.touch()
         permissions = partial.stat().st_mode
         yield partial
-        partial.chmod(permissions)  # safetensors writes files that the owner alone can read
+        partial.chmod(permissions)  # safetensors writes files that only the owner can read
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a text file, see `written_whole`."""
+    """Write a text file atomically."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path | str, value: object) -> None:
-    """Write JSON, indented and in the order of its keys. NaN and infinity raise ValueError."""
+    """Write an indented JSON file atomically. NaN and infinity raise ValueError."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays to a compressed .npz file, see `written_whole`."""
+    """Write named arrays to a compressed .npz file atomically."""
     # Given a path instead of an open file, numpy would append .npz.
     with written_whole(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
@@ -51,10 +56,16 @@ def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
 
 def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
     """Read the named arrays of an .npz file. A missing or damaged file raises InputError."""
+    with readable(path, "create it with `dvc repro`"), np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+@contextmanager
+def readable(path: Path | str, remedy: str) -> Iterator[Path]:
+    """Turn errors while reading `path` as JSON, .npy or .npz into one InputError line that ends with `remedy`."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        yield Path(path)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; `dvc repro` makes it") from None
-    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: truncated, or not an .npz file ({' '.join(str(error).split())})") from None
+        raise InputError(f"{path}: no such file; {remedy}") from None
+    except UNREADABLE as error:
+        raise InputError(f"{path}: truncated or damaged ({' '.join(str(error).split())}); {remedy}") from None

@@ -7,12 +7,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from triptych.core.errors import InputError
+
+
+def _ordered(bounds: list[float]) -> list[float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("must be [low, high] with low <= high")
+    return bounds
+
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -20,27 +27,28 @@ NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 InsideUnit = Annotated[float, Field(gt=0, lt=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Bounds = (Field(min_length=2, max_length=2), AfterValidator(_ordered))  # used as Annotated[list[Positive], *Bounds]
 
 
 class Section(BaseModel):
-    """A section of params.yaml. Unknown keys and wrong types are errors."""
+    """Base class of the sections of params.yaml. Unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, value: object) -> object:
-        # pydantic's own error does not tell which keys are allowed.
+        # pydantic's own error does not list the allowed keys.
         if isinstance(value, dict) and cls.model_config["extra"] == "forbid":
+            allowed = sorted(cls.model_fields)
             for key in value:
-                if key not in cls.model_fields:
-                    allowed = sorted(cls.model_fields)
+                if key not in allowed:
                     raise PydanticCustomError("unknown_key", "unknown key", {"key": str(key), "allowed": allowed})
         return value
 
 
 class Runtime(Section):
-    """The section `runtime`: where and how stages run."""
+    """Section `runtime`: launcher, device, precision and threads of every stage."""
 
     launch: Annotated[str, Field(min_length=1)]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -52,29 +60,28 @@ class Runtime(Section):
 
 
 def read_yaml(path: Path) -> dict:
-    """Read a YAML file that holds a mapping. A missing or invalid file raises InputError."""
+    """Read a YAML file that contains a mapping. A missing or invalid file raises InputError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return parse(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run from the project's root") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8: byte {error.object[error.start]:#x} at {error.start}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse(text, path)
 
 
 def parse(text: str, path: Path) -> dict:
-    """Parse a YAML mapping as DVC does: YAML 1.2, where 5e-05 is a number, 010 is ten and a duplicate key an error."""
+    """Parse a mapping as DVC does: YAML 1.2, in which 5e-05 is a number, 010 is ten and duplicate keys are errors."""
     try:
         tree = YAML(typ="safe").load(text)
-    except (YAMLError, ValueError) as error:  # an impossible date is a ValueError
+    except (YAMLError, ValueError) as error:  # an impossible date raises ValueError
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise InputError(f"{path}: not valid YAML ({line}{problem})") from None
     if not isinstance(tree, dict):
-        raise InputError(f"{path}: expected a mapping of sections, found {type(tree).__name__}")
+        raise InputError(f"{path}: expected a mapping of sections, got {type(tree).__name__}")
     return tree
 
 
@@ -85,22 +92,24 @@ def read(path: Path | str = "params.yaml", **sections: typing.Any) -> SimpleName
     missing = [name for name in sections if name not in tree]
     if missing:
         raise InputError(f"{path}: section '{missing[0]}' is missing")
-    return SimpleNamespace(**{name: validate(kind, tree[name], name, path) for name, kind in sections.items()})
+    return SimpleNamespace(**{name: validate(schema, tree[name], name, path) for name, schema in sections.items()})
 
 
-# The section that a value comes from, "" for the whole file. A value merged from several sections has a function from
-# the keys of an entry to the section of that entry.
+# Name of the section that a value comes from, "" for the whole file. For a value merged from several sections it is a
+# function that returns the section of an entry, given the entry's keys.
 Where = str | Callable[[Sequence[str]], str]
 
 
-def validate(kind: typing.Any, value: object, where: Where, path: Path) -> typing.Any:
-    """Return `value` as `kind`, a Section class or any type that pydantic knows. A wrong value raises InputError."""
+def validate(schema: typing.Any, value: object, where: Where, path: Path) -> typing.Any:
+    """Convert `value` to `schema`, a Section class or any type that pydantic supports.
+
+    Raises InputError, which names the file `path`, the section `where`, the key and the allowed values.
+    """
     try:
-        # YAML gives int or float. Strict mode accepts an int as a float, and nothing looser.
-        return TypeAdapter(kind).validate_python(value, strict=True)
+        return TypeAdapter(schema).validate_python(value, strict=True)  # of YAML's ints and floats, ints pass as floats
     except ValidationError as error:
         problems = error.errors(include_url=False)
-    # A misspelt key is unknown, and its right spelling is missing. The first says more.
+    # A misspelt key gives two errors: an unknown key and a missing one. The first is more helpful.
     problem = next((p for p in problems if p["type"] == "unknown_key"), problems[0])
     raise InputError(f"{path}: {_message(problem, value, where)}")
 
@@ -122,19 +131,19 @@ def _message(problem: Mapping, value: object, where: Where) -> str:
         expected = str(context.get("expected") or context.get("expected_tags"))
         allowed = [choice.strip(" '\"") for choice in expected.replace(" or ", ", ").split(",")]
         given = context.get("tag", given)
-        return f"'{name}' is {given!r}: allowed are {', '.join(allowed)}{_did_you_mean(str(given), allowed, 0.6)}"
+        return f"'{name}' is {given!r}: expected one of {', '.join(allowed)}{_did_you_mean(str(given), allowed, 0.6)}"
     if error in ("model_type", "model_attributes_type", "dict_type"):
-        return f"'{name}' is {given!r}: a section of keys and values belongs here"
+        return f"'{name}' is {given!r}: expected a section with keys and values"
     text = problem["msg"].removeprefix("Value error, ")
     hint = " (quotes make it text: write 0.001, not '0.001')" if isinstance(given, str) and _is_number(given) else ""
-    shown = "" if isinstance(given, dict) else f" is {given!r}"  # of a section, the message names the keys
-    if not name:  # the message of a check of the whole file names the keys
+    shown = "" if isinstance(given, dict) else f" is {given!r}"  # the message of a section's check names the keys
+    if not name:  # so does the message of a check of the whole file
         return text
     return f"'{name}'{shown}: {text[0].lower()}{text[1:]}{hint}"
 
 
 def _keys(value: object, location: tuple, missing: bool) -> list[str]:
-    # A pydantic error location also holds the tags of unions, which are no keys of `value`.
+    # A pydantic error location also contains the tags of unions, which are not keys of `value`.
     keys = []
     for step in location[:-1] if missing else location:
         if isinstance(value, list | tuple) or (isinstance(value, dict) and step in value):
@@ -152,8 +161,8 @@ def _is_number(text: str) -> bool:
 
 
 def nearest(name: str, allowed: Sequence[str]) -> str:
-    """Return the end of an error message: the allowed name most like `name`, and all allowed names."""
-    return f"{_did_you_mean(name, allowed, 0)} (allowed here: {', '.join(allowed)})"
+    """Return the end of an error message: the allowed name that is most similar to `name`, and all allowed names."""
+    return f"{_did_you_mean(name, allowed, 0)} (expected one of {', '.join(allowed)})"
 
 
 def _did_you_mean(name: str, allowed: Sequence[str], cutoff: float) -> str:
@@ -162,14 +171,14 @@ def _did_you_mean(name: str, allowed: Sequence[str], cutoff: float) -> str:
 
 
 def replaces(base: object, new: object) -> bool:
-    """Return True if `new` replaces `base` instead of merging: either is no mapping, or `new` has another `name`."""
+    """Return True if `new` replaces `base` as a whole: one is not a mapping, or `new` has a different `name`."""
     if not (isinstance(base, dict) and isinstance(new, dict)):
         return True
     return "name" in new and new["name"] != base.get("name")
 
 
 def overlaid(base: dict, overlay: dict) -> dict:
-    """Merge `overlay` into a copy of `base` at any depth."""
+    """Merge `overlay` into a copy of `base`, recursively."""
     result = base.copy()  # keeps the comments of a mapping of ruamel.yaml
     for key, new in overlay.items():
         old = base.get(key)

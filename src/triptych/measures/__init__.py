@@ -1,1 +1,1 @@
-"""Measures that studies share, intervals and statistics."""
+"""Measures that several studies use, intervals and statistics."""

@@ -1,9 +1,10 @@
-"""Estimates from a series whose neighbours resemble each other, such as the seconds of consecutive epochs.
+"""Estimates from autocorrelated series, such as the durations of consecutive epochs.
 
 The residuals of a regression, e = M y, are assumed normal and first-order autoregressive, with the correlation matrix R
-of entries rho^|i - j|. Their sum of squares is then nearly a multiple of chi-squared, with mean sigma² tr(MR) and
-tr(MR)² / tr(MRMR) degrees of freedom (Box 1954, Annals of Mathematical Statistics 25, 290-302, theorem 3.1). A dozen
-values hardly determine rho, so the caller gives its largest plausible value; a smaller one makes intervals too wide.
+of entries rho^|i - j|. Their sum of squares is then approximately a multiple of chi-squared, with mean sigma² tr(MR)
+and tr(MR)² / tr(MRMR) degrees of freedom (Box 1954, Annals of Mathematical Statistics 25, 290-302, theorem 3.1). A
+dozen values hardly determine rho, so the caller gives its largest plausible value. If the true rho is smaller, the
+intervals are too wide.
 """
 
 import math
@@ -17,18 +18,18 @@ from triptych.measures.estimate import Estimate
 
 
 def lag_one(values: np.ndarray) -> float:
-    """Return the sample autocorrelation of values (N,) with their successors; 0 for equal values."""
+    """Return the sample autocorrelation of values (N,) at lag 1, or 0 if all values are equal."""
     centred = values - np.mean(values)
     total = float(centred @ centred)
     return float(centred[1:] @ centred[:-1]) / total if total > 0 else 0.0
 
 
 def relative_spread(values: np.ndarray, level: float, rho: float) -> Estimate:
-    """Return standard deviation over mean of N >= 2 positive values, in their order, with its chi-squared interval.
+    """Return the coefficient of variation of a series of N >= 2 positive values, with its chi-squared interval.
 
-    The value is the sample's, which autocorrelation makes smaller than the process's; the interval is the process's.
-    It ignores that the mean is uncertain, which adds little if the spread is a small share of the mean. `rho` is the
-    largest plausible lag-1 autocorrelation, in [0, 1).
+    The point estimate is the sample value, which autocorrelation biases downwards. The interval covers the value of the
+    process. It ignores the uncertainty of the mean, which matters little if the coefficient is small. `rho` is the
+    largest plausible autocorrelation at lag 1, in [0, 1).
     """
     mean, constant = float(np.mean(values)), np.ones((len(values), 1))
     squares = float(np.square(values - mean).sum())
@@ -39,7 +40,7 @@ def relative_spread(values: np.ndarray, level: float, rho: float) -> Estimate:
 
 
 def slope(values: np.ndarray, level: float, rho: float) -> Estimate:
-    """Return the least-squares change per step of N >= 3 values with Student's interval; see `relative_spread`."""
+    """Return the least-squares slope per step of N >= 3 values with Student's interval; `rho` as above."""
     steps = np.arange(len(values)) - (len(values) - 1) / 2
     line = np.column_stack([np.ones(len(values)), steps])
     scale = float(steps @ steps)
@@ -56,7 +57,7 @@ def _correlation(count: int, rho: float) -> np.ndarray:
 
 
 def _distribution(design: np.ndarray, rho: float) -> tuple[float, float]:
-    """Return tr(MR) and the degrees of freedom of the squared residuals from a design (N, columns)."""
+    """Return tr(MR) and the degrees of freedom of the sum of squared residuals, for a design matrix (N, columns)."""
     residual = np.eye(len(design)) - design @ np.linalg.pinv(design)
     product = residual @ _correlation(len(design), rho)
     expected = float(np.trace(product))

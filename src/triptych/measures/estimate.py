@@ -1,7 +1,7 @@
-"""A number with its interval: one type from the measure to the page.
+"""A number with its interval, and its form in a metrics file.
 
-A metrics file holds the value of an estimate under its key, and the bounds under the same key of `intervals`. A number
-that the images cannot give has only a reason, under its key of `left_out`. `split` writes this form, `joined` reads it.
+A metrics file has the value of an estimate under its key, and the bounds under the same key of `intervals`. For a
+number that could not be measured, `left_out` has the reason. `split` creates this form, and `joined` reads it.
 """
 
 import math
@@ -13,7 +13,7 @@ from triptych.core.errors import InputError
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its interval. Comparisons return None if the interval contains both answers."""
+    """A number and its confidence interval. Comparisons return None if the interval contains both answers."""
 
     value: float
     low: float
@@ -28,7 +28,7 @@ class Estimate:
         return True if self.high < threshold else False if self.low >= threshold else None
 
     def within(self, margin: float) -> bool | None:
-        """Return True if the number is less than a margin away from zero, None if undecided."""
+        """Return True if the absolute value of the number is below the margin, None if undecided."""
         if -margin < self.low and self.high < margin:
             return True
         return False if self.low >= margin or self.high <= -margin else None
@@ -38,24 +38,24 @@ class Estimate:
         return {"low": self.low, "high": self.high}
 
     def flat(self, name: str) -> dict[str, float]:
-        """Return the value under `name` and the bounds under names derived from it."""
+        """Return the value under the key `name`, and the bounds under `name`_low and `name`_high."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Placeholder of a number that these images cannot give, with the reason as a clause."""
+    """Placeholder for a number that cannot be measured on these images; `reason` is a clause."""
 
     reason: str
 
 
 def split(numbers: Mapping[str, object]) -> dict[str, object]:
-    """Return numbers, at any depth, in the form of a metrics file. NaN or infinity raises InputError."""
-    entries = _split(numbers)
-    for key, value in _numbers_in(entries):
-        if not math.isfinite(value):
-            raise InputError(f"{key} came out as {value}, which is no number; no file of these numbers is written")
-    return entries
+    """Convert nested numbers to the form of a metrics file. NaN or infinity raises InputError."""
+    metrics = _split(numbers)
+    for key, value in leaves(metrics):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{key} is {value}; the metrics file was not written")
+    return metrics
 
 
 def _split(numbers: Mapping[str, object]) -> dict[str, object]:
@@ -74,20 +74,21 @@ def _in_file(entry: object) -> object:
         return entry.value
     if isinstance(entry, list):
         return [_in_file(row) for row in entry]
-    holds_estimates = isinstance(entry, Mapping) and any(isinstance(x, Estimate | LeftOut) for x in entry.values())
-    return _split(entry) if holds_estimates else entry
+    has_estimates = isinstance(entry, Mapping) and any(isinstance(x, Estimate | LeftOut) for x in entry.values())
+    return _split(entry) if has_estimates else entry
 
 
-def _numbers_in(value: object, key: str = "") -> Iterator[tuple[str, float]]:
-    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    for name, entry in entries:
-        yield from _numbers_in(entry, f"{key}.{name}".removeprefix("."))
-    if isinstance(value, float):
+def leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
+    """Yield key and value of each entry of nested mappings and lists, for example `restoration.0.psnr`."""
+    if not isinstance(value, Mapping | list):
         yield key, value
+        return
+    for name, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
+        yield from leaves(entry, f"{key}.{name}".removeprefix("."))
 
 
 def joined(metrics: Mapping[str, object], key: str) -> Estimate | None:
-    """Return the estimate under a key of a metrics file; None without a value or an interval."""
+    """Return the estimate under a key of a metrics file, or None if the value or its interval is missing."""
     intervals = metrics.get("intervals")
     interval = intervals.get(key) if isinstance(intervals, Mapping) else None
     value = metrics.get(key)

@@ -1,15 +1,15 @@
-"""Intervals of numbers that are measured on samples.
+"""Confidence intervals.
 
-Means, proportions and their differences have intervals in closed form; other statistics are resampled (Efron 1979).
-tests/measures/test_coverage.py simulates how often each interval contains the truth; docs/claims.md reports it.
+Means, proportions and their differences have intervals in closed form; other statistics use the bootstrap (Efron 1979).
+tests/measures/test_coverage.py simulates the coverage of each interval; docs/claims.md reports it.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtrit  # the quantiles of scipy.stats.t, which takes a second to import
+from scipy.special import stdtrit  # quantiles of Student's t, without the slow import of scipy.stats
 from threadpoolctl import threadpool_limits
 
 from triptych.core.seeds import fold
@@ -17,22 +17,16 @@ from triptych.measures.estimate import Estimate
 
 
 def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the means of `draws` resamples of values (N, ...) along the first axis, (draws, ...)."""
+    """Return the means (draws, ...) of bootstrap resamples of values (N, ...) along the first axis."""
     flat = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
-    # The mean of a resample follows from how often it holds each value: counts make it a matrix product.
+    # The number of occurrences of each value in a resample makes the means a matrix product.
     drawn = rng.integers(0, len(flat), (draws, len(flat))) + len(flat) * np.arange(draws)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
     return (counts @ flat / len(flat)).reshape(draws, *np.shape(values)[1:])
 
 
-def percentile_bounds(draws: np.ndarray, level: float) -> tuple[float, float]:
-    tail = 50 * (1 - level)
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return float(low), float(high)
-
-
 def mean(values: np.ndarray, level: float) -> Estimate:
-    """Return the mean of independent values (N,) with Student's interval; a single value has no width."""
+    """Return the mean of independent values (N,) with Student's interval, which has no width for a single value."""
     wide = np.asarray(values, dtype=np.float64)
     value, count = float(wide.mean()), len(wide)
     if count < 2:
@@ -42,18 +36,18 @@ def mean(values: np.ndarray, level: float) -> Estimate:
 
 
 def proportion(successes: np.ndarray, level: float) -> Estimate:
-    """Return the share of independent booleans (N,) with Wilson's interval, which is also valid at 0 % and 100 %."""
-    from scipy.stats import binomtest  # slow to import; evaluate_ssl, which runs for each variant, does not need it
+    """Return the proportion of True in independent booleans (N,) with Wilson's interval, also valid at 0 and 1."""
+    from scipy.stats import binomtest  # slow, and not used by evaluate_ssl, which runs for each variant
 
     interval = binomtest(int(np.sum(successes)), len(successes)).proportion_ci(level, method="wilson")
     return Estimate(float(np.mean(successes)), float(interval.low), float(interval.high))
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
-    """Return `one - other` of two independent estimates whose intervals have the same level.
+    """Return `one - other` for independent estimates whose intervals have the same level.
 
-    Squares and adds the distances from estimate to bound (MOVER: Newcombe 1998, Statistics in Medicine 17, 873-890,
-    method 10; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702), so asymmetric intervals stay asymmetric.
+    The distances from estimate to bound are added in quadrature (MOVER: Newcombe 1998, Statistics in Medicine 17,
+    873-890, method 10; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702), so asymmetry is preserved.
     """
     value = one.value - other.value
     below = math.hypot(one.value - one.low, other.high - other.value)
@@ -63,10 +57,10 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 
 @dataclass(frozen=True)
 class Resampling:
-    """Settings of intervals.
+    """Settings of confidence intervals: seed, confidence level, number of resamples, and the stage that owns them.
 
-    `owner`, e.g. `vae`, names with the purpose of a statistic its stream of resamples, so that an interval does not
-    depend on which others are computed.
+    Each statistic has its own random stream, given by `owner` (for example `vae`) and the `purpose` of the statistic,
+    so that an interval does not depend on which other intervals are computed.
     """
 
     seed: int
@@ -75,60 +69,64 @@ class Resampling:
     owner: str
 
     def stream(self, purpose: str) -> np.random.Generator:
+        """Return the random generator for one statistic."""
         return np.random.default_rng(fold(self.seed, "bootstrap", f"{self.owner} {purpose}"))
 
     def proportion(self, successes: np.ndarray) -> Estimate:
         return proportion(successes, self.level)
 
     def percentile(self, value: float, draws: np.ndarray) -> Estimate:
-        return Estimate(value, *percentile_bounds(draws, self.level))
+        tail = 50 * (1 - self.level)
+        low, high = np.percentile(draws, [tail, 100 - tail])
+        return Estimate(value, float(low), float(high))
 
     def mean(self, values: np.ndarray) -> Estimate:
         return mean(values, self.level)
 
     def ratio(self, above: np.ndarray, below: np.ndarray, purpose: str) -> Estimate:
-        """Return mean(above) / mean(below) of two independent samples with its percentile interval."""
+        """Return mean(above) / mean(below) for independent samples with a bootstrap percentile interval."""
         rng = self.stream(purpose)
         draws = resampled_means(above, self.draws, rng) / resampled_means(below, self.draws, rng)
         return self.percentile(float(np.mean(above) / np.mean(below)), draws)
 
     def recentred(self, value: float, statistic: Callable[[np.ndarray], float], count: int, purpose: str) -> Estimate:
-        """Return a statistic, at least 0, that resampling biases, such as a distance between samples.
+        """Return the non-negative `value` of a statistic that resampling biases, with a recentred bootstrap interval.
 
-        `statistic` takes the indices (count,) of a resample. A resample holds fewer distinct points, which increases
-        distances: the interval has the spread of the draws, with their mean moved back to the estimate.
+        `statistic` maps the indices (count,) of a resample to its value. A resample has fewer distinct points, which
+        increases distances between samples, so the draws are shifted until their mean equals the estimate.
         """
         rng = self.stream(purpose)
-        # The statistics use small matrices, for which many threads take many times as long as one.
+        # The statistics use small matrices, for which many threads are much slower than one.
         with threadpool_limits(1):
             draws = np.array([statistic(rng.integers(0, count, count)) for _ in range(self.draws)])
-        low, high = percentile_bounds(draws - draws.mean() + value, self.level)
-        return Estimate(value, max(0.0, low), high)
+        interval = self.percentile(value, draws - draws.mean() + value)
+        return replace(interval, low=max(0.0, interval.low))
 
     def seeded(self, values: np.ndarray, purpose: str) -> Estimate:
-        """Return the mean of values (seeds, images), uncertain over training seeds and over test images.
+        """Return the mean of values (seeds, images) with an interval over training seeds and test images.
 
-        The variance of the mean is that of its bootstrap over test images plus, with two seeds or more, that of the
-        seeds' means over their number. Student's t has the degrees of freedom of Satterthwaite (1946, Biometrics
-        Bulletin 2, 110-114) and Welch (1947, Biometrika 34, 28-35). With one seed the interval ignores the variation
-        between seeds. An interval of 95 % covers 94 to 95 % with four seeds, and as little as 87 % with two.
+        The variance of the mean is its bootstrap variance over test images plus, with at least two seeds, the variance
+        of the mean over seeds. Student's t has the degrees of freedom of Satterthwaite (1946, Biometrics Bulletin 2,
+        110-114) and Welch (1947, Biometrika 34, 28-35). With one seed the interval ignores the variation between seeds.
+        The coverage of a 95 % interval is 94 to 95 % with four seeds, but only 87 % in the worst case with two.
         """
         wide = np.asarray(values, dtype=np.float64)
         seeds, images = wide.shape
         rng = self.stream(purpose)
-        parts = [(resampled_means(wide.mean(axis=0), self.draws, rng).var(ddof=1), images - 1)]
+        components = [(resampled_means(wide.mean(axis=0), self.draws, rng).var(ddof=1), images - 1)]
         if seeds > 1:
-            parts.append((wide.mean(axis=1).var(ddof=1) / seeds, seeds - 1))
-        mean, variance = float(wide.mean()), sum(part for part, _ in parts)
-        uncertain = sum(part**2 / freedom for part, freedom in parts if part > 0)
+            components.append((wide.mean(axis=1).var(ddof=1) / seeds, seeds - 1))
+        mean, variance = float(wide.mean()), sum(component for component, _ in components)
+        uncertain = sum(component**2 / freedom for component, freedom in components if component > 0)
         half = stdtrit(variance**2 / uncertain, (1 + self.level) / 2) * math.sqrt(variance) if uncertain else 0.0
         return Estimate(mean, mean - float(half), mean + float(half))
 
     def accuracies(self, correct: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
+        """Return the accuracy of each classifier, given booleans (seeds, images) by the classifier's name."""
         estimates = {}
         for name, rows in correct.items():
             estimate = self.seeded(rows, f"{name}_correct")
-            # Few seeds that differ make the interval wide, but no accuracy lies outside [0, 1].
+            # With few seeds the interval can be wider than the range of an accuracy.
             low, high = max(0.0, estimate.low), min(1.0, estimate.high)
             estimates[f"{name}_accuracy"] = Estimate(float(np.mean([row.mean() for row in rows])), low, high)
         return estimates

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Queries at a time: with a bank of 50,000 images their similarities take 100 MB.
+# Queries per block. Their similarities to a bank of 50,000 images occupy 100 MB.
 BLOCK = 512
 
 
@@ -12,19 +12,19 @@ BLOCK = 512
 def knn_classes(
     queries: Tensor, bank: Tensor, labels: Tensor, k: int = 200, temperature: float = 0.1, block: int = BLOCK
 ) -> Tensor:
-    """Return the class (N,) of each query (N, d) by the votes of its k nearest images in a bank (M, d).
+    """Return the class (N,) of each query (N, d) by a vote of its k nearest neighbours in a bank (M, d).
 
-    A vote weighs exp(cosine / temperature); the lowest class wins a tie. If M < k, all vote; images of class -1 are
-    ignored. Runs in float32 on the device of the bank, `block` queries at a time.
+    The weight of a vote is exp(cosine / temperature); the lowest class wins a tie. Images of class -1 are ignored, and
+    all others vote if they are fewer than k. Runs in float32 on the device of the bank, `block` queries at a time.
     """
     if min(k, temperature, block) <= 0:
-        raise ValueError(f"k = {k}, temperature = {temperature} and block = {block} must be positive")
+        raise ValueError(f"k, temperature and block must be positive, got {k}, {temperature} and {block}")
     labels = labels.to(bank.device, torch.int64)
     bank, labels = bank[labels >= 0], labels[labels >= 0]
     if not len(bank):
-        raise ValueError("no image of the bank is labelled, so none can vote")
+        raise ValueError("kNN needs at least one labelled image in the bank")
     if not (bool(torch.isfinite(bank).all()) and bool(torch.isfinite(queries).all())):
-        raise ValueError("features hold values that are not finite, so they have no neighbours")
+        raise ValueError("features contain non-finite values")
 
     directions = functional.normalize(bank.float(), dim=1)
     k, classes = min(k, len(bank)), int(labels.max()) + 1
@@ -32,9 +32,9 @@ def knn_classes(
     for rows in queries.split(block):
         cosines = functional.normalize(rows.to(bank.device).float(), dim=1) @ directions.T
         similarities, neighbours = cosines.topk(k, dim=1)
-        # Relative to the nearest neighbour, which scales all votes of a query alike, no temperature overflows.
+        # The similarity to the nearest neighbour is subtracted, so that no temperature overflows.
         weights = ((similarities - similarities.amax(dim=1, keepdim=True)) / temperature).exp()
-        # One masked sum per class: scattered additions are not deterministic on a GPU.
+        # One masked sum per class, because scatter_add is not deterministic on a GPU.
         votes = [weights.where(labels[neighbours] == c, 0).sum(dim=1) for c in range(classes)]
         predicted.append(torch.stack(votes, dim=1).argmax(dim=1))
     return torch.cat(predicted)

@@ -1,4 +1,4 @@
-"""The `evaluation` section of params.yaml: settings of measures and of their intervals."""
+"""The `evaluation` section of params.yaml: settings of measures and confidence intervals."""
 
 from typing import Annotated, Literal
 
@@ -8,14 +8,14 @@ from triptych.core.schema import Count, InsideUnit, Positive, Section
 
 
 class VAEEvaluation(Section):
-    """The VAE's bounds in bits per dimension."""
+    """Importance-sampled likelihood bounds of the VAE."""
 
     likelihood_images: Count
     importance_samples: Count
 
 
 class BoundEvaluation(Section):
-    """The DDPM's variational bound: length of the chain, number of test images, and terms drawn per image."""
+    """Variational bound of the DDPM: length of the chain, number of test images, and random times per image."""
 
     steps: Annotated[int, Field(ge=2)]
     images: Count
@@ -27,7 +27,7 @@ class DDPMEvaluation(Section):
 
 
 class KNNParams(Section):
-    """Weighted nearest-neighbour classification (Wu et al. 2018) of all test images."""
+    """Weighted k-nearest-neighbour classification (Wu et al. 2018) of the test images."""
 
     neighbours: Count
     temperature: Positive
@@ -35,7 +35,7 @@ class KNNParams(Section):
 
 
 class CollapseThresholds(Section):
-    """Values below which embeddings count as collapsed."""
+    """Thresholds below which embeddings count as collapsed."""
 
     embedding_std: Positive
     effective_rank: Positive

@@ -1,27 +1,27 @@
-"""PSNR and SSIM of each pair of images in a batch."""
+"""PSNR and SSIM of pairs of images."""
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Wang et al. 2004, section III.C: window and constants of SSIM.
+# Window and constants of SSIM (Wang et al. 2004, section III.C).
 WINDOW, WINDOW_SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
 RANGE = 255.0
-# Rounding to whole levels alone makes this mean squared error; so PSNR is at most 58.9 dB.
+# Mean squared error of rounding to whole levels. It limits PSNR to 58.9 dB.
 ROUNDING = 1 / 12
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(N,) peak signal-to-noise ratio in dB of uint8 images (N, C, H, W)."""
+    """Return the peak signal-to-noise ratio (N,) in dB between images a and b, uint8 (N, C, H, W)."""
     errors = np.square(a.astype(np.float64) - b).reshape(len(a), -1).mean(axis=1)
     return 10 * np.log10(RANGE**2 / np.maximum(errors, ROUNDING))
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(N,) structural similarity of uint8 images (N, C, H, W), a mean over channels and whole windows.
+    """Return the structural similarity (N,) between images a and b, uint8 (N, C, H, W) of at least 11 pixels per side.
 
-    Wang et al. 2004, equation 13, with a Gaussian window; images are at least 11 pixels a side.
+    Mean of equation 13 of Wang et al. 2004 over channels and over the positions of a Gaussian window.
     """
     x, y = (torch.as_tensor(np.array(images)).double().flatten(0, 1)[:, None] for images in (a, b))
     mean_x, mean_y = _blur(x), _blur(y)
@@ -34,7 +34,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """The Gaussian window's weighted mean at each place where it fits: (N, 1, H, W) -> (N, 1, H - 10, W - 10)."""
+    """Return the mean of (N, 1, H, W) in a Gaussian window at each position: (N, 1, H - 10, W - 10)."""
     offsets = torch.arange(WINDOW, dtype=x.dtype) - WINDOW // 2
     weights = torch.exp(-0.5 * (offsets / WINDOW_SIGMA).square())
     weights = weights / weights.sum()

@@ -1,22 +1,26 @@
-"""Write plots/report.html, the whole report in one self-contained file, and metrics/headline."""
+"""Write plots/report.html, the whole report in one self-contained file, metrics/headline, and archives of a run."""
 
+import base64
+import io
+import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
-from triptych.core.files import write_json
+from triptych.core.errors import InputError
+from triptych.core.files import write_json, write_text
 from triptych.page import tables, verdicts
-from triptych.page.pictures import Picture, embedded
-from triptych.page.time_spent import time_spent
 from triptych.page.verdicts import Verdict
 from triptych.report.formatting import written, written_place
-from triptych.report.reader import CLAIMS, Metrics, Results, value_at
-from triptych.report.record import Figure, Model, Study
-from triptych.report.sentences import Facts, Sentence, plain, sources
+from triptych.report.reader import CLAIMS, Results, value_at
+from triptych.report.record import Study
+from triptych.report.sentences import Facts, plain, sources
 from triptych.studies import METRICS, STUDIES, writers
 
 # Key and label of the main settings; params.yaml is printed in full below them.
@@ -29,58 +33,44 @@ SETTINGS = {
 USED_BY = {"generative": "for the judge, the VAE and the DDPM", "ssl": "for SimSiam, its ablations and rivals"}
 FIGURES = "plots/figures"
 HEADLINE = Path("metrics/headline")
+ARCHIVED = ("params.yaml", "metrics/**/*.json", "plots/**/*.csv")  # figures are on the page
+OF_VARIANTS = ("ssl", "evaluate_ssl")  # folders with files of each variant
+PAGE, MACHINE = Path("plots/report.html"), Path("run.json")
 SMALL_PIXELS = 900  # up to this width two figures fit side by side on a wide screen
+MOST_COLOURS = 2**14  # charts have fewer colours, sheets of images more
+# Charts are compressed without loss, which keeps lines sharp. Rounding each channel to multiples of 5, which include
+# black and white, saves a fifth of the bytes.
+LEVELS = [round(level / 5) * 5 for level in range(256)]
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A figure on the page, with a sentence on this run and the claims that it shows."""
+class Picture:
+    """A picture as a data URI. Its size in pixels lets the browser reserve space before it is decoded."""
 
-    figure: Figure
-    picture: Picture
-    sentence: Sentence
-    claims: list[Verdict]
-
-    @property
-    def alternative(self) -> str:
-        """Text in place of the picture."""
-        return f"Figure {self.figure.number}: {self.figure.title}. {plain(self.sentence)}".strip()
-
-
-@dataclass
-class Panel:
-    """A section of the page: a study, its measured models, and its figures under their headings."""
-
-    study: Study
-    number: int  # 0 for the judge
-    models: list[tuple[Model, Metrics]]
-    groups: list[tuple[str, list[Shown]]] = field(default_factory=list)
-    missing: list[int] = field(default_factory=list)
+    uri: str
+    width: int
+    height: int
 
 
 def render(results: Results, with_data: bool = True) -> str:
-    """Return the page: pictures as data URIs, style inline, no script, nothing from the network.
+    """Return the page: pictures as data URIs, inline style, no scripts, nothing from the network.
 
-    Without `with_data` it has no pictures that show many images of the dataset. Results that do not exist are omitted.
+    Without `with_data`, pictures that show many images of the dataset are omitted. Missing results are omitted as well.
     """
-    environment = Environment(
-        loader=PackageLoader("triptych.page", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"written": written, "runs": _runs, "sources": sources}
     params = results.params
     facts = Facts(results, METRICS, writers(params))
     claims = [verdicts.verdict(record) for record in results.claims()] if results.has(CLAIMS) else []
     panels = [_panel(number, study, claims, facts, with_data) for number, study in enumerate(STUDIES)]
     level = value_at(params, "evaluation.confidence_level")
-    return environment.get_template("page.html.j2").render(
+    return TEMPLATES.get_template("page.html.j2").render(
         tables=tables,
         datasets=_datasets(results, with_data),
         with_data=with_data,
-        settings=_settings(params),
+        settings=[
+            (label, written(value, ".6g" if isinstance(value, float) else ""), key)
+            for key, label in SETTINGS.items()
+            if (value := value_at(params, key)) is not None
+        ],
         corrected=any(study.corrections for study in STUDIES),
         params=params,
         small_pixels=SMALL_PIXELS,
@@ -88,73 +78,139 @@ def render(results: Results, with_data: bool = True) -> str:
         level="" if level is None else f"{100 * level:g}\u00a0%",
         training=tables.training_table(results),
         machines=_machines(results),
-        spent=time_spent(results),
+        spent=tables.time_spent(results),
         verdicts=claims,
-        counts=verdicts.counts(claims),
-        drawn={shown.figure.number for panel in panels for _, group in panel.groups for shown in group},
+        counts=Counter(claim.answer for claim in claims),
+        drawn={shown["figure"].number for panel in panels for _, group in panel["groups"] for shown in group},
         stages=facts.writers,
         panels=panels,
     )
 
 
 def write_headline(results: Results) -> None:
-    """Write metrics/headline anew: the few numbers that `dvc metrics show` prints, one file per model."""
+    """Rewrite metrics/headline: the few numbers that `dvc metrics show` prints, one file per model."""
     shutil.rmtree(results.root / HEADLINE, ignore_errors=True)
     for study in STUDIES:
-        keys = [metric.key for metric in study.metrics if metric.headline]
-        for part in study.models(results.params):
+        for model in study.models(results.params):
             numbers: dict = {}
-            for name in (part.name, f"timing/{part.name}"):
+            for name in (model.name, f"timing/{model.name}"):
                 numbers |= results.metrics(name).values if results.has(f"metrics/{name}.json") else {}
-            if found := {key: numbers[key] for key in keys if numbers.get(key) is not None}:
-                write_json(results.root / HEADLINE / f"{part.name}.json", found)
+            keys = [metric.key for metric in study.metrics if metric.headline and numbers.get(metric.key) is not None]
+            if keys:
+                write_json(results.root / HEADLINE / f"{model.name}.json", {key: numbers[key] for key in keys})
 
 
-def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, with_data: bool) -> Panel:
-    models = [(part, metrics) for of, part, metrics in tables.measured(facts.results) if of is study]
-    panel = Panel(study, number, models)
-    shown = []
+def archive(results: Results, folder: Path, machine: dict, with_data: bool, force: bool = False) -> list[Path]:
+    """Write the results to a folder and replace an earlier archive in it; return the relative paths of the files.
+
+    `machine` becomes run.json. Without `with_data`, the page omits pictures that show many images of the dataset.
+    Raises InputError if the folder is neither absent, empty nor an archive, unless `force` is set.
+    """
+    if folder.resolve() in (results.root.resolve(), *results.root.resolve().parents):
+        raise InputError(f"{folder}: cannot archive a run into its own folder; choose another, such as docs/real")
+    if not (force or not folder.exists() or is_archive(folder) or (folder.is_dir() and not any(folder.iterdir()))):
+        raise InputError(
+            f"{folder}: not a triptych archive (no triptych version in {MACHINE}), so nothing was deleted; "
+            "choose another folder, or replace metrics/ and plots/ in this one with --force"
+        )
+    html = render(results, with_data)  # damaged input fails here, before anything is deleted
+    write_json(folder / MACHINE, machine)  # first, so that an interrupted archive is recognised
+    for old in ("metrics", "plots"):
+        shutil.rmtree(folder / old, ignore_errors=True)
+    present = sorted(path.relative_to(results.root) for pattern in ARCHIVED for path in results.root.glob(pattern))
+    files = [path for path in present if _is_current(path, results)]
+    for path in files:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(results.root / path, folder / path)
+    write_text(folder / PAGE, html)
+    return [*files, PAGE, MACHINE]
+
+
+def is_archive(folder: Path) -> bool:
+    """Return whether run.json in the folder contains a triptych version."""
+    try:
+        return "triptych" in json.loads((folder / MACHINE).read_text(encoding="utf-8"))["versions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def embedded(path: Path) -> Picture:
+    """Convert a PNG to WebP, which needs a quarter of the bytes. The same file always gives the same text."""
+    try:
+        with Image.open(path, formats=["PNG"]) as png:
+            image = png.convert("RGB")
+    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for broken chunks
+        raise InputError(f"{path}: not a PNG file, or damaged; run the stage that draws it again") from error
+    content = io.BytesIO()
+    if image.getcolors(MOST_COLOURS) is None:  # sheets show enlarged images, which stay sharp under lossy compression
+        image.save(content, "WEBP", quality=80, method=5)
+    else:
+        image.point(LEVELS * 3).save(content, "WEBP", lossless=True, method=2)
+    return Picture(f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}", *image.size)
+
+
+def _is_current(path: Path, results: Results) -> bool:
+    """Return False for files of variants that were removed from params.yaml: DVC does not delete them."""
+    if path.parent.name not in OF_VARIANTS:
+        return True
+    variant = path.stem if path.suffix == ".json" else path.stem.rpartition("_")[0]
+    return variant in results.param("ssl.variants")
+
+
+def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, with_data: bool) -> dict:
+    """Return the content of a section: a study, its measured models, its figures by heading, and figures not drawn."""
+    shown, missing = [], []
     for figure in study.figures:
         path = figure.path(facts.results.root / FIGURES)
         if figure.shows_data and not with_data:
             continue
         if path.exists():
-            about = [verdict for verdict in claims if figure.number in verdict.figures]
-            shown.append(Shown(figure, embedded(path), facts.sentence(figure), about))
+            about = [claim for claim in claims if figure.number in claim.figures]
+            shown.append(
+                {"figure": figure, "picture": embedded(path), "sentence": facts.sentence(figure), "claims": about}
+            )
         elif figure.of_report:
-            panel.missing.append(figure.number)
-    panel.groups = [(group, list(members)) for group, members in groupby(shown, lambda one: one.figure.group)]
-    return panel
+            missing.append(figure.number)
+    return {
+        "study": study,
+        "number": number,  # 0 for the judge
+        "models": [(model, metrics) for of, model, metrics in tables.measured(facts.results) if of is study],
+        "groups": [(title, list(group)) for title, group in groupby(shown, lambda shown: shown["figure"].group)],
+        "missing": missing,
+    }
 
 
 def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Picture | None]]:
+    """Return the use, the data card and the picture of each dataset."""
     cards = results.metrics("data").values if results.has("metrics/data.json") else {}
-    found = []
+    datasets = []
     for name, card in cards.items():
         path = results.root / "plots/data" / f"{name}.png"
         sheet = embedded(path) if with_data and path.exists() else None
-        found.append((USED_BY.get(name, f"for {name}"), card, sheet))
-    return found
-
-
-def _settings(params: Mapping) -> list[tuple[str, str, str]]:
-    return [
-        (label, written(value, ".6g" if isinstance(value, float) else ""), key)
-        for key, label in SETTINGS.items()
-        if (value := value_at(params, key)) is not None
-    ]
+        datasets.append((USED_BY.get(name, f"for {name}"), card, sheet))
+    return datasets
 
 
 def _machines(results: Results) -> list[str]:
-    """Describe each machine that trained something: device, threads, precision, torch."""
-    found = []
+    """Describe each machine that trained a model: device, threads, precision, torch version."""
+    texts = []
     for _, timing in tables.trainings(results):
         torch = f"torch {timing['torch']}" if "torch" in timing else ""
-        found.append(", ".join(filter(None, (written_place(timing), timing.get("precision"), torch))))
-    return list(dict.fromkeys(found))
+        texts.append(", ".join(filter(None, (written_place(timing), timing.get("precision"), torch))))
+    return list(dict.fromkeys(texts))
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the first and last of each run of consecutive numbers."""
+    """Return (first, last) of each run of consecutive numbers."""
     runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
     return [(run[0], run[-1]) for run in runs]
+
+
+TEMPLATES = Environment(
+    loader=PackageLoader("triptych.page", "."),
+    autoescape=lambda name: name == "page.html.j2",
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+TEMPLATES.filters |= {"written": written, "plain": plain, "runs": _runs, "sources": sources}

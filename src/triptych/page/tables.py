@@ -1,20 +1,26 @@
-"""Results as tables of text: one source for the page, the terminal, Markdown and the model cards."""
+"""Results as tables of text, for the page, the terminal, Markdown and the model cards."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from triptych.core.errors import InputError
 from triptych.measures.estimate import Estimate
-from triptych.report.formatting import duration, written, written_interval
+from triptych.report.formatting import PERCENT, duration, written, written_interval
 from triptych.report.reader import Metrics, Results
 from triptych.report.record import Metric, Model, Study
+from triptych.ssl.words.variants import variants
 from triptych.studies import METRICS, STUDIES
 
 ESCAPED = "\\|"  # a vertical line in a cell of Markdown
+# Between two stages DVC hashes and copies outputs for a few seconds. A longer gap means that the run was paused.
+PAUSE_SECONDS = 60.0
+
+Clock = tuple[float, float, float]  # process started, imports done, work done: seconds since 1970
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text under column headings, with totals below the rows; `text_columns` come before the numbers."""
+    """Column headings, rows of cells and totals below them. The first `text_columns` columns contain text."""
 
     title: str
     columns: Sequence[str]
@@ -22,14 +28,11 @@ class Table:
     totals: Sequence[Sequence[str]] = ()
     text_columns: int = 1
 
-    def without(self, column: str) -> "Table":
-        """Return the table without one column."""
-        index = self.columns.index(column)
-        columns, *rows = ([*cells[:index], *cells[index + 1 :]] for cells in (self.columns, *self.rows))
-        return replace(self, columns=columns, rows=rows)
+    def without_last_column(self) -> "Table":
+        return replace(self, columns=self.columns[:-1], rows=[cells[:-1] for cells in self.rows])
 
     def markdown(self) -> str:
-        """Write the table in Markdown, without its title."""
+        """Return the table in Markdown, without its title."""
         lines = [
             "".join(f"| {cell.replace('|', ESCAPED)} " for cell in cells) + "|"
             for cells in (self.columns, *self.rows, *self.totals)
@@ -38,16 +41,11 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One number of a model; texts that do not apply are empty."""
+class Measured:
+    """A number and its confidence interval as text. Either may be empty."""
 
-    key: str
-    name: str
-    meaning: str
     value: str
     interval: str
-    reference: str
-    reference_name: str
 
     @property
     def text(self) -> str:
@@ -55,14 +53,22 @@ class Row:
         return f"{self.value} ({self.interval})" if self.interval else self.value
 
 
-# Numbers of one model -------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Row(Measured):
+    """One metric of a model. The reference is a value to compare with, or empty."""
+
+    key: str
+    name: str
+    meaning: str
+    reference: str
+    reference_name: str
 
 
 def rows(study: Study, metrics: Metrics) -> list[Row]:
-    """Return the numbers of a metrics file in the order of the study's metrics, unknown ones last.
+    """Return one row per number of a metrics file, in the order of the study's metrics; unknown keys come last.
 
-    A number that another row shows as its reference or in its words has no row of its own. Lists of records are left
-    to `tables`, texts to `notes`.
+    Numbers that another row shows as its reference or in its words are left out. See `tables` for lists of records and
+    `notes` for texts.
     """
     numbers = {
         key: value for key, value in metrics.leaves().items() if not _is_table(value) and not isinstance(value, str)
@@ -70,36 +76,47 @@ def rows(study: Study, metrics: Metrics) -> list[Row]:
     records = [metric(key) for key in numbers]
     elsewhere = {key for record in records for key in (record.reference, *record.tells)}
     ranks = {record.key: rank for rank, record in enumerate(study.metrics)}
-    shown = [record for record in records if record.key not in elsewhere]
-    return [_row(record, numbers, metrics) for record in sorted(shown, key=lambda one: ranks.get(one.key, len(ranks)))]
+    shown = []
+    for record in sorted(records, key=lambda record: ranks.get(record.key, len(ranks))):
+        if record.key in elsewhere:
+            continue
+        value, has_reference = numbers[record.key], record.reference in numbers
+        interval = written_interval(value, record.format) if isinstance(value, Estimate) else ""
+        point = value.value if isinstance(value, Estimate) else value
+        text = record.words(metrics) if record.words else written(point, record.format)
+        reference = written(metrics.number(record.reference), record.format) if has_reference else ""
+        name = record.reference_name if has_reference else ""
+        shown.append(Row(text, interval, record.key, record.name, record.meaning, reference, name))
+    return shown
 
 
 def tables(metrics: Metrics) -> list[Table]:
-    """Return each list of records in a metrics file, such as `restoration`, as a table."""
-    found = []
-    for name, value in metrics.values.items():
-        if _is_table(value):
-            records = [row.leaves() for row in metrics.rows(name)]
-            keys = list(records[0])
-            cells = [[written(record.get(key), metric(key).format) for key in keys] for record in records]
-            found.append(Table(name, [metric(key).name for key in keys], cells))
-    return found
+    """Return a table for each list of records in a metrics file, such as `restoration`."""
+    records = {
+        name: [row.leaves() for row in metrics.rows(name)] for name, value in metrics.values.items() if _is_table(value)
+    }
+    return [
+        Table(
+            name,
+            [metric(key).name for key in entries[0]],
+            [[written(entry.get(key), metric(key).format) for key in entries[0]] for entry in entries],
+        )
+        for name, entries in records.items()
+    ]
 
 
 def notes(metrics: Metrics) -> list[tuple[str, str]]:
-    """Return (name, text) of the texts in a metrics file, and the numbers that it leaves out with the reason."""
+    """Return (name, text) of each text in a metrics file, and ("not measured", text) of each reason in `unmeasured`."""
     texts = [
-        (key, value)
+        (key.replace("_", " "), value.removesuffix("."))
         for key, value in metrics.leaves().items()
-        if isinstance(value, str) and key != "collapse_kind"  # the text of `collapsed` has it
+        if isinstance(value, str) and key != "collapse_kind"  # the row of `collapsed` shows it
     ]
-    return [(key.replace("_", " "), value.removesuffix(".")) for key, value in texts] + [
-        ("not measured", text) for text in left_out(metrics)
-    ]
+    return texts + [("not measured", text) for text in unmeasured(metrics)]
 
 
-def left_out(metrics: Metrics) -> list[str]:
-    """Return `precision, recall: there are 3 images` for each reason why the data gave no numbers."""
+def unmeasured(metrics: Metrics) -> list[str]:
+    """Return a text such as `precision, recall: there are 3 images` for each reason why numbers are missing."""
     names: dict[str, list[str]] = {}
     for key, reason in metrics.left_out.items():
         names.setdefault(reason, []).append(metric(key).name)
@@ -107,89 +124,71 @@ def left_out(metrics: Metrics) -> list[str]:
 
 
 def metric(key: str) -> Metric:
-    """Return the record of a key; an unknown key is its own name."""
+    """Return the record of a metric; an unknown key gets a record with the key as its name."""
     return METRICS.get(key) or Metric(key, key, format=".4g")
-
-
-def _row(record: Metric, numbers: Mapping, metrics: Metrics) -> Row:
-    value, has_reference = numbers[record.key], record.reference in numbers
-    is_estimate = isinstance(value, Estimate)
-    return Row(
-        key=record.key,
-        name=record.name,
-        meaning=record.meaning,
-        value=record.words(metrics) if record.words else written(value.value if is_estimate else value, record.format),
-        interval=written_interval(value, record.format) if is_estimate else "",
-        reference=written(metrics.number(record.reference), record.format) if has_reference else "",
-        reference_name=record.reference_name if has_reference else "",
-    )
 
 
 def _is_table(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(entry, Mapping) for entry in value)
 
 
-# Models side by side --------------------------------------------------------------------------------------------------
-
-
 def measured(results: Results) -> Iterator[tuple[Study, Model, Metrics]]:
-    """Yield every model that has been measured, with its metrics."""
+    """Yield every model that has metrics, with its study and its metrics."""
     for study in STUDIES:
-        for part in study.models(results.params):
-            if results.has(part.metrics):
-                yield study, part, results.metrics(part.name)
+        for model in study.models(results.params):
+            if results.has(model.metrics):
+                yield study, model, results.metrics(model.name)
 
 
 def models_table(results: Results, headline: bool = False) -> Table:
-    """Tabulate all numbers, or the headline numbers, of the studies that have one model each."""
+    """Tabulate the numbers, or only the headline numbers, of the studies with one model each."""
     lines = []
-    for study, part, metrics in measured(results):
-        wanted = {one.key for one in study.metrics if one.headline or not headline}
+    for study, model, metrics in measured(results):
+        wanted = {record.key for record in study.metrics if record.headline}
         for row in () if study.compares else rows(study, metrics):
             if not headline or row.key in wanted:
                 reference = f" ({row.reference_name}: {row.reference})" if row.reference else ""
-                where = f"`{part.metrics}` `{row.key}`"
-                lines.append([part.title, row.name + reference, row.value, row.interval, where])
+                file = f"`{model.metrics}` `{row.key}`"
+                lines.append([model.title, row.name + reference, row.value, row.interval, file])
     return Table("Results", ["model", "measure", "value", "interval", "file and key"], lines, text_columns=2)
 
 
 def comparison(study: Study, models: Sequence[tuple[Model, Metrics]]) -> tuple[list[Metric], list[list[Row | None]]]:
-    """Return the columns, and per model a row or None in each column, of the table that compares models."""
-    found = [{row.key: row for row in rows(study, metrics)} for _, metrics in models]
-    there = {key for cells in found for key in cells}
-    known = [record for record in study.metrics if record.key in there]
-    columns = [*known, *map(metric, sorted(there - {record.key for record in known}))]
-    return columns, [[cells.get(column.key) for column in columns] for cells in found]
+    """Return the columns of the table that compares models and, per model, a row or None for each column."""
+    by_key = [{row.key: row for row in rows(study, metrics)} for _, metrics in models]
+    present = {key for cells in by_key for key in cells}
+    known = [record for record in study.metrics if record.key in present]
+    columns = [*known, *map(metric, sorted(present - {record.key for record in known}))]
+    return columns, [[cells.get(column.key) for column in columns] for cells in by_key]
 
 
 def compared_tables(results: Results) -> list[Table]:
-    """Tabulate each study that compares its models: one model per row, one column per metric that has a short name."""
-    studies: dict[str, tuple[Study, list]] = {}
-    for study, part, metrics in measured(results):
-        if study.compares:
-            studies.setdefault(study.slug, (study, []))[1].append((part, metrics))
-    found = []
-    for study, models in studies.values():
+    """Tabulate each study that compares models: one row per model, one column per metric with a short name."""
+    tabulated = []
+    for study in STUDIES:
+        models = [(model, metrics) for of, model, metrics in measured(results) if of is study and study.compares]
+        if not models:
+            continue
         columns, cells = comparison(study, models)
         shown = [index for index, column in enumerate(columns) if column.short]
         lines = [
-            [part.title, *(row[index].text if row[index] else "" for index in shown), f"`{part.metrics}`"]
-            for (part, _), row in zip(models, cells, strict=True)
+            [model.title, *(row[index].text if row[index] else "" for index in shown), f"`{model.metrics}`"]
+            for (model, _), row in zip(models, cells, strict=True)
         ]
-        found.append(Table(study.title, ["model", *(columns[index].short for index in shown), "file"], lines))
-    return found
+        tabulated.append(Table(study.title, ["model", *(columns[index].short for index in shown), "file"], lines))
+    return tabulated
 
 
 def results_markdown(results: Results) -> str:
-    """Write the README's tables of results in Markdown."""
+    """Return the README's tables of results in Markdown."""
     shown = [models_table(results, headline=True), *compared_tables(results)]
     return "\n\n".join(table.markdown() for table in shown) + "\n"
 
 
 def trainings(results: Results) -> list[tuple[Model, Mapping]]:
-    """Return every model that has been trained, with the timing of its training."""
-    parts = [part for study in STUDIES for part in study.models(results.params) if results.has(part.timing)]
-    return [(part, results.timing(part.name).values) for part in parts]
+    """Return every trained model with the timing of its training."""
+    models = [model for study in STUDIES for model in study.models(results.params) if results.has(model.timing)]
+    return [(model, results.timing(model.name).values) for model in models]
 
 
 def training_table(results: Results) -> Table:
@@ -197,14 +196,87 @@ def training_table(results: Results) -> Table:
     trained = trainings(results)
     lines = [
         [
-            part.trained_by,
+            model.trained_by,
             written(timing.get("parameters"), ","),
             written(timing.get("seconds_per_epoch"), ",.2f"),
             written(timing.get("images_per_second"), ",.0f"),
             duration(timing.get("seconds_total", 0)),
         ]
-        for part, timing in trained
+        for model, timing in trained
     ]
     total = duration(sum(timing.get("seconds_total", 0) for _, timing in trained))
     columns = ["stage", "parameters", "seconds per epoch", "images per second", "training time"]
     return Table("Training time", columns, lines, [["all", "", "", "", total]])
+
+
+def clock_files(params: Mapping) -> dict[str, list[str]]:
+    """Return the names of the files in metrics/clock for each row of the time table.
+
+    The `report` stage has no row, because it reads the files of the other stages.
+    """
+    names = list(variants(params))
+    generative = [name for model in ("vae", "ddpm") for name in (model, f"sample/{model}", f"evaluate_{model}")]
+    return {
+        **{name.replace("/", "@"): [name] for name in ("prepare", "classifier", "evaluate_classifier", *generative)},
+        "ssl@*": [f"ssl/{name}" for name in names],
+        "ssl_baselines": ["ssl_baselines"],
+        "evaluate_ssl@*": [f"evaluate_ssl/{name}" for name in names],
+        "claims": ["claims"],
+        "figures": ["figures"],
+    }
+
+
+def time_spent(results: Results) -> tuple[Table, str] | None:
+    """Return the table of seconds per stage and a sentence on wall-clock time; None if metrics/clock has no files."""
+    files = clock_files(results.params)
+    clocks = {row: [clock for name in names if (clock := _clock(name, results))] for row, names in files.items()}
+    in_order = sorted(clock for of_row in clocks.values() for clock in of_row)
+    if not in_order:
+        return None
+    seconds = {
+        row: (sum(clock[1] - clock[0] for clock in of_row), sum(clock[2] - clock[1] for clock in of_row))
+        for row, of_row in clocks.items()
+    }
+    sums = [sum(column) for column in zip(*seconds.values(), strict=True)]
+    lines = []
+    for row, names in files.items():
+        ran, planned = len(clocks[row]), len(names)
+        count = f" ({planned if ran in (0, planned) else f'{ran} of {planned}'})" if planned > 1 else ""
+        lines.append([f"{row}{count}", *(_cells(seconds[row], sum(sums)) if ran else "––––")])
+    totals = [["all", *_cells(sums, sum(sums))]]
+    return Table(
+        "Time per stage, in seconds", ("stage", "imports", "work", "all", "share"), lines, totals
+    ), _wall_clock(in_order)
+
+
+def time_markdown(results: Results) -> str:
+    """Return the time table and the sentence in Markdown. Raises InputError if metrics/clock has no files."""
+    spent = time_spent(results)
+    if spent is None:
+        raise InputError(f"{results.root / 'metrics/clock'}: no stage has written its time; run `dvc repro` first")
+    table, sentence = spent
+    return f"{table.markdown()}\n\n{sentence}\n"
+
+
+def _clock(name: str, results: Results) -> Clock | None:
+    times = results.metrics(f"clock/{name}").values if results.has(f"metrics/clock/{name}.json") else {}
+    return (times["started"], times["imported"], times["ended"]) if "ended" in times else None
+
+
+def _cells(seconds: Sequence[float], whole: float) -> list[str]:
+    return [*(written(value, ",.1f") for value in (*seconds, sum(seconds))), written(sum(seconds) / whole, PERCENT)]
+
+
+def _wall_clock(clocks: Sequence[Clock]) -> str:
+    """Describe the time from the first start to the last end. Stages may overlap, as in queued experiments."""
+    gaps, (first, _, end) = [], clocks[0]
+    for started, _, ended in clocks[1:]:
+        gaps.append(max(0.0, started - end))
+        end = max(end, ended)
+    pauses = [gap for gap in gaps if gap > PAUSE_SECONDS]
+    text = f"Wall-clock time without the report stage: {duration(end - first - sum(pauses))}"
+    text += f", of which {duration(sum(gaps) - sum(pauses))} between stages (DVC)."
+    if not pauses:
+        return text
+    count = "one pause" if len(pauses) == 1 else f"{len(pauses)} pauses"
+    return f"{text} Not counted: {count} of more than {PAUSE_SECONDS:g} s, {duration(sum(pauses))} in total."

@@ -1,15 +1,16 @@
-"""The results so far on the terminal, and as one JSON document."""
+"""The results of a run on the terminal, and as one JSON document."""
 
 import os
 import sys
+from collections import Counter
 
 from rich import box, table
 from rich.console import Console
 from rich.markup import escape
 
 from triptych.core.errors import InputError
-from triptych.page.tables import Table, compared_tables, left_out, measured, models_table, training_table, trainings
-from triptych.page.verdicts import Verdict, counts, verdict
+from triptych.page.tables import Table, compared_tables, measured, models_table, training_table, trainings, unmeasured
+from triptych.page.verdicts import verdict
 from triptych.report.reader import CLAIMS, Results
 
 PAGE = "plots/report.html"
@@ -18,40 +19,34 @@ MARKS = {"reproduced": "[green]●[/]", "not reproduced": "[red]◆[/]", "inconc
 WIDTH = 100  # columns, where the output is no terminal
 
 
-def console() -> Console:
-    """Return a console as wide as the terminal, or WIDTH columns without one."""
-    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(width=None if has_width else WIDTH)
-
-
 def document(results: Results) -> dict:
-    """Return all results for scripts, each under the path of its file."""
-    metrics = {part.metrics: metrics.values for _, part, metrics in measured(results)}
-    timing = {part.timing: times for part, times in trainings(results)}
+    """Return all results for scripts: metrics and timing by file, claims, and the path of the page."""
+    metrics = {model.metrics: metrics.values for _, model, metrics in measured(results)}
+    timing = {model.timing: times for model, times in trainings(results)}
     claims = results.claims() if results.has(CLAIMS) else None
     if not metrics and not timing and claims is None:
-        raise InputError("nothing has run here yet: `make repro` runs the whole pipeline")
+        raise InputError("no results yet; `make repro` runs the whole pipeline")
     return {"metrics": metrics, "timing": timing, "claims": claims, "page": PAGE if results.has(PAGE) else None}
 
 
-def show(results: Results, console: Console) -> None:
-    """Print numbers, verdicts, training times and the path of the page."""
-    found = document(results)
-    if (models := models_table(results)).rows:
-        console.print(_table(models.without("file and key")))
-    for compared in compared_tables(results):
-        console.print(_table(compared.without("file")))
+def show(results: Results) -> None:
+    """Print metrics, verdicts, training times and the path of the page."""
+    content = document(results)
+    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH)
+    for numbers in (models_table(results), *compared_tables(results)):
+        if numbers.rows:
+            console.print(_table(numbers.without_last_column()))
     missing: dict[str, list[str]] = {}
-    for _, part, metrics in measured(results):
-        for text in left_out(metrics):
-            missing.setdefault(text, []).append(part.title)
+    for _, model, metrics in measured(results):
+        for text in unmeasured(metrics):
+            missing.setdefault(text, []).append(model.title)
     for text, titles in missing.items():
         console.print(f"not measured for {', '.join(titles)}: {text}", markup=False, soft_wrap=True)
-    if found["claims"] is not None:
-        console.print(_verdicts([verdict(record) for record in found["claims"]]))
+    if content["claims"] is not None:
+        console.print(_verdicts(content["claims"]))
     if (training := training_table(results)).rows:
         console.print(_table(training))
-    text = f"report: {PAGE}" if found["page"] else "the report page is not built yet: run `dvc repro report`"
+    text = f"report: {PAGE}" if content["page"] else "the report page is not built yet; run `dvc repro report`"
     console.print(text, markup=False, soft_wrap=True)
 
 
@@ -75,20 +70,18 @@ def _table(content: Table) -> table.Table:
     return shown
 
 
-def _verdicts(verdicts: list[Verdict]) -> table.Table:
-    totals = ", ".join(f"{count} {answer}" for answer, count in counts(verdicts).items())
+def _verdicts(records: list[dict]) -> table.Table:
+    verdicts = [verdict(record) for record in records]
+    totals = ", ".join(f"{count} {answer}" for answer, count in Counter(claim.answer for claim in verdicts).items())
     shown = _empty(f"Verdicts on the report's claims: {totals}")
-    shown.add_column("verdict")
-    shown.add_column("claim and conditions", ratio=1)
-    shown.add_column("measured")
-    shown.add_column("threshold")
-    for one in verdicts:
-        # Older runs have no conditions; their claims show the deciding number.
-        numbers = ("", "") if one.conditions else (_cell(one.number), one.threshold)
-        answer = f"{MARKS.get(one.answer, '·')} {escape(one.answer)}"
-        shown.add_row(answer, f"[bold]{escape(one.statement)}[/]", *numbers)
-        for condition in one.conditions:
+    for column, ratio in (("verdict", None), ("claim and conditions", 1), ("measured", None), ("threshold", None)):
+        shown.add_column(column, ratio=ratio)
+    for claim in verdicts:
+        shown.add_row(
+            f"{MARKS.get(claim.answer, '·')} {escape(claim.answer)}", f"[bold]{escape(claim.statement)}[/]", "", ""
+        )
+        for condition in claim.conditions:
             answer, statement = escape(f"  {condition.answer}"), escape(condition.statement)
-            shown.add_row(answer, statement, _cell(condition.number), condition.threshold)
+            shown.add_row(answer, statement, _cell(condition.text), condition.threshold)
         shown.add_section()
     return shown

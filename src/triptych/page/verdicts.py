@@ -1,16 +1,15 @@
 """The verdicts on the report's claims as text, for the page, the terminal and Markdown."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from triptych.measures.estimate import Estimate
-from triptych.page.tables import Table
+from triptych.page.tables import Measured, Table
 from triptych.report.formatting import written, written_interval, written_limit
 from triptych.report.reader import Results
 from triptych.studies import CLAIMS
 
-# A claim is reproduced; a condition of one is met.
+# Text for the verdict of a condition, by its verdict in claims.json.
 ANSWERS = {"reproduced": "met", "not reproduced": "not met", "inconclusive": "undecided"}
 FORMATS = {(claim.id, ""): claim.format for claim in CLAIMS} | {
     (claim.id, condition.id): condition.format for claim in CLAIMS for condition in claim.conditions
@@ -20,30 +19,22 @@ OTHER = "#.3g"  # format of a number that has no record
 
 
 @dataclass(frozen=True)
-class Condition:
-    """One number against a threshold, as text; what does not apply is empty."""
+class Condition(Measured):
+    """A number compared with a threshold, as text. Texts that do not apply are empty."""
 
+    threshold: str
     statement: str
     answer: str
-    value: str
-    interval: str
-    threshold: str
-
-    @property
-    def number(self) -> str:
-        """Value and interval: `38.2 % (35.2 to 42.3 %)`."""
-        return f"{self.value} ({self.interval})" if self.interval else self.value
 
 
 @dataclass(frozen=True)
 class Verdict(Condition):
-    """A claim of the report. Its answer is the verdict, its number the deciding one, which `statistic` names."""
+    """A claim of the report, its verdict (`answer`) and its main number."""
 
     id: str
     report_says: str
-    finding: str
-    statistic: str
-    conditions: list[Condition]  # none in records of older runs
+    finding: str  # only of an inconclusive claim; elsewhere it repeats the conditions
+    conditions: list[Condition]
     figures: list[int]
     evidence: list[tuple[str, str]]  # name and text
     sources: list[str]
@@ -52,53 +43,46 @@ class Verdict(Condition):
 def verdict(record: Mapping) -> Verdict:
     """Convert a record of metrics/claims.json to text."""
     name = record["id"]
-    conditions = [
-        Condition(
-            entry["statement"].removesuffix("."),
-            ANSWERS.get(entry["verdict"], entry["verdict"]),
-            *_numbers(entry, FORMATS.get((name, entry["id"]), OTHER)),
-        )
-        for entry in record.get("conditions") or []
-    ]
     return Verdict(
+        *_numbers(record, FORMATS.get((name, ""), OTHER)),
         record.get("claim") or name,
         record["verdict"],
-        *_numbers(record, FORMATS.get((name, ""), OTHER)),
         id=name,
         report_says=record.get("report_says") or "",
-        finding=record.get("finding") or "",
-        statistic=(record.get("statistic") or "").partition(";")[0],
-        conditions=conditions,
+        finding=(record.get("finding") or "") if record["verdict"] == "inconclusive" else "",
+        conditions=[
+            Condition(
+                *_numbers(entry, FORMATS.get((name, entry["id"]), OTHER)),
+                entry["statement"].removesuffix("."),
+                ANSWERS.get(entry["verdict"], entry["verdict"]),
+            )
+            for entry in record.get("conditions") or []  # archives of older versions have none
+        ],
         figures=record.get("figures") or [],
         evidence=_evidence(name, record.get("evidence") or {}),
         sources=record.get("sources") or [],
     )
 
 
-def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """Count the claims with each verdict, in order of appearance."""
-    return dict(Counter(one.answer for one in verdicts))
-
-
 def verdicts_table(runs: Mapping[str, Results]) -> Table:
-    """Tabulate the claims of several runs: one row per claim, one column per run."""
-    found = {name: {one.id: one for one in map(verdict, results.claims())} for name, results in runs.items()}
-    claims = {one.id: one for of_run in found.values() for one in of_run.values()}
+    """Tabulate the verdicts of several runs: one row per claim, one column per run."""
+    columns = {run: {claim.id: claim for claim in map(verdict, results.claims())} for run, results in runs.items()}
+    claims = {claim.id: claim for column in columns.values() for claim in column.values()}
     lines = []
     for key, claim in claims.items():
-        of_claim = [of_run.get(key) for of_run in found.values()]
-        cells = [", ".join(filter(None, (f"**{one.answer}**", one.number))) if one else "" for one in of_claim]
-        lines.append([claim.report_says or claim.statement, *cells])
-    return Table("Verdicts", ["the report says", *found], lines)
+        cells = [column.get(key) for column in columns.values()]
+        texts = [", ".join(filter(None, (f"**{cell.answer}**", cell.text))) if cell else "" for cell in cells]
+        lines.append([claim.report_says or claim.statement, *texts])
+    return Table("Verdicts", ["the report says", *columns], lines)
 
 
 def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
+    """Return value, interval and threshold of a condition or claim; all are empty if it was not measured."""
     measured, interval, threshold = (record.get(key) for key in ("measured", "interval", "threshold"))
     if measured is None:
         return "", "", ""
-    value = written(measured, form)
     limit = "" if threshold is None else written_limit(threshold, form)
-    return value, written_interval(Estimate(measured, **interval), form) if interval else "", limit
+    return written(measured, form), written_interval(Estimate(measured, **interval), form) if interval else "", limit
 
 
 def _evidence(claim: str, numbers: Mapping[str, float]) -> list[tuple[str, str]]:

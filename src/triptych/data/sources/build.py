@@ -1,9 +1,8 @@
-"""Build, write and picture the datasets of every source that params.yaml can name."""
+"""Build, save and draw the datasets of all sources."""
 
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,19 +18,14 @@ from triptych.data.sources.params import PADDED, SMALL, Folder, Source, StreetDi
 from triptych.data.storage import ARRAYS, SPLITS, UNLABELLED, Dataset, Split, check_arrays
 from triptych.machine.randomness import generator
 
-COLUMNS = 16
-MOST_ROWS = 20
-UNLABELLED_ROWS = 8
-INCHES = 0.55  # side of an image on paper
+COLUMNS, MOST_ROWS, UNLABELLED_ROWS = 16, 20, 8  # of the picture of a dataset
+INCHES = 0.55  # side of an image in the picture
 
 
 def build(params: Source, seed: int) -> Dataset:
-    """Build the dataset of one source of the `data` section.
+    """Build the dataset of one source, and raise InputError if the data are invalid.
 
     Files are often sorted by class, so their images are shuffled. The seed determines drawn images, subsets and order.
-
-    Raises:
-        InputError: the data are wrong; one line that names the file and the problem.
     """
     if isinstance(params, StreetDigits):
         dataset = _draw_digits(params, seed)
@@ -39,23 +33,20 @@ def build(params: Source, seed: int) -> Dataset:
         return dataset
     if isinstance(params, Torchvision):
         dataset, name = public.load(params, seed), f"{params.root} ({params.name})"
-    elif isinstance(params, Folder):
-        dataset, name = folder.load(params), params.root
     else:
-        dataset, name = npz.load(params), params.root
+        dataset, name = (folder if isinstance(params, Folder) else npz).load(params), params.root
     validate(dataset, name)
-    return _shuffle(_pad(dataset), seed)
+    return _shuffled(_padded(dataset), seed)
 
 
 def validate(dataset: Dataset, where: str) -> None:
-    """Raise InputError, which begins with `where`, if a model cannot learn from the dataset."""
-    for name in SPLITS:
-        split: Split = getattr(dataset, name)
+    """Raise InputError if a model cannot learn from the dataset. The message begins with `where`."""
+    for name, split in _splits(dataset).items():
         check_arrays(split, f"{where}: {name}")
         _check_content(split, dataset.classes, f"{where}: {name}")
-    shapes = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
-    if shapes[0] != shapes[1]:
-        raise InputError(f"{where}: train images have shape {shapes[0]} and test images {shapes[1]}; they must agree")
+    train, test = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
+    if train != test:
+        raise InputError(f"{where}: train images have shape {train} but test images {test}; they must be equal")
 
 
 def _check_content(split: Split, classes: list[str], where: str) -> None:
@@ -63,15 +54,13 @@ def _check_content(split: Split, classes: list[str], where: str) -> None:
         raise InputError(f"{where}: 0 images; at least 1 is needed")
     if classes:
         wrong = np.flatnonzero((split.labels < 0) | (split.labels >= len(classes)))
-        allowed = f"allowed are 0 to {len(classes) - 1}"
+        allowed = f"must be 0 to {len(classes) - 1}"
     else:
         wrong = np.flatnonzero(split.labels != UNLABELLED)
-        allowed = "without classes every label must be -1"
+        allowed = "must be -1, because there are no classes"
     if len(wrong):
         raise InputError(f"{where}: label {split.labels[wrong[0]]} of image {wrong[0]} is out of range; {allowed}")
-    counts = np.bincount(split.labels, minlength=len(classes)) if classes else np.ones(1)
-    empty = np.flatnonzero(counts == 0)
-    if len(empty):
+    if empty := sorted(set(range(len(classes))) - set(split.labels.tolist())):
         raise InputError(f"{where}: class '{classes[empty[0]]}' has no image; every class needs at least one")
 
 
@@ -86,33 +75,33 @@ def _draw_digits(params: StreetDigits, seed: int) -> Dataset:
     )
 
 
-def _map_splits(dataset: Dataset, change: Callable[[str, Split], Split]) -> Dataset:
-    return replace(dataset, train=change("train", dataset.train), test=change("test", dataset.test))
+def _splits(dataset: Dataset) -> dict[str, Split]:
+    return {name: getattr(dataset, name) for name in SPLITS}
 
 
-def _shuffle(dataset: Dataset, seed: int) -> Dataset:
-    def shuffled(name: str, split: Split) -> Split:
+def _shuffled(dataset: Dataset, seed: int) -> Dataset:
+    splits = {}
+    for name, split in _splits(dataset).items():
         order = torch.randperm(len(split.images), generator=generator("cpu", seed, "order of images", name)).numpy()
-        return Split(split.images[order], split.labels[order])
+        splits[name] = Split(split.images[order], split.labels[order])
+    return replace(dataset, **splits)
 
-    return _map_splits(dataset, shuffled)
 
-
-def _pad(dataset: Dataset) -> Dataset:
-    """Pad images of SMALL pixels per side by their border pixels; return others unchanged."""
+def _padded(dataset: Dataset) -> Dataset:
+    """Pad images of 28 pixels per side to 32 by repeating their border pixels. Return others unchanged."""
     if dataset.train.images.shape[-1] != SMALL:
         return dataset
     width = (PADDED - SMALL) // 2
-
-    def padded(_: str, split: Split) -> Split:
-        return Split(np.pad(split.images, ((0, 0), (0, 0), (width, width), (width, width)), mode="edge"), split.labels)
-
+    widths = (0, 0), (0, 0), (width, width), (width, width)
+    splits = {
+        name: Split(np.pad(split.images, widths, mode="edge"), split.labels) for name, split in _splits(dataset).items()
+    }
     source = f"{dataset.source}; framed from {SMALL} x {SMALL} to {PADDED} x {PADDED} by its border pixels"
-    return replace(_map_splits(dataset, padded), source=source)
+    return replace(dataset, **splits, source=source)
 
 
 def save(dataset: Dataset, folder: Path | str) -> dict:
-    """Write a dataset with its card; return the card. An earlier dataset stays until this one is whole."""
+    """Save a dataset and its data card, and return the card. An error leaves an earlier dataset unchanged."""
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     card = make_card(dataset)
@@ -142,11 +131,11 @@ def _replace(folder: Path, new: Path) -> None:
 
 
 def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
-    return {f"{split}_{name}": getattr(getattr(dataset, split), name) for split in SPLITS for name in ARRAYS}
+    return {f"{name}_{array}": getattr(split, array) for name, split in _splits(dataset).items() for array in ARRAYS}
 
 
 def make_card(dataset: Dataset) -> dict:
-    """Return the data card: counts, shape, statistics of the training pixels in [0, 1], hashes of the arrays."""
+    """Return the data card: counts, image shape, statistics of the training pixels in [0, 1], hashes of the arrays."""
     mean, deviation = channel_statistics(dataset.train.images)
     return {
         "name": dataset.name,
@@ -155,10 +144,8 @@ def make_card(dataset: Dataset) -> dict:
         "shape": list(dataset.train.images.shape[1:]),
         "classes": list(dataset.classes),
         "per_class": {
-            split: {
-                name: int((getattr(dataset, split).labels == label).sum()) for label, name in enumerate(dataset.classes)
-            }
-            for split in SPLITS
+            name: {class_name: int((split.labels == label).sum()) for label, class_name in enumerate(dataset.classes)}
+            for name, split in _splits(dataset).items()
         },
         "channel_mean": mean,
         "channel_std": deviation,
@@ -168,21 +155,18 @@ def make_card(dataset: Dataset) -> dict:
         },
         "source": dataset.source,
         "licence": dataset.licence,
-        "left_out": dataset.left_out,
+        "left_out": dataset.skipped,
     }
 
 
 def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation per channel of uint8 (N, C, H, W), in units of 255.
-
-    Exact, from the counts of the 256 values: no float copy of the images.
-    """
+    """Return mean and standard deviation of each channel of images uint8 (N, C, H, W), divided by 255."""
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
-        counts = np.zeros(256, np.int64)
-        for start in range(0, len(images), 4096):
-            counts += np.bincount(images[start : start + 4096, channel].reshape(-1), minlength=256)
+        # Counts of the 256 values in chunks, because a float copy of the images might not fit in memory.
+        chunks = (images[start : start + 4096, channel].reshape(-1) for start in range(0, len(images), 4096))
+        counts = sum(np.bincount(chunk, minlength=256) for chunk in chunks)
         mean = float(counts @ levels / counts.sum())
         means.append(mean)
         deviations.append(float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum())))
@@ -190,7 +174,7 @@ def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def draw(dataset: Dataset, path: Path | str) -> None:
-    """Write a PNG of training images: one labelled row per class, or rows of unlabelled images."""
+    """Write a PNG file with training images, one row per class, or the first images if they have no labels."""
     rows = _rows(dataset)
     figure = Figure(figsize=(COLUMNS * INCHES + 1.4, len(rows) * INCHES + 0.8), dpi=100, layout="constrained")
     axes = figure.add_subplot()
@@ -207,12 +191,12 @@ def draw(dataset: Dataset, path: Path | str) -> None:
     axes.set_title(f"{dataset.name}: {counts} images of {shape}; training images, {labels}", fontsize=10)
     FigureCanvasAgg(figure)
     with written_whole(path) as partial:
-        # Without the version of matplotlib the same dataset gives the same bytes.
+        # Without matplotlib's version in the metadata, equal datasets give equal bytes.
         figure.savefig(partial, format="png", metadata={"Software": None})
 
 
 def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
-    """Return name and image indices of each row: the first images of its class."""
+    """Return the class name and the image indices of each row of the picture."""
     if not dataset.labelled:
         count = min(len(dataset.train.images), UNLABELLED_ROWS * COLUMNS)
         return [("", np.arange(start, min(start + COLUMNS, count))) for start in range(0, count, COLUMNS)]
@@ -221,7 +205,7 @@ def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
 
 
 def tile_rows(images: np.ndarray, rows: list[np.ndarray]) -> np.ndarray:
-    """Return one picture (height, width, 3) uint8 with the indexed images (N, C, H, W) of each row, white elsewhere."""
+    """Return a picture uint8 (height, width, 3) of images (N, C, H, W) on white; `rows`: indices of images per row."""
     height, width = images.shape[2] + 1, images.shape[3] + 1
     cells = np.full((len(rows), COLUMNS, 3, height, width), 255, np.uint8)
     for cell, indices in zip(cells, rows, strict=True):

@@ -1,7 +1,7 @@
-"""A user's own images: train/<class>/* and test/<class>/*, or unlabelled in train/ and test/ themselves.
+"""A user's own images in train/<class>/ and test/<class>/, or without classes in train/ and test/.
 
-Every file is an image or is left out, with a reason that the data card lists. Hidden files and files that operating
-systems add are ignored.
+A file that is not a readable image is skipped, and the data card lists the reason. Hidden files and files that
+operating systems add are ignored.
 """
 
 import os
@@ -20,71 +20,62 @@ from triptych.core.errors import InputError
 from triptych.data.sources.params import OWN_LICENCE, Folder
 from triptych.data.storage import SPLITS, UNLABELLED, Dataset, Split
 
-# Pillow recognises files by content, not by name, and starts Ghostscript for PostScript. No decoder of these formats
-# starts a program.
+# Pillow recognises files by content, not by name, and starts Ghostscript for PostScript. The decoders of these formats
+# start no program.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")
 IGNORED = ("thumbs.db", "desktop.ini", "__macosx")
-NAMED = 3  # files per reason that a message names
+NAMED = 3  # number of file names per reason in a message
 WHITE = (255, 255, 255, 255)
-MAX_UINT16 = 65535
 
 
 @dataclass
 class Listing:
-    """Files of a split.
+    """Images and skipped files of a split."""
 
-    Attributes:
-        images: path and class name ("" without classes) of each image.
-        classes: names of the class folders.
-        left_out: reason -> files.
-    """
+    images: list[tuple[Path, str]] = field(default_factory=list)  # path and class name, "" without classes
+    classes: list[str] = field(default_factory=list)  # names of the class folders
+    skipped: dict[str, list[Path]] = field(default_factory=dict)  # files by reason
 
-    images: list[tuple[Path, str]] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
-    left_out: dict[str, list[Path]] = field(default_factory=dict)
-
-    def leave_out(self, path: Path, reason: str) -> None:
-        """Record a file that is not used."""
-        self.left_out.setdefault(reason, []).append(path)
+    def skip(self, path: Path, reason: str) -> None:
+        self.skipped.setdefault(reason, []).append(path)
 
     def add(self, path: Path, name: str) -> None:
-        """Record a file as an image of class `name`, or as left out."""
+        """Record a file as an image of class `name`, or as skipped if its type or extension is unsupported."""
         if not path.is_file():
-            self.leave_out(path, "no such file behind the link" if path.is_symlink() else "not a regular file")
+            self.skip(path, "broken link" if path.is_symlink() else "not a regular file")
         elif path.suffix.lower() in endings():
             self.images.append((path, name))
         else:
-            self.leave_out(path, f"{path.suffix.lower()} is no image's ending" if path.suffix else "without an ending")
+            self.skip(path, f"unsupported extension {path.suffix.lower()}" if path.suffix else "no file extension")
 
 
 def load(params: Folder) -> Dataset:
-    """Load a dataset from the images below a folder.
+    """Load a dataset from the images in a folder.
 
-    Raises:
-        InputError: a folder is missing, holds no readable image, or mixes images and class folders; or the classes of
-            the splits differ.
+    Raises InputError if a folder is missing, contains no readable image, or contains both images and class folders, or
+    if train and test have different classes.
     """
     root = Path(params.root)
     listings = {split: list_images(root / split) for split in SPLITS}
     classes = listings["train"].classes
     if odd := sorted(set(classes) ^ set(listings["test"].classes)):
         raise InputError(
-            f"{root}: class folder '{odd[0]}' is in {'train' if odd[0] in classes else 'test'} only; "
+            f"{root}: class folder '{odd[0]}' is only in {'train' if odd[0] in classes else 'test'}; "
             "train and test must have the same class folders, or neither may have any"
         )
-    splits, left_out = {}, []
+    splits, skipped = {}, []
     for split, listing in listings.items():
-        print(f"reading {len(listing.images):,} images of {root / split}", flush=True)
+        print(f"reading {len(listing.images):,} images from {root / split}", flush=True)
         images, readable = read_images([path for path, _ in listing.images], params.size, listing)
-        reasons = [f"{split}: {_summary(reason, paths)}" for reason, paths in sorted(listing.left_out.items())]
+        reasons = [f"{split}: {_summary(reason, paths)}" for reason, paths in sorted(listing.skipped.items())]
         if not readable.any():
             raise InputError(f"{root / split}: no readable image: {reasons[0].removeprefix(f'{split}: ')}")
         labels = np.array([classes.index(name) if name else UNLABELLED for _, name in listing.images], np.int64)
         splits[split] = Split(images[readable], labels[readable])
-        print("".join(f"left out of {root}/{line}\n" for line in reasons), end="", flush=True)
-        left_out += reasons
+        print("".join(f"skipped in {root}/{line}\n" for line in reasons), end="", flush=True)
+        skipped += reasons
     name = root.resolve().name
-    return Dataset(splits["train"], splits["test"], classes, str(root), OWN_LICENCE, name, left_out)
+    return Dataset(splits["train"], splits["test"], classes, str(root), OWN_LICENCE, name, skipped)
 
 
 def _summary(reason: str, paths: Sequence[Path]) -> str:
@@ -93,14 +84,11 @@ def _summary(reason: str, paths: Sequence[Path]) -> str:
     return f"{len(paths):,} {'file' if len(paths) == 1 else 'files'}, {reason}: {names}{more}"
 
 
-# --- listing ---
-
-
 def list_images(folder: Path) -> Listing:
-    """List the images in a folder, or in the class folders of a folder.
+    """List the images in a folder, or in its class folders and their subfolders.
 
-    Raises:
-        InputError: no such folder, no image, images next to class folders, or an invalid class name.
+    Raises InputError if the folder is missing or empty, contains both images and class folders, or a class name is
+    invalid.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected {folder}/<class>/<image>, or images in {folder} itself")
@@ -112,7 +100,7 @@ def list_images(folder: Path) -> Listing:
             listing.add(entry, "")
     if listing.images and folders:
         raise InputError(
-            f"{folder}: holds both class folders and images ({listing.images[0][0].name}); it must be one or the other"
+            f"{folder}: contains both class folders and images ({listing.images[0][0].name}); only one is allowed"
         )
     for entry in folders:
         name = _class_name(entry, listing.classes)
@@ -133,31 +121,31 @@ def _entries(folder: Path) -> list[Path]:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Return those of FORMATS that this build of Pillow reads."""
+    """Return the FORMATS that this build of Pillow can read."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @cache
 def endings() -> frozenset[str]:
-    """Return the file name endings of images."""
+    """Return the supported file name extensions, such as `.png`."""
     return frozenset(ending for ending, name in Image.registered_extensions().items() if name in _formats())
 
 
 def _files_below(folder: Path, listing: Listing, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Yield the files below a folder. A link to a folder above itself would never end and is left out."""
+    """Yield the files in a folder and its subfolders. Skip links to a parent folder, which would never end."""
     above = above | {folder.resolve(), *folder.resolve().parents}
     for entry in _entries(folder):
         if not entry.is_dir():
             yield entry
         elif entry.resolve() in above:
-            listing.leave_out(entry, "a link to a folder that holds it")
+            listing.skip(entry, "link to a parent folder")
         else:
             yield from _files_below(entry, listing, above)
 
 
 def _class_name(folder: Path, others: list[str]) -> str:
-    """Return the folder's name in Unicode form NFC."""
+    """Return the folder's name in Unicode form NFC. Raises InputError if it is not UTF-8 or among the `others`."""
     try:
         folder.name.encode()
     except UnicodeEncodeError:
@@ -170,14 +158,10 @@ def _class_name(folder: Path, others: list[str]) -> str:
     return name
 
 
-# --- reading ---
-
-
 def read_images(paths: Sequence[Path], size: int, listing: Listing) -> tuple[np.ndarray, np.ndarray]:
-    """Read N images in parallel, see `read_image`. Unreadable ones are left out of `listing`.
+    """Read N images in parallel with `read_image`, and record unreadable ones as skipped in `listing`.
 
-    Returns:
-        images uint8 (N, 3, size, size) and readable bool (N,).
+    Returns images uint8 (N, 3, size, size) and a mask bool (N,), True for readable images.
     """
     images = np.empty((len(paths), 3, size, size), np.uint8)
 
@@ -193,38 +177,37 @@ def read_images(paths: Sequence[Path], size: int, listing: Listing) -> tuple[np.
         problems = list(pool.map(read, range(len(paths))))
     for path, problem in zip(paths, problems, strict=True):
         if problem:
-            listing.leave_out(path, problem)
+            listing.skip(path, problem)
     return images, np.array([not problem for problem in problems], bool)
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
-    """Read an image as RGB uint8 (3, size, size): upright, shorter side resized to `size`, centre cropped.
+    """Read an image as RGB uint8 (3, size, size): rotated upright, centre-cropped to a square and resized.
 
-    Raises:
-        InputError: it cannot be read, or the range of its values is unknown; the message is the reason alone.
+    Raises InputError, whose message is the reason without the path, if it is damaged or its value range is unknown.
     """
     try:
         with Image.open(path, formats=_formats()) as image:
             fitted = ImageOps.fit(_rgb(_upright(image)), (size, size), Image.Resampling.LANCZOS)
     except InputError:
         raise
-    except Exception:  # damaged files make Pillow's decoders raise nearly any exception
+    except Exception:  # Pillow's decoders raise nearly any exception for damaged files
         raise InputError("not readable") from None
     return np.asarray(fitted).transpose(2, 0, 1)
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn the image as its EXIF data say; ignore damaged EXIF data."""
+    """Rotate the image according to its EXIF orientation. Ignore damaged EXIF data."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # Pillow's EXIF parser raises exceptions of struct, of Unicode and its own
+    except Exception:  # Pillow's EXIF parser raises struct, Unicode and other errors
         return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Convert to eight-bit RGB, on white where the image is transparent."""
+    """Convert to 8-bit RGB. Transparent areas become white."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        levels = np.asarray(image.convert("I"), np.float64) * (255 / MAX_UINT16)
+        levels = np.asarray(image.convert("I"), np.float64) * (255 / 65535)
         return Image.fromarray(levels.round().astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         levels = np.asarray(image)

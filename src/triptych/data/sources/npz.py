@@ -1,12 +1,11 @@
 """A user's own arrays, in one .npz file."""
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from triptych.core.errors import InputError
+from triptych.core.files import readable
 from triptych.data.sources.params import OWN_LICENCE, Npz
 from triptych.data.storage import CHANNELS, SPLITS, UNLABELLED, Dataset, Split
 
@@ -14,52 +13,38 @@ NAMES = [f"{axis}_{split}" for split in SPLITS for axis in "xy"]
 
 
 def load(params: Npz) -> Dataset:
-    """Load a dataset from the arrays x_train, y_train, x_test and y_test.
-
-    Raises:
-        InputError: the file is missing or damaged, or an array has a wrong name, type or shape.
-    """
+    """Load a dataset from the arrays x_train, y_train, x_test and y_test. A wrong file or array raises InputError."""
     path = Path(params.root)
-    arrays = _read(path)
+    expected = f"expected an .npz archive of plain arrays: {', '.join(NAMES)}"
+    with readable(path, expected), np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in NAMES if name in archive.files}
+    for name in ("x_train", "x_test"):
+        if name not in arrays:
+            raise InputError(f"{path}: array '{name}' is missing; {expected}")
     if ("y_train" in arrays) != ("y_test" in arrays):
         raise InputError(
             f"{path}: only one of y_train and y_test is present; provide both, or neither for unlabelled images"
         )
     splits = {}
     for split in SPLITS:
-        images = _nchw(arrays[f"x_{split}"], f"{path}: x_{split}")
+        images = nchw(arrays[f"x_{split}"], f"{path}: x_{split}")
         splits[split] = Split(images, _labels(arrays.get(f"y_{split}"), len(images), f"{path}: y_{split}"))
     classes = _classes(splits["train"].labels, f"{path}: y_train")
     return Dataset(splits["train"], splits["test"], classes, source=str(path), licence=OWN_LICENCE, name=path.stem)
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise InputError(f"{path}: a single array; expected an .npz archive with {', '.join(NAMES)}")
-        with archive:
-            arrays = {name: archive[name] for name in NAMES if name in archive.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    # A damaged archive raises errors of zipfile, zlib and numpy; an array of objects raises numpy's refusal of pickles.
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: truncated, or not an .npz archive of plain arrays: {reason}") from None
-    for name in ("x_train", "x_test"):
-        if name not in arrays:
-            raise InputError(f"{path}: array '{name}' is missing; expected {', '.join(NAMES)}")
-    return arrays
+def nchw(images: np.ndarray, name: str) -> np.ndarray:
+    """Convert uint8 images of shape (N, C, side, side) or (N, side, side, C) to the first form.
 
-
-def _nchw(images: np.ndarray, name: str) -> np.ndarray:
+    Raises InputError, which begins with `name`, for another type or shape, and if both forms fit.
+    """
     if images.dtype != np.uint8:
-        raise InputError(f"{name} is {images.dtype}; images must be uint8, 0 to 255")
+        raise InputError(f"{name} is {images.dtype}; images must be uint8")
     shape = images.shape
     channels_first = len(shape) == 4 and shape[1] in CHANNELS and shape[2] == shape[3]
     channels_last = len(shape) == 4 and shape[3] in CHANNELS and shape[1] == shape[2]
     if channels_first == channels_last:
-        raise InputError(f"{name} has shape {shape}; it must be (N, C, side, side) or (N, side, side, C), C 1 or 3")
+        raise InputError(f"{name} has shape {shape}; it must be (N, C, side, side) or (N, side, side, C), C = 1 or 3")
     return np.ascontiguousarray(images if channels_first else images.transpose(0, 3, 1, 2))
 
 
@@ -74,7 +59,7 @@ def _labels(labels: np.ndarray | None, count: int, name: str) -> np.ndarray:
 
 
 def _classes(labels: np.ndarray, name: str) -> list[str]:
-    """Name the classes by their labels, 0 to the highest."""
+    """Return the class names "0", "1", … up to the highest label, or none if there are no labels."""
     if not len(labels) or (labels == UNLABELLED).all():
         return []
     highest = int(labels.max())

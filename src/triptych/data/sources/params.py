@@ -1,35 +1,27 @@
 """The `data` section of params.yaml: the source of each study's images.
 
-Every source has a `root`, on which stage `prepare` depends in dvc.yaml, so that DVC sees changes of its files.
+Every source has a `root`, a dependency of stage `prepare` in dvc.yaml, so that DVC detects changes of its files.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from triptych.core.schema import Count, Probability, Section
+from triptych.core.schema import Bounds, Count, Probability, Section
 
 OWN_LICENCE = "the user's own"
-SMALL, PADDED = 28, 32  # pixels per side: 28 (MNIST) cannot be halved often enough, so those images are padded
+SMALL, PADDED = 28, 32  # pixels per side: images of 28 (MNIST) cannot be halved often enough and are padded to 32
 
 Text = Annotated[str, Field(min_length=1)]
 Resolution = Annotated[int, Field(ge=16, le=256)]
-
-
-def _rising(bounds: list[float]) -> list[float]:
-    if bounds[0] > bounds[1]:
-        raise ValueError("a range is [low, high] with low <= high")
-    return bounds
-
-
-UnitRange = Annotated[list[Probability], Field(min_length=2, max_length=2), AfterValidator(_rising)]
+UnitRange = Annotated[list[Probability], *Bounds]
 
 
 class StreetDigits(Section):
-    """House-number digits, drawn. Each setting ranges from easy (0, or a narrow range) to as hard as SVHN."""
+    """Drawn house-number digits. 0 or a narrow range of a setting is easy; larger values approach SVHN."""
 
     name: Literal["streetdigits"]
-    root: Literal["src/triptych/data/sources/streetdigits.py"]  # drawn images depend on code
+    root: Literal["src/triptych/data/sources/streetdigits.py"]  # the code is the only source of the images
     train: Count
     test: Count
     size: Resolution
@@ -53,29 +45,25 @@ class StreetDigits(Section):
     @model_validator(mode="after")
     def _possible(self) -> "StreetDigits":
         if self.digit_height[0] < 0.2:
-            raise ValueError("digit_height must start at 0.2 of the image or above: smaller digits cannot be read")
+            raise ValueError("digit_height must be at least 0.2 (of the image's height): smaller digits are illegible")
         if self.least_resolution > self.size:
-            raise ValueError(f"least_resolution {self.least_resolution} is above size {self.size}")
+            raise ValueError(f"least_resolution must be at most size, {self.size}, got {self.least_resolution}")
         return self
 
 
 class Torchvision(Section):
-    """A public dataset, through torchvision. `train` and `test` limit the number of images; null keeps all."""
+    """A public dataset from torchvision. `train` and `test` limit the number of images; null uses all."""
 
     name: Literal["svhn", "cifar10", "mnist", "fashion_mnist"]
     root: Text
     download: bool
     train: Count | None
     test: Count | None
-
-    @property
-    def size(self) -> int:
-        """Pixels per side: 32 for all, since images of 28 are padded."""
-        return PADDED
+    size: ClassVar[int] = PADDED
 
 
 class Folder(Section):
-    """A user's own images: train/<class>/* and test/<class>/*, or unlabelled in train/ and test/ themselves."""
+    """A user's own images in train/<class>/ and test/<class>/, or without classes in train/ and test/."""
 
     name: Literal["folder"]
     root: Text
@@ -83,22 +71,19 @@ class Folder(Section):
 
 
 class Npz(Section):
-    """Arrays x_train, y_train, x_test, y_test in one .npz file; images uint8, NHWC or NCHW."""
+    """A user's own arrays x_train, y_train, x_test and y_test in one .npz file; images are uint8, NHWC or NCHW."""
 
     name: Literal["npz"]
     root: Text
-
-    @property
-    def size(self) -> None:
-        """Pixels per side: unknown before the file is read."""
+    size: ClassVar[None] = None  # unknown until the file is read
 
 
-Source = Annotated[StreetDigits | Torchvision | Folder | Npz, Field(discriminator="name")]
-SOURCES = (StreetDigits, Torchvision, Folder, Npz)
+AnySource = StreetDigits | Torchvision | Folder | Npz
+Source = Annotated[AnySource, Field(discriminator="name")]
 
 
 class DataParams(Section):
-    """The dataset of each study."""
+    """Datasets of the generative studies (VAE and DDPM) and of the SSL study."""
 
     generative: Source
     ssl: Source
@@ -108,21 +93,19 @@ class DataParams(Section):
     def _whole_sections(cls, sections: Any) -> Any:
         for study, section in sections.items() if isinstance(sections, dict) else ():
             if isinstance(section, dict):
-                _refuse_left_over(study, section)
+                _refuse_other_keys(study, section)
         return sections
 
 
-def _refuse_left_over(study: str, section: dict[str, Any]) -> None:
-    """Refuse keys of another source, which remain if only `name` is changed; the message gives the right command."""
-    sources = {name: source for source in SOURCES for name in get_args(source.model_fields["name"].annotation)}
-    name = section.get("name")
-    if name not in sources:
-        return
-    own, every = sources[name].model_fields, {key for source in SOURCES for key in source.model_fields}
-    left_over = [key for key in section if key in every and key not in own]
-    if left_over:
-        keys = ", ".join(f"{key}: …" for key in own if key != "name")
-        raise ValueError(
-            f"{study}: source {name} has no parameter {left_over[0]}; to change the source, replace the whole section: "
-            f"dvc exp run -S '~data.{study}' -S '+data.{study}={{name: {name}, {keys}}}'"
-        )
+def _refuse_other_keys(study: str, section: dict[str, Any]) -> None:
+    """Raise ValueError with the right command if keys of another source remain after a change of `name` alone."""
+    fields = [source.model_fields for source in get_args(AnySource)]
+    name, known = section.get("name"), set().union(*fields)
+    for own in fields:
+        other = [key for key in section if key in known and key not in own]
+        if other and name in get_args(own["name"].annotation):
+            keys = ", ".join(f"{key}: …" for key in own if key != "name")
+            raise ValueError(
+                f"{study}: source {name} has no parameter {other[0]}; to change the source, replace the whole "
+                f"section: dvc exp run -S '~data.{study}' -S '+data.{study}={{name: {name}, {keys}}}'"
+            )

@@ -1,4 +1,4 @@
-"""Public datasets, through torchvision's own classes."""
+"""Public datasets from torchvision."""
 
 import contextlib
 import hashlib
@@ -12,41 +12,43 @@ import numpy as np
 import torch
 
 from triptych.core.errors import InputError
+from triptych.data.sources.npz import nchw
 from triptych.data.sources.params import Torchvision
-from triptych.data.storage import CHANNELS, SPLITS, Dataset, Split
+from triptych.data.storage import SPLITS, Dataset, Split
 from triptych.machine.randomness import generator
 
 DIGITS = [str(digit) for digit in range(10)]
-CLASSES = {"svhn": "SVHN", "cifar10": "CIFAR10", "mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
-LICENCES = {
-    "svhn": "free for non-commercial use (Netzer et al. 2011)",
-    "cifar10": "none stated by its authors (Krizhevsky 2009)",
-    "mnist": "CC BY-SA 3.0 (LeCun et al. 1998)",
-    "fashion_mnist": "MIT (Xiao et al. 2017)",
+DATASETS = {  # class of torchvision, and licence
+    "svhn": ("SVHN", "free for non-commercial use (Netzer et al. 2011)"),
+    "cifar10": ("CIFAR10", "none stated by its authors (Krizhevsky 2009)"),
+    "mnist": ("MNIST", "CC BY-SA 3.0 (LeCun et al. 1998)"),
+    "fashion_mnist": ("FashionMNIST", "MIT (Xiao et al. 2017)"),
 }
 
 
 def load(params: Torchvision, seed: int) -> Dataset:
-    """Load a dataset, after a download if `params` ask for one. The seed chooses the images of a subset.
+    """Load a dataset, and first download missing files if `params.download`. The seed chooses the images of a subset.
 
-    Raises:
-        InputError: a file is missing or damaged, or a subset is larger than the dataset.
+    Raises InputError if a file is missing or damaged, or a subset is larger than the dataset.
     """
     if params.download:
-        print(f"{params.name}: looking for it in {params.root}, and downloading what is missing", flush=True)
+        print(f"{params.name}: downloading missing files to {params.root}", flush=True)
         for split in SPLITS:
             _open(params, split, download=True)
     _check_files(params)
     splits = {}
     for split in SPLITS:
         source = _open(params, split, download=False)
-        splits[split] = _subset(_split(source), getattr(params, split), seed, f"{params.name}: {split}")
+        labels = source.labels if hasattr(source, "labels") else source.targets
+        images = np.asarray(source.data)  # NCHW (SVHN), NHWC (CIFAR-10) or NHW (MNIST)
+        images = nchw(images[:, None] if images.ndim == 3 else images, f"{params.name}: {split}")
+        whole = Split(images, np.asarray(labels).astype(np.int64))
+        splits[split] = _subset(whole, getattr(params, split), seed, f"{params.name}: {split}")
     return Dataset(
-        splits["train"],
-        splits["test"],
+        **splits,
         classes=DIGITS if params.name in ("svhn", "mnist") else list(source.classes),
-        source=f"torchvision.datasets.{CLASSES[params.name]}",
-        licence=LICENCES[params.name],
+        source=f"torchvision.datasets.{DATASETS[params.name][0]}",
+        licence=DATASETS[params.name][1],
         name=params.name,
     )
 
@@ -54,7 +56,7 @@ def load(params: Torchvision, seed: int) -> Dataset:
 def _dataset_class(name: str) -> Any:
     from torchvision import datasets  # takes 1.5 s
 
-    return getattr(datasets, CLASSES[name])
+    return getattr(datasets, DATASETS[name][0])
 
 
 def _open(params: Torchvision, split: str, download: bool) -> Any:
@@ -64,39 +66,40 @@ def _open(params: Torchvision, split: str, download: bool) -> Any:
         with quiet[0], quiet[1], warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _dataset_class(params.name)(params.root, download=download, **choice)
-    except Exception as error:  # torchvision raises struct, assertion, URL and unpickling errors
+    except Exception as error:  # torchvision raises struct, assertion, URL, unpickling and other errors
         problem = "could not be downloaded" if download else "cannot be read"
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{params.root}: {params.name} ({split}) {problem}: {reason}") from None
 
 
 def _check_files(params: Torchvision) -> None:
-    """Name the file that torchvision would only call "not found or corrupted"."""
+    """Raise InputError for a missing or damaged file. torchvision's own error does not name the file."""
     for path, md5 in _needed_files(params):
         if not path.is_file():
-            raise InputError(f"{path}: no such file; {params.name} needs it ('download: true' fetches it)")
+            raise InputError(f"{path}: no such file; required for {params.name} (download: true downloads it)")
         if md5 is None:
             _check_idx(path)
-            continue
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() != md5:
-                raise InputError(f"{path}: wrong checksum: truncated or altered; delete it and download it again")
+        elif hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
+            raise InputError(f"{path}: wrong checksum, so the file is damaged; delete it and download it again")
 
 
 def _needed_files(params: Torchvision) -> Iterator[tuple[Path, str | None]]:
-    """Yield each file with its MD5, where torchvision knows one."""
+    """Yield the path of each file and its MD5, which is None for MNIST's unpacked files."""
     source, root = _dataset_class(params.name), Path(params.root)
     if params.name == "svhn":
         yield from ((root / source.split_list[split][1], source.split_list[split][2]) for split in SPLITS)
     elif params.name == "cifar10":
         files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
         yield from ((root / source.base_folder / name, md5) for name, md5 in files)
-    else:  # the checksums of MNIST are those of the archives; the unpacked files state their own length
+    else:  # torchvision has checksums of MNIST's archives only, but the unpacked files contain their own length
         yield from ((root / source.__name__ / "raw" / Path(name).stem, None) for name, _ in source.resources)
 
 
 def _check_idx(path: Path) -> None:
-    """Check an idx file: two zero bytes, the type (8: uint8), the number of dimensions, each as 4 bytes, the values."""
+    """Check the header and the length of an IDX file.
+
+    Format: two zero bytes, type (8: uint8), number of dimensions, size of each dimension in 4 bytes, values.
+    """
     with path.open("rb") as file:
         magic = file.read(4)
         dimensions = np.frombuffer(file.read(4 * magic[3]) if len(magic) == 4 else b"", ">u4").astype(np.int64)
@@ -104,25 +107,14 @@ def _check_idx(path: Path) -> None:
         raise InputError(f"{path}: not an IDX file with uint8 data")
     expected = 4 + 4 * magic[3] + int(dimensions.prod())
     if len(dimensions) != magic[3] or path.stat().st_size != expected:
-        raise InputError(f"{path}: truncated: {path.stat().st_size} bytes, expected {expected} according to its header")
-
-
-def _split(source: Any) -> Split:
-    """Convert to NCHW from SVHN's NCHW, CIFAR-10's NHWC or MNIST's NHW."""
-    labels = source.labels if hasattr(source, "labels") else source.targets
-    images = np.asarray(source.data)
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.shape[1] not in CHANNELS:
-        images = images.transpose(0, 3, 1, 2)
-    return Split(np.ascontiguousarray(images), np.asarray(labels).astype(np.int64))
+        raise InputError(f"{path}: truncated: {path.stat().st_size} bytes, but its header requires {expected}")
 
 
 def _subset(split: Split, count: int | None, seed: int, name: str) -> Split:
-    """Choose `count` random images; a smaller subset is part of a larger one."""
+    """Choose `count` random images. A smaller subset is contained in a larger one."""
     if count is None:
         return split
     if count > len(split.images):
-        raise InputError(f"{name}: {count} images requested; it has {len(split.images)}")
+        raise InputError(f"{name}: {count} images requested, but the dataset has {len(split.images)}")
     order = torch.randperm(len(split.images), generator=generator("cpu", seed, "subset", name)).numpy()
     return Split(split.images[order[:count]], split.labels[order[:count]])

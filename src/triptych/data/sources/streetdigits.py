@@ -1,8 +1,8 @@
-"""House-number digits, drawn: the look of SVHN without a download, at any size and difficulty.
+"""Drawn house-number digits: similar to SVHN, without a download, at any size and difficulty.
 
-A digit is a signed distance field of a printed font. Sampling the field through a perspective grid gives the digit at
+A digit is the signed distance field of a printed font. Sampling the field through a perspective grid gives the digit at
 any size, weight and angle with clean edges. Light, texture, shadow, low resolution and sensor noise are added. Images
-are drawn in blocks, each in a few tensor operations.
+are drawn in blocks, each with a few tensor operations.
 """
 
 import functools
@@ -20,43 +20,29 @@ from torch.nn import functional as F  # noqa: N812
 from triptych.data.sources.params import StreetDigits
 from triptych.machine.randomness import generator
 
-# Image i is in block i // BLOCK, and blocks are drawn whole: n images are the first n of any larger number. A block of
-# 250 images of 32x32 fits the cache of one core.
+# Image i is in block i // BLOCK, and whole blocks are drawn, so that a larger dataset begins with the images of a
+# smaller one. A block of 250 images of 32x32 fits into the cache of one core.
 BLOCK = 250
 CLASSES = [str(digit) for digit in range(10)]
 
-# House numbers are mostly bold and sans serif, so those fonts are repeated. None has dotted zeros.
+# House numbers are mostly bold and sans serif, so two such fonts occur twice. No font has dotted zeros.
 FONTS = (
-    "DejaVuSans",
-    "DejaVuSans-Bold",
-    "DejaVuSans-Bold",
-    "DejaVuSans-Oblique",
-    "DejaVuSans-BoldOblique",
-    "DejaVuSerif",
-    "DejaVuSerif-Bold",
-    "DejaVuSerif-BoldItalic",
-    "STIXGeneralBol",
-    "STIXGeneralBolIta",
-    "cmr10",
-    "cmb10",
-    "cmss10",
-    "cmss10",
-    "cmtt10",
-)
+    "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique",
+    "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-BoldItalic", "STIXGeneralBol", "STIXGeneralBolIta",
+    "cmr10", "cmb10", "cmss10", "cmss10", "cmtt10",
+)  # fmt: skip
 
 CELL = 64  # pixels per side of a distance field
-GLYPH = 0.6  # height of a digit in its cell; the margin lets the distance field fade out
-OVERSAMPLING = 4  # resolution of the outline, in that of the cell
-STROKE_REACH = 0.03  # at stroke 1 an outline moves by at most this share of the digit's height
+GLYPH = 0.6  # height of a digit as a fraction of the cell; the margin is for distances outside the digit
+OVERSAMPLING = 4  # pixels of the outline per pixel of the cell
+STROKE_REACH = 0.03  # largest shift of an outline at stroke 1, as a fraction of the digit's height
 
 
 def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the first `count` images of a split; image i depends on (seed, split, i, knobs) alone.
+    """Draw the first `count` images of a split: uint8 (count, 3, size, size), with labels int64 (count,).
 
-    `threads` blocks are drawn in parallel; 0 takes as many as torch uses.
-
-    Returns:
-        images uint8 (count, 3, size, size) and labels int64 (count,).
+    Image i depends only on seed, split, i and knobs. `threads` blocks are drawn in parallel; 0 uses torch's number of
+    threads.
     """
     images = np.empty((count, 3, knobs.size, knobs.size), np.uint8)
     labels = np.empty(count, np.int64)
@@ -69,7 +55,7 @@ def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 
 
     _atlas()
     before = torch.get_num_threads()
-    # One thread per block, so that sums are split alike on any number of cores.
+    # One thread per block, because the number of threads changes the rounding of sums.
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads or before) as pool:
@@ -81,7 +67,7 @@ def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 
 
 @functools.cache
 def _atlas() -> tuple[Tensor, Tensor]:
-    """Return signed distance fields (fonts, 10, CELL, CELL), positive inside, and widths (fonts, 10) of ink."""
+    """Return signed distance fields (fonts, 10, CELL, CELL), positive inside the digit, and its widths (fonts, 10)."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     glyphs = {font: [_glyph(folder / f"{font}.ttf", digit) for digit in CLASSES] for font in set(FONTS)}
     fields = torch.stack([torch.stack([field for field, _ in glyphs[font]]) for font in FONTS])
@@ -90,10 +76,10 @@ def _atlas() -> tuple[Tensor, Tensor]:
 
 
 def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
-    """Return one digit's signed distance field (CELL, CELL), centred on its ink, and its width."""
+    """Return the signed distance field (CELL, CELL) of a centred digit, and the digit's width over its height."""
     side = CELL * OVERSAMPLING
     height = side * GLYPH
-    # A font's size is not the height of its digits: measure at one size, then draw at the right one.
+    # The font size is not the height of the digits: measure them at one size, then draw at the right size.
     _, top, _, bottom = ImageFont.truetype(path, side).getbbox("8")
     font = ImageFont.truetype(path, side * height / (bottom - top))
     left, top, right, bottom = font.getbbox(digit)
@@ -106,16 +92,13 @@ def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
 
 
 class _Chance:
-    """Random numbers, drawn for a whole block at a time."""
+    """Random numbers for all images of a block."""
 
     def __init__(self, *names: int | str) -> None:
         self.generator = generator("cpu", *names)
 
     def between(self, low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand((BLOCK, *shape), generator=self.generator)
-
-    def within(self, bounds: list[float], *shape: int) -> Tensor:
-        return self.between(bounds[0], bounds[1], *shape)
 
     def around(self, spread: float, *shape: int) -> Tensor:
         return self.between(-spread, spread, *shape)
@@ -128,9 +111,9 @@ class _Chance:
 
 
 def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Draw a block: images uint8 (BLOCK, 3, size, size), labels int64 (BLOCK,)."""
+    """Draw one block of images uint8 (BLOCK, 3, size, size), and return them and their labels int64 (BLOCK,)."""
     chance = _Chance(seed, "streetdigits", split, block)
-    # Every ten images hold each digit once, in random order.
+    # Every ten images contain each digit once, in random order.
     labels = chance.between(0, 1).view(-1, len(CLASSES)).argsort(dim=1).flatten()
     grid, pixel = _grid(chance, knobs)
     ink, shade = _ink(chance, knobs, labels, grid, pixel)
@@ -141,16 +124,16 @@ def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tens
 
 
 def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Return each pixel's (x, y) on the wall, (BLOCK, size, size, 2), and the side of a pixel, (BLOCK, 1, 1).
+    """Return the (x, y) of each pixel on the wall, (BLOCK, size, size, 2), and the side of a pixel, (BLOCK, 1, 1).
 
-    Both are in digit heights; (0, 0) is the digit's centre.
+    The unit is the height of the digit, whose centre is at (0, 0).
     """
-    height = chance.within(knobs.digit_height, 1, 1)
+    height = chance.between(*knobs.digit_height, 1, 1)
     centre = (torch.arange(knobs.size) + 0.5) / knobs.size - 0.5
     x = centre.view(1, 1, -1) - chance.around(knobs.shift, 1, 1)
     y = centre.view(1, -1, 1) - chance.around(knobs.shift, 1, 1)
     tilt_x, tilt_y = chance.around(knobs.perspective, 1, 1), chance.around(knobs.perspective, 1, 1)
-    depth = 1 + 2 * (tilt_x * x + tilt_y * y)  # 1 at the centre; the tilts are the change over half an image
+    depth = 1 + 2 * (tilt_x * x + tilt_y * y)  # 1 at the centre; a tilt is the change over half an image
     angle = torch.deg2rad(chance.around(knobs.rotation, 1, 1))
     cos, sin = angle.cos() / depth, angle.sin() / depth
     along, across = cos * x + sin * y, cos * y - sin * x
@@ -159,9 +142,9 @@ def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
 
 
 def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the share of each pixel that digits and their shadows cover, both (BLOCK, 1, size, size) in [0, 1].
+    """Return the fraction of each pixel that is covered by digits and by their shadows, both (BLOCK, 1, size, size).
 
-    As in SVHN a digit may have neighbours of the same font, which the frame cuts.
+    As in SVHN, a digit can have neighbours in the same font, which the image border crops.
     """
     fields, widths = _atlas()
     font = chance.index(len(FONTS))
@@ -184,18 +167,18 @@ def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pix
 
 
 def _field(fields: Tensor, grid: Tensor) -> Tensor:
-    """Sample distance fields (BLOCK, CELL, CELL) at `grid`, in digit heights from the cell's centre."""
-    # grid_sample's coordinates run from -1 to 1 over the cell; beyond it the border value is used.
+    """Sample distance fields (BLOCK, CELL, CELL) at the points `grid`, in digit heights from the cell's centre."""
+    # The coordinates of grid_sample are -1 to 1 in the cell; outside it the border value is used.
     read = F.grid_sample(fields.unsqueeze(1), grid * (2 * GLYPH), padding_mode="border", align_corners=False)
     return read.squeeze(1)
 
 
 def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> Tensor:
-    """Colour wall and digits under uneven light: (BLOCK, 3, size, size), about [0, 1]."""
+    """Paint wall and digits in uneven light. Return (BLOCK, 3, size, size), approximately in [0, 1]."""
     size = knobs.size
-    wall = chance.within(knobs.luminance, 1, 1, 1)
-    contrast = chance.within(knobs.contrast, 1, 1, 1)
-    # Lighter or darker at random where both fit, else the one that fits.
+    wall = chance.between(*knobs.luminance, 1, 1, 1)
+    contrast = chance.between(*knobs.contrast, 1, 1, 1)
+    # The digit is lighter or darker than the wall: at random if both fit into [0, 1], else whichever fits.
     lighter = torch.where(
         (wall - contrast < 0) | (wall + contrast > 1), wall < 0.5, chance.between(0, 1, 1, 1, 1) < 0.5
     )
@@ -216,7 +199,7 @@ def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> 
 def _tint(chance: _Chance, spread: float) -> Tensor:
     """Return deviations from grey (BLOCK, 3, 1, 1), at most `spread` per channel.
 
-    Paint, brick and daylight vary more from warm (red) to cool (blue) than from green to magenta.
+    Colours of paint, brick and daylight vary more between red and blue than between green and magenta.
     """
     warmth, green = chance.around(spread, 1, 1), chance.around(0.3 * spread, 1, 1)
     return torch.stack([warmth - green, green, -warmth - green], dim=1).clamp_(-spread, spread)
@@ -227,7 +210,7 @@ def _enlarge(coarse: Tensor, size: int) -> Tensor:
 
 
 def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
-    """Blur each picture to the resolution of a camera of `least_resolution` to `size` pixels per side."""
+    """Blur each picture as a camera with `least_resolution` to `size` pixels per side would."""
     resolution = chance.index(knobs.size - knobs.least_resolution + 1)
     matrix = _resolutions(knobs.size, knobs.least_resolution)[resolution].unsqueeze(1)
     return matrix @ picture @ matrix.mT
@@ -235,7 +218,7 @@ def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
 
 @functools.cache
 def _resolutions(size: int, least: int) -> Tensor:
-    """Return matrices (size - least + 1, size, size); number r resizes a row of pixels to least + r and back."""
+    """Return matrices (size - least + 1, size, size). Matrix r resizes a row of pixels to least + r and back."""
     line = torch.eye(size).view(1, 1, size, size)
 
     def resize(lines: Tensor, to: int) -> Tensor:

@@ -11,10 +11,10 @@ import torch
 from pydantic import Field, create_model
 from torch import Tensor
 
-from triptych.core.schema import Count, Section, overlaid
+from triptych.core.schema import Bounds, Count, Section, overlaid
 from triptych.machine.randomness import Draw
 from triptych.ssl.shared.network import SiameseNetwork, constant_for_predictor, negative_cosine, spread
-from triptych.ssl.shared.params import AreaShare, Pair, SSLRecipe, ViewParams
+from triptych.ssl.shared.params import AreaShare, SSLRecipe, ViewParams
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import Batch, Objective
 
@@ -52,7 +52,7 @@ class Recipe(SSLRecipe):
     scale_mix: bool  # mixes each full source view from two views ("ScaleMix")
     mean_encodings: Count  # views whose encodings the target averages ("MeanEnc")
     small_crops: Annotated[int, Field(ge=0)]  # additional small source views ("MultiCrop")
-    small_crop_scale: Annotated[list[AreaShare], *Pair]
+    small_crop_scale: Annotated[list[AreaShare], *Bounds]
     small_crop_size: Count  # side in pixels
 
 

@@ -4,23 +4,14 @@ from collections.abc import Mapping
 from functools import reduce
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from triptych.core.schema import Count, Positive, Probability, Section, overlaid
+from triptych.core.schema import Bounds, Count, Positive, Probability, Section, overlaid
 from triptych.nn.params import BackboneParams
 from triptych.training.params import Training
 
 Strength = Annotated[float, Field(ge=0)]
 AreaShare = Annotated[float, Field(gt=0, le=1)]
-
-
-def _rising(pair: list[float]) -> list[float]:
-    if pair[0] > pair[1]:
-        raise ValueError("must be [low, high] with low <= high")
-    return pair
-
-
-Pair = (Field(min_length=2, max_length=2), AfterValidator(_rising))
 
 
 class HeavyParams(Section):
@@ -33,8 +24,8 @@ class HeavyParams(Section):
 class ViewParams(Section):
     """The augmentation, in the order of its operations; probabilities are per image, pairs are [low, high]."""
 
-    crop_scale: Annotated[list[AreaShare], *Pair]  # share of the image's area
-    crop_ratio: Annotated[list[Positive], *Pair]  # width over height, before rounding to pixels
+    crop_scale: Annotated[list[AreaShare], *Bounds]  # share of the image's area
+    crop_ratio: Annotated[list[Positive], *Bounds]  # width over height, before rounding to pixels
     flip: Probability  # left to right
     rotation: Annotated[float, Field(ge=0, le=180)]  # x turns by [-x, x] degrees
     jitter: Probability  # of a change of the next four
@@ -44,7 +35,7 @@ class ViewParams(Section):
     hue: Annotated[float, Field(ge=0, le=0.5)]  # x turns the colour circle by [-x, x]
     grey: Probability
     blur: Probability
-    blur_sigma: Annotated[list[Positive], *Pair]  # standard deviation in pixels
+    blur_sigma: Annotated[list[Positive], *Bounds]  # standard deviation in pixels
     solarize: Probability  # inverts the brighter half of the values
     invert: Probability
     heavy: HeavyParams

@@ -1,10 +1,10 @@
-"""The Fréchet distance equals an independent reference, and its interval holds it."""
+"""Fréchet distance, precision and recall equal independent references."""
 
 import numpy as np
 import pytest
 from scipy import linalg
 
-from triptych.measures.frechet import FrechetReference, estimated_distance, frechet_distance, moments
+from triptych.measures.distributions import FrechetReference, Manifold, moments, precision_recall
 from triptych.measures.intervals import Resampling
 
 
@@ -14,6 +14,10 @@ def numbers(*shape: int, seed: int = 0) -> np.ndarray:
 
 def correlated(count: int, seed: int) -> np.ndarray:
     return numbers(count, 8, seed=seed) @ numbers(8, 8, seed=100 + seed) + seed
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    return FrechetReference(b).distance(a)
 
 
 def test_the_frechet_distance_is_that_of_the_matrix_square_root():
@@ -49,8 +53,40 @@ def test_the_interval_of_the_frechet_distance_holds_the_estimate_and_narrows_wit
     reference, widths = FrechetReference(correlated(500, 2)), []
     for count in (60, 600):
         features = correlated(count, 1)
-        found = estimated_distance(features, reference, Resampling(0, 0.95, 100, "test"), "frechet")
+        found = reference.estimate(features, Resampling(0, 0.95, 100, "test"), "frechet")
         assert found.value == reference.distance(features)
         assert 0 <= found.low < found.value < found.high
         widths.append(found.high - found.low)
     assert widths[1] < 0.6 * widths[0]
+
+
+def test_manifolds_are_balls_to_the_kth_neighbour() -> None:
+    rng = np.random.default_rng(0)
+    generated, real = rng.normal(0.3, 1.2, (90, 4)), rng.normal(0, 1, (110, 4))
+
+    def covered(points: np.ndarray, manifold: np.ndarray, k: int) -> list[bool]:
+        radii = [sorted(np.linalg.norm(manifold - centre, axis=1))[k] for centre in manifold]
+        return [
+            any(np.linalg.norm(p - centre) <= radius for centre, radius in zip(manifold, radii, strict=True))
+            for p in points
+        ]
+
+    precision, recall = precision_recall(Manifold(generated, 3), Manifold(real, 3))
+    assert precision.tolist() == covered(generated, real, 3)
+    assert recall.tolist() == covered(real, generated, 3)
+
+
+def test_a_collapsed_generator_is_precise_and_recalls_nothing() -> None:
+    rng = np.random.default_rng(1)
+    real = rng.normal(size=(500, 8))
+    collapsed = real[:1] + 1e-3 * rng.normal(size=(200, 8))
+    precision, recall = precision_recall(Manifold(collapsed, 3), Manifold(real, 3))
+    assert precision.mean() == 1
+    assert recall.mean() < 0.02
+
+
+def test_blocks_do_not_change_radii(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = np.random.default_rng(2).normal(size=(300, 5))
+    whole = Manifold(features, 4).squared_radii
+    monkeypatch.setattr("triptych.measures.distributions.BLOCK", 7)
+    np.testing.assert_allclose(Manifold(features, 4).squared_radii, whole)
