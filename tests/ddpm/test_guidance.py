@@ -56,5 +56,5 @@ def test_the_guide_has_the_weights_of_its_epoch(tmp_path: Path) -> None:
 
 def test_an_epoch_that_was_not_kept_is_refused_in_one_line(tmp_path: Path) -> None:
     files = save_ddpm(tmp_path)
-    with pytest.raises(InputError, match=r"sampling\.ddpm\.guidance.*epoch 3;.*snapshot_epochs: 1, 5$"):
+    with pytest.raises(InputError, match=r"sampling\.ddpm\.guidance.*epoch 3;.*snapshot_epochs \(1, 5\)$"):
         load_guide(files.model, 3, snapshot_files(files.snapshots), CPU)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_generative import CPU, dataset, evaluation, judge, place, save_ddpm, weaken
+from tiny_generative import CPU, dataset, evaluation, inputs, judge, place, save_ddpm, weaken
 
 from triptych.ddpm import sample
 from triptych.ddpm.measure import COST_COLUMNS, GUIDANCE_COLUMNS, DDPMMeasures, restoration_table
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def measures(folder: Path, dtype: torch.dtype = torch.float32) -> DDPMMeasures:
     files = weaken(save_ddpm(folder))
     drawn = files.arrays(sample, machine=place(dtype))
-    return DDPMMeasures(load_trained(files.model, CPU), judge(), dataset(), drawn, evaluation(), 0, CPU)
+    return DDPMMeasures(method=load_trained(files.model, CPU), **inputs(judge(), dataset(), drawn))
 
 
 @pytest.fixture(scope="module")

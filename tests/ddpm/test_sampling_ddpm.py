@@ -117,9 +117,9 @@ def test_a_guide_that_was_not_kept_is_refused_before_anything_is_drawn(tmp_path)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"samples": 71}, "at most samples, 70"),
+        ({"samples": 71}, r"at most samples \(70\), got 71"),
         ({"weights": [1.0, 2.0]}, "greater than 1"),
-        ({"epochs": [5, 1]}, "epochs must be a rising list"),
+        ({"epochs": [5, 1]}, r"epochs\' is \[5, 1\]: must be strictly increasing"),
     ],
 )
 def test_guidance_that_cannot_be_compared_is_refused_in_one_line(changes, words):

@@ -1,4 +1,4 @@
-"""The hub reads the model cards, and their numbers are those of the metrics files."""
+"""The Hub can read the model cards, and their numbers equal those of the metrics files."""
 
 import json
 from pathlib import Path

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_generative import CPU, Files, dataset, evaluation, files, judge, save_vae
+from tiny_generative import CPU, Files, dataset, files, inputs, judge, save_vae
 
 from triptych.measures.estimate import Estimate, split
 from triptych.nn.weights import load_model
@@ -29,7 +29,7 @@ def measures(folder: Path) -> VAEMeasures:
 
 def with_arrays(files: Files, drawn: dict[str, np.ndarray]) -> VAEMeasures:
     network, prior = load_model(files.model, VAE, CPU)[0], load_mixture(files.drawn / "prior.safetensors")
-    return VAEMeasures(network, judge(), dataset(), drawn, prior, evaluation(), 0, CPU)
+    return VAEMeasures(network=network, prior=prior, **inputs(judge(), dataset(), drawn))
 
 
 def test_every_number_is_finite_within_its_interval_and_the_same_each_time(folder):

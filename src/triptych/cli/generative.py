@@ -24,7 +24,7 @@ from triptych.core.schema import Runtime, read, validate
 from triptych.data.storage import load
 from triptych.ddpm.objective import DenoisingObjective, load_trained
 from triptych.ddpm.params import SamplerName
-from triptych.ddpm.sample import Autoguidance, alpha_bars, load_guide, restore, steps_for
+from triptych.ddpm.sample import Autoguidance, alpha_bars, load_guide, restore
 from triptych.ddpm.samplers import Denoising, checked, evaluations, reverse
 from triptych.machine.device import machine
 from triptych.machine.randomness import ImageNoise
@@ -107,7 +107,7 @@ def trained_vae(params: SimpleNamespace) -> Iterator[Codec]:
 
 
 def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
-    """Load the trained DDPM in eval mode, or its snapshot after `epoch`."""
+    """Load the trained DDPM, or its snapshot after `epoch`, in eval mode."""
     if epoch is None:
         return load_trained(model_folder("ddpm"), CPU)
     snapshots = snapshot_files(SNAPSHOTS)
@@ -118,7 +118,7 @@ def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
 
 
 def given_images(model: str, files: Sequence[Path], test: int | None = None) -> Images:
-    """Read images for a model from files or, without files, take the first `test` (TEST_IMAGES) test images."""
+    """Read images for a model from files. Without files, take the first `test` (default TEST_IMAGES) test images."""
     shape = image_shape(model)
     if files and test is not None:
         raise InputError("--test cannot be combined with image files")
@@ -152,7 +152,7 @@ def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
 
 
 def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> Result:
-    """Draw images from the VAE. The params and seed of the pipeline give its images, for any count."""
+    """Draw images from the VAE. With the params and seed of the pipeline, they are its first `count` samples."""
     params = read_params(seed)
     with trained_vae(params) as codec:
         z = draw_prior(prior, _whole(count, codec.batch_size), codec.network.mu.out_features, params.seed)
@@ -172,7 +172,7 @@ def sample_ddpm(
     guidance_weight: float | None = None,
     guidance_epoch: int | None = None,
 ) -> Result:
-    """Draw images from the DDPM. The params and seed of the pipeline give its images, for any count.
+    """Draw images from the DDPM. With the params and seed of the pipeline, they are its first `count` samples.
 
     Arguments that are None have the value of params.yaml. A guidance weight or epoch implies `guided`.
     """
@@ -250,7 +250,7 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
     restoration, size = params.sampling.ddpm.restoration, params.sampling.batch_size
     if not 1 <= t <= restoration.schedule.steps:
         raise InputError(f"--t {t}: must be from 1 to {restoration.schedule.steps}")
-    level, steps = float(alpha_bars(restoration.schedule)[t]), steps_for(t, steps or restoration.steps)
+    level, steps = float(alpha_bars(restoration.schedule)[t]), min(t, steps or restoration.steps)
     method = load_ddpm()
     with (
         machine(params.runtime, announce=False) as host,
@@ -259,15 +259,16 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
     ):
         start = time.perf_counter()
         watched = Watched(method.to(host.device), progress)
-        pair = restore(watched, given.images, level, steps, params.seed, size, host.device)
+        noised, restored = restore(watched, given.images, level, steps, params.seed, size, host.device)
         seconds = time.perf_counter() - start
-    noised, restored = (psnr(given.images, images) for images in (pair.noised, pair.restored))
     scores = [
         {"image": name, "psnr_noised": float(before), "psnr_restored": float(after)}
-        for name, before, after in zip(given.names, noised, restored, strict=True)
+        for name, before, after in zip(
+            given.names, psnr(given.images, noised), psnr(given.images, restored), strict=True
+        )
     ]
     about = {"model": "models/ddpm", "images": scores, "t": t, "sampler": "ancestral", "steps": steps}
-    groups = {"original": given.images, "noised": pair.noised, "restored": pair.restored}
+    groups = {"original": given.images, "noised": noised, "restored": restored}
     return Result(groups, about | {"seed": params.seed, "seconds": seconds})
 
 
