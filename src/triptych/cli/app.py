@@ -227,7 +227,7 @@ def sample_vae(
     count: Count = 64,
     out: Out = "samples.png",
     seed: Seed = None,
-    prior: Annotated[Prior, _text("N(0, I), or the Gaussian mixture fitted by stage sample@vae.", PRIORS)] = "normal",
+    prior: Annotated[Prior, _text("Prior: N(0, I), or the mixture fitted by stage sample@vae.", PRIORS)] = "normal",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -247,7 +247,9 @@ def sample_ddpm(
     seed: Seed = None,
     sampler: Annotated[str | None, _text(SAMPLERS, "NAME", IN_PARAMS)] = None,
     steps: Annotated[int | None, _number("Number of sampler steps.", 1, IN_PARAMS)] = None,
-    guided: Annotated[bool, Option("--guided", help="Autoguidance with an earlier snapshot: sharper images.")] = False,
+    guided: Annotated[
+        bool, Option("--guided", help="Autoguidance by a snapshot: sharper, less diverse images.")
+    ] = False,
     guidance_weight: Annotated[
         float | None, _number("Guidance weight; 1 disables guidance. Implies --guided.", 1, IN_PARAMS, "W")
     ] = None,

@@ -157,7 +157,7 @@ def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> 
     with trained_vae(params) as codec:
         z = draw_prior(prior, _whole(count, codec.batch_size), codec.network.mu.out_features, params.seed)
         start = time.perf_counter()
-        images = _decode(codec, z, "sample vae")
+        images = codec.decode(z)
         seconds = time.perf_counter() - start
     about = {"model": "models/vae", "images": count, "prior": prior, "seed": params.seed, "seconds": seconds}
     return Result({"": images[:count]}, about)
@@ -216,7 +216,7 @@ def reconstruct(given: Images) -> Result:
     """Encode images to the mean of q(z|x) and decode them with the VAE."""
     with trained_vae(read_params()) as codec:
         start = time.perf_counter()
-        images = _decode(codec, codec.encode(given.images), "reconstruct")
+        images = codec.decode(codec.encode(given.images))
         seconds = time.perf_counter() - start
     decibels = psnr(given.images, images)
     scores = [{"image": name, "psnr": float(value)} for name, value in zip(given.names, decibels, strict=True)]
@@ -270,15 +270,6 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
     about = {"model": "models/ddpm", "images": scores, "t": t, "sampler": "ancestral", "steps": steps}
     groups = {"original": given.images, "noised": noised, "restored": restored}
     return Result(groups, about | {"seed": params.seed, "seconds": seconds})
-
-
-def _decode(codec: Codec, z: np.ndarray, command: str) -> np.ndarray:
-    images = []
-    with bar(command, len(z)) as progress:
-        for start in range(0, len(z), codec.batch_size):
-            images.append(codec.decode(z[start : start + codec.batch_size]))
-            progress.update(len(images[-1]))
-    return np.concatenate(images)
 
 
 class Watched:
