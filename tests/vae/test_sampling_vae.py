@@ -120,5 +120,5 @@ def test_a_codec_answers_alike_in_batches_of_any_size(folder):
 
 def test_missing_snapshots_are_told_in_one_line(tmp_path):
     files = save_vae(tmp_path)
-    with pytest.raises(InputError, match="no weights of any epoch"):
+    with pytest.raises(InputError, match="no snapshots found"):
         replace(files, snapshots=tmp_path / "nowhere").draw(sample)
