@@ -1,4 +1,4 @@
-"""The schema of params.yaml as a whole."""
+"""Schema of params.yaml."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from triptych.vae.params import VAEParams, VAESampling
 
 
 class SamplingParams(Section):
-    """Images to draw from the trained weights of each generative study."""
+    """Parameters of sampling from the trained generative models."""
 
     batch_size: Count
     vae: VAESampling
@@ -44,7 +44,7 @@ class Params(Section):
         for key, network in (("vae.network", self.vae.network), ("ddpm.network", self.ddpm.network)):
             if size and size % network.multiple:
                 fit = ", ".join(str(network.multiple * times) for times in range(1, 9))
-                raise ValueError(f"{key}: data.generative has images of {size} pixels per side; it takes {fit}, …")
+                raise ValueError(f"{key}: image size {size} (data.generative) is not supported; must be {fit}, …")
         return self
 
     @model_validator(mode="after")
@@ -53,17 +53,16 @@ class Params(Section):
         missing = [epoch for epoch in self.sampling.ddpm.guidance.epochs if epoch not in kept]
         if missing:
             raise ValueError(
-                f"sampling.ddpm.guidance: epoch {missing[0]} has no snapshot; a guide is one of "
-                f"ddpm.training.snapshot_epochs: {', '.join(map(str, kept))}"
+                f"sampling.ddpm.guidance: no snapshot of epoch {missing[0]}; must be one of "
+                f"ddpm.training.snapshot_epochs ({', '.join(map(str, kept))})"
             )
         return self
 
 
 def validated(tree: dict[str, Any], path: Path) -> Params:
-    """Validate all numbers of a params file, including the recipe of every method and variant.
+    """Validate the content of a params file, including the recipe of every method and variant.
 
-    Raises:
-        InputError: one line that names the file `path`, the key, the value, what is allowed and the nearest valid name.
+    Raises InputError, with one line that names the file, the key, the value, and what is allowed.
     """
     params: Params = validate(Params, tree, "", path)
     recipes.check(params.ssl, path)

@@ -38,7 +38,7 @@ UNET = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a project with every model; the working directory."""
+    """Create a project with every model; it becomes the working directory."""
     tiny_models.project(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -24,7 +24,6 @@ from triptych.report.claims import (
     Evidence,
     Fact,
     SeedRange,
-    counts,
     decide,
     difference,
     every,
@@ -36,7 +35,7 @@ from triptych.report.params import ClaimsParams
 from triptych.report.reader import Results, UnmeasuredError
 from triptych.ssl.words.compared import knn_difference
 from triptych.studies import CLAIMS, STUDIES, figures
-from triptych.vae.words.study import random_direction_share
+from triptych.vae.words.claims import random_direction_share
 
 ROOT = Path(__file__).parents[2]
 FIGURES = figures()
@@ -377,7 +376,7 @@ CASES = {
 
 # CPU time may show that epochs are steady; a wide spread may come from other work on the machine.
 NEVER_REFUTED = {"vae-wall-clock"}
-WOULD_DECIDE = re.compile("would decide it|More seeds would not help|One seed does not tell")
+WOULD_DECIDE = re.compile("would decide it|More seeds would not help")
 
 
 def test_every_claim_has_a_clear_yes_a_clear_no_and_an_open_case():
@@ -553,7 +552,7 @@ def test_claims_are_read_from_yaml(tmp_path: Path, evidence):
     path = tmp_path / "claims.yaml"
     path.write_text("""
 one:
-  {claim: C, report_says: R, statistic: S, figures: [], sources: [f.json], combine: unanimous, conditions: [
+  {claim: C, report_says: R, statistic: S, figures: [], combine: unanimous, conditions: [
     {id: a, statement: So, measure: {twice: {number: [vae, sharpness_ratio]}}, above: vae.sharpness, format: .2f},
     {pair: [vae, sharpness_ratio, recognisability]}],
    facts: [{key: limit, measure: {threshold: -vae.sharpness}, format: .2f}]}
@@ -574,7 +573,7 @@ def test_a_claim_with_a_missing_number_is_not_measured_and_keeps_its_other_condi
     met = Condition("met", "One", lambda _: Estimate(2.0, 1.5, 2.5), "above", 1.0, "g")
     gap = Condition("gap", "Two", missing, "above", 1.0, "g")
     for conditions, facts in (((met, gap), ()), ((met,), (Fact("extra", missing, "g"),))):
-        claim = Claim("c", "C", "R", "S", conditions, (), ("f.json",), facts).record(evidence(), [])
+        claim = Claim("c", "C", "R", "S", conditions, (), facts).record(evidence(), [])
         assert undecided(claim, "nobody counted") and claim["sources"] == []
         assert [one["verdict"] for one in claim["conditions"]] == [YES, NOT_MEASURED][: len(conditions)]
 
@@ -641,8 +640,8 @@ def test_a_missing_number_is_named(name, key, evidence):
 
 def test_a_missing_restoration_is_named(evidence):
     run = evidence(ddpm=ddpm_numbers() | {"restoration": []})
-    assert undecided(record(run, "ddpm-restores-30"), "t = 30")
-    assert undecided(record(run, "ddpm-fails-120"), "t = 120")
+    assert undecided(record(run, "ddpm-restores-30"), "metrics/ddpm.json has no restoration.t=30.same_class")
+    assert undecided(record(run, "ddpm-fails-120"), "metrics/ddpm.json has no restoration.t=120.ssim")
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -655,7 +654,9 @@ def test_images_without_labels_have_no_latents_of_classes(evidence):
 
 
 def test_results_of_other_images_are_refused(evidence):
-    with pytest.raises(InputError, match=r"evaluations/ssl/simsiam/results.npz: its 1000 images .* evaluate_ssl again"):
+    with pytest.raises(
+        InputError, match=r"evaluations/ssl/simsiam/results.npz: has results for 1000 images.* evaluate_ssl again"
+    ):
         record(evidence(no_predictor=variant((0.2, 0.2), images=900)), "predictor")
 
 
@@ -707,7 +708,7 @@ def test_a_claim_that_no_number_of_seeds_would_decide_says_so(name, changes, evi
 def test_one_seed_does_not_tell_how_many_it_takes(evidence):
     alone = {"stds": (0.9,), "losses": (-0.7,), "ranks": (50.0,)}
     run = evidence(simsiam=variant((0.6,), **alone), no_predictor=variant((0.552,), **alone))
-    assert "One seed does not tell" in record(run, "predictor")["finding"]
+    assert "cannot be estimated from one seed" in record(run, "predictor")["finding"]
 
 
 # --- The file ---
@@ -721,7 +722,7 @@ def test_each_claim_has_one_record_of_the_same_keys_in_the_order_of_the_claims(e
     assert all(list(condition) == CONDITION_KEYS for claim in records for condition in claim["conditions"])
     assert all(isinstance(number, int | float) for claim in records for number in claim["evidence"].values())
     assert json.loads(json.dumps(records, allow_nan=False)) == records == decide(run, CLAIMS, FIGURES)
-    assert counts(records) == {YES: len(CASES), NO: 0, OPEN: 0}
+    assert {claim["verdict"] for claim in records} == {YES}
 
 
 def test_every_number_of_the_evidence_has_a_fact_with_its_format(evidence):
@@ -765,6 +766,11 @@ def test_the_stage_writes_every_record_and_prints_the_count(project: Path, capsy
     records = json.loads((project / "metrics/claims.json").read_text())
     assert [(claim["id"], claim["verdict"]) for claim in records] == [(name, YES) for name in IDS]
     assert all((project / path).exists() for claim in records for path in claim["sources"])
+    sources = {claim["id"]: claim["sources"] for claim in records}
+    assert sources["vae-latents"] == ["metrics/vae.json", "plots/vae/latents.csv"]
+    assert {"metrics/ssl/byol.json", "evaluations/ssl/byol/results.npz", "plots/ssl/byol_timing.csv"} <= {
+        *sources["byol-vs-simsiam"]
+    }
     said = f"claims: {len(CASES)} reproduced, 0 not reproduced, 0 inconclusive\n"
     assert capsys.readouterr().out == said
 

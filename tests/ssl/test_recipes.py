@@ -185,11 +185,11 @@ def test_what_is_wrong_is_named_in_the_layer_that_holds_it():
         # Methods and variants.
         ("methods__simsim", {}, "unknown key 'ssl.methods.simsim'; did you mean 'simsiam'?"),
         ("methods__simsiam", NO_KEY, "key 'ssl.methods.simsiam' is missing"),
-        ("variants__mine__method", "simsim", f"'{mine}.method' is 'simsim'; did you mean 'simsiam'?"),
+        ("variants__mine__method", "simsim", f"'{mine}.method': unknown method 'simsim'; did you mean 'simsiam'?"),
         ("variants__mine", {}, f"key '{mine}.method' is missing"),
         ("variants__mine", None, f"'{mine}' is None: expected a section with keys and values"),
         ("variants__Mine", {"method": "simsiam"}, "'ssl.variants.Mine' is 'Mine': string should match pattern"),
-        ("variants__simsiam", NO_KEY, "'ssl': variants must hold simsiam, which the others are compared with"),
+        ("variants__simsiam", NO_KEY, "'ssl': variants must include simsiam, the baseline of all comparisons"),
     ]:
         message = refusal(**{key: value})
         assert says in message, f"{key}: {message}"

@@ -120,5 +120,5 @@ def test_a_codec_does_not_depend_on_the_batch_size(folder):
 
 def test_missing_snapshots_are_refused_in_one_line(tmp_path):
     files = save_vae(tmp_path)
-    with pytest.raises(InputError, match="no weights of any epoch"):
+    with pytest.raises(InputError, match="no snapshots found"):
         replace(files, snapshots=tmp_path / "nowhere").draw(sample)

@@ -107,7 +107,7 @@ def trained_vae(params: SimpleNamespace) -> Iterator[Codec]:
 
 
 def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
-    """Load the trained DDPM in eval mode, or its snapshot after `epoch`."""
+    """Load the trained DDPM, or its snapshot after `epoch`, in eval mode."""
     if epoch is None:
         return load_trained(model_folder("ddpm"), CPU)
     snapshots = snapshot_files(SNAPSHOTS)
@@ -118,7 +118,7 @@ def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
 
 
 def given_images(model: str, files: Sequence[Path], test: int | None = None) -> Images:
-    """Read images for a model from files or, without files, take the first `test` (TEST_IMAGES) test images."""
+    """Read images for a model from files. Without files, take the first `test` (default TEST_IMAGES) test images."""
     shape = image_shape(model)
     if files and test is not None:
         raise InputError("--test cannot be combined with image files")
@@ -152,12 +152,12 @@ def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
 
 
 def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> Result:
-    """Draw images from the VAE. The params and seed of the pipeline give its images, for any count."""
+    """Draw images from the VAE. With the params and seed of the pipeline, they are its first `count` samples."""
     params = read_params(seed)
     with trained_vae(params) as codec:
         z = draw_prior(prior, _whole(count, codec.batch_size), codec.network.mu.out_features, params.seed)
         start = time.perf_counter()
-        images = _decode(codec, z, "sample vae")
+        images = codec.decode(z)
         seconds = time.perf_counter() - start
     about = {"model": "models/vae", "images": count, "prior": prior, "seed": params.seed, "seconds": seconds}
     return Result({"": images[:count]}, about)
@@ -172,7 +172,7 @@ def sample_ddpm(
     guidance_weight: float | None = None,
     guidance_epoch: int | None = None,
 ) -> Result:
-    """Draw images from the DDPM. The params and seed of the pipeline give its images, for any count.
+    """Draw images from the DDPM. With the params and seed of the pipeline, they are its first `count` samples.
 
     Arguments that are None have the value of params.yaml. A guidance weight or epoch implies `guided`.
     """
@@ -216,7 +216,7 @@ def reconstruct(given: Images) -> Result:
     """Encode images to the mean of q(z|x) and decode them with the VAE."""
     with trained_vae(read_params()) as codec:
         start = time.perf_counter()
-        images = _decode(codec, codec.encode(given.images), "reconstruct")
+        images = codec.decode(codec.encode(given.images))
         seconds = time.perf_counter() - start
     decibels = psnr(given.images, images)
     scores = [{"image": name, "psnr": float(value)} for name, value in zip(given.names, decibels, strict=True)]
@@ -270,15 +270,6 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
     about = {"model": "models/ddpm", "images": scores, "t": t, "sampler": "ancestral", "steps": steps}
     groups = {"original": given.images, "noised": noised, "restored": restored}
     return Result(groups, about | {"seed": params.seed, "seconds": seconds})
-
-
-def _decode(codec: Codec, z: np.ndarray, command: str) -> np.ndarray:
-    images = []
-    with bar(command, len(z)) as progress:
-        for start in range(0, len(z), codec.batch_size):
-            images.append(codec.decode(z[start : start + codec.batch_size]))
-            progress.update(len(images[-1]))
-    return np.concatenate(images)
 
 
 class Watched:

@@ -13,8 +13,8 @@ from triptych.ddpm.objective import Denoising, add_noise, posterior_variance
 from triptych.ddpm.samplers import evaluations
 from triptych.judge.generated import GenerativeMeasures
 from triptych.judge.measure import Judge
-from triptych.machine.processes import merged, run_parts
 from triptych.machine.randomness import ImageNoise
+from triptych.machine.tasks import merged_results, run_tasks
 from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
@@ -173,7 +173,7 @@ class DDPMMeasures(GenerativeMeasures):
     def numbers(self) -> dict:
         """Return all metrics of the study. Metrics with an interval are `Estimate` objects."""
         tasks = {"bound": self._bound, "samples": self.samples, "guided": self._guided}
-        return merged("evaluate_ddpm", tasks, self.at_once) | self._restoration()
+        return merged_results("evaluate_ddpm", tasks, self.at_once) | self._restoration()
 
     def sampling(self) -> pd.DataFrame:
         """Return the quality of samples for each sampler and number of steps, a table with COST_COLUMNS."""
@@ -183,7 +183,7 @@ class DDPMMeasures(GenerativeMeasures):
         for name, steps, images in points:
             point = {"sampler": name, "steps": steps, "evaluations": evaluations(name, self.method.levels(steps))}
             tasks[f"{name} {steps}"] = partial(self._quality, point, images, f"cost {name} {steps}")
-        return pd.DataFrame(run_parts("sampling cost", tasks, self.at_once).values(), columns=COST_COLUMNS)
+        return pd.DataFrame(run_tasks("sampling cost", tasks, self.at_once).values(), columns=COST_COLUMNS)
 
     def guidance(self) -> pd.DataFrame:
         """Return the quality of samples for each guide and guidance weight, a table with GUIDANCE_COLUMNS.
@@ -200,7 +200,7 @@ class DDPMMeasures(GenerativeMeasures):
             purpose = f"guidance {epoch} {weight}" if weight > 1 else "guidance none"
             point = {"epoch": epoch, "weight": weight}
             tasks[f"guide {epoch}, weight {weight}"] = partial(self._quality, point, images, purpose)
-        return pd.DataFrame(run_parts("guidance", tasks, self.at_once).values(), columns=GUIDANCE_COLUMNS)
+        return pd.DataFrame(run_tasks("guidance", tasks, self.at_once).values(), columns=GUIDANCE_COLUMNS)
 
     def probabilities(self) -> dict[str, np.ndarray]:
         """Return the judge's class probabilities for the first samples and for the last image of each restored strip.
@@ -236,7 +236,7 @@ class DDPMMeasures(GenerativeMeasures):
             f"t = {t}": partial(restoration_at, t, sigma, originals, classes, *pair, self.judge, self.resampling)
             for t, sigma, *pair in zip(times, sigmas, *images, strict=True)
         }
-        rows = list(run_parts("restoration", tasks, self.at_once).values())
+        rows = list(run_tasks("restoration", tasks, self.at_once).values())
         half, reached = classless, classless
         if not classless:
             half, reached = half_time(times, [row["same_class"].value for row in rows])

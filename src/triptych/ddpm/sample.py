@@ -22,8 +22,8 @@ from triptych.ddpm.objective import Denoising, DenoisingObjective, add_noise, de
 from triptych.ddpm.params import LinearSchedule, Restoration, Sampler, SamplingParams
 from triptych.ddpm.samplers import ancestral, checked, clipped, draw_images, reverse
 from triptych.machine.device import Machine
-from triptych.machine.processes import run_parts
 from triptych.machine.randomness import ImageNoise
+from triptych.machine.tasks import run_tasks
 from triptych.nn.weights import load_weights, snapshot_files
 from triptych.training.objective import float_batches, to_float, to_uint8
 
@@ -182,7 +182,7 @@ def draw(
         # Last, because these tasks replace the final weights.
         **{f"epoch {epoch}": partial(drawing.after_epoch, method, weights) for epoch, weights in kept.items()},
     }
-    results = run_parts("sample@ddpm", {name: task for name, task in tasks.items() if name not in reused}, at_once)
+    results = run_tasks("sample@ddpm", {name: task for name, task in tasks.items() if name not in reused}, at_once)
     results |= {name: results[same] for name, same in reused.items()}
 
     def stacked(names: Iterable[str], count: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Random numbers as a function of (seed, purpose, step): no generator state to save, and any step can be replayed."""
+"""Random numbers as a function of (seed, purpose, step), so that no generator state is saved."""
 
 from dataclasses import dataclass, field
 
@@ -9,34 +9,34 @@ from triptych.core.seeds import fold
 
 
 def generator(device: torch.device | str, *names: int | str) -> torch.Generator:
-    """Return a generator on `device` whose stream depends on `names` alone."""
+    """Return a generator on `device` that is seeded by `names`."""
     return torch.Generator(device=device).manual_seed(fold(*names))
 
 
 @dataclass
 class Draw:
-    """Random numbers of one step, for the rows of the global batch that this process holds.
+    """Random numbers of one training step, for this process's rows of the batch.
 
-    Each call draws for the whole global batch and returns the rows of this process, so that any number of processes
-    sees the same noise as one process would. The first dimension of every shape is the batch.
+    Each call draws numbers for the global batch and returns the rows of this process, so that the noise does not depend
+    on the number of processes. The first dimension of every shape is the batch.
     """
 
     device: torch.device | str
     names: tuple[int | str, ...]  # seed, purpose, step
     row: int = 0  # first row of this process in the global batch
-    rows: int = 0  # size of the global batch; 0 if the local batch is the whole of it
+    rows: int = 0  # size of the global batch; 0 if this process has all of it
     generator: torch.Generator = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.generator = generator(self.device, *self.names)
 
     def restart(self, *names: int | str) -> None:
-        """Reseed the generator in place: a recorded CUDA graph can only read the generator it was recorded with."""
+        """Reseed the generator in place, since a CUDA graph can use only the generator with which it was recorded."""
         self.names = names
         self.generator.manual_seed(fold(*names))
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
-        """Draw standard normal numbers of the given (local) shape."""
+        """Draw standard normal numbers; `shape` is that of this process's rows."""
         return self._local(torch.randn(self._global(shape), generator=self.generator, device=self.device), shape)
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
@@ -55,18 +55,21 @@ class Draw:
         return numbers[self.row : self.row + shape[0]] if self.rows else numbers
 
 
-# Number of images per stream. A generator per image would be slow. A block is always drawn whole.
+# Number of images per generator, since one per image would be slow. A block is always drawn completely.
 BLOCK = 64
 
 
 @dataclass
 class ImageNoise:
-    """Random numbers that belong to images; each call gives new ones. Another device type gives other numbers."""
+    """Random numbers per image, independent of the batches in which images are processed. Each call draws new ones.
+
+    The numbers differ between CPUs and GPUs.
+    """
 
     seed: int
     purpose: str
-    rows: range  # indices of the images, consecutive
-    shape: tuple[int, ...]  # of one image's numbers in `normal`
+    rows: range  # consecutive indices of the images
+    shape: tuple[int, ...]  # of the numbers that `normal` draws per image
     device: torch.device | str
     _streams: list[torch.Generator] = field(init=False, repr=False)
 

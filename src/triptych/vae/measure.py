@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from triptych.judge.generated import GenerativeMeasures, Numbers
-from triptych.machine.processes import merged
 from triptych.machine.randomness import Draw
+from triptych.machine.tasks import merged_results
 from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
@@ -183,7 +183,7 @@ class VAEMeasures(GenerativeMeasures):
             "interpolation": self._interpolation,
             "latents": self._latents,
         }
-        return merged("evaluate_vae", tasks, self.at_once)
+        return merged_results("evaluate_vae", tasks, self.at_once)
 
     def latents(self) -> pd.DataFrame:
         """Return the `class_table` of the test images."""

@@ -1,4 +1,4 @@
-"""The methods, and the recipe of each variant, validated by its method's schema."""
+"""Find the methods, and validate the recipe of each variant with the schema of its method."""
 
 import pkgutil
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ def names() -> list[str]:
 
 
 def method(name: str) -> ModuleType:
-    """Return a method's module, with `Recipe`, its schema, and `build`, returning objective and network arguments."""
+    """Return the module of a method, which has its schema, `Recipe`, and `build(recipe, in_channels)`."""
     return import_module(f"{PACKAGE}.{name}")
 
 
 def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
     """Return the recipe of a variant as its method's `Recipe`.
 
-    A wrong one raises InputError, which names the key as it is written: in the variant's, method's or shared section.
+    Raises InputError for invalid settings; the message names the key in the section of params.yaml that sets it.
     """
     if variant not in ssl.variants:
         raise InputError(f"{path}: 'ssl.variants' has no '{variant}'{nearest(variant, ssl.variants)}")
     name = ssl.variants[variant].method
     if name not in names():
-        raise InputError(f"{path}: 'ssl.variants.{variant}.method' is '{name}'{nearest(name, names())}")
+        raise InputError(f"{path}: 'ssl.variants.{variant}.method': unknown method '{name}'{nearest(name, names())}")
     if name not in ssl.methods:
         raise InputError(f"{path}: key 'ssl.methods.{name}' is missing")
     layers = recipe_layers(ssl.model_dump(), variant)
@@ -51,7 +51,7 @@ def check(ssl: SSLParams, path: Path = PARAMS) -> None:
 
 
 def _section_of(layers: dict[str, dict], keys: Sequence[str]) -> str:
-    """Return the name of the layer that sets a key of the merged recipe; for a missing key, that of its section."""
+    """Return the name of the layer that sets a key of the merged recipe, or for a missing key its parent."""
     section = list(layers)[1]  # a key that is missing at the top belongs to the method
     for key in keys:
         setting, value = {}, None
