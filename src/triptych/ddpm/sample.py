@@ -139,14 +139,10 @@ def draw(
     - `epoch_samples` (E, n) after each of `epochs` (E,); and `originals`, the first test images.
 
     `model` is the folder of the trained model, `snapshots` the folder of its weights after each snapshot epoch. The
-    test images of `dataset` are restored.
+    test images of `dataset` are restored. Raises InputError if samples are degenerate, or a file is missing or invalid.
 
     Returns:
         Timing rows of `guided` and of each sampler at each number of steps: sampler, steps, seconds_per_image, threads.
-
-    Raises:
-        InputError: a file is missing, damaged or of another architecture; a guide has no snapshot; the model's noisiest
-            level is not pure noise; or samples are degenerate.
     """
     kept, settings = snapshot_files(snapshots), params.ddpm
     sampler, guidance, restoration = settings.sampler, settings.guidance, settings.restoration

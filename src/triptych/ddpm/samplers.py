@@ -128,18 +128,10 @@ def clipped(method: Denoising) -> Denoiser:
 
 @torch.inference_mode()
 def reverse(method: Denoising, x: Tensor, start: float | None, name: str, steps: int, noise: Noise) -> Tensor:
-    """Run the reverse process from variance-preserving images, or from pure noise.
+    """Run the reverse process from variance-preserving images x (B, C, H, W), or from pure noise.
 
-    Args:
-        method: denoiser in eval mode, on the device of x.
-        x: (B, C, H, W) float.
-        start: alpha_bar of x; None for pure noise.
-        name: name of the sampler, one of SAMPLERS.
-        steps: number of steps.
-        noise: noise of the stochastic samplers.
-
-    Raises:
-        InputError: x is pure noise, but the images of the noisiest level keep more than MOST_SIGNAL of their variance.
+    `method` is in eval mode on the device of x, `start` is alpha_bar of x (None: pure noise), and `name` is one of
+    SAMPLERS. Raises InputError if x is pure noise, but the noisiest level keeps more than MOST_SIGNAL of the variance.
     """
     levels = method.levels(steps, start)
     if start is None and levels[0] > MOST_SIGNAL:
