@@ -22,10 +22,10 @@ from triptych.cli.images import bar, read_image
 from triptych.core.errors import InputError
 from triptych.core.schema import Runtime, read, validate
 from triptych.data.storage import load
-from triptych.ddpm.objective import DenoisingObjective, load_trained
+from triptych.ddpm.objective import Denoising, DenoisingObjective, load_trained
 from triptych.ddpm.params import SamplerName
 from triptych.ddpm.sample import Autoguidance, alpha_bars, load_guide, restore
-from triptych.ddpm.samplers import Denoising, checked, evaluations, reverse
+from triptych.ddpm.samplers import checked, evaluations, reverse
 from triptych.machine.device import machine
 from triptych.machine.randomness import ImageNoise
 from triptych.measures.similarity import psnr

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from triptych.ddpm.objective import DenoisingObjective, add_noise, posterior_variance
+from triptych.ddpm.objective import Denoising, add_noise, posterior_variance
 from triptych.ddpm.samplers import evaluations
 from triptych.judge.generated import GenerativeMeasures
 from triptych.judge.measure import Judge
@@ -64,7 +64,7 @@ def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
 
 @torch.inference_mode()
 def variational_bound(
-    method: DenoisingObjective, images: Tensor, steps: int, times: int, seed: int, batch_size: int
+    method: Denoising, images: Tensor, steps: int, times: int, seed: int, batch_size: int
 ) -> dict[str, np.ndarray]:
     """Return an upper bound on -log p(x0) of each image, split into the terms prior, diffusion and decoder.
 
@@ -72,12 +72,10 @@ def variational_bound(
     is beta-tilde. At t = 1, where beta-tilde is zero, the decoder uses beta-tilde of t = 2.
 
     Args:
-        method: objective in eval mode, on the device of the images.
+        method: denoiser in eval mode, on the device of the images.
         images: (N, C, H, W) float in [-1, 1].
         steps: T, the number of noising steps.
         times: maximum number of terms to evaluate per image.
-        seed: seed of the noise and the times.
-        batch_size: images per batch.
 
     Returns:
         The three terms by name, each (N,) in bits per dimension; their sum is the bound.
@@ -126,8 +124,6 @@ def restoration_at(
         sigma: standard deviation of the noise at t.
         originals, noised, restored: uint8 (N, C, H, W).
         classes: the judge's classes of the originals, (N,), or the reason why there are none.
-        judge: classifies the restored images.
-        resampling: settings of the intervals.
     """
     classless, few = classes if isinstance(classes, LeftOut) else None, needs.images(len(originals), 2)
     return {
@@ -172,7 +168,7 @@ class DDPMMeasures(GenerativeMeasures):
     """Measures of one diffusion model, `method`, which is in eval mode on `device`. The bound uses float32."""
 
     STUDY = "ddpm"
-    method: DenoisingObjective
+    method: Denoising
 
     def numbers(self) -> dict:
         """Return all metrics of the study. Metrics with an interval are `Estimate` objects."""

@@ -18,9 +18,9 @@ from torch import Tensor
 from triptych.core.errors import InputError
 from triptych.core.files import write_arrays
 from triptych.data.storage import Dataset
-from triptych.ddpm.objective import DenoisingObjective, add_noise, decay, load_trained
+from triptych.ddpm.objective import Denoising, DenoisingObjective, add_noise, decay, load_trained
 from triptych.ddpm.params import LinearSchedule, Restoration, Sampler, SamplingParams
-from triptych.ddpm.samplers import Denoising, ancestral, checked, clipped, draw_images, reverse
+from triptych.ddpm.samplers import ancestral, checked, clipped, draw_images, reverse
 from triptych.machine.device import Machine
 from triptych.machine.randomness import ImageNoise
 from triptych.machine.tasks import run_tasks
@@ -104,7 +104,7 @@ def restore(
 
 @torch.inference_mode()
 def restoration_strip(
-    method: DenoisingObjective, image: np.ndarray, t: int, restoration: Restoration, seed: int, device: torch.device
+    method: Denoising, image: np.ndarray, t: int, restoration: Restoration, seed: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     """Noise a uint8 image (C, H, W) to time t, and restore it in at most `restoration.steps` ancestral steps.
 
@@ -244,14 +244,14 @@ class Drawing:
         row = {"sampler": name or sampler.name, "steps": sampler.steps, "seconds_per_image": seconds}
         return images, row | {"threads": self.machine.threads}
 
-    def restored(self, method: DenoisingObjective, t: int, level: float) -> tuple[np.ndarray, np.ndarray]:
+    def restored(self, method: Denoising, t: int, level: float) -> tuple[np.ndarray, np.ndarray]:
         """Return test images noised to time t, which has the noise level `level`, and restored; see `restore`."""
         restoration, size = self.params.ddpm.restoration, self.params.batch_size
         images, steps = self.dataset.test.images[: restoration.images], min(t, restoration.steps)
         with self.machine.autocast():
             return restore(method, images, level, steps, self.seed, size, self.machine.device)
 
-    def strip(self, method: DenoisingObjective, image: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
+    def strip(self, method: Denoising, image: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Return states of an image on the way to time t and back; see `restoration_strip`."""
         with self.machine.autocast():
             return restoration_strip(method, image, t, self.params.ddpm.restoration, self.seed, self.machine.device)

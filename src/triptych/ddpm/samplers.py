@@ -1,17 +1,16 @@
 """Samplers: the reverse process from noise to images, given a denoiser of variance-preserving images and noise levels.
 
-Levels are values of alpha_bar, from the noisiest up to 1 (the image itself); see `DenoisingObjective.levels`.
+Levels are values of alpha_bar, from the noisiest up to 1 (the image itself); see `Denoising.levels`.
 """
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from triptych.core.errors import InputError
-from triptych.ddpm.objective import posterior, sigma_of
+from triptych.ddpm.objective import Denoising, posterior, sigma_of
 from triptych.machine.randomness import ImageNoise
 from triptych.measures.degeneracy import refuse_degenerate
 from triptych.training.objective import to_uint8
@@ -26,13 +25,6 @@ MOST_SIGNAL = 0.01
 # sigma' has an error of c² (sigma - sigma')² / (2 sigma² sigma') with Euler's method, and (sigma - sigma') / sigma'
 # times this error with Heun's.
 LARGEST_FALL = 2.0
-
-
-class Denoising(Protocol):
-    """Interface of denoisers that samplers require; see `DenoisingObjective`."""
-
-    def denoise(self, x: Tensor, alpha_bar: float) -> Tensor: ...
-    def levels(self, steps: int, start: float | None = None) -> list[float]: ...
 
 
 def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -> Tensor:
