@@ -87,7 +87,7 @@ def main(
     context: typer.Context,
     version: Annotated[bool, Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Run and use three studies of learning without labels: VAE, DDPM and SimSiam."""
+    """Results and trained models of three studies of learning without labels: VAE, DDPM and SimSiam."""
     if version:
         typer.echo(f"triptych {triptych.__version__}")
         raise typer.Exit
@@ -153,9 +153,9 @@ def profile_check(
 @app.command(epilog="Example: triptych report --json | jq .metrics")
 def report(
     as_json: AsJson = False,
-    as_markdown: Annotated[bool, Option("--markdown", help="Print only the metrics, as Markdown tables.")] = False,
-    compare: Annotated[Path | None, _text("Compare the verdicts with those of the run in FOLDER.", "FOLDER")] = None,
-    time: Annotated[bool, Option("--time", help="Print the time of each stage as a Markdown table.")] = False,
+    as_markdown: Annotated[bool, Option("--markdown", help="Print only the metrics, as Markdown.")] = False,
+    compare: Annotated[Path | None, _text("Compare verdicts with the run in FOLDER, as Markdown.", "FOLDER")] = None,
+    time: Annotated[bool, Option("--time", help="Print only the time of each stage, as Markdown.")] = False,
 ) -> None:
     """Print the results of the stages that have run.
 

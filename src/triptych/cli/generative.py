@@ -194,7 +194,7 @@ def sample_ddpm(
         batches = range(0, _whole(count, size), size)
         total = len(batches) * evaluations(name, denoiser.levels(steps))
         with bar("sample ddpm", total) as progress, host.autocast():
-            watched = Watched(denoiser, progress)
+            watched = _watched(denoiser, progress)
             for first in batches:
                 noise = ImageNoise(params.seed, "samples", range(first, first + size), shape, host.device).normal
                 samples.append(reverse(watched, noise(), None, name, steps, noise).cpu())
@@ -258,7 +258,7 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
         host.autocast(),
     ):
         start = time.perf_counter()
-        watched = Watched(method.to(host.device), progress)
+        watched = _watched(method.to(host.device), progress)
         noised, restored = restore(watched, given.images, level, steps, params.seed, size, host.device)
         seconds = time.perf_counter() - start
     scores = [
@@ -272,14 +272,11 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
     return Result(groups, about | {"seed": params.seed, "seconds": seconds})
 
 
-class Watched:
-    """A denoiser that advances a progress bar at every call."""
+def _watched(method: Denoising, progress: tqdm) -> Denoising:
+    """Return the denoiser with a progress bar that advances at every call."""
 
-    def __init__(self, method: Denoising, progress: tqdm) -> None:
-        self.method, self.progress, self.levels = method, progress, method.levels
+    def denoise(x: Tensor, alpha_bar: float) -> Tensor:
+        progress.update()
+        return method.denoise(x, alpha_bar)
 
-    def denoise(self, x: Tensor, alpha_bar: float) -> Tensor:
-        """Return the model's estimate of the clean images at noise level `alpha_bar`."""
-        x0 = self.method.denoise(x, alpha_bar)
-        self.progress.update()
-        return x0
+    return SimpleNamespace(denoise=denoise, levels=method.levels)  # type: ignore[return-value]
