@@ -65,14 +65,10 @@ def importance_weights(
 ) -> list[tuple[Tensor, Tensor]]:
     """Return the ELBO and the log importance weights of each image under each likelihood, for the same samples of z.
 
-    Args:
-        images: (N, C, H, W) in [-1, 1].
-        samples: K, the number of samples of z per image.
-        likelihoods: functions such as `gaussian_log_density`, with sigma fixed.
-        rows: maximum number of images to decode at once.
+    Images are (N, C, H, W) in [-1, 1]. At most `rows` images are decoded at once.
 
     Returns:
-        For each likelihood the ELBO (N,), with the exact KL and the mean nll over the K samples, and
+        For each likelihood the ELBO (N,), with the exact KL and the mean nll over the K = `samples` samples of z, and
         log w = log p(x|z) + log p(z) - log q(z|x), (N, K); both in nats.
     """
     elbos: list[list[Tensor]] = [[] for _ in likelihoods]
@@ -158,16 +154,11 @@ def step_evenness(features: np.ndarray) -> np.ndarray:
 
 @dataclass(kw_only=True)
 class VAEMeasures(GenerativeMeasures):
-    """Measures of one VAE.
-
-    Attributes:
-        network: in eval mode on `device`.
-        prior: the mixture fitted to the aggregate posterior.
-    """
+    """Measures of one VAE."""
 
     STUDY = "vae"
-    network: VAE
-    prior: Mixture
+    network: VAE  # in eval mode on `device`
+    prior: Mixture  # fitted to the aggregate posterior
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -106,13 +106,11 @@ def draw(
     - `interpolations` (pairs, steps), and `traversals` (latents, steps) of the latents `traversed`.
 
     The prior is fitted to the training images of `dataset`. `model` is the folder of the trained network, `snapshots`
-    the folder of its weights after each snapshot epoch.
+    the folder of its weights after each snapshot epoch. Raises InputError if a file is missing or invalid, or the prior
+    cannot be fitted.
 
     Returns:
         One timing row per prior: sampler, steps, seconds_per_image, threads, and fit_seconds for the fitted one.
-
-    Raises:
-        InputError: a file is missing, damaged or of another architecture; or the prior cannot be fitted.
     """
     network, _ = load_model(model, VAE, machine.device)
     codec, settings = Codec(network, machine.device, params.batch_size), params.vae
