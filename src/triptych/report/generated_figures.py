@@ -14,17 +14,17 @@ NAMES = {"vae": "VAE", "ddpm": "DDPM"}
 REPORT_EPOCHS = 30  # length of the report's training; a shorter run shows the corresponding epochs
 # The reference classifier of images without classes predicts the angle of a counter-clockwise rotation.
 ROTATIONS = ("0°", "90°", "180°", "270°")
-# Numbers of figures that captions of the other study mention.
+# Numbers of figures that captions of the DDPM mention.
 VAE_WALL_CLOCK, VAE_FINAL_SAMPLES = 1, 12
 
 
 def images_path(study: str) -> str:
-    """Return the path of the images that a study's sampling stage wrote."""
+    """Return the path of a study's generated images."""
     return f"samples/{study}/images.npz"
 
 
 def wall_clock(number: int, study: str, remark: str) -> Figure:
-    """Return the figure of training time per epoch; `remark` ends its caption."""
+    """Return the figure of training time per epoch; its caption ends with `remark`."""
 
     def draw(path: Path, results: Results) -> None:
         table = results.table(f"plots/{study}/timing.csv", "epoch", "seconds")
@@ -53,7 +53,7 @@ def wall_clock(number: int, study: str, remark: str) -> Figure:
 
 
 def samples_after_epoch(number: int, study: str, report_epoch: int, unit: str = "") -> Figure:
-    """Return the figure of samples after an epoch; `unit` is that of the training loss."""
+    """Return the figure of samples after an epoch; `unit` is the unit of the training loss."""
     return images_after_epoch(
         number,
         study,
@@ -117,7 +117,7 @@ def images_after_epoch(
 def final_samples(first: int, study: str, remark: str, result_lines: Sequence[str]) -> tuple[Figure, ...]:
     """Return figures of the first samples of the trained model, one per result line, numbered from `first`.
 
-    `remark` ends their caption.
+    Their caption ends with `remark`.
     """
 
     def figure(index: int, result: str) -> Figure:

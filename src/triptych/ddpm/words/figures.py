@@ -20,7 +20,7 @@ REPORT_TIMES = {30: "is restored", 120: "is not restored"}
 
 
 def strips(first: int, t: int) -> tuple[Figure, Figure]:
-    """Return the figures of one test image that is noised to time t, and restored from it."""
+    """Return two figures: a test image noised step by step to time t, and restored from there."""
     row = f"ddpm:restoration.t={t}"
 
     def figure(number: int, slug: str, title: str, caption: str, result: str, restored: bool = False) -> Figure:
@@ -77,7 +77,7 @@ def draw_restoration_rate(path: Path, results: Results) -> None:
 
 
 def restoration_rate(facts: Facts) -> str:
-    """Return the sentence on the t from which half of the images change class; if there is none, on the last t."""
+    """Return a sentence on the t from which half of the images change class, or on the last t if there is none."""
     if facts.look_up("ddpm", "half_restored_reached"):
         return "From t = {ddpm:half_restored_t}, half of the test images are restored as another class."
     return (
@@ -129,7 +129,7 @@ def draw_sampling_cost(path: Path, results: Results) -> None:
 
 
 def best_sampler(facts: Facts) -> str:
-    """Return the sentence on the sampler with the lowest Fréchet distance and on those that are not clearly worse."""
+    """Return a sentence that names the best sampler and counts the samplers that are not clearly worse."""
     rows = facts.content(SAMPLING)
     if not rows:
         raise UnmeasuredError(f"{SAMPLING}.csv contains no sampler comparison")

@@ -78,7 +78,7 @@ def history(results: Results, name: str) -> pd.DataFrame:
 def draw_baselines(
     line: Callable, runs: Sequence[Run], key: str = KNN, wanted: Iterable[str] = (UNTRAINED, PIXELS)
 ) -> None:
-    """Draw the value of each baseline that was measured with `line`, such as the method `axhline` of axes."""
+    """Draw the accuracy of each measured baseline with the method `line`, such as `axhline` of axes."""
     metrics = max(runs, key=lambda run: run.history["seed"].nunique()).metrics
     for baseline in wanted:
         if f"{baseline}_{key}" in metrics:
@@ -91,7 +91,7 @@ def ablation_figures(
 ) -> tuple[Figure, Figure]:
     """Return the figures of kNN accuracy and of training loss of SimSiam and an ablation.
 
-    `names` stand for the two variants in the result lines. `accuracy` and `loss` are sentences on the report's results.
+    `names` describe the two variants in the result lines. `accuracy` and `loss` are sentences on the report's results.
     """
 
     def draw(path: Path, results: Results, column: str) -> None:
@@ -263,14 +263,14 @@ def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
 
 
 def collapsed_variants(facts: Facts) -> str:
-    """Return the sentence that counts and names the collapsed variants."""
+    """Return a sentence that counts and names the collapsed variants."""
     answers = measured_variants(facts, "ssl", "collapsed")
     names = [variants.title(name) for name, collapsed in answers.items() if collapsed]
     return f"{len(names)} of {len(answers)} variants count as collapsed" + (f": {', '.join(names)}." if names else ".")
 
 
 def best_variant(facts: Facts) -> str:
-    """Return the sentence on the variant with the highest kNN accuracy."""
+    """Return a sentence on the variant with the highest kNN accuracy."""
     accuracies = measured_variants(facts, "ssl", KNN)
     best = max(accuracies, key=accuracies.get)
     return (
@@ -280,7 +280,7 @@ def best_variant(facts: Facts) -> str:
 
 
 def cheapest_variant(facts: Facts) -> str:
-    """Return the sentence on the variants with the shortest and the longest epochs."""
+    """Return a sentence on the variants with the shortest and the longest epochs."""
     seconds = measured_variants(facts, "timing/ssl", "seconds_per_epoch")
     shortest, longest = min(seconds, key=seconds.get), max(seconds, key=seconds.get)
     return (
