@@ -1,4 +1,4 @@
-"""The one formatter writes numbers as people read them."""
+"""Numbers as text."""
 
 from triptych.measures.estimate import Estimate
 from triptych.report.formatting import (
@@ -6,10 +6,10 @@ from triptych.report.formatting import (
     PLAIN,
     POINTS,
     duration,
+    hardware,
     written,
     written_interval,
     written_limit,
-    hardware,
 )
 
 
