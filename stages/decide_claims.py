@@ -1,9 +1,8 @@
 """Stage `claims`: decide each claim of the report from the results of all studies."""
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import read
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.measures.intervals import Resampling
 from triptych.report.claims import VERDICTS, Evidence, decide
 from triptych.report.params import ClaimsParams
@@ -23,5 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("claims"):
-        main()
+    run_script("claims", main)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import write_text
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.report import drawing
 from triptych.report.generated_figures import images_path
 from triptych.report.reader import Results, UnmeasuredError
@@ -39,5 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("figures"):
-        main()
+    run_script("figures", main)

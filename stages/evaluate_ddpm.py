@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import read_arrays, write_arrays, write_json, write_text
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
@@ -10,7 +9,7 @@ from triptych.ddpm.measure import DDPMMeasures, restoration_table
 from triptych.ddpm.objective import load_trained
 from triptych.judge.measure import Judge
 from triptych.machine.device import machine
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.measures.estimate import split
 from triptych.measures.needs import print_left_out
 from triptych.measures.params import EvaluationParams
@@ -44,5 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("evaluate_ddpm"):
-        main()
+    run_script("evaluate_ddpm", main)

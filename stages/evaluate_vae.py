@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import read_arrays, write_arrays, write_json, write_text
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.judge.measure import Judge
 from triptych.machine.device import machine
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.measures.estimate import split
 from triptych.measures.needs import print_left_out
 from triptych.measures.params import EvaluationParams
@@ -45,5 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("evaluate_vae"):
-        main()
+    run_script("evaluate_vae", main)

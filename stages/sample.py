@@ -1,15 +1,15 @@
 """Stage `sample@<study>`: draw images from the trained model of a generative study."""
 
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.machine.device import machine
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 
 
 def main(name: str) -> None:
@@ -30,5 +30,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock(f"sample/{sys.argv[1]}"):
-        main(sys.argv[1])
+    run_script(f"sample/{sys.argv[1]}", partial(main, sys.argv[1]))

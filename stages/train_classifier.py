@@ -3,12 +3,11 @@
 import sys
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
 from triptych.judge.model import QUARTER_TURNS, ClassificationObjective, Classifier, TurnObjective
 from triptych.judge.params import ClassifierParams
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.training.stage import Stage, run_stage
 
 DATA = Path("data/generative")
@@ -31,7 +30,7 @@ def main() -> None:
         name="classifier",
         seed=params.seed,
         runtime=params.runtime,
-        recipe=judge.training,
+        training=judge.training,
         data=DATA,
         identity=judge.model_dump(),
         build=build,
@@ -40,5 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("classifier"):
-        main()
+    run_script("classifier", main)

@@ -110,8 +110,12 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
             "'vae.training.optimiser.name' is 'None': expected one of adam, adamw, muon, sgd",
         ),
         # Numbers that contradict each other; the message names them and does not recite the section.
-        ("vae.training.snapshot_epochs", [1, 99], "'vae.training': snapshot epoch 99 lies beyond the last epoch"),
-        ("vae.training.snapshot_epochs", [5, 1], "'vae.training': snapshot_epochs must be a rising list of epochs"),
+        ("vae.training.snapshot_epochs", [1, 99], "'vae.training': snapshot_epochs has 99, but there are only"),
+        (
+            "vae.training.snapshot_epochs",
+            [5, 1],
+            "'vae.training': snapshot_epochs must have at least one epoch",
+        ),
         (
             "sampling.ddpm.guidance.epoch",
             3,

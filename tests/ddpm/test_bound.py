@@ -1,4 +1,4 @@
-"""The variational bound's terms are the KL divergences of its Gaussians, and drawing some of them is unbiased."""
+"""The terms of the variational bound are KL divergences of Gaussians, and random terms estimate it without bias."""
 
 import math
 
@@ -32,14 +32,14 @@ def test_diffusion_term_is_the_kl_of_the_two_posteriors(t: int) -> None:
 
 
 @pytest.mark.parametrize(("last", "count"), [(1000, 40), (1000, 999), (1000, 5), (10, 40)])
-def test_strata_hold_each_time_once(last: int, count: int) -> None:
+def test_strata_contain_each_time_once(last: int, count: int) -> None:
     runs = strata(2, last, count)
     assert [t for low, high in runs for t in range(low, high)] == list(range(2, last + 1))
     assert len(runs) <= count
 
 
 class Oracle(DiffusionObjective):
-    """Knows one image, and says it whatever it sees."""
+    """A denoiser that always predicts the same image."""
 
     answer: Tensor
 
@@ -47,17 +47,17 @@ class Oracle(DiffusionObjective):
         return self.answer.expand_as(x)
 
 
-def test_bound_of_an_oracle_is_its_prior_and_decoder_alone() -> None:
+def test_bound_of_a_perfect_denoiser_is_prior_and_decoder_alone() -> None:
     method = Oracle(Constant(), process())
     method.answer = (images(1) * 127.5).round() / 127.5
     parts = variational_bound(method, method.answer.repeat(4, 1, 1, 1), 1000, 20, seed=0, batch_size=3)
     assert np.abs(parts["diffusion"]).max() == 0
-    # The decoder's Gaussian is about as wide as a grey level: about a bit, whatever the image.
+    # The decoder's Gaussian is about as wide as a grey level, which costs about one bit for any image.
     assert 0 < parts["decoder"].mean() < 2
     assert 0 < parts["prior"].mean() < 1e-4
 
 
-def test_the_bound_of_an_image_depends_neither_on_the_batch_nor_on_the_number_of_images() -> None:
+def test_the_bound_of_an_image_does_not_depend_on_batch_size_or_number_of_images() -> None:
     method = Oracle(Constant(), process())
     method.answer = torch.zeros(1, 3, 8, 8)
     x0 = images(10)

@@ -1,4 +1,4 @@
-"""Schedules, the forward process, targets and losses, against closed forms and independent references."""
+"""Schedules, the forward process, targets and losses, compared with closed forms and independent references."""
 
 import math
 
@@ -35,14 +35,14 @@ def test_cosine_schedule_follows_the_squared_cosine_until_betas_are_capped() -> 
 
 
 @pytest.mark.parametrize("schedule", [LINEAR, COSINE])
-def test_time_and_level_are_inverse_and_whole_times_are_the_chain(schedule: dict) -> None:
+def test_time_and_level_are_inverse_and_integer_times_have_the_levels_of_the_schedule(schedule: dict) -> None:
     diffusion = objective_with(schedule=schedule)
     for time in (0.0, 0.25, 1.0, 29.5, 30.0, 500.75, 1000.0):
         assert float(diffusion.time_at(diffusion.alpha_bar_at(time))) == pytest.approx(time, abs=1e-6)
     assert diffusion.alpha_bar_at(30) == pytest.approx(diffusion.alpha_bars[30], rel=1e-12)
 
 
-def test_levels_of_a_full_run_are_the_chain_itself() -> None:
+def test_levels_of_a_run_with_all_steps_are_those_of_the_schedule() -> None:
     objective = objective_with()
     np.testing.assert_allclose(objective.levels(1000), objective.alpha_bars[::-1], rtol=1e-10)
     half = objective.levels(10, start=float(objective.alpha_bars[120]))
@@ -52,7 +52,7 @@ def test_levels_of_a_full_run_are_the_chain_itself() -> None:
 
 
 def test_q_sample_equals_noising_step_by_step_in_distribution() -> None:
-    """Mean and variance of x_t by running q(x_t | x_{t-1}) on moments."""
+    """Compute mean and variance of x_t by applying q(x_t | x_{t-1}) to the moments."""
     diffusion = objective_with(schedule=LINEAR | {"steps": 50, "first_beta": 1e-3, "last_beta": 0.1})
     betas = schedule_betas(diffusion.process.schedule)
     mean, variance = 0.7, 0.0
@@ -68,7 +68,7 @@ def test_q_sample_equals_noising_step_by_step_in_distribution() -> None:
 
 @pytest.mark.parametrize("t", [2, 17, 500, 1000])
 def test_posterior_is_bayes_rule(t: int) -> None:
-    """q(x_{t-1} | x_t, x_0) as the product of two Gaussians in x_{t-1}, by their precisions."""
+    """q(x_{t-1} | x_t, x_0) is the product of two Gaussians in x_{t-1}: their precisions add."""
     diffusion = objective_with()
     x0, x_t = images(2).double(), noise_like(images(2)).double()
     beta, before = schedule_betas(diffusion.process.schedule)[t - 1], diffusion.alpha_bars[t - 1]
@@ -88,14 +88,14 @@ def test_last_posterior_is_the_image_itself() -> None:
 
 @pytest.mark.parametrize("schedule", [LINEAR, COSINE])
 @pytest.mark.parametrize("parameterisation", ["epsilon", "x0", "v"])
-def test_x0_comes_back_from_a_perfect_prediction(parameterisation: str, schedule: dict) -> None:
+def test_x0_is_recovered_from_a_perfect_prediction(parameterisation: str, schedule: dict) -> None:
     diffusion = objective_with(parameterisation=parameterisation, schedule=schedule).double()
     x0, epsilon = images().double(), noise_like(images()).double()
     t = torch.tensor([1, 2, 30, 120, 400, 600, 800, 900])
     x_t = diffusion.q_sample(x0, t, epsilon)
     output = diffusion.target(x0, t, epsilon)
-    found = diffusion.predict_x0(x_t, output, diffusion.alpha_bars[t.numpy()])
-    torch.testing.assert_close(found, x0, atol=1e-4, rtol=1e-4)
+    result = diffusion.predict_x0(x_t, output, diffusion.alpha_bars[t.numpy()])
+    torch.testing.assert_close(result, x0, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("parameterisation", ["epsilon", "x0", "v"])
@@ -113,7 +113,7 @@ def test_min_snr_weighs_the_error_of_x0_by_the_clipped_ratio(parameterisation: s
 
 
 def test_plain_loss_is_the_papers_and_the_reports() -> None:
-    """With a network that says 0, L_simple is the mean square of the noise; Huber is torch's on the same."""
+    """For a network with output 0, L_simple is the mean square of the noise, and Huber equals torch's loss."""
     batch, shape = Batch(images(), torch.zeros(8)), (8, 3, 8, 8)
     replay = Draw("cpu", ("loss",))
     replay.integers(1, 1001, (8,))
@@ -126,7 +126,7 @@ def test_plain_loss_is_the_papers_and_the_reports() -> None:
     assert float(huber.detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_stratified_times_visit_each_part_once_and_do_not_depend_on_the_processes() -> None:
+def test_stratified_times_are_one_per_stratum_for_any_number_of_processes() -> None:
     objective = objective_with(times="stratified")
     whole = objective._times(50, Draw("cpu", ("times",)))
     assert ((whole - 1) // 20).tolist() == list(range(50))

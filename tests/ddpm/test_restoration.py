@@ -1,4 +1,4 @@
-"""Noising to a time of the report's schedule, and the way back."""
+"""Noising to a time of the report's schedule, and restoration."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ REPORT = alpha_bars(RESTORATION.schedule)
 
 
 class Knowing(DiffusionObjective):
-    """Answers with the images it was given, whatever it sees."""
+    """A denoiser that always predicts the images it was given."""
 
     answer: Tensor
 
@@ -37,7 +37,7 @@ class Knowing(DiffusionObjective):
 
 @pytest.mark.parametrize("schedule", [None, COSINE])
 def test_noise_is_that_of_the_reports_time_whatever_the_models_schedule(schedule: dict | None) -> None:
-    """The mean squared change of the image is alpha_bar's, and a model that knows the image restores it."""
+    """The noise has the deviation of the report's time, and a model that knows the image restores it."""
     images = np.full((8, 3, 32, 32), 128, np.uint8)
     method = Knowing(Constant(), process(**({"schedule": schedule} if schedule else {})))
     method.answer = torch.zeros(8, 3, 32, 32) + 128 / 127.5 - 1
@@ -48,7 +48,7 @@ def test_noise_is_that_of_the_reports_time_whatever_the_models_schedule(schedule
 
 
 def test_reverse_run_starts_at_the_time_of_equal_signal_to_noise() -> None:
-    """t = 30 and 120 of the linear schedule lie at the cosine schedule's times whose noise is sigma .108 and .378."""
+    """Times 30 and 120 of the linear schedule map to times of the cosine schedule with sigma 0.108 and 0.378."""
     cosine = DiffusionObjective(Constant(), process(schedule=COSINE))
     for t, sigma in ((30, 0.108), (120, 0.378)):
         time = float(cosine.time_at(float(REPORT[t])))
@@ -73,7 +73,7 @@ def test_an_images_noise_and_restoration_do_not_depend_on_the_batch(batch_size: 
     assert np.array_equal(fewer, first[0][:4])
 
 
-def test_strip_goes_from_the_image_to_noise_and_back() -> None:
+def test_strip_leads_from_the_image_to_noise_and_back() -> None:
     method = Knowing(Constant(), process())
     image = pictures(1)[0]
     method.answer = torch.from_numpy(image[None]).float() / 127.5 - 1

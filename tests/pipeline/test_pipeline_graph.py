@@ -333,7 +333,7 @@ def test_each_stage_writes_its_clock_and_the_page_shows_it():
     for name in rows:
         stage = pipeline()[re.sub("^(ssl|evaluate_ssl|sample)/", r"\1@", name)]
         script = stage.script.read_text(encoding="utf-8").replace("{sys.argv[1]}", stage.argument)
-        assert re.search(f"""with one_line_errors\\(\\), stage_clock\\(f?"{name}"\\):""", script), name
+        assert re.search(f"""run_script\\(f?"{name}", """, script), name
         assert f"metrics/clock/{name}.json" in stage.outs
     assert {stage.name for stage in pipeline().values() if any("clock" in path for path in stage.deps)} == {"report"}
 

@@ -87,7 +87,7 @@ def main(
     context: typer.Context,
     version: Annotated[bool, Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Run and use three studies of learning without labels: VAE, DDPM and SimSiam."""
+    """Results and trained models of three studies of learning without labels: VAE, DDPM and SimSiam."""
     if version:
         typer.echo(f"triptych {triptych.__version__}")
         raise typer.Exit
@@ -153,9 +153,9 @@ def profile_check(
 @app.command(epilog="Example: triptych report --json | jq .metrics")
 def report(
     as_json: AsJson = False,
-    as_markdown: Annotated[bool, Option("--markdown", help="Print only the metrics, as Markdown tables.")] = False,
-    compare: Annotated[Path | None, _text("Compare the verdicts with those of the run in FOLDER.", "FOLDER")] = None,
-    time: Annotated[bool, Option("--time", help="Print the time of each stage as a Markdown table.")] = False,
+    as_markdown: Annotated[bool, Option("--markdown", help="Print only the metrics, as Markdown.")] = False,
+    compare: Annotated[Path | None, _text("Compare verdicts with the run in FOLDER, as Markdown.", "FOLDER")] = None,
+    time: Annotated[bool, Option("--time", help="Print only the time of each stage, as Markdown.")] = False,
 ) -> None:
     """Print the results of the stages that have run.
 
@@ -227,7 +227,7 @@ def sample_vae(
     count: Count = 64,
     out: Out = "samples.png",
     seed: Seed = None,
-    prior: Annotated[Prior, _text("N(0, I), or the Gaussian mixture fitted by stage sample@vae.", PRIORS)] = "normal",
+    prior: Annotated[Prior, _text("Prior: N(0, I), or the mixture fitted by stage sample@vae.", PRIORS)] = "normal",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -247,7 +247,9 @@ def sample_ddpm(
     seed: Seed = None,
     sampler: Annotated[str | None, _text(SAMPLERS, "NAME", IN_PARAMS)] = None,
     steps: Annotated[int | None, _number("Number of sampler steps.", 1, IN_PARAMS)] = None,
-    guided: Annotated[bool, Option("--guided", help="Autoguidance with an earlier snapshot: sharper images.")] = False,
+    guided: Annotated[
+        bool, Option("--guided", help="Autoguidance by a snapshot: sharper, less diverse images.")
+    ] = False,
     guidance_weight: Annotated[
         float | None, _number("Guidance weight; 1 disables guidance. Implies --guided.", 1, IN_PARAMS, "W")
     ] = None,

@@ -87,7 +87,7 @@ def use(name: str, root: Path = HERE) -> Tree:
 
 
 def active(root: Path = HERE) -> str | None:
-    """Return the profile whose values equal params.yaml, or None without one."""
+    """Return the profile whose values equal those of params.yaml, or None if there is none."""
     tree, default = read_yaml(root / PARAMS), parse(default_text(root), root / PARAMS)
     return next((name for name in names(root) if merged(name, root, default) == tree), None)
 

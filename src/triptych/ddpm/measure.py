@@ -9,18 +9,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from triptych.ddpm.objective import DenoisingObjective, add_noise, posterior_variance
+from triptych.ddpm.objective import Denoising, add_noise, posterior_variance
 from triptych.ddpm.samplers import evaluations
 from triptych.judge.generated import GenerativeMeasures
 from triptych.judge.measure import Judge
-from triptych.machine.processes import merged, run_parts
-from triptych.machine.randomness import ImageNoise
+from triptych.machine.tasks import merged_results, run_tasks
 from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
+from triptych.measures.images import ImageNoise, float_batches
 from triptych.measures.intervals import Resampling
 from triptych.measures.similarity import psnr, ssim
-from triptych.training.objective import float_batches
 
 Row = dict[str, float | Estimate | LeftOut]
 DISTANCE = ("frechet_distance", "low", "high")
@@ -64,23 +63,13 @@ def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
 
 @torch.inference_mode()
 def variational_bound(
-    method: DenoisingObjective, images: Tensor, steps: int, times: int, seed: int, batch_size: int
+    method: Denoising, images: Tensor, steps: int, times: int, seed: int, batch_size: int
 ) -> dict[str, np.ndarray]:
-    """Return an upper bound on -log p(x0) of each image, split into the terms prior, diffusion and decoder.
+    """Return an upper bound on -log p(x0) of each image (N, C, H, W) in [-1, 1]: the sum of three terms.
 
-    The sum over t = 2 to T is estimated without bias from one random t in each of `times` ranges. The reverse variance
-    is beta-tilde. At t = 1, where beta-tilde is zero, the decoder uses beta-tilde of t = 2.
-
-    Args:
-        method: objective in eval mode, on the device of the images.
-        images: (N, C, H, W) float in [-1, 1].
-        steps: T, the number of noising steps.
-        times: maximum number of terms to evaluate per image.
-        seed: seed of the noise and the times.
-        batch_size: images per batch.
-
-    Returns:
-        The three terms by name, each (N,) in bits per dimension; their sum is the bound.
+    The terms prior, diffusion and decoder are (N,) in bits per dimension. The sum over t = 2 to T = `steps` is
+    estimated without bias from one random t in each of at most `times` ranges. The reverse variance is beta-tilde. At
+    t = 1, where beta-tilde is zero, the decoder uses beta-tilde of t = 2. `method` is in eval mode.
     """
     # alpha_bar at each time t; t = 0 is the image itself.
     chain = np.array(method.levels(steps)[::-1])
@@ -121,13 +110,8 @@ def restoration_at(
 ) -> Row:
     """Return the share of restored images that keep their class, their PSNR in dB, and their SSIM.
 
-    Args:
-        t: time to which the originals were noised.
-        sigma: standard deviation of the noise at t.
-        originals, noised, restored: uint8 (N, C, H, W).
-        classes: the judge's classes of the originals, (N,), or the reason why there are none.
-        judge: classifies the restored images.
-        resampling: settings of the intervals.
+    Images are uint8 (N, C, H, W), noised to time t with standard deviation `sigma`. `classes` are the judge's classes
+    of the originals, (N,), or the reason why there are none.
     """
     classless, few = classes if isinstance(classes, LeftOut) else None, needs.images(len(originals), 2)
     return {
@@ -155,13 +139,12 @@ def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float,
 
 def restoration_table(rows: Sequence[Row]) -> pd.DataFrame:
     """Return a table with one line per estimate of `restoration_at`: t, metric, value, low, high."""
-    lines = [
+    return pd.DataFrame(
         {"t": row["t"], "metric": name, "value": entry.value, **entry.interval}
         for row in rows
         for name, entry in row.items()
         if isinstance(entry, Estimate)
-    ]
-    return pd.DataFrame(lines)
+    )
 
 
 # --- The study ---
@@ -172,12 +155,12 @@ class DDPMMeasures(GenerativeMeasures):
     """Measures of one diffusion model, `method`, which is in eval mode on `device`. The bound uses float32."""
 
     STUDY = "ddpm"
-    method: DenoisingObjective
+    method: Denoising
 
     def numbers(self) -> dict:
         """Return all metrics of the study. Metrics with an interval are `Estimate` objects."""
         tasks = {"bound": self._bound, "samples": self.samples, "guided": self._guided}
-        return merged("evaluate_ddpm", tasks, self.at_once) | self._restoration()
+        return merged_results("evaluate_ddpm", tasks, self.at_once) | self._restoration()
 
     def sampling(self) -> pd.DataFrame:
         """Return the quality of samples for each sampler and number of steps, a table with COST_COLUMNS."""
@@ -187,7 +170,7 @@ class DDPMMeasures(GenerativeMeasures):
         for name, steps, images in points:
             point = {"sampler": name, "steps": steps, "evaluations": evaluations(name, self.method.levels(steps))}
             tasks[f"{name} {steps}"] = partial(self._quality, point, images, f"cost {name} {steps}")
-        return pd.DataFrame(run_parts("sampling cost", tasks, self.at_once).values(), columns=COST_COLUMNS)
+        return pd.DataFrame(run_tasks("sampling cost", tasks, self.at_once).values(), columns=COST_COLUMNS)
 
     def guidance(self) -> pd.DataFrame:
         """Return the quality of samples for each guide and guidance weight, a table with GUIDANCE_COLUMNS.
@@ -204,7 +187,7 @@ class DDPMMeasures(GenerativeMeasures):
             purpose = f"guidance {epoch} {weight}" if weight > 1 else "guidance none"
             point = {"epoch": epoch, "weight": weight}
             tasks[f"guide {epoch}, weight {weight}"] = partial(self._quality, point, images, purpose)
-        return pd.DataFrame(run_parts("guidance", tasks, self.at_once).values(), columns=GUIDANCE_COLUMNS)
+        return pd.DataFrame(run_tasks("guidance", tasks, self.at_once).values(), columns=GUIDANCE_COLUMNS)
 
     def probabilities(self) -> dict[str, np.ndarray]:
         """Return the judge's class probabilities for the first samples and for the last image of each restored strip.
@@ -240,7 +223,7 @@ class DDPMMeasures(GenerativeMeasures):
             f"t = {t}": partial(restoration_at, t, sigma, originals, classes, *pair, self.judge, self.resampling)
             for t, sigma, *pair in zip(times, sigmas, *images, strict=True)
         }
-        rows = list(run_parts("restoration", tasks, self.at_once).values())
+        rows = list(run_tasks("restoration", tasks, self.at_once).values())
         half, reached = classless, classless
         if not classless:
             half, reached = half_time(times, [row["same_class"].value for row in rows])

@@ -18,8 +18,6 @@ class TimeEmbedding(nn.Module):
     sines and cosines together.
     """
 
-    SLOWEST = 10_000.0
-
     def __init__(self, sinusoids: int, size: int) -> None:
         super().__init__()
         if sinusoids % 2:
@@ -30,7 +28,7 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, times: Tensor) -> Tensor:
         """Return the embeddings (B, size) of times (B,)."""
-        step = math.log(self.SLOWEST) / max(1, self.half - 1)
+        step = math.log(10_000.0) / max(1, self.half - 1)
         frequencies = torch.exp(torch.arange(self.half, device=times.device, dtype=torch.float32) * -step)
         phases = times.float()[:, None] * frequencies
         waves = torch.cat([phases.sin(), phases.cos()], dim=1)

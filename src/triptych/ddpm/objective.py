@@ -9,6 +9,7 @@ Times t of a discrete process run from 1 to T. Time 0 is the image itself: alpha
 
 import math
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -55,16 +56,14 @@ def posterior(x0: Tensor, x: Tensor, alpha_bar: float, next_alpha_bar: float) ->
     return of_x0 * x0 + of_x * x, posterior_variance(alpha_bar, next_alpha_bar)
 
 
-class DenoisingObjective(Objective):
-    """Base of the objectives: they train a network to predict E[x0 | x] at every noise level."""
+class Denoising(Protocol):
+    """Interface that samplers and measures require of a denoiser."""
 
     def denoise(self, x: Tensor, alpha_bar: Level) -> Tensor:
         """Predict x0, (B, C, H, W) float32, from noisy images x at the level alpha_bar."""
-        raise NotImplementedError
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
         """Return the `steps` + 1 noise levels of the reverse process, from `start` (None: the noisiest level) to 1."""
-        raise NotImplementedError
 
 
 # --- Denoising diffusion: a discrete process ---
@@ -88,7 +87,7 @@ def decay(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(-np.log1p(-schedule_betas(schedule)))])
 
 
-class DiffusionObjective(DenoisingObjective):
+class DiffusionObjective(Objective):
     """L_simple (equation 14) with a choice of target, error (squared or Huber), weighting and sampling of the times.
 
     The network predicts the target `process.parameterisation`: `epsilon`, `x0`, or `v` = sqrt(alpha_bar) epsilon -
@@ -196,7 +195,7 @@ def alpha_bar_of(sigma: float) -> float:
     return 1 / (1 + sigma**2)
 
 
-class EDMObjective(DenoisingObjective):
+class EDMObjective(Objective):
     """Denoiser D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) and its loss (equations 7 and 8, table 1)."""
 
     def __init__(self, network: nn.Module, process: EDMProcess) -> None:
@@ -234,6 +233,9 @@ class EDMObjective(DenoisingObjective):
         last = min(process.sigma_min, first)
         roots = np.linspace(first ** (1 / process.rho), last ** (1 / process.rho), steps)
         return [*(alpha_bar_of(float(root) ** process.rho) for root in roots), 1.0]
+
+
+DenoisingObjective = DiffusionObjective | EDMObjective
 
 
 def diffusion_method(network: nn.Module, process: DDPMProcess | EDMProcess) -> DenoisingObjective:

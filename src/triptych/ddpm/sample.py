@@ -18,14 +18,14 @@ from torch import Tensor
 from triptych.core.errors import InputError
 from triptych.core.files import write_arrays
 from triptych.data.storage import Dataset
-from triptych.ddpm.objective import DenoisingObjective, add_noise, decay, load_trained
+from triptych.ddpm.objective import Denoising, DenoisingObjective, add_noise, decay, load_trained
 from triptych.ddpm.params import LinearSchedule, Restoration, Sampler, SamplingParams
-from triptych.ddpm.samplers import Denoising, ancestral, checked, clipped, draw_images, reverse
+from triptych.ddpm.samplers import ancestral, checked, clipped, draw_images, reverse
 from triptych.machine.device import Machine
-from triptych.machine.processes import run_parts
-from triptych.machine.randomness import ImageNoise
+from triptych.machine.tasks import run_tasks
+from triptych.measures.images import ImageNoise, float_batches, to_uint8
 from triptych.nn.weights import load_weights, snapshot_files
-from triptych.training.objective import float_batches, to_float, to_uint8
+from triptych.training.objective import to_float
 
 SHOWN = 64  # samples per sheet
 RESTORED_SHOWN = 16  # test images in the figure of restorations over t
@@ -104,7 +104,7 @@ def restore(
 
 @torch.inference_mode()
 def restoration_strip(
-    method: DenoisingObjective, image: np.ndarray, t: int, restoration: Restoration, seed: int, device: torch.device
+    method: Denoising, image: np.ndarray, t: int, restoration: Restoration, seed: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     """Noise a uint8 image (C, H, W) to time t, and restore it in at most `restoration.steps` ancestral steps.
 
@@ -139,14 +139,10 @@ def draw(
     - `epoch_samples` (E, n) after each of `epochs` (E,); and `originals`, the first test images.
 
     `model` is the folder of the trained model, `snapshots` the folder of its weights after each snapshot epoch. The
-    test images of `dataset` are restored.
+    test images of `dataset` are restored. Raises InputError if samples are degenerate, or a file is missing or invalid.
 
     Returns:
         Timing rows of `guided` and of each sampler at each number of steps: sampler, steps, seconds_per_image, threads.
-
-    Raises:
-        InputError: a file is missing, damaged or of another architecture; a guide has no snapshot; the model's noisiest
-            level is not pure noise; or samples are degenerate.
     """
     kept, settings = snapshot_files(snapshots), params.ddpm
     sampler, guidance, restoration = settings.sampler, settings.guidance, settings.restoration
@@ -182,7 +178,7 @@ def draw(
         # Last, because these tasks replace the final weights.
         **{f"epoch {epoch}": partial(drawing.after_epoch, method, weights) for epoch, weights in kept.items()},
     }
-    results = run_parts("sample@ddpm", {name: task for name, task in tasks.items() if name not in reused}, at_once)
+    results = run_tasks("sample@ddpm", {name: task for name, task in tasks.items() if name not in reused}, at_once)
     results |= {name: results[same] for name, same in reused.items()}
 
     def stacked(names: Iterable[str], count: int) -> np.ndarray:
@@ -244,14 +240,14 @@ class Drawing:
         row = {"sampler": name or sampler.name, "steps": sampler.steps, "seconds_per_image": seconds}
         return images, row | {"threads": self.machine.threads}
 
-    def restored(self, method: DenoisingObjective, t: int, level: float) -> tuple[np.ndarray, np.ndarray]:
+    def restored(self, method: Denoising, t: int, level: float) -> tuple[np.ndarray, np.ndarray]:
         """Return test images noised to time t, which has the noise level `level`, and restored; see `restore`."""
         restoration, size = self.params.ddpm.restoration, self.params.batch_size
         images, steps = self.dataset.test.images[: restoration.images], min(t, restoration.steps)
         with self.machine.autocast():
             return restore(method, images, level, steps, self.seed, size, self.machine.device)
 
-    def strip(self, method: DenoisingObjective, image: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
+    def strip(self, method: Denoising, image: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Return states of an image on the way to time t and back; see `restoration_strip`."""
         with self.machine.autocast():
             return restoration_strip(method, image, t, self.params.ddpm.restoration, self.seed, self.machine.device)

@@ -1,20 +1,18 @@
 """Samplers: the reverse process from noise to images, given a denoiser of variance-preserving images and noise levels.
 
-Levels are values of alpha_bar, from the noisiest up to 1 (the image itself); see `DenoisingObjective.levels`.
+Levels are values of alpha_bar, from the noisiest up to 1 (the image itself); see `Denoising.levels`.
 """
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from triptych.core.errors import InputError
-from triptych.ddpm.objective import posterior, sigma_of
-from triptych.machine.randomness import ImageNoise
+from triptych.ddpm.objective import Denoising, posterior, sigma_of
 from triptych.measures.degeneracy import refuse_degenerate
-from triptych.training.objective import to_uint8
+from triptych.measures.images import ImageNoise, to_uint8
 
 Denoiser = Callable[[Tensor, float], Tensor]
 # Returns new standard normal numbers for a batch of images at each call, as `ImageNoise.normal` does.
@@ -26,13 +24,6 @@ MOST_SIGNAL = 0.01
 # sigma' has an error of c² (sigma - sigma')² / (2 sigma² sigma') with Euler's method, and (sigma - sigma') / sigma'
 # times this error with Heun's.
 LARGEST_FALL = 2.0
-
-
-class Denoising(Protocol):
-    """Interface of denoisers that samplers require; see `DenoisingObjective`."""
-
-    def denoise(self, x: Tensor, alpha_bar: float) -> Tensor: ...
-    def levels(self, steps: int, start: float | None = None) -> list[float]: ...
 
 
 def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -> Tensor:
@@ -136,18 +127,10 @@ def clipped(method: Denoising) -> Denoiser:
 
 @torch.inference_mode()
 def reverse(method: Denoising, x: Tensor, start: float | None, name: str, steps: int, noise: Noise) -> Tensor:
-    """Run the reverse process from variance-preserving images, or from pure noise.
+    """Run the reverse process from variance-preserving images x (B, C, H, W), or from pure noise.
 
-    Args:
-        method: denoiser in eval mode, on the device of x.
-        x: (B, C, H, W) float.
-        start: alpha_bar of x; None for pure noise.
-        name: name of the sampler, one of SAMPLERS.
-        steps: number of steps.
-        noise: noise of the stochastic samplers.
-
-    Raises:
-        InputError: x is pure noise, but the images of the noisiest level keep more than MOST_SIGNAL of their variance.
+    `method` is in eval mode on the device of x, `start` is alpha_bar of x (None: pure noise), and `name` is one of
+    SAMPLERS. Raises InputError if x is pure noise, but the noisiest level keeps more than MOST_SIGNAL of the variance.
     """
     levels = method.levels(steps, start)
     if start is None and levels[0] > MOST_SIGNAL:

@@ -104,23 +104,16 @@ def _precision_recall(judged: Judged, real: RealImages, settings: EvaluationPara
 
 @dataclass(kw_only=True)
 class GenerativeMeasures:
-    """Inputs of a generative study's measures, and the measures that the studies share.
-
-    Attributes:
-        drawn: arrays of images.npz, which `draw` of the study's module `sample` writes.
-        settings: section `evaluation`.
-        seed: seed of the noise and of the bootstrap.
-        at_once: number of tasks to run at the same time; 1 except on a CPU.
-    """
+    """Inputs of a generative study's measures, and the measures that the studies share."""
 
     STUDY: ClassVar[str]
     judge: Judge
     dataset: Dataset
-    drawn: Mapping[str, np.ndarray]
+    drawn: Mapping[str, np.ndarray]  # arrays of images.npz, written by `draw` of the study's module `sample`
     settings: EvaluationParams
-    seed: int
+    seed: int  # of the noise and of the bootstrap
     device: torch.device
-    at_once: int = 1
+    at_once: int = 1  # number of tasks to run at the same time; 1 except on a CPU
 
     def __post_init__(self) -> None:
         self.resampling = Resampling(self.seed, self.settings.confidence_level, self.settings.bootstrap, self.STUDY)

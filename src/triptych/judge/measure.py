@@ -10,9 +10,9 @@ from triptych.data.storage import Dataset
 from triptych.judge.model import Classifier
 from triptych.measures import needs
 from triptych.measures.estimate import Estimate, LeftOut
+from triptych.measures.images import float_batches
 from triptych.measures.intervals import proportion
 from triptych.nn.weights import load_model
-from triptych.training.objective import float_batches
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,9 @@ class Judge:
 
 
 def judge_quality(judged: Judged, dataset: Dataset, threshold: float, level: float) -> dict[str, Estimate | LeftOut]:
-    """Return the judge's accuracy on the test images of a dataset, and the share of them that it recognises.
+    """Return the judge's accuracy on the test images, and the share of them with a class of probability >= `threshold`.
 
-    `judged` is its output for these images, `threshold` the probability from which an image counts as recognised, and
-    `level` the confidence level of the intervals.
+    `judged` is its output for the test images, `level` the confidence level of the intervals.
     """
     classless, labels = needs.two_classes(dataset), np.asarray(dataset.test.labels)
     return {

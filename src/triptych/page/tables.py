@@ -55,13 +55,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row(Measured):
-    """One metric of a model. The reference is a value to compare with, or empty."""
+    """A metric of a model. The reference is the text of a value to compare with, or empty."""
 
-    key: str
-    name: str
-    meaning: str
+    metric: Metric
     reference: str
-    reference_name: str
 
 
 def rows(study: Study, metrics: Metrics) -> list[Row]:
@@ -80,13 +77,12 @@ def rows(study: Study, metrics: Metrics) -> list[Row]:
     for record in sorted(records, key=lambda record: ranks.get(record.key, len(ranks))):
         if record.key in elsewhere:
             continue
-        value, has_reference = numbers[record.key], record.reference in numbers
+        value = numbers[record.key]
         interval = written_interval(value, record.format) if isinstance(value, Estimate) else ""
         point = value.value if isinstance(value, Estimate) else value
         text = record.words(metrics) if record.words else written(point, record.format)
-        reference = written(metrics.number(record.reference), record.format) if has_reference else ""
-        name = record.reference_name if has_reference else ""
-        shown.append(Row(text, interval, record.key, record.name, record.meaning, reference, name))
+        reference = written(metrics.number(record.reference), record.format) if record.reference in numbers else ""
+        shown.append(Row(text, interval, record, reference))
     return shown
 
 
@@ -144,18 +140,17 @@ def models_table(results: Results, headline: bool = False) -> Table:
     """Tabulate the numbers, or only the headline numbers, of the studies with one model each."""
     lines = []
     for study, model, metrics in measured(results):
-        wanted = {record.key for record in study.metrics if record.headline}
         for row in () if study.compares else rows(study, metrics):
-            if not headline or row.key in wanted:
-                reference = f" ({row.reference_name}: {row.reference})" if row.reference else ""
-                file = f"`{model.metrics}` `{row.key}`"
-                lines.append([model.title, row.name + reference, row.value, row.interval, file])
+            if row.metric.headline or not headline:
+                reference = f" ({row.metric.reference_name}: {row.reference})" if row.reference else ""
+                file = f"`{model.metrics}` `{row.metric.key}`"
+                lines.append([model.title, row.metric.name + reference, row.value, row.interval, file])
     return Table("Results", ["model", "measure", "value", "interval", "file and key"], lines, text_columns=2)
 
 
 def comparison(study: Study, models: Sequence[tuple[Model, Metrics]]) -> tuple[list[Metric], list[list[Row | None]]]:
     """Return the columns of the table that compares models and, per model, a row or None for each column."""
-    by_key = [{row.key: row for row in rows(study, metrics)} for _, metrics in models]
+    by_key = [{row.metric.key: row for row in rows(study, metrics)} for _, metrics in models]
     present = {key for cells in by_key for key in cells}
     known = [record for record in study.metrics if record.key in present]
     columns = [*known, *map(metric, sorted(present - {record.key for record in known}))]

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from triptych.judge.generated import GenerativeMeasures, Numbers
-from triptych.machine.processes import merged
 from triptych.machine.randomness import Draw
+from triptych.machine.tasks import merged_results
 from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
-from triptych.training.objective import float_batches, to_uint8
+from triptych.measures.images import float_batches, to_uint8
 from triptych.vae.model import VAE
 from triptych.vae.objective import kl_to_standard_normal, reparameterise
 from triptych.vae.prior import Mixture
@@ -65,14 +65,10 @@ def importance_weights(
 ) -> list[tuple[Tensor, Tensor]]:
     """Return the ELBO and the log importance weights of each image under each likelihood, for the same samples of z.
 
-    Args:
-        images: (N, C, H, W) in [-1, 1].
-        samples: K, the number of samples of z per image.
-        likelihoods: functions such as `gaussian_log_density`, with sigma fixed.
-        rows: maximum number of images to decode at once.
+    Images are (N, C, H, W) in [-1, 1]. At most `rows` images are decoded at once.
 
     Returns:
-        For each likelihood the ELBO (N,), with the exact KL and the mean nll over the K samples, and
+        For each likelihood the ELBO (N,), with the exact KL and the mean nll over the K = `samples` samples of z, and
         log w = log p(x|z) + log p(z) - log q(z|x), (N, K); both in nats.
     """
     elbos: list[list[Tensor]] = [[] for _ in likelihoods]
@@ -158,16 +154,11 @@ def step_evenness(features: np.ndarray) -> np.ndarray:
 
 @dataclass(kw_only=True)
 class VAEMeasures(GenerativeMeasures):
-    """Measures of one VAE.
-
-    Attributes:
-        network: in eval mode on `device`.
-        prior: the mixture fitted to the aggregate posterior.
-    """
+    """Measures of one VAE."""
 
     STUDY = "vae"
-    network: VAE
-    prior: Mixture
+    network: VAE  # in eval mode on `device`
+    prior: Mixture  # fitted to the aggregate posterior
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -183,7 +174,7 @@ class VAEMeasures(GenerativeMeasures):
             "interpolation": self._interpolation,
             "latents": self._latents,
         }
-        return merged("evaluate_vae", tasks, self.at_once)
+        return merged_results("evaluate_vae", tasks, self.at_once)
 
     def latents(self) -> pd.DataFrame:
         """Return the `class_table` of the test images."""

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from triptych.core.errors import InputError
 from triptych.core.seeds import fold
-from triptych.machine.randomness import ImageNoise
+from triptych.measures.images import ImageNoise
 from triptych.vae.params import FittedPrior
 
 
@@ -54,13 +54,8 @@ def load_mixture(path: Path) -> Mixture:
 def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -> Mixture:
     """Fit a mixture by expectation maximisation to draws of q(z|x) of each image.
 
-    Args:
-        mu, log_var: mean and log-variance of q(z|x), (N, latents), one row per training image.
-        settings: section `sampling.vae.fitted_prior`.
-        seed: seed of the draws and of the initial mixture.
-
-    Raises:
-        InputError: there are too few draws for the number of Gaussians, or a covariance becomes singular.
+    `mu` and `log_var` are the means and log-variances of q(z|x), (N, latents). Raises InputError if there are too few
+    draws for the number of Gaussians, or if a covariance becomes singular.
     """
     draws = posterior_draws(mu, log_var, settings.draws, seed)
     if len(draws) <= settings.components:

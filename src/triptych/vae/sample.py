@@ -15,9 +15,8 @@ from tqdm import tqdm
 from triptych.core.files import write_arrays
 from triptych.data.storage import Dataset
 from triptych.machine.device import Machine
-from triptych.machine.randomness import ImageNoise
+from triptych.measures.images import ImageNoise, float_batches, to_uint8
 from triptych.nn.weights import load_model, load_weights, save_tensors, snapshot_files
-from triptych.training.objective import float_batches, to_uint8
 from triptych.vae.model import VAE
 from triptych.vae.params import SamplingParams
 from triptych.vae.prior import fit
@@ -107,13 +106,11 @@ def draw(
     - `interpolations` (pairs, steps), and `traversals` (latents, steps) of the latents `traversed`.
 
     The prior is fitted to the training images of `dataset`. `model` is the folder of the trained network, `snapshots`
-    the folder of its weights after each snapshot epoch.
+    the folder of its weights after each snapshot epoch. Raises InputError if a file is missing or invalid, or the prior
+    cannot be fitted.
 
     Returns:
         One timing row per prior: sampler, steps, seconds_per_image, threads, and fit_seconds for the fitted one.
-
-    Raises:
-        InputError: a file is missing, damaged or of another architecture; or the prior cannot be fitted.
     """
     network, _ = load_model(model, VAE, machine.device)
     codec, settings = Codec(network, machine.device, params.batch_size), params.vae
