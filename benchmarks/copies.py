@@ -1,10 +1,10 @@
-"""Test whether generated images copy training images: distances to the nearest one, compared with those of test images.
+"""Test whether generated images copy training images, by their distance to the nearest training image.
 
     python benchmarks/copies.py
 
-Needs what `dvc repro sample@vae sample@ddpm` makes. A model that remembers draws images that lie nearer to a training
-image than new images of the same kind do. Prints, for each kind of samples, the median distance to the nearest training
-image and the share that lies nearer than all but 1 % of the test images, by pixels and by the judge's features.
+Needs the outputs of `dvc repro sample@vae sample@ddpm`. Samples of a model that memorises are closer to a training
+image than new images from the same distribution are. For each set of samples, prints the median distance to the nearest
+training image and the percentage that is closer than 99 % of the test images, in pixels and in the judge's features.
 """
 
 from pathlib import Path
@@ -27,17 +27,16 @@ KINDS = {
     "DDPM": ("ddpm", "samples"),
     "DDPM, guided": ("ddpm", "guided"),
 }
-RARE = 0.01  # share of test images that lie nearer to a training image
-BLOCK = 250  # images at once against all training images
+RARE = 0.01  # fraction of test images below the distance limit
+BLOCK = 250  # images per block
 
 
 def nearest(images: Tensor, bank: Tensor) -> np.ndarray:
-    """(N,) Euclidean distance of each of (N, d) to the nearest of (M, d)."""
+    """Return the Euclidean distance (N,) of each of the images (N, d) to its nearest neighbour in a bank (M, d)."""
     return torch.cat([torch.cdist(part, bank).amin(dim=1) for part in images.split(BLOCK)]).numpy()
 
 
 def main() -> None:
-    """Measures test images, then each kind of samples."""
     params = check()
     drawn = {study: read_arrays(Path("samples") / study / "images.npz") for study in ("vae", "ddpm")}
     dataset = load("data/generative")
@@ -54,7 +53,7 @@ def main() -> None:
         print("| images | " + " | ".join(f"{name}: median | {name}: nearer than 1 %" for name in columns) + " |")
         print("|---" * (1 + 2 * len(columns)) + "|")
         banks = {name: of(dataset.train.images) for name, of in columns.items()}
-        limits: dict[str, float] = {}  # of each column, by the test images, which come first
+        limits: dict[str, float] = {}  # per column, from the test images, which are first
         kinds = {"test images": dataset.test.images, **{kind: drawn[a][b] for kind, (a, b) in KINDS.items()}}
         for kind, images in kinds.items():
             found = {name: nearest(of(images), banks[name]) for name, of in columns.items()}

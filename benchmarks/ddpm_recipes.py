@@ -1,11 +1,11 @@
-"""Trains several recipes of the DDPM on equal images and measures their samples: the table of docs/ddpm_recipes.md.
+"""Train several DDPM recipes on the same images and measure their samples: the table of docs/ddpm_recipes.md.
 
     python benchmarks/ddpm_recipes.py --epochs 4
 
-Needs what `dvc repro classifier` makes (data/generative and models/classifier). Each recipe of ddpm_recipes.yaml
-changes some of params.yaml's `ddpm` section, and may have a share of the epochs, so that a larger network takes no
-longer. No test image is looked at: samples are held against training images held out, further ones of the source
-besides those that train. Prints a row of the table as each ends.
+Needs the outputs of `dvc repro classifier` (data/generative and models/classifier). Each recipe in ddpm_recipes.yaml
+changes the `ddpm` section of params.yaml, and can have a fraction of the epochs, so that a larger network needs no more
+time. Test images are not used: samples are compared with held-out training images. Prints a row of the table after each
+recipe.
 """
 
 import argparse
@@ -27,12 +27,13 @@ from triptych.ddpm.samplers import draw_images
 from triptych.judge.measure import Judge, Judged
 from triptych.machine.device import Machine, machine
 from triptych.measures.distributions import FrechetReference
+from triptych.measures.images import to_uint8
 from triptych.measures.intervals import Resampling
 from triptych.measures.params import EvaluationParams
 from triptych.params import check
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trained, Trainer
-from triptych.training.objective import resident, to_uint8
+from triptych.training.objective import resident
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")
@@ -40,7 +41,7 @@ HEADING = "| recipe | Fréchet distance | recognised | seconds |\n|---|---|---|-
 
 
 def changed(section: dict, changes: dict) -> dict:
-    """A copy of a section of params with the values at dotted keys replaced."""
+    """Return a copy of a section of params.yaml with new values at dotted keys."""
     tree = {key: dict(value) if isinstance(value, dict) else value for key, value in section.items()}
     for key, value in changes.items():
         *path, last = key.split(".")
@@ -53,7 +54,7 @@ def changed(section: dict, changes: dict) -> dict:
 
 
 def trained(study: DDPMParams, seed: int, place: Machine) -> tuple[torch.nn.Module, Trained]:
-    """One recipe through the pipeline's own loop, without checkpoints to resume from."""
+    """Train one recipe with the pipeline's training loop, without checkpoints to resume from."""
     dataset = load("data/generative")
     torch.manual_seed(fold(seed, "weights"))
     network = denoising_network(image_shape=dataset.train.images.shape[1:], **study.network.model_dump())
@@ -67,7 +68,7 @@ def trained(study: DDPMParams, seed: int, place: Machine) -> tuple[torch.nn.Modu
 
 
 def measured(samples: Judged, real: FrechetReference, settings: EvaluationParams, resampling: Resampling) -> str:
-    """The Fréchet distance and the share recognised, each with its interval, as cells of the table."""
+    """Return the cells of the table: Fréchet distance and percentage recognised, with intervals."""
     distance = real.estimate(samples.features, resampling, "frechet")
     share = resampling.proportion(samples.recognised(settings.recognition_threshold))
     return (
@@ -77,9 +78,8 @@ def measured(samples: Judged, real: FrechetReference, settings: EvaluationParams
 
 
 def main() -> None:
-    """Trains and measures each recipe in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, required=True, help="passes over the training images")
+    parser.add_argument("--epochs", type=int, required=True, help="number of epochs")
     epochs = parser.parse_args().epochs
     params = check()
     section, settings, sampling = read_yaml(PARAMS)["ddpm"], params.evaluation, params.sampling

@@ -1,12 +1,12 @@
-"""Measure how hard the drawn digits are compared with others, and which settings bring them nearer: docs/difficulty.md.
+"""Compare the difficulty of drawn digits and other digits, and find settings that reduce it: docs/difficulty.md.
 
     python benchmarks/difficulty.py datasets/svhn.npz models/classifier
     python benchmarks/difficulty.py datasets/svhn.npz models/classifier --knobs
 
-The judge is one that was trained on the other digits: in its features the two are compared. The first form trains
-judge and VAE by the recipes of params.yaml on as many images of either, and measures them; the second draws digits by
-each setting of difficulty.yaml and measures how far they are from the others. No test image is looked at: the others
-are training images, and those held out are what is measured.
+The judge must have been trained on the other digits, because its features are used to compare both. The first command
+trains a judge and a VAE with the recipes of params.yaml on equal numbers of drawn and other digits, and measures them.
+The second draws digits with each setting in difficulty.yaml and measures their distance to the others. Test images are
+not used: other digits are training images, of which some are held out for the measurements.
 """
 
 import argparse
@@ -29,8 +29,8 @@ from triptych.data.storage import Dataset, Split
 from triptych.judge.measure import Judge
 from triptych.judge.model import ClassificationObjective, Classifier
 from triptych.machine.device import Machine, machine
-from triptych.machine.processes import run_parts
 from triptych.machine.randomness import Draw
+from triptych.machine.tasks import run_tasks
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.distributions import FrechetReference
 from triptych.nn.weights import load_model
@@ -45,7 +45,7 @@ KNOBS = Path(__file__).with_suffix(".yaml")
 
 
 def others(path: str, like: Dataset, seed: int) -> Dataset:
-    """As many other digits as there are drawn ones; their test images are training images held out."""
+    """Return as many other digits as `like` has. Their test images are held-out training images."""
     whole = without_test_images(Npz(name="npz", root=path), seed)
     count = len(like.train.images)
     return Dataset(
@@ -54,7 +54,7 @@ def others(path: str, like: Dataset, seed: int) -> Dataset:
 
 
 def judge_accuracy(params: Params, dataset: Dataset, place: Machine) -> float:
-    """Share of held-out images that the judge gets right after its training on the others."""
+    """Train a judge and return its accuracy on held-out images."""
     torch.manual_seed(fold(params.seed, "weights"))
     network = Classifier(in_channels=3, classes=len(dataset.classes), **params.classifier.network.model_dump())
     objective = ClassificationObjective(network, params.classifier.mixup)
@@ -67,7 +67,7 @@ def judge_accuracy(params: Params, dataset: Dataset, place: Machine) -> float:
 
 
 def bits(params: Params, dataset: Dataset, place: Machine) -> float:
-    """The VAE's importance-weighted bound on held-out images, under its likelihood of default, in bits a dimension."""
+    """Train a VAE and return its importance-weighted bound on held-out images in bits per dimension."""
     torch.manual_seed(fold(params.seed, "weights"))
     how, rows = params.evaluation.vae, params.evaluation.batch_size
     network = VAE(image_shape=dataset.train.images.shape[1:], **params.vae.network.model_dump())
@@ -85,7 +85,7 @@ def bits(params: Params, dataset: Dataset, place: Machine) -> float:
 
 
 def pixel_accuracy(params: Params, dataset: Dataset) -> float:
-    """Share of held-out images that their nearest neighbours by pixels get right; as many neighbours as of encoders."""
+    """Return the accuracy of kNN in pixel space on held-out images."""
     train, test = (
         to_float(torch.from_numpy(np.array(split.images))).flatten(1) for split in (dataset.train, dataset.test)
     )
@@ -93,7 +93,7 @@ def pixel_accuracy(params: Params, dataset: Dataset) -> float:
 
 
 def table(params: Params, drawn: Dataset, real: Dataset, judge: Judge, place: Machine) -> str:
-    """Both kinds of digits by every measure."""
+    """Return the table of drawn and other digits with all measures."""
     at_once = place.at_once(4)
     place = place.shared(at_once)
     both = {"drawn": drawn, "others": real}
@@ -102,7 +102,7 @@ def table(params: Params, drawn: Dataset, real: Dataset, judge: Judge, place: Ma
         for measure, work in (("bits", bits), ("judge", judge_accuracy))
         for name, dataset in both.items()
     }
-    found = run_parts("difficulty", parts, at_once)
+    found = run_tasks("difficulty", parts, at_once)
     reference = FrechetReference(judge(real.test.images).features)
     rows = {
         "judge right, of its own kind": [f"{found[f'judge {name}']:.1%}" for name in both],
@@ -122,7 +122,7 @@ def table(params: Params, drawn: Dataset, real: Dataset, judge: Judge, place: Ma
 def knob(
     changes: dict, source: StreetDigits, seed: int, reference: FrechetReference, judge: Judge
 ) -> tuple[float, float]:
-    """Fréchet distance of digits drawn by a setting to the others, and how many the judge of the others gets right."""
+    """Return the Fréchet distance of digits drawn with `changes` to the others, and the judge's accuracy on them."""
     setting = validate(StreetDigits, source.model_dump() | changes, "data.generative", KNOBS)
     drawn = build(setting.model_copy(update={"train": HELD_OUT, "test": 200}), seed).train
     judged = judge(drawn.images)
@@ -130,10 +130,9 @@ def knob(
 
 
 def main() -> None:
-    """Prints the table, or a row for each setting of the knobs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("others", help="an .npz file of other digits, see the source `npz`")
-    parser.add_argument("judge", type=Path, help="folder of a judge that was trained on them")
+    parser.add_argument("others", help=".npz file with other digits, in the format of the source `npz`")
+    parser.add_argument("judge", type=Path, help="folder of a judge trained on the other digits")
     parser.add_argument("--knobs", action="store_true", help=f"measure the settings of {KNOBS.name}")
     asked = parser.parse_args()
     params = check()
@@ -156,7 +155,7 @@ def main() -> None:
             for changes in settings
         }
         print("| setting | Fréchet distance | right, by the judge of the others |\n|---|---|---|")
-        for name, (distance, right) in run_parts("knobs", parts, at_once).items():
+        for name, (distance, right) in run_tasks("knobs", parts, at_once).items():
             print(f"| {name} | {distance:.2f} | {right:.1%} |")
 
 

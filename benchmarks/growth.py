@@ -1,17 +1,16 @@
-"""Seconds and memory of every stage against the number of images: the table and figure of docs/scale.md.
+"""Measure time and memory of every stage against the number of images: the table and figure of docs/scale.md.
 
-    python benchmarks/growth.py                      # minutes; writes all that is named below
-    python benchmarks/growth.py --draw               # table and figure of the numbers that are there
-    python benchmarks/growth.py --shrink 8 --to out  # a trial of an eighth of the images, into another folder
+    python benchmarks/growth.py                      # several minutes; writes all outputs
+    python benchmarks/growth.py --draw               # table and figure from the existing measurements
+    python benchmarks/growth.py --shrink 8 --to out  # trial with an eighth of the images, into another folder
 
-growth.yaml says what grows, and what does not. For each multiple of the default's images, all stages run one after
-another in a throw-away copy of the project, each a process of its own, without DVC.
+growth.yaml lists the settings that grow and those that do not. For each multiple of the default number of images, all
+stages run one after another in a temporary copy of the project, each in its own process, without DVC.
 
-Seconds are those of the clock, from the start of the process to its end, and those that the processor gave to it and
-its children (RUSAGE_CHILDREN), which other work on the machine does not stretch. Memory is the resident set of the
-stage's process and, of each child, what it does not share (psutil's USS): pages that a fork has not copied count once.
-It is looked at ten times a second, so that a shorter peak may be missed. Writes benchmarks/results/growth.csv,
-docs/growth.png and a section of docs/scale.md.
+Time is the wall-clock time of the process, and the CPU time of the process and its children (RUSAGE_CHILDREN), which
+other load on the machine does not increase. Memory is the resident set of the stage's process plus the unshared memory
+of its children (USS in psutil), so pages that a fork has not copied count once. Memory is sampled ten times per second,
+so shorter peaks can be missed. Writes benchmarks/results/growth.csv, docs/growth.png and a section of docs/scale.md.
 """
 
 import argparse
@@ -57,17 +56,17 @@ CAPTION = (
     "value relative to that at the default. p is the exponent; it is missing where a stage takes little more than its "
     "start."
 )
-# What runs once unmeasured: loops that are compiled are kept from then on.
+# Scripts that run once without measurement, because compiled code is cached.
 WARM = ("prepare", "train_classifier", "train_vae", "train_ddpm", "train_ssl")
 LOOK_SECONDS = 0.1
-LEAST = 2  # of whatever grows
-# Below so many seconds of the processor at the largest multiple, beyond the start, growth drowns in a start's scatter.
+LEAST = 2  # smallest value of a growing setting
+# Least CPU time beyond the start at the largest multiple. Below it the noise of the start hides the growth.
 LEAST_SECONDS = 2.0
 MIB = 2**20
 
 
 class Settings(Section):
-    """growth.yaml; see there."""
+    """Contents of growth.yaml, which explains them."""
 
     multiples: list[int] = Field(min_length=3)
     start: float = Field(gt=0, lt=1)
@@ -78,7 +77,7 @@ class Settings(Section):
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage as DVC calls it, its script, and the datasets that it reads: sections of `data`."""
+    """A DVC stage: its name, its script, and the sections of `data` that it reads."""
 
     name: str
     script: str
@@ -86,12 +85,12 @@ class Stage:
 
     @property
     def argument(self) -> list[str]:
-        """What the script is told: the study or variant behind the @."""
+        """Argument of the script: the study or variant after the @."""
         return self.name.split("@")[1:]
 
 
 def stages(variants: list[str]) -> list[Stage]:
-    """All stages in an order in which they can run."""
+    """Return all stages in execution order."""
     generative, ssl, both = ("generative",), ("ssl",), ("generative", "ssl")
     return [
         Stage("prepare", "prepare", both),
@@ -114,7 +113,7 @@ def stages(variants: list[str]) -> list[Stage]:
 
 @dataclass(frozen=True)
 class Row:
-    """What one stage took at one multiple; `images` are all of its datasets, training and test."""
+    """Measurements of one stage at one multiple. `images` counts all of its datasets, training and test."""
 
     stage: str
     multiple: float
@@ -128,15 +127,16 @@ class Row:
 
 
 def params_at(multiple: float, tree: dict, settings: Settings) -> dict:
-    """The params at so many times their images.
+    """Return the params with `multiple` times their images.
 
-    Raises:
-        InputError: they are of a profile without a variant or a number of images that growth.yaml names.
+    Raises InputError if they lack a variant or a number of images that growth.yaml names.
     """
     missing = [key for key in settings.growing if not isinstance(value_at(tree, key), int)]
     missing += [f"ssl.variants.{name}" for name in settings.variants if name not in tree["ssl"]["variants"]]
     if missing:
-        raise InputError(f"params.yaml: '{missing[0]}' is not there to be measured; growth.yaml is for the default")
+        raise InputError(
+            f"params.yaml: '{missing[0]}' is missing or not an integer; growth.yaml needs the default params"
+        )
     grown = {
         key: max(LEAST, round(value_at(tree, key) * multiple / divisor)) for key, divisor in settings.growing.items()
     }
@@ -146,7 +146,7 @@ def params_at(multiple: float, tree: dict, settings: Settings) -> dict:
 
 
 def measured(settings: Settings, multiples: list[int], shrink: float) -> Iterator[Row]:
-    """Every stage in turn at the small multiple that tells what a start takes, then at every multiple."""
+    """Yield the measurements of every stage, first with few images (to estimate its start), then at each multiple."""
     tree, every = params_of(), stages(settings.variants)
     params = {multiple: params_at(multiple / shrink, tree, settings) for multiple in (settings.start, *multiples)}
     with thrown_away(params[settings.start]) as folder:
@@ -162,15 +162,15 @@ def measured(settings: Settings, multiples: list[int], shrink: float) -> Iterato
 
 
 def watched(folder: Path, stage: Stage) -> tuple[float, float, int]:
-    """Seconds of a stage by the clock and of the processor, and the most bytes that it and its children had."""
+    """Run a stage, and return its wall-clock time, its CPU time and the peak memory in bytes, with its children."""
     clock, cpu = perf_counter(), processor_seconds()
     with running(folder, stage.script, *stage.argument) as process:
         resident = peak = 0
         while process.poll() is None:
-            with suppress(psutil.NoSuchProcess):  # one that has ended since the last look
+            with suppress(psutil.NoSuchProcess):  # a process may end while it is measured
                 every = [process, *process.children(recursive=True)]
                 now = sum(each.memory_info().rss for each in every)
-                if now > 1.01 * resident:  # what is not shared costs a hundred times the time to tell
+                if now > 1.01 * resident:  # USS takes a hundred times as long to read as RSS
                     resident, peak = now, max(peak, own_bytes(*every))
             with suppress(subprocess.TimeoutExpired, psutil.TimeoutExpired):
                 process.wait(LOOK_SECONDS)
@@ -180,74 +180,74 @@ def watched(folder: Path, stage: Stage) -> tuple[float, float, int]:
 
 
 def processor_seconds() -> float:
-    """Of all processes that this one has started and that have ended, and of those that they had started."""
+    """Return the CPU time of all child processes that have ended, including their own children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def own_bytes(first: psutil.Process, *others: psutil.Process) -> int:
-    """What a process holds in memory, and what others hold besides."""
+    """Return the memory of a process plus the unshared memory of others."""
     return first.memory_info().rss + sum(each.memory_full_info().uss for each in others)
 
 
-# What came of it ------------------------------------------------------------------------------------------------------
+# Evaluation -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Growth:
-    """One stage.
+    """Measurements of one stage.
 
     Attributes:
-        start: its row at the small multiple.
-        rows: its rows at the multiples, in rising order.
+        start: row with few images.
+        rows: rows of the multiples, in ascending order.
     """
 
     start: pd.Series
     rows: pd.DataFrame
 
     def beyond_start(self, column: str) -> np.ndarray:
-        """What a column has at each multiple more than at the start."""
+        """Return the increase of a column over `start`, per multiple."""
         return (self.rows[column] - self.start[column]).to_numpy()
 
     @property
     def grows(self) -> bool:
-        """Whether there is enough beyond the start to speak of its growth."""
+        """True if the CPU time grows enough to fit an exponent."""
         seconds = self.beyond_start("cpu_seconds")
         return bool(seconds[-1] >= LEAST_SECONDS and (seconds > 0).all())
 
     def exponent(self, column: str = "cpu_seconds", last: int = 0) -> float | None:
-        """p of seconds ~ images^p beyond the start; None without growth.
+        """Return p of seconds ~ images^p beyond the start, or None if the stage does not grow.
 
         Args:
-            column: which seconds.
-            last: over how many of the multiples, from the largest down; 0 for all.
+            column: column with the seconds.
+            last: number of multiples to use, from the largest down; 0 uses all.
         """
         images, seconds = (self.beyond_start(name)[-last:] for name in ("images", column))
         return power_law(images, seconds)[0] if self.grows and (seconds > 0).all() else None
 
     def over_first(self) -> np.ndarray:
-        """Seconds of the processor at each multiple, over what their power law has at the first."""
+        """Return the CPU time per multiple, divided by the fitted CPU time at the first multiple."""
         images, seconds = (self.beyond_start(name) for name in ("images", "cpu_seconds"))
         p, factor = power_law(images, seconds)
         return seconds / (factor * images[0] ** p)
 
     @property
     def bytes_per_image(self) -> float:
-        """By how much the peak rises for each further image, by least squares."""
+        """Increase of the peak memory per image, by least squares."""
         return MIB * float(np.polyfit(self.rows["images"], self.rows["peak_mib"], 1)[0])
 
 
 def power_law(images: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:
-    """p and c of seconds = c images^p, by least squares of the logarithms.
+    """Fit seconds = c images^p by least squares of the logarithms, and return p and c.
 
-    Each weighs as its seconds: starts scatter alike at all multiples, so that a logarithm is as sure as it is large.
+    The weights are the seconds, because the noise of the start is equal at all multiples.
     """
     p, log_c = np.polyfit(np.log(images), np.log(seconds), 1, w=seconds)
     return float(p), float(np.exp(log_c))
 
 
 def by_stage(rows: pd.DataFrame) -> dict[str, Growth]:
-    """The growth of each stage, in the order of the table."""
+    """Return the growth of each stage, in the order of the table."""
     found = {}
     for name, own in rows.groupby("stage", sort=False):
         start, *_ = (row for _, row in own[own["multiple"] < 1].iterrows())
@@ -256,7 +256,7 @@ def by_stage(rows: pd.DataFrame) -> dict[str, Growth]:
 
 
 def written_table(growths: dict[str, Growth]) -> str:
-    """A row a stage, in Markdown."""
+    """Return the table in Markdown, one row per stage."""
     multiples = [f"{multiple:g}×" for multiple in next(iter(growths.values())).rows["multiple"]]
     heading = ["stage", f"images at {multiples[0]}", "start, s", *(f"{name}, s" for name in multiples)]
     heading += ["exponent, clock", "processor", f"from {multiples[-2]} to {multiples[-1]}"]
@@ -281,7 +281,7 @@ def written_table(growths: dict[str, Growth]) -> str:
 
 
 def draw(path: Path, growths: dict[str, Growth]) -> None:
-    """A small plot a stage: seconds beyond the start and peak memory, each over its value at the first multiple."""
+    """Draw one small plot per stage: CPU time beyond the start and peak memory, relative to the first multiple."""
     columns = 6
     lines = -(-(len(growths) + 1) // columns)
     page, cells = drawing.subplots(lines, columns, figsize=(9, 1.9 * lines), sharex=True, sharey=True)
@@ -303,7 +303,6 @@ def draw(path: Path, growths: dict[str, Growth]) -> None:
 
 
 def plot(axes: Axes, name: str, growth: Growth) -> None:
-    """One stage."""
     multiples = growth.rows["multiple"].to_numpy(dtype=float)
     axes.plot(multiples, multiples, color=drawing.INK, linestyle="--", linewidth=1)
     axes.plot(multiples, multiples**2, color=drawing.MUTED, linestyle=":", linewidth=1)
@@ -322,7 +321,7 @@ def plot(axes: Axes, name: str, growth: Growth) -> None:
 
 
 def show(rows: pd.DataFrame, below: Path) -> None:
-    """Prints the table and writes figure and section."""
+    """Print the table, and write the figure and the section of the page."""
     growths = by_stage(rows)
     text = written_table(growths)
     print(text)
@@ -332,25 +331,24 @@ def show(rows: pd.DataFrame, below: Path) -> None:
 
 
 def main() -> None:
-    """Measures, or reads what was measured, and writes.
-
-    Raises:
-        InputError: nothing was measured yet, or a stage fails.
-    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--draw", action="store_true", help="only table and figure, of growth.csv")
-    parser.add_argument("--shrink", type=float, default=1.0, help="a trial: all images over this number")
-    parser.add_argument("--multiples", type=int, nargs="+", help="a trial: others than growth.yaml's")
-    parser.add_argument("--to", type=Path, default=ROOT, help="the folder below which all is written")
+    parser.add_argument("--draw", action="store_true", help="only write table and figure, from growth.csv")
+    parser.add_argument(
+        "--shrink", type=float, default=1.0, help="divide the numbers of images by this factor, for a trial"
+    )
+    parser.add_argument(
+        "--multiples", type=int, nargs="+", help="multiples in place of those in growth.yaml, for a trial"
+    )
+    parser.add_argument("--to", type=Path, default=ROOT, help="root of the output files")
     asked = parser.parse_args()
     if (asked.shrink != 1 or asked.multiples) and asked.to == ROOT:
-        raise InputError("--shrink and --multiples are for a trial: name another folder to write to, with --to")
+        raise InputError("--shrink and --multiples are for trials and require --to with another folder")
     unwind_when_terminated()
     settings = validate(Settings, read_yaml(SETTINGS), "", SETTINGS)
     csv = asked.to / CSV
     if asked.draw:
         if not csv.exists():
-            raise InputError(f"{csv}: no such file; without --draw it is measured")
+            raise InputError(f"{csv}: no such file; create it without --draw")
         rows = pd.read_csv(csv)
     else:
         found: list[Row] = []
@@ -359,7 +357,7 @@ def main() -> None:
             print(f"{row.multiple:>6g}  {row.stage:<28}{times} {row.peak_mib:>8.0f} MiB", flush=True)
             found.append(row)
             rows = pd.DataFrame(map(asdict, found))
-            write_text(csv, rows.to_csv(index=False))  # after each: what is measured stays, whatever comes
+            write_text(csv, rows.to_csv(index=False))  # after each row, so that an interruption loses nothing
     show(rows, asked.to)
 
 

@@ -1,10 +1,10 @@
-"""Measures guidance of a trained DDPM by guides and weights: how `sampling.ddpm.guidance` was chosen.
+"""Measure the guidance of a trained DDPM with several guides and weights, to choose `sampling.ddpm.guidance`.
 
     python benchmarks/guidance.py --samples 1000 --epochs 2 5 7 9 --weights 1.5 2 2.5 3
 
-Needs what `dvc repro classifier ddpm` makes: models/classifier, models/ddpm and snapshots/ddpm. No test image is looked
-at: samples are held against training images held out, further ones of the source besides those that train. Prints a row
-of the table as each guidance ends, the first of them without any.
+Needs the outputs of `dvc repro classifier ddpm`: models/classifier, models/ddpm and snapshots/ddpm. Test images are not
+used: samples are compared with held-out training images. Prints one row of the table per guide and weight, after a row
+without guidance.
 """
 
 import argparse
@@ -15,19 +15,19 @@ from held_out import held_out
 from measured import Measured, heading
 
 from triptych.core.errors import one_line_errors
-from triptych.ddpm.objective import load_trained
+from triptych.ddpm.objective import Denoising, load_trained
 from triptych.ddpm.sample import Autoguidance, load_guide
-from triptych.ddpm.samplers import Denoising, draw_images
+from triptych.ddpm.samplers import draw_images
 from triptych.machine.device import Machine, machine
+from triptych.measures.images import to_uint8
 from triptych.nn.weights import snapshot_files
 from triptych.params import Params, check
-from triptych.training.objective import to_uint8
 
 MODEL, SNAPSHOTS = Path("models/ddpm"), Path("snapshots/ddpm")
 
 
 def drawn(method: Denoising, count: int, shape: tuple[int, int, int], params: Params, place: Machine) -> np.ndarray:
-    """So many samples of a shape (C, H, W), uint8; all methods start from the same noise."""
+    """Draw `count` samples uint8 of a shape (C, H, W). All methods start from the same noise."""
     sampling = params.sampling
     sampler = sampling.ddpm.sampler
     with place.autocast():
@@ -38,11 +38,10 @@ def drawn(method: Denoising, count: int, shape: tuple[int, int, int], params: Pa
 
 
 def main() -> None:
-    """Draws and measures each guidance in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, required=True, help="images of each guidance")
-    parser.add_argument("--epochs", type=int, nargs="+", required=True, help="whose weights guide")
-    parser.add_argument("--weights", type=float, nargs="+", required=True, help="of the guidance; 1 is none")
+    parser.add_argument("--samples", type=int, required=True, help="number of samples per guide and weight")
+    parser.add_argument("--epochs", type=int, nargs="+", required=True, help="epochs whose snapshots are guides")
+    parser.add_argument("--weights", type=float, nargs="+", required=True, help="guidance weights; 1 disables guidance")
     asked = parser.parse_args()
     params, kept = check(), snapshot_files(SNAPSHOTS)
     with machine(params.runtime) as place:

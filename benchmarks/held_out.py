@@ -1,4 +1,4 @@
-"""Training images that no weight has seen, by which benchmarks choose: test images are for the report alone."""
+"""Held-out training images, with which benchmarks choose settings. Test images are used only for the report."""
 
 from dataclasses import replace
 
@@ -15,7 +15,10 @@ HELD_OUT = 2000
 
 
 def without_test_images(source: Source, seed: int) -> Dataset:
-    """A dataset whose test images are HELD_OUT training images; those of drawn digits are drawn besides the others."""
+    """Build a dataset whose test images are HELD_OUT training images.
+
+    Drawn digits are drawn in addition to the training images; other sources lose as many training images.
+    """
     if isinstance(source, StreetDigits):
         whole = build(source.model_copy(update={"train": source.train + HELD_OUT}), seed)
         order = np.arange(len(whole.train.images))
@@ -30,5 +33,5 @@ def without_test_images(source: Source, seed: int) -> Dataset:
 
 
 def held_out(params: Params) -> np.ndarray:
-    """Held-out images of `data.generative`, uint8 (HELD_OUT, C, H, W)."""
+    """Return held-out images of `data.generative`, uint8 (HELD_OUT, C, H, W)."""
     return np.asarray(without_test_images(params.data.generative, params.seed).test.images)

@@ -1,19 +1,19 @@
-"""How fast trainings go on a machine that is in use: the table of docs/performance.md.
+"""Measure the training speed on a machine with other load: the table of docs/performance.md.
 
-    python benchmarks/in_use.py                      # a quarter of an hour, on a machine with nothing else to do
-    python benchmarks/in_use.py --against HEAD~10    # and the idle machine with the code of another commit, in turns
-    python benchmarks/in_use.py --only vae --rounds 1 --seconds 3 --to out   # a trial
+    python benchmarks/in_use.py                      # 15 minutes, on a machine without other load
+    python benchmarks/in_use.py --against HEAD~10    # also measure the code of another commit when idle
+    python benchmarks/in_use.py --only vae --rounds 1 --seconds 3 --to out   # trial
 
-Each training stage runs by its own script, in a throw-away project, for some seconds of training, and its rate is the
-images a second that it writes to its timing file: without loading libraries, checkpoints and the writing of models.
-Conditions take turns, so that a slow drift of the machine affects all alike: idle, alongside a busy loop, idle,
-alongside a second training of the same kind; each number is a median over the rounds.
+Each training stage runs as its own script in a temporary project for a few seconds of training. Its speed is the number
+of images per second in its timing file, without loading libraries, checkpoints and saving models. The conditions
+alternate, so that slow drift of the machine affects all of them: idle, next to a busy loop, idle, next to a second
+training of the same kind. Each number is a median over the rounds.
 
-What shares the machine has the same nice value as the stage. Linux with autogroups divides a core between sessions
-first, then between the processes of a session: a busy loop of another terminal or desktop application is one session
-against that of the stage, and takes more of a core than a loop in the stage's own. Both are measured; the second
-training is in a session of its own, and so is each worker that a stage forks. Writes benchmarks/results/in_use.json and
-a section of docs/performance.md.
+The other process has the same nice value as the stage. Linux with autogroups divides a core first between sessions,
+then between the processes of a session. A busy loop in another terminal or desktop application has its own session and
+therefore gets more of a core than a loop in the session of the stage; both are measured. The second training and each
+worker that a stage forks also have their own sessions. Writes benchmarks/results/in_use.json and a section of
+docs/performance.md.
 """
 
 import argparse
@@ -41,13 +41,13 @@ from triptych.report.reader import value_at
 
 JSON, PAGE = Path("benchmarks/results/in_use.json"), Path("docs/performance.md")
 CHECKPOINTS = "checkpoints"
-IMAGES = 1024  # of either study, for training: epochs are short, so that a training may last as long as is asked
+IMAGES = 1024  # training images of each dataset; short epochs make the duration of a training adjustable
 TEST_IMAGES = 100
-FIRST_EPOCHS = 2  # of the run that tells how many epochs last as long as is asked
-ENDLESS = 50  # times the epochs of what is measured, for the training that runs alongside
-PATIENCE = 120  # seconds until the other training has its first checkpoint
+FIRST_EPOCHS = 2  # epochs of the run that estimates the speed
+ENDLESS = 50  # epochs of the second training relative to the measured one
+PATIENCE = 120  # longest wait in seconds for the first checkpoint of the second training
 LOOK_SECONDS = 0.1
-# Of Linux: whether sessions are groups, and this session's own with its nice value.
+# Linux: the autogroup switch, and the autogroup of this session with its nice value.
 AUTOGROUP = {"autogroups": Path("/proc/sys/kernel/sched_autogroup_enabled"), "session": Path("/proc/self/autogroup")}
 
 
@@ -56,11 +56,11 @@ class Training:
     """A training stage.
 
     Attributes:
-        script: of `stages`.
-        arguments: of the script.
-        timing: its file below metrics/timing.
-        section: of params.yaml, which holds its `training`.
-        seeds: the key of how many it trains; empty for one.
+        script: script in `stages`.
+        arguments: arguments of the script.
+        timing: name of its timing file in metrics/timing.
+        section: section of params.yaml that contains its `training`.
+        seeds: key of the number of seeds; empty for one.
     """
 
     script: str
@@ -80,11 +80,11 @@ TRAININGS = {
 
 @dataclass(frozen=True)
 class Condition:
-    """The load under which a training is measured.
+    """Load under which a training is measured.
 
     Attributes:
-        title: of its column.
-        goal: how many times slower it may be than idle; None without a goal.
+        title: heading of the column.
+        goal: largest acceptable slowdown relative to idle, or None.
     """
 
     title: str
@@ -101,54 +101,48 @@ CONDITIONS = {
 
 
 class Project:
-    """A throw-away project whose images are prepared.
-
-    Args:
-        folder: where it lies.
-        params: its own.
-    """
+    """A temporary project with prepared images and its params."""
 
     def __init__(self, folder: Path, params: dict) -> None:
         self.folder, self.params = folder, params
 
     def seeds(self, training: Training) -> int:
-        """How many runs a training is made of."""
+        """Return the number of runs in a training."""
         return value_at(self.params, training.seeds) if training.seeds else 1
 
     def set_epochs(self, training: Training, epochs: int) -> None:
-        """How long a training lasts from now on."""
         write_params(self.folder, overlaid(self.params, of_epochs(training, epochs)))
 
     def run(self, training: Training, own_session: bool = False) -> AbstractContextManager[psutil.Popen]:
-        """A training's process. It begins anew: no checkpoint is left of an earlier one."""
+        """Start a training from scratch, without earlier checkpoints."""
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
         return running(self.folder, training.script, *training.arguments, own_session=own_session)
 
     def timing(self, training: Training) -> dict:
-        """What a whole training writes of its time, after it has run."""
+        """Run a whole training and return the contents of its timing file."""
         with self.run(training) as process:
             ended_well(process, self.folder)
         path = self.folder / "metrics/timing" / f"{training.timing}.json"
         return json.loads(path.read_text(encoding="utf-8"))
 
     def rate(self, training: Training) -> float:
-        """Images a second of a whole training."""
+        """Run a whole training and return its images per second."""
         return self.timing(training)["images_per_second"]
 
     def has_begun(self) -> bool:
-        """Whether a training has come so far as to leave a checkpoint."""
+        """Return True if the training has written a checkpoint."""
         return any((self.folder / CHECKPOINTS).rglob("*.safetensors"))
 
 
 def of_epochs(training: Training, epochs: int) -> dict:
-    """An overlay of params by which a training has so many epochs, of which the first is kept for a guide."""
+    """Return an overlay of params with this number of epochs; the first epoch is kept as a guide."""
     keeps = training.section in ("vae", "ddpm")
     changes = {"epochs": epochs} | ({"snapshot_epochs": sorted({1, epochs})} if keeps else {})
     return nested({f"{training.section}.training.{key}": value for key, value in changes.items()})
 
 
 def small(params: dict) -> dict:
-    """Params with few images and epochs."""
+    """Return params with few images and epochs."""
     sizes = {"train": IMAGES, "test": TEST_IMAGES}
     counts = {f"data.{study}.{split}": count for study in ("generative", "ssl") for split, count in sizes.items()}
     guides = {"sampling.ddpm.guidance.epoch": 1, "sampling.ddpm.guidance.compared.epochs": [1]}
@@ -159,7 +153,7 @@ def small(params: dict) -> dict:
 
 @contextmanager
 def prepared(revision: str | None = None) -> Iterator[Project]:
-    """A project with IMAGES images, of the code and params of a revision or of the working tree."""
+    """Yield a project with IMAGES images, with the code and params of a revision or of the working tree."""
     params = small(params_of(revision))
     with thrown_away(params, revision) as folder:
         run(folder, "prepare")
@@ -168,7 +162,7 @@ def prepared(revision: str | None = None) -> Iterator[Project]:
 
 @contextmanager
 def busy_loop(own_session: bool) -> Iterator[None]:
-    """Something that takes all that it gets of one core."""
+    """Run an endless loop in another process."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=own_session)
     try:
         yield
@@ -179,37 +173,32 @@ def busy_loop(own_session: bool) -> Iterator[None]:
 
 @contextmanager
 def second_training(project: Project, training: Training) -> Iterator[None]:
-    """A training that goes on until the end, in a session of its own.
+    """Run a training in its own session.
 
-    Raises:
-        InputError: it does not begin, or ends too early.
+    Raises InputError if it does not start, or ends too early.
     """
     with project.run(training, own_session=True) as process:
         end = time.monotonic() + PATIENCE
         while not project.has_begun():
             require_running(process, project)
             if time.monotonic() > end:
-                raise InputError(f"{training.script}: the second training has not begun after {PATIENCE} s")
+                raise InputError(f"{training.script}: the second training did not start within {PATIENCE} s")
             time.sleep(LOOK_SECONDS)
         yield
         require_running(process, project)
 
 
 def require_running(process: psutil.Popen, project: Project) -> None:
-    """Passes a training that goes on.
-
-    Raises:
-        InputError: it has failed, or ended before the training that it accompanies.
-    """
+    """Raise InputError if a training has failed or ended."""
     if process.poll() is not None:
         ended_well(process, project.folder)
         raise InputError(f"{' '.join(process.args[1:])}: the second training ended before the first")
 
 
 def lasting(training: Training, project: Project, seconds: float) -> int:
-    """How many epochs of a training last so long on the idle machine; the project has them from now on."""
+    """Set and return the number of epochs with which a training lasts `seconds` on the idle machine."""
     epochs = FIRST_EPOCHS
-    for share in (0.25, 1.0):  # the first rate is that of a short training, which compiles what later ones find
+    for share in (0.25, 1.0):  # the first, shorter training compiles code that later ones reuse
         images_per_epoch = IMAGES * project.seeds(training)
         epochs = max(FIRST_EPOCHS, round(share * seconds * project.rate(training) / images_per_epoch))
         project.set_epochs(training, epochs)
@@ -219,20 +208,20 @@ def lasting(training: Training, project: Project, seconds: float) -> int:
 def measured(
     training: Training, project: Project, other: Project, old: Project | None, seconds: float, rounds: int
 ) -> dict[str, list[float]]:
-    """Rates of a training under each condition, in images a second: one a round, and of the idle machine several.
+    """Return the images per second of a training under each condition, one value per turn.
 
     Args:
-        training: which.
-        project: where it is measured.
-        other: where the second one runs.
-        old: a project of other code, if that is to be compared.
-        seconds: how long a training should last on the idle machine.
-        rounds: how often each condition has its turn.
+        training: training to measure.
+        project: project that is measured.
+        other: project of the second training.
+        old: project with the code of another revision, or None.
+        seconds: duration of a training on the idle machine.
+        rounds: number of rounds.
     """
     epochs = lasting(training, project, seconds)
     other.set_epochs(training, ENDLESS * epochs)
     if old:
-        old.rate(training)  # what it compiles is kept from then on
+        old.rate(training)  # compile before the first measurement
         old.set_epochs(training, epochs)
     rates: dict[str, list[float]] = {name: [] for name in CONDITIONS if old or name != "against"}
 
@@ -254,7 +243,7 @@ def measured(
 
 
 def machine() -> dict:
-    """What decides who gets how much of a core."""
+    """Return the settings of the machine that determine how processes share a core."""
     found = {"cores": os.cpu_count(), "nice": os.nice(0)}
     for name, path in AUTOGROUP.items():
         if path.exists():
@@ -263,7 +252,7 @@ def machine() -> dict:
 
 
 def written_setting(how: dict) -> str:
-    """What stands above the table."""
+    """Return the text above the table."""
     sessions = {"1": ", divided between sessions first", "0": ", divided between processes alone"}
     return (
         f"Medians of {how['rounds']} rounds in which the conditions take turns, with trainings of about "
@@ -273,7 +262,7 @@ def written_setting(how: dict) -> str:
 
 
 def written_table(stages: dict[str, dict[str, list[float]]], revision: str | None) -> str:
-    """A row a stage, in Markdown: images a second, and how many times slower than idle."""
+    """Return the table in Markdown, one row per stage: images per second, and the slowdown relative to idle."""
     shown = [name for name in CONDITIONS if any(name in rates for rates in stages.values())]
     rows = [["stage, images a second", *(CONDITIONS[name].title.format(revision=revision) for name in shown)]]
     for stage, rates in stages.items():
@@ -286,22 +275,19 @@ def written_table(stages: dict[str, dict[str, list[float]]], revision: str | Non
 
 
 def beside(medians: dict[str, float], condition: str) -> str:
-    """`1,290 (1.42 times slower)`."""
+    """Return a cell such as `1,290 (1.42 times slower)`."""
     return f"{medians[condition]:,.0f} ({medians['idle'] / medians[condition]:.2f} times slower)"
 
 
 def main() -> None:
-    """Measures each stage in turn and writes.
-
-    Raises:
-        InputError: a stage fails.
-    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each training on the idle machine")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each condition has its turn")
-    parser.add_argument("--only", choices=TRAININGS, nargs="+", default=list(TRAININGS), help="these stages")
-    parser.add_argument("--against", metavar="REVISION", help="of git, whose code the idle machine runs in turns")
-    parser.add_argument("--to", type=Path, default=ROOT, help="the folder below which all is written")
+    parser.add_argument("--seconds", type=float, default=8.0, help="duration of each training on the idle machine")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds")
+    parser.add_argument(
+        "--only", choices=TRAININGS, nargs="+", default=list(TRAININGS), help="stages to measure (default: all)"
+    )
+    parser.add_argument("--against", metavar="REVISION", help="git revision to compare with on the idle machine")
+    parser.add_argument("--to", type=Path, default=ROOT, help="root of the output files")
     asked = parser.parse_args()
     unwind_when_terminated()
     stages = {}

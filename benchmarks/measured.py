@@ -1,4 +1,4 @@
-"""Samples held against real images that neither their model nor its judge has seen, as cells of a table."""
+"""Comparison of samples with held-out images, as cells of a table."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ COLUMNS = ("Fréchet distance", "recognised", "sharpness", "precision", "recall"
 
 
 class Measured:
-    """What a judge says of samples.
+    """Measures of samples by the reference classifier in `CLASSIFIER`.
 
     Args:
-        real: images held out, uint8 (N, C, H, W).
-        params: how measures are made.
-        place: where the judge of `CLASSIFIER` computes.
+        real: held-out images, uint8 (N, C, H, W).
+        params: settings of the measures.
+        place: device of the classifier.
     """
 
     def __init__(self, real: np.ndarray, params: Params, place: Machine) -> None:
@@ -33,7 +33,7 @@ class Measured:
         self.reference = FrechetReference(self.features)
 
     def cells(self, images: np.ndarray) -> str:
-        """The numbers of samples, in the order of `COLUMNS`."""
+        """Return the measures of samples, in the order of `COLUMNS`."""
         settings = self.params.evaluation
         judged = self.judge(images)
         resampling = Resampling(self.params.seed, settings.confidence_level, settings.bootstrap, "benchmark")
@@ -51,6 +51,6 @@ class Measured:
 
 
 def heading(*first: str) -> str:
-    """The two first lines of a table whose first columns have these names."""
+    """Return the two heading lines of a table; `first` are the names of its first columns."""
     names = [*first, *COLUMNS]
     return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"

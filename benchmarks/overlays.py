@@ -1,8 +1,8 @@
-"""Changes of params.yaml that benchmarks make by dotted keys."""
+"""Overlays of params.yaml from dotted keys."""
 
 
 def nested(changes: dict) -> dict:
-    """Values at dotted keys as an overlay of params."""
+    """Convert values at dotted keys to a nested overlay of params."""
     tree: dict = {}
     for key, value in changes.items():
         *sections, last = key.split(".")

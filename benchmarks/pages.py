@@ -1,6 +1,6 @@
-"""Sections of pages that programs write: what stands between `<!-- name:begin -->` and `<!-- name:end -->`.
+"""Generated sections of pages, between `<!-- name:begin -->` and `<!-- name:end -->`.
 
-The first mark may say more behind its name, such as who writes what follows.
+The first mark can contain more text after the name, for example a note on the generator.
 """
 
 import re
@@ -10,19 +10,15 @@ from triptych.core.files import write_text
 
 
 def read_section(page: Path, name: str) -> str:
-    """What stands between the marks, without the lines' ends around it.
-
-    Raises:
-        ValueError: the page has no such section.
-    """
+    """Return the text between the marks. Raises ValueError if the page has no such section."""
     found = _marked(name).search(page.read_text(encoding="utf-8"))
     if found is None:
-        raise ValueError(f"{page}: has no section {name}")
+        raise ValueError(f"{page}: no section {name}")
     return found["text"].strip()
 
 
 def write_section(page: Path, name: str, text: str) -> None:
-    """Puts text between the marks; a page without them gets them at its end."""
+    """Replace the text between the marks, or append a new section to a page without them."""
     before = page.read_text(encoding="utf-8") if page.exists() else ""
     found = _marked(name).search(before)
     begin = found["begin"] if found else f"<!-- {name}:begin -->"
@@ -40,6 +36,6 @@ def _marked(name: str) -> re.Pattern:
 
 
 def table(rows: list[list[str]]) -> str:
-    """Rows of cells in Markdown, the first of them the heading."""
+    """Return a Markdown table. The first row is the heading."""
     heading, *others = (f"| {' | '.join(cells)} |" for cells in rows)
     return "\n".join([heading, "|---" * len(rows[0]) + "|", *others])

@@ -1,4 +1,4 @@
-"""Throw-away projects in which benchmarks run the stages as they are, each a process of its own, without DVC."""
+"""Temporary projects in which benchmarks run stages, each in its own process, without DVC."""
 
 import io
 import os
@@ -26,14 +26,13 @@ LOG = "log.txt"
 
 @contextmanager
 def thrown_away(params: dict, revision: str | None = None) -> Iterator[Path]:
-    """A folder with this project's code and the given params, which is removed at the end.
+    """Yield a temporary folder with this project's code and the given params.
 
     Args:
-        params: the whole of them.
-        revision: of git, whose code it is; None for that of the working tree, by which the params are checked first.
+        params: contents of params.yaml.
+        revision: git revision of the code; None uses the working tree and validates the params.
 
-    Raises:
-        InputError: the params are wrong, git does not run here, or there is no such revision.
+    Raises InputError if the params are invalid, git fails, or there is no such revision.
     """
     if revision is None:
         validated(params, PARAMS)
@@ -49,15 +48,13 @@ def thrown_away(params: dict, revision: str | None = None) -> Iterator[Path]:
 
 
 def write_params(folder: Path, params: dict) -> None:
-    """Gives a project other params."""
     (folder / PARAMS).write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
 
 def params_of(revision: str | None = None) -> dict:
-    """What params.yaml holds, of the working tree or of a revision of git.
+    """Return the contents of params.yaml in the working tree or in a revision of git.
 
-    Raises:
-        InputError: see `thrown_away`.
+    Raises InputError as `thrown_away` does.
     """
     if revision is None:
         return read_yaml(ROOT / PARAMS)
@@ -65,7 +62,7 @@ def params_of(revision: str | None = None) -> dict:
 
 
 def _copy_code(folder: Path) -> None:
-    """The files of the code that git tracks, or would."""
+    """Copy the code files of the working tree that git does not ignore."""
     for path in filter(None, _git("ls-files", "-co", "--exclude-standard", "-z", *CODE).decode().split("\0")):
         if (ROOT / path).is_file():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -76,20 +73,20 @@ def _git(*arguments: str) -> bytes:
     try:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True).stdout
     except OSError as error:
-        raise InputError(f"git does not run here ({error})") from None
+        raise InputError(f"cannot run git ({error})") from None
     except subprocess.CalledProcessError as error:
         raise InputError(f"git {arguments[0]}: {' '.join(error.stderr.decode().split())}") from None
 
 
 @contextmanager
 def running(folder: Path, script: str, *arguments: str, own_session: bool = False) -> Iterator[psutil.Popen]:
-    """A script of `stages` at work in a project, as dvc.yaml has it; what is left of it at the end is stopped.
+    """Run a script of `stages` in a project, and stop it and its children at the end.
 
     Args:
-        folder: the project; what the script says goes to its log.
-        script: its name, e.g. `train_vae`.
-        arguments: of the script.
-        own_session: whether it gets a session of its own, as an application that another terminal has started.
+        folder: the project; the script's output goes to its log.
+        script: name of the script, for example `train_vae`.
+        arguments: arguments of the script.
+        own_session: True to start a new session, as an application in another terminal would have.
     """
     command = [sys.executable, f"stages/{script}.py", *arguments]
     environment = os.environ | {"PYTHONPATH": "src"}
@@ -104,29 +101,25 @@ def running(folder: Path, script: str, *arguments: str, own_session: bool = Fals
 
 
 def ended_well(process: psutil.Popen, folder: Path) -> None:
-    """Waits for the end of a script.
-
-    Raises:
-        InputError: it failed; with the last line that it said.
-    """
+    """Wait for the end of a script. Raises InputError with the last line of its log if it failed."""
     if process.wait():
         said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise InputError(f"{' '.join(process.args[1:])} failed: {said[-1] if said else 'without a word'}")
+        raise InputError(f"{' '.join(process.args[1:])} failed: {said[-1] if said else 'no output'}")
 
 
 def run(folder: Path, script: str, *arguments: str) -> None:
-    """A script of `stages` from its start to its end; see `running` and `ended_well`."""
+    """Run a script of `stages` to its end; see `running` and `ended_well`."""
     with running(folder, script, *arguments) as process:
         ended_well(process, folder)
 
 
 def unwind_when_terminated() -> None:
-    """Lets SIGTERM end this process as an exception does, so that what it started is stopped and its folders go."""
+    """Turn SIGTERM into an exception, so that child processes are stopped and temporary folders removed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _stop(process: psutil.Popen) -> None:
-    """Ends a process, if it has not ended yet, and all that it has started."""
+    """Kill a process and its children, if they are still running."""
     with suppress(psutil.NoSuchProcess):
         for each in (process, *process.children(recursive=True)):
             each.kill()

@@ -1,4 +1,4 @@
-"""Trainings that benchmarks make by themselves."""
+"""Trainings for benchmarks."""
 
 import tempfile
 from pathlib import Path
@@ -14,7 +14,7 @@ from triptych.training.params import Training
 
 
 def trained(objective: Objective, recipe: Training, dataset: Dataset, seed: int, place: Machine) -> nn.Module:
-    """The network of a method after its training, which leaves no checkpoints."""
+    """Train an objective without keeping checkpoints, and return its network."""
     split = resident(dataset.train.images, dataset.train.labels, place.device)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints("benchmark", "run", root=Path(folder))

@@ -1,10 +1,10 @@
-"""What the methods of the third panel would take with a ResNet-50 on ImageNet: the tables of docs/scale.md.
+"""Compute the cost of the SSL methods with a ResNet-50 on ImageNet: the tables of docs/scale.md.
 
     python benchmarks/scale_arithmetic.py
 
-Arithmetic, no training. Parameters are counted in the methods' own networks at the sizes of their papers, passes in one
-forward pass of each objective on noise, and the activations that autograd keeps in a ResNet-50 on CPU, under autocast
-to bfloat16, with the norms of one process and with those of several. Writes a section of docs/scale.md.
+Nothing is trained. Parameters are counted in the methods' networks with the sizes of their papers, and passes in one
+forward pass of each objective on noise. The activations that autograd keeps are counted in a ResNet-50 on CPU under
+autocast to bfloat16, with batch norms of one process and of several. Writes a section of docs/scale.md.
 """
 
 import argparse
@@ -36,13 +36,13 @@ from triptych.training.objective import Batch, Objective
 from triptych.training.processes import globalise
 
 PAGE = Path("docs/scale.md")
-# ImageNet-1k, and the side to which the field crops it.
+# ImageNet-1k with the usual crop size.
 TRAIN, TEST, CLASSES, SIDE = 1_281_167, 50_000, 1000, 224
-FEATURES = 2048  # of a ResNet-50
+FEATURES = 2048  # output size of a ResNet-50
 BATCH, PROCESSES = 1024, 8
 FLOAT, DOUBLE, HALF = 4, 8, 2  # bytes
-KNN_BLOCK = 512  # queries at a time, measures/neighbours.py
-# Sizes of the heads in the papers, of networks on ImageNet. Those of DSSL and AsymSiam are SimSiam's.
+KNN_BLOCK = 512  # queries per block in measures/neighbours.py
+# Sizes of the heads on ImageNet in the papers. DSSL and AsymSiam use those of SimSiam.
 SIMSIAM = {"projector_hidden": [2048, 2048], "projector_dim": 2048, "predictor_hidden": 512}
 EXPANDER = {"projector_hidden": [8192, 8192], "projector_dim": 8192}
 PAPERS = {
@@ -63,13 +63,13 @@ PAPERS = {
 
 @dataclass(frozen=True)
 class Encoder:
-    """What is counted in a ResNet-50 without its last layer.
+    """Counts of a ResNet-50 without its last layer.
 
     Attributes:
-        parameters, norms, channels: how many parameters and batch norms it has, and the channels of all norms together.
-        kept, kept_by_several: bytes that autograd keeps of an image until the backward pass, with torch's norms and
-            with those that span processes.
-        flop: of the forward pass of an image.
+        parameters, norms, channels: numbers of parameters, of batch norms, and of the channels of all batch norms.
+        kept, kept_by_several: bytes per image that autograd keeps for the backward pass, with batch norms of one
+            process and of several.
+        flop: operations of the forward pass per image.
     """
 
     parameters: int
@@ -81,7 +81,7 @@ class Encoder:
 
     @classmethod
     def counted(cls) -> "Encoder":
-        """From the network itself."""
+        """Count in the network itself."""
         network = resnet50()
         network.fc = nn.Identity()
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -100,7 +100,7 @@ class Encoder:
 
 @contextmanager
 def one_process() -> Iterator[None]:
-    """A process group of this process alone, in which norms that span processes compute."""
+    """Open a process group with one process, which batch norms that span processes need."""
     with tempfile.TemporaryDirectory() as folder:
         dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
         try:
@@ -110,21 +110,21 @@ def one_process() -> Iterator[None]:
 
 
 def kept_of_an_image(network: nn.Module) -> float:
-    """Bytes: of two more images, over two, so that what does not depend on their number drops out."""
+    """Return the bytes per image that autograd keeps, without those that do not depend on the number of images."""
     fewer, more = (kept(network, torch.zeros(images, 3, SIDE, SIDE)) for images in (2, 4))
     return (more - fewer) / 2
 
 
 def kept(network: nn.Module, images: Tensor) -> int:
-    """Bytes of all tensors that autograd keeps of a forward pass, but for the weights; each memory counts once.
+    """Return the bytes of all tensors that autograd keeps in a forward pass, without the weights.
 
-    Channel after channel, a layout that a CPU's compiled loops leave to torch, as a GPU leaves all.
+    Storage that tensors share counts once. Uses contiguous NCHW images, for which the network uses torch on a CPU too.
     """
     weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     found: dict[int, Tensor] = {}
 
     def note(tensor: Tensor) -> Tensor:
-        found[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no later tensor takes its place
+        found[tensor.untyped_storage().data_ptr()] = tensor  # keeps the tensor alive, so that its address is not reused
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), torch.autocast("cpu", torch.bfloat16):
@@ -133,18 +133,17 @@ def kept(network: nn.Module, images: Tensor) -> int:
 
 
 def count(network: nn.Module) -> int:
-    """Its parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 @dataclass(frozen=True)
 class Method:
-    """One method at the sizes of its paper, with a ResNet-50.
+    """A method with a ResNet-50 and the sizes of its paper.
 
     Attributes:
-        name: as in params.yaml.
-        recipe: the default's, with the paper's heads.
-        encoder: what a ResNet-50 has.
+        name: name in params.yaml.
+        recipe: default recipe with the heads of the paper.
+        encoder: counts of the ResNet-50.
     """
 
     name: str
@@ -153,40 +152,40 @@ class Method:
 
     @cached_property
     def objective(self) -> Objective:
-        """With the default's small encoder, whose place the ResNet-50 takes; its parameters have no values."""
+        """Objective with the small default encoder in place of the ResNet-50, on the meta device."""
         with torch.device("meta"):
             return method(self.name).build(self.recipe, 3)[0]
 
     @cached_property
     def heads(self) -> Counter:
-        """Parameters of projectors and predictors: `trained`, and `followed` of a target network that is an average."""
+        """Parameters of projectors and predictors: `trained`, and `followed` in a target network (a moving average)."""
         found = Counter(trained=0, followed=0)
         for name, parameter in self.objective.named_parameters():
             if "backbone." not in name:
                 shape = list(parameter.shape)
                 if name.endswith("projector.0.weight"):
-                    shape[1] = FEATURES  # of the ResNet-50 instead
+                    shape[1] = FEATURES  # of the ResNet-50
                 found["trained" if parameter.requires_grad else "followed"] += torch.Size(shape).numel()
         return found
 
     @property
     def encoders(self) -> int:
-        """How many encoders there are: 2 with a target network."""
+        """Number of encoders, 2 with a target network."""
         return sum(isinstance(module, SmallResNet) for module in self.objective.modules())
 
     @property
     def trained(self) -> int:
-        """Parameters that have gradients."""
+        """Number of parameters with gradients."""
         return self.encoder.parameters + self.heads["trained"]
 
     @property
     def followed(self) -> int:
-        """Parameters of a target network."""
+        """Number of parameters of a target network."""
         return (self.encoders - 1) * self.encoder.parameters + self.heads["followed"]
 
     @cached_property
     def passes(self) -> Counter:
-        """Of an encoder in one step: `gradient`, whose activations are kept, and `none`."""
+        """Encoder passes per step: `gradient`, which keep activations, and `none`."""
         small = self.recipe.model_copy(update={"projector_hidden": [8], "projector_dim": 8})
         objective = method(self.name).build(small, 3)[0].train()
         found = Counter(gradient=0, none=0)
@@ -202,27 +201,27 @@ class Method:
 
     @property
     def optimiser_bytes(self) -> int:
-        """Of its state, for each parameter: one running mean of SGD, two of Adam."""
+        """Bytes of optimiser state per parameter: one running mean for SGD, two for Adam."""
         return FLOAT if self.recipe.training.optimiser.name == "sgd" else 2 * FLOAT
 
     @property
     def state(self) -> int:
-        """Bytes of weights, gradients, their copies that DistributedDataParallel sends, and the optimiser's state."""
+        """Bytes of weights, gradients, the gradient buckets of DistributedDataParallel, and optimiser state."""
         return self.trained * (3 * FLOAT + self.optimiser_bytes) + self.followed * FLOAT
 
     @property
     def checkpoint(self) -> int:
-        """Bytes of one: weights and the optimiser's state."""
+        """Bytes of a checkpoint: weights and optimiser state."""
         return self.trained * (FLOAT + self.optimiser_bytes) + self.followed * FLOAT
 
     @property
     def snapshot(self) -> int:
-        """Bytes of the weights of an epoch, without a target network."""
+        """Bytes of the saved weights of an epoch, without a target network."""
         return self.trained * FLOAT
 
     @property
     def gathers(self) -> bool:
-        """Whether its loss takes the projections of all processes."""
+        """True if the loss uses the projections of all processes."""
         return hasattr(method(self.name), "gathered")
 
     @property
@@ -232,15 +231,15 @@ class Method:
 
     @property
     def square(self) -> int:
-        """Bytes of the largest matrix of its loss, in each process: of dimensions, or of SimCLR's views."""
+        """Bytes of the largest matrix in the loss per process: of dimensions, or of SimCLR's views."""
         side = 2 * BATCH if self.name == "simclr" else self.recipe.projector_dim
         return side**2 * FLOAT if self.gathers else 0
 
     @property
     def exchanges_of_norms(self) -> int:
-        """Sums over processes that batch norms make in a step: on the way forward, and with a gradient back again."""
+        """Number of all-reduces of batch norms per step: one per forward pass, and one per backward pass."""
         network = self.objective.network
-        # A target has no predictor, whose hidden layer has a norm; nobody sums for it either.
+        # A target network has no predictor and therefore not the batch norm in it.
         target_heads = sum(isinstance(module, BatchNorm) for module in network.projector)
         heads = target_heads + sum(isinstance(module, BatchNorm) for module in network.predictor)
         forward_only = self.passes["none"] * (self.encoder.norms + (target_heads if self.encoders > 1 else heads))
@@ -248,7 +247,7 @@ class Method:
 
 
 def methods(params: Params, encoder: Encoder) -> list[Method]:
-    """All, as the default's baseline variants have them, with the heads of their papers."""
+    """Return all methods with the recipes of their baseline variants and the heads of their papers."""
     return [
         Method(name, recipe(params.ssl, base(params, name)).model_copy(update=heads), encoder)
         for name, heads in PAPERS.items()
@@ -256,15 +255,15 @@ def methods(params: Params, encoder: Encoder) -> list[Method]:
 
 
 def base(params: Params, name: str) -> str:
-    """The variant that changes least of a method's recipe."""
+    """Return the variant with the fewest changes to a method's recipe."""
     return min(
         (key for key, variant in params.ssl.variants.items() if variant.method == name),
-        key=lambda key: len(params.ssl.variants[key].overrides),
+        key=lambda key: len(params.ssl.variants[key].model_extra),
     )
 
 
 def size(count: float) -> str:
-    """Bytes as `43.8 MB` or `193 GB`, of a thousand each."""
+    """Format bytes, such as `43.8 MB` or `193 GB`, in powers of 1000."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -273,7 +272,7 @@ def size(count: float) -> str:
 
 
 def steps(every: list[Method]) -> str:
-    """Bytes of a step."""
+    """Return the table of the memory of a step."""
     share = BATCH // PROCESSES
     rows = [["method", "passes with gradient", "without", "parameters trained", "of a target"]]
     rows[0] += ["weights, gradients, optimiser", f"activations of {share} images, norms of one process"]
@@ -297,7 +296,7 @@ def steps(every: list[Method]) -> str:
 
 
 def exchanged(every: list[Method]) -> str:
-    """Bytes that processes exchange in a step, and what the losses make of what they gather."""
+    """Return the table of the bytes that processes exchange per step, and of the matrices in the losses."""
     rows = [["method", "gradients", "sums of norms", "projections gathered", "matrix of the loss, in each process"]]
     for one in every:
         shape = f"{2 * BATCH if one.name == 'simclr' else one.recipe.projector_dim:,}²"
@@ -314,14 +313,14 @@ def exchanged(every: list[Method]) -> str:
 
 
 def kept_on_disk(every: list[Method]) -> str:
-    """Bytes of files of a training."""
+    """Return the table of the files of a training."""
     rows = [["method", "checkpoint", "on disk: this one, the last, the next", "weights of a kept epoch"]]
     rows += [[f"`{one.name}`", size(one.checkpoint), size(3 * one.checkpoint), size(one.snapshot)] for one in every]
     return table(rows)
 
 
 def data_and_measures(encoder: Encoder) -> str:
-    """Bytes and operations that depend on the number of images."""
+    """Return the table of the bytes and operations that depend on the number of images."""
     share, seen, pixels = BATCH // PROCESSES, TRAIN + TEST, (3, SIDE, SIDE)
     sizes = {
         "training images, uint8": (TRAIN, *pixels),
@@ -351,12 +350,12 @@ def data_and_measures(encoder: Encoder) -> str:
 
 
 def times(factors: Sequence[int]) -> str:
-    """`1,281,167 × 3 × 224 × 224`."""
+    """Format a product, such as `1,281,167 × 3 × 224 × 224`."""
     return " × ".join(f"{factor:,}" for factor in factors)
 
 
 def operations(count: float) -> str:
-    """Floating point operations as `262 TFLOP`."""
+    """Format a number of floating-point operations, such as `262 TFLOP`."""
     for unit in ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"):
         if count < 1000:
             return f"{count:.3g} {unit}"
@@ -365,9 +364,8 @@ def operations(count: float) -> str:
 
 
 def main() -> None:
-    """Counts and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=ROOT, help="the folder below which all is written")
+    parser.add_argument("--to", type=Path, default=ROOT, help="root of the output files")
     to = parser.parse_args().to
     encoder = Encoder.counted()
     every = methods(check(ROOT / "params.yaml"), encoder)

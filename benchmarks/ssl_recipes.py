@@ -1,12 +1,12 @@
-"""Trains methods of the third study by several recipes and measures the encoders: the tables of docs/ssl_recipes.md.
+"""Train SSL methods with several recipes and measure the encoders: the tables of docs/ssl_recipes.md.
 
     python benchmarks/ssl_recipes.py --seeds 2
     python benchmarks/ssl_recipes.py --seeds 1 --only "BYOL, AdamW"
     python benchmarks/ssl_recipes.py --seeds 1 --recipes benchmarks/ssl_recipes_real.yaml
 
-Each recipe of a file changes some of params.yaml, the data among them; everything else is the same for all. No test
-image is looked at: accuracies are those of training images held out. Needs no stage before. On a CPU several recipes go
-side by side. Prints a row of the table as each ends: means over the seeds, with the lowest and the highest.
+Each recipe in a file changes some settings of params.yaml, possibly the data; all other settings are the same. Test
+images are not used: accuracies are measured on held-out training images. No earlier stage is needed. On a CPU several
+recipes run in parallel. Prints a row of the table after each recipe: means over the seeds, with minimum and maximum.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from triptych.training.objective import resident, to_float
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")
-# The names of the columns with the forms of their numbers.
+# Columns and their number formats.
 COLUMNS = {
     "kNN": ".1%",
     "linear": ".1%",
@@ -51,7 +51,7 @@ COLUMNS = {
 
 
 def run(params: Params, variant: str, dataset: Dataset, seed: int, place: Machine) -> dict[str, float]:
-    """One run through the pipeline's own loop, and its numbers."""
+    """Train one variant with the pipeline's training loop, and return its measures."""
     chosen, settings = recipe(params.ssl, variant), params.evaluation
     torch.manual_seed(fold(seed, "weights"))
     objective, _ = method(params.ssl.variants[variant].method).build(chosen, dataset.train.images.shape[1])
@@ -81,26 +81,21 @@ def run(params: Params, variant: str, dataset: Dataset, seed: int, place: Machin
 
 
 def cell(values: list[float], style: str) -> str:
-    """`63.1% [60.2%, 66.0%]`; the value alone of one seed."""
+    """Format the mean and the range, such as `63.1% [60.2%, 66.0%]`, or a single value."""
     mean = format(float(np.mean(values)), style)
     return f"{mean} [{format(min(values), style)}, {format(max(values), style)}]" if len(values) > 1 else mean
 
 
 def main() -> None:
-    """Trains and measures each recipe in turn.
-
-    Raises:
-        InputError: no recipe has the name that was asked for.
-    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, required=True, help="runs of each recipe")
-    parser.add_argument("--only", help="the name of one recipe")
-    parser.add_argument("--recipes", type=Path, default=RECIPES, help="file of recipes")
+    parser.add_argument("--seeds", type=int, required=True, help="number of seeds per recipe")
+    parser.add_argument("--only", help="name of a single recipe to run")
+    parser.add_argument("--recipes", type=Path, default=RECIPES, help="YAML file with recipes")
     asked = parser.parse_args()
     tree = read_yaml(PARAMS)
     entries = validate(list[dict], yaml.safe_load(asked.recipes.read_text(encoding="utf-8")), "", asked.recipes)
     if asked.only and asked.only not in [entry["name"] for entry in entries]:
-        raise InputError(f"{asked.recipes}: no recipe is called '{asked.only}'")
+        raise InputError(f"{asked.recipes}: no recipe '{asked.only}'")
     entries = [entry for entry in entries if asked.only in (None, entry["name"])]
     every = [validated(overlaid(tree, nested(entry["changes"])), asked.recipes) for entry in entries]
     print(f"| recipe | {' | '.join(COLUMNS)} |\n|{'---|' * (1 + len(COLUMNS))}")
@@ -116,7 +111,7 @@ def main() -> None:
 
 
 def row(entry: dict, params: Params, seeds: range, place: Machine) -> str:
-    """The line of the table of one recipe."""
+    """Train and measure one recipe, and return its row of the table."""
     dataset = images(params)
     runs = [run(params, entry["variant"], dataset, seed, place) for seed in seeds]
     cells = [cell([one[name] for one in runs], style) for name, style in COLUMNS.items()]
@@ -127,7 +122,7 @@ DATASETS: dict[str, Dataset] = {}
 
 
 def images(params: Params) -> Dataset:
-    """The images of params, made once for all recipes of this process."""
+    """Return the dataset of a recipe, cached for the recipes of this process."""
     key = params.data.ssl.model_dump_json()
     if key not in DATASETS:
         DATASETS[key] = without_test_images(params.data.ssl, params.seed)

@@ -1,11 +1,11 @@
-"""Measures VAEs by the sigma of their likelihood and by the prior fitted to them: how `vae` and its prior were chosen.
+"""Measure VAEs with several likelihood sigmas and fitted priors, to choose `vae` and its prior in params.yaml.
 
     python benchmarks/vae_prior.py --sigmas 0.3 0.4 0.5 --components 100 --draws 2
 
-Needs models/classifier, which `dvc repro classifier` makes. No test image is looked at: the VAEs train by params.yaml
-on the training images, and are held against further ones of the source. Prints two rows for each VAE and prior, of
-samples from N(0, I) and from the fitted prior, and says what share of held-out images keep their class in their
-reconstructions.
+Needs models/classifier, an output of `dvc repro classifier`. Test images are not used: the VAEs are trained on the
+training images with the recipe of params.yaml, and compared with held-out ones. For each VAE and prior, prints one row
+for samples from N(0, I) and one for the fitted prior, and the percentage of held-out images whose reconstructions keep
+their class.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from triptych.vae.sample import Codec, prior_draws
 
 
 def codec(params: Params, sigma: float, dataset: Dataset, place: Machine) -> Codec:
-    """A VAE trained under a likelihood of its own."""
+    """Train a VAE with likelihood sigma `sigma`."""
     torch.manual_seed(fold(params.seed, "weights"))
     network = VAE(image_shape=dataset.train.images.shape[1:], **params.vae.network.model_dump())
     network = trained(VAEObjective(network, sigma), params.vae.training, dataset, params.seed, place)
@@ -37,11 +37,14 @@ def codec(params: Params, sigma: float, dataset: Dataset, place: Machine) -> Cod
 
 
 def main() -> None:
-    """Trains each VAE and measures its priors in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sigmas", type=float, nargs="+", required=True, help="standard deviations of p(x|z)")
-    parser.add_argument("--components", type=int, nargs="+", required=True, help="Gaussians of the fitted prior")
-    parser.add_argument("--draws", type=int, nargs="+", required=True, help="of q(z|x) for each image")
+    parser.add_argument(
+        "--sigmas", type=float, nargs="+", required=True, help="standard deviations of the likelihood p(x|z)"
+    )
+    parser.add_argument(
+        "--components", type=int, nargs="+", required=True, help="numbers of Gaussians in the fitted prior"
+    )
+    parser.add_argument("--draws", type=int, nargs="+", required=True, help="numbers of samples of q(z|x) per image")
     asked = parser.parse_args()
     params = check()
     how = params.sampling.vae

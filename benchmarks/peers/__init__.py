@@ -1,1 +1,1 @@
-"""Triptych's training compared with that of other libraries: `python -m benchmarks.peers`."""
+"""Comparison of Triptych's training speed with that of other libraries: `python -m benchmarks.peers`."""

@@ -1,10 +1,10 @@
-"""Compare Triptych with lightly, plain PyTorch, diffusers and denoising-diffusion-pytorch, taking turns in one run.
+"""Compare Triptych with lightly, plain PyTorch, diffusers and denoising-diffusion-pytorch, in alternation in one run.
 
     python -m benchmarks.peers
 
 Needs the `peers` extra, and runs from the project's root. Writes benchmarks/results/peers.json and its tables in
-docs/performance.md. `dvc metrics diff --targets benchmarks/results/peers.json` then shows what became faster or slower
-since the last commit.
+docs/performance.md. Then `dvc metrics diff --targets benchmarks/results/peers.json` shows the changes in speed since
+the last commit.
 """
 
 import argparse
@@ -27,19 +27,15 @@ ROUNDS = 9
 
 
 def versions() -> dict[str, str]:
-    """Of the peers.
-
-    Raises:
-        InputError: one of them is not installed.
-    """
+    """Return the versions of the peers. Raises InputError if one is not installed."""
     try:
         return {name: version(name) for name in PEERS}
     except PackageNotFoundError as error:
-        raise InputError(f"{error.name} is not installed: `make bench-peers` installs it") from None
+        raise InputError(f"{error.name} is not installed; install it with `make bench-peers`") from None
 
 
 def speeds(params: Params, place: Machine, rounds: int) -> dict[str, dict]:
-    """Every row of the table, by its name in the results."""
+    """Return the rows of the table, by their names in the results."""
     from benchmarks.peers import ddpm, simsiam, vae
 
     every = tuple(range(place.threads + 1))
@@ -56,15 +52,17 @@ def speeds(params: Params, place: Machine, rounds: int) -> dict[str, dict]:
 
 
 def tell(what: str) -> None:
-    """A line on stderr: what is measured now."""
+    """Print to stderr the name of the current measurement."""
     print(f"measuring {what}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Measures, and writes the numbers and the page."""
+    """Measure, and write the results and the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="pairs of turns (default %(default)s)")
-    parser.add_argument("--quality", action="store_true", help="also samples after equal minutes: half an hour more")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="number of rounds (default %(default)s)")
+    parser.add_argument(
+        "--quality", action="store_true", help="also compare sample quality after equal training time (30 minutes more)"
+    )
     asked = parser.parse_args()
     about, params = versions(), check()
     before = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
@@ -75,7 +73,7 @@ def main() -> None:
     with machine(params.runtime) as place:
         results = {"rounds": asked.rounds, **speeds(params, place, asked.rounds)}
         results["machine"] = doctor.machine() | place.describe() | {"peers": about}
-        results["quality"] = before.get("quality")  # of the commit that it names
+        results["quality"] = before.get("quality")  # kept from the commit that it names
         if asked.quality:
             tell("samples after equal minutes")
             results["quality"] = quality.measure(params, place) | {"commit": results["machine"]["commit"]}

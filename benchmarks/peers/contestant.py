@@ -1,4 +1,4 @@
-"""What takes part: a library at one of its settings, known by its steps alone, and what steps are made of."""
+"""Contestants: a library with one setting, represented by its training step, and components of such steps."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ from triptych.training.loop import Plan, Trainer
 from triptych.training.objective import Objective, Resident, epoch_order
 from triptych.training.params import Training
 
-ENDLESS = 10**9  # steps of a schedule that does not end
+ENDLESS = 10**9  # steps of a schedule without an end
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A library at one of its settings.
+    """A library with one setting.
 
     Attributes:
-        setting: in words.
-        images: how many a step trains on, summed over the processes that do it.
-        threads: of torch in this process.
-        step: makes one step. Further processes may work for it, but must rest after the last step of a turn.
+        setting: description.
+        images: images per step, summed over processes.
+        threads: threads of torch in this process.
+        step: function that makes one step. Other processes that it uses must be idle after the last step of a turn.
     """
 
     setting: str
@@ -38,13 +38,13 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Setting:
-    """How a peer is run.
+    """Setting of a peer.
 
     Attributes:
-        bfloat16: whether it computes under autocast to bfloat16.
-        tuned: whether weights and images are channels last, and optimiser and weight average use fused kernels.
-        threads: of torch in its first process.
-        workers: further processes, of its DataLoader, which stay between epochs; None where it has no DataLoader.
+        bfloat16: True for autocast to bfloat16.
+        tuned: True for weights and images in channels-last format, and a fused optimiser and weight average.
+        threads: threads of torch in the main process.
+        workers: persistent worker processes of its DataLoader; None without a DataLoader.
     """
 
     bfloat16: bool
@@ -60,18 +60,18 @@ class Setting:
 
     @property
     def layout(self) -> torch.memory_format:
-        """How weights and images lie in memory."""
+        """Memory format of weights and images."""
         return torch.channels_last if self.tuned else torch.contiguous_format
 
     def autocast(self, place: Machine) -> torch.autocast:
-        """The precision of the forward pass."""
+        """Return the autocast context of the forward pass."""
         return torch.autocast(place.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
 def settings(place: Machine, workers: tuple[int | None, ...] = (None,)) -> list[Setting]:
-    """As examples have it, with the most workers; the same in the precision of ours; and tuned, with each number.
+    """Return the settings of a peer: as in its example with the most workers, then in our precision, then tuned.
 
-    Workers have cores beside the threads, and in a further setting some of theirs.
+    Tuned settings exist for each number of workers, whose cores are additional to those of the threads or shared.
     """
     half = place.dtype == torch.bfloat16
     plain = [Setting(bfloat16, False, place.threads, workers[-1]) for bfloat16 in ([False, True] if half else [False])]
@@ -84,12 +84,12 @@ def settings(place: Machine, workers: tuple[int | None, ...] = (None,)) -> list[
 
 
 def counted(number: int, what: str) -> str:
-    """`1 worker`, `2 workers`."""
+    """Format a count, such as `1 worker` or `2 workers`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class Ours:
-    """The training loop's own step, epoch after epoch over resident images."""
+    """The training loop's own step on images on the device."""
 
     def __init__(
         self, objective: Objective, images: Tensor, recipe: Training, place: Machine, steps: int = ENDLESS
@@ -101,7 +101,6 @@ class Ours:
         self.trainer.objective.train()
 
     def step(self) -> None:
-        """One step."""
         epoch, begun = divmod(self.trainer.progress.step, self.trainer.steps_per_epoch)
         if not begun:
             self.order = epoch_order(len(self.trainer.data), 0, epoch, self.trainer.machine.device)
@@ -109,7 +108,7 @@ class Ours:
 
 
 class Pictures(Dataset):
-    """Images in memory, (N, H, W, C) uint8, each of Pillow's kind once it is asked for, as torchvision's CIFAR10."""
+    """Images uint8 (N, H, W, C) in memory that become Pillow images on access, as in torchvision's CIFAR10."""
 
     def __init__(self, images: np.ndarray, transform: Callable[[Image.Image], object]) -> None:
         self.images, self.transform = images, transform
@@ -122,24 +121,27 @@ class Pictures(Dataset):
 
 
 def endless(dataset: Dataset, batch_size: int, workers: int) -> Iterator[list]:
-    """Shuffled batches. Workers end an epoch at rest: none begins a batch of the next before it is asked for."""
+    """Yield shuffled batches forever.
+
+    Workers are idle at the end of an epoch: none prepares a batch of the next epoch before it is requested.
+    """
     loader = DataLoader(dataset, batch_size, True, drop_last=True, num_workers=workers, persistent_workers=workers > 0)
     while True:
         yield from loader
 
 
 def random_images(count: int) -> np.ndarray:
-    """(N, 32, 32, 3) uint8; what they show costs no time."""
+    """Return images uint8 (N, 32, 32, 3) of noise. The content does not change the speed."""
     return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
 
 
 def resident(images: np.ndarray, place: Machine) -> Tensor:
-    """(N, H, W, C) -> (N, C, H, W) on the device."""
+    """Copy images (N, H, W, C) to the device as (N, C, H, W)."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(place.device)
 
 
 def network_gflop(network: nn.Module, place: Machine, count: int = 4) -> float:
-    """10^9 floating-point operations of a denoiser's forward and backward pass, for each image of 32 x 32 pixels."""
+    """Return the GFLOP per 32x32 image of a denoiser's forward and backward pass."""
     images = torch.zeros(count, 3, 32, 32, device=place.device)
     with FlopCounterMode(display=False) as counter:
         output = network(images, torch.ones(count, device=place.device))

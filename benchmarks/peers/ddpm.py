@@ -1,6 +1,6 @@
-"""The DDPM compared with diffusers and denoising-diffusion-pytorch, each with a network of about the same arithmetic.
+"""DDPM compared with diffusers and denoising-diffusion-pytorch, each with a network of similar cost.
 
-All have their batches from resident images, so that networks, optimisers and averages of weights alone are compared.
+All read batches from images on the device, so only networks, optimisers and weight averages are compared.
 """
 
 from collections.abc import Callable
@@ -34,12 +34,12 @@ from triptych.training.objective import to_float
 
 STEPS = 3
 SIZE, STEPS_OF_CHAIN, WARMUP_STEPS, SAMPLES_AT_ONCE = 32, 1000, 100, 250
-WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128)  # of a peer's first level
-LEARNING_RATE = 0.001  # of both peers: ten times that of their examples, which train for days
+WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128)  # candidates for the first level of a peer
+LEARNING_RATE = 0.001  # of both peers; ten times as large as in their examples, which train for days
 
 
 class Triptych(Ours):
-    """Network and recipe of params.yaml, and a sampler by name."""
+    """Network and recipe of params.yaml, with a sampler."""
 
     def __init__(
         self, study: DDPMParams, images: Tensor, place: Machine, steps: int = ENDLESS, sampler: str = ""
@@ -50,7 +50,7 @@ class Triptych(Ours):
         super().__init__(method, images, study.training, place, steps)
 
     def sample(self, count: int, calls: int) -> Tensor:
-        """Images in [-1, 1], (count, 3, 32, 32), by so many calls of the network."""
+        """Draw images (count, 3, 32, 32) in [-1, 1] with a number of network calls."""
         method, place = self.trainer.objective, self.trainer.machine
         method.network.load_state_dict(self.trainer.network.state_dict())
         with place.autocast():
@@ -60,12 +60,12 @@ class Triptych(Ours):
 
 
 def triptych_network(study: DDPMParams) -> nn.Module:
-    """The network of params.yaml."""
+    """Build the network of params.yaml."""
     return denoising_network(image_shape=(3, SIZE, SIZE), **study.network.model_dump())
 
 
 def diffusers_network(width: int) -> UNet2DModel:
-    """Three levels of doubling width; only the coarsest attends."""
+    """Build a network of three levels with doubling width and attention in the coarsest level."""
     return UNet2DModel(
         sample_size=SIZE,
         block_out_channels=(width, 2 * width, 4 * width),
@@ -95,7 +95,6 @@ class Diffusers:
         self.average = EMAModel(parameters, use_ema_warmup=True, power=0.75, foreach=setting.tuned)
 
     def step(self) -> None:
-        """One training step."""
         x0 = random_batch(self.images, self.batch)
         noise = torch.randn_like(x0)
         t = torch.randint(0, STEPS_OF_CHAIN, (len(x0),), device=x0.device)
@@ -112,7 +111,7 @@ class Diffusers:
 
     @torch.inference_mode()
     def sample(self, count: int, calls: int) -> Tensor:
-        """Images in [-1, 1], (count, 3, 32, 32), by DPM-Solver++, diffusers' sampler for few calls of the network."""
+        """Draw images (count, 3, 32, 32) in [-1, 1] with DPM-Solver++, a sampler for few network calls."""
         self.average.copy_to(self.network.parameters())
         torch.manual_seed(0)
         sizes = [min(SAMPLES_AT_ONCE, count - start) for start in range(0, count, SAMPLES_AT_ONCE)]
@@ -130,12 +129,12 @@ class Diffusers:
 
 
 def ddp_network(width: int, fused: bool = False) -> Unet:
-    """Three levels of doubling width; only the coarsest has full attention, as is the default."""
+    """Build a network of three levels with doubling width and full attention in the coarsest level, the default."""
     return Unet(dim=width, dim_mults=(1, 2, 4), flash_attn=fused)
 
 
 class DenoisingDiffusionPytorch:
-    """denoising-diffusion-pytorch's network and diffusion in the loop of its Trainer, without its Accelerator."""
+    """denoising-diffusion-pytorch's network and diffusion in the loop of its Trainer, without Accelerator."""
 
     def __init__(
         self, width: int, images: Tensor, batch: int, setting: Setting, place: Machine, steps: int = ENDLESS
@@ -151,7 +150,6 @@ class DenoisingDiffusionPytorch:
         self.average = EMA(self.model, beta=0.995, update_every=10, use_foreach=setting.tuned)
 
     def step(self) -> None:
-        """One training step."""
         x0 = random_batch(self.images, self.batch).add(1).div(2).contiguous(memory_format=self.setting.layout)
         with self.setting.autocast(self.place):
             loss = self.model(x0)
@@ -164,14 +162,14 @@ class DenoisingDiffusionPytorch:
 
 
 def random_batch(images: Tensor, batch: int) -> Tensor:
-    """Of resident images, as floats in [-1, 1]."""
+    """Return a random batch of images as floats in [-1, 1]."""
     return to_float(images[torch.randint(len(images), (batch,), device=images.device)])
 
 
 def least_width(build: Callable[[int], nn.Module], gflop: float, place: Machine) -> tuple[int, float]:
-    """The first width at which a network has at least so many GFLOP an image, and how many it has.
+    """Return the smallest width with at least `gflop` GFLOP per image, and its GFLOP per image.
 
-    Wider levels make more of a machine, so of GFLOP/s the peer loses nothing by the difference.
+    Wider levels use a machine more efficiently, so the difference is no disadvantage of the peer in GFLOP/s.
     """
     for width in WIDTHS:
         found = network_gflop(build(width).to(place.device), place)
@@ -187,7 +185,7 @@ PEERS = {
 
 
 def measure(study: DDPMParams, place: Machine, rounds: int) -> dict[str, dict]:
-    """Images a second and GFLOP/s, ours and each peer's."""
+    """Return images per second and GFLOP/s, for us and for each peer."""
     batch = study.training.batch_size
     images = resident(random_images(2 * batch), place)
     ours = Contestant("ours", batch, place.threads, Triptych(study, images, place).step)

@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, from nothing but the numbers in peers.json."""
+"""Tables of docs/performance.md from the results in peers.json."""
 
 HEADING = (
     "| what | compared with | Triptych | the other | times as fast | the other's best setting | what else differs |",
@@ -7,7 +7,7 @@ HEADING = (
 
 
 def section(results: dict) -> str:
-    """The section `peers`: where it was measured, ours compared with each peer, and all settings of the peers."""
+    """Return the section `peers`: the machine, the comparison with each peer, and all settings of the peers."""
     rows = [row for row in results.values() if isinstance(row, dict) and "settings" in row]
     lines = [
         _where(results["machine"], results["rounds"]),

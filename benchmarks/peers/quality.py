@@ -1,7 +1,7 @@
-"""Samples after equal seconds of training, ours and diffusers', each with its usual sampler, as networks differ.
+"""Sample quality after equal training time, ours and diffusers', each with its usual sampler.
 
-Needs what `dvc repro classifier` makes, data/generative and models/classifier. Samples are held against training
-images held out. A budget is a training of its own, whose schedule ends with it.
+Needs the outputs of `dvc repro classifier`: data/generative and models/classifier. Samples are compared with held-out
+training images. Each time budget is a separate training, whose schedule ends with the budget.
 """
 
 import time
@@ -18,9 +18,10 @@ from triptych.data.storage import load
 from triptych.judge.measure import Judge
 from triptych.machine.device import Machine
 from triptych.measures.distributions import FrechetReference
+from triptych.measures.images import to_uint8
 from triptych.measures.intervals import Resampling
 from triptych.params import Params
-from triptych.training.objective import resident, to_uint8
+from triptych.training.objective import resident
 
 DATA, CLASSIFIER = Path("data/generative"), Path("models/classifier")
 MINUTES = (2, 4, 6)
@@ -30,20 +31,16 @@ Learner = Triptych | Diffusers
 
 
 def check() -> None:
-    """Refuses what cannot be measured before anything is.
-
-    Raises:
-        InputError: the images or the judge are missing, or the images are not of 32 x 32 pixels in colour.
-    """
+    """Raise InputError if the images or the judge are missing, or the images are not 32x32 colour images."""
     for folder in (DATA, CLASSIFIER):
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder, which --quality needs; `dvc repro classifier` makes it")
+            raise InputError(f"{folder}: no such folder; --quality needs it, create it with `dvc repro classifier`")
     if load(DATA).train.images.shape[1:] != (3, SIZE, SIZE):
-        raise InputError(f"{DATA}: --quality needs colour images of {SIZE} x {SIZE} pixels")
+        raise InputError(f"{DATA}: --quality needs colour images with {SIZE} x {SIZE} pixels")
 
 
 def trained(make: Callable[..., Learner], seconds: float, place: Machine) -> Learner:
-    """A model after so many seconds of training, of which one of its kind told before how many steps they hold."""
+    """Train a model for `seconds`. A short probe determines the number of steps."""
     probe = make()
     _step(probe, 2, place, float("inf"))
     steps = max(1, round(PROBE_STEPS * seconds / _step(probe, PROBE_STEPS, place, float("inf"))))
@@ -53,7 +50,7 @@ def trained(make: Callable[..., Learner], seconds: float, place: Machine) -> Lea
 
 
 def _step(learner: Learner, steps: int, place: Machine, most: float) -> float:
-    """The seconds of so many steps; none begins after `most` of them."""
+    """Make at most `steps` steps, starting none after `most` seconds, and return the seconds."""
     start = time.perf_counter()
     for _ in range(steps):
         if time.perf_counter() - start >= most:
@@ -64,7 +61,7 @@ def _step(learner: Learner, steps: int, place: Machine, most: float) -> float:
 
 
 def measure(params: Params, place: Machine) -> dict:
-    """The Fréchet distance of ours and of diffusers after each budget, with its interval."""
+    """Return the Fréchet distance of ours and of diffusers with its interval, for each time budget."""
     dataset = load(DATA)
     images = resident(dataset.train.images, dataset.train.labels, place.device).images
     study, sampler = params.ddpm, params.sampling.ddpm.sampler

@@ -1,4 +1,4 @@
-"""SimSiam compared with lightly's transform, heads and loss in the loop of its example, on the same encoder."""
+"""SimSiam compared with lightly's transform, heads and loss in the loop of its example, with the same encoder."""
 
 import torch
 from lightly.loss import NegativeCosineSimilarity
@@ -30,7 +30,7 @@ DIFFERS = "lightly's views are never inverted (of ours {invert:.0%} are), and co
 
 
 def transform(views: ViewParams) -> SimSiamTransform:
-    """lightly's, with the augmentations of params.yaml as far as it has them."""
+    """Return lightly's transform with the augmentations of params.yaml that it supports."""
     return SimSiamTransform(
         input_size=32,
         cj_prob=views.jitter,
@@ -51,7 +51,10 @@ def transform(views: ViewParams) -> SimSiamTransform:
 
 
 class Lightly(nn.Module):
-    """The module of lightly's example. Its SimSiamProjectionHead has three layers always; here it has the recipe's."""
+    """Module of lightly's example.
+
+    lightly's SimSiamProjectionHead always has three layers; this head has the layers of the recipe.
+    """
 
     def __init__(self, sizes: dict) -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class Lightly(nn.Module):
 
 
 def lightly(chosen: Recipe, sizes: dict, setting: Setting, place: Machine) -> Contestant:
-    """The loop of lightly's example, docs/source/examples/simsiam."""
+    """Return the loop of lightly's example, docs/source/examples/simsiam."""
     torch.manual_seed(0)
     model = Lightly(sizes).to(place.device, memory_format=setting.layout)
     training, how, criterion = chosen.training, chosen.training.optimiser, NegativeCosineSimilarity()
@@ -96,7 +99,7 @@ def lightly(chosen: Recipe, sizes: dict, setting: Setting, place: Machine) -> Co
 
 
 def measure(study: SSLParams, place: Machine, workers: tuple[int, ...], rounds: int) -> dict:
-    """Pairs of views a second, ours and lightly's; `workers` of its DataLoader."""
+    """Return pairs of views per second, ours and lightly's, for several numbers of DataLoader workers."""
     chosen = recipe(study, "simsiam")
     torch.manual_seed(0)
     objective, sizes = build(chosen, CHANNELS)

@@ -1,4 +1,4 @@
-"""Turns: who is compared works by turns, so that a busy moment of the machine hits neighbours alike."""
+"""Alternating measurements, so that other load on the machine affects both contestants."""
 
 import statistics
 import time
@@ -9,17 +9,17 @@ import torch
 
 from benchmarks.peers.contestant import Contestant
 
-SIEVE = 2  # rounds after which a setting that cannot be a peer's best takes no more time
-NEAR = 0.85  # of the fastest: what other settings must reach
+SIEVE = 2  # rounds after which slow settings of a peer are dropped
+NEAR = 0.85  # speed relative to the fastest that a setting must reach
 
 
 @dataclass(frozen=True)
 class Duel:
-    """Images a second of ours and of a peer, turn by turn, each of ours just before the peer's.
+    """Images per second of ours and of a peer, measured in alternation, ours first.
 
     Attributes:
         peer: the peer.
-        ours, theirs: of each pair of turns.
+        ours, theirs: images per second in each round.
     """
 
     peer: Contestant
@@ -28,17 +28,17 @@ class Duel:
 
     @property
     def ratios(self) -> list[float]:
-        """How many times as many images ours sees, of each pair."""
+        """Speed of ours relative to the peer, per round."""
         return [mine / other for mine, other in zip(self.ours, self.theirs, strict=True)]
 
     @property
     def speed(self) -> float:
-        """The peer's median, images a second."""
+        """Median speed of the peer, in images per second."""
         return statistics.median(self.theirs)
 
 
 def turn(contestant: Contestant, steps: int, clock: Callable[[], float], wait: Callable[[], None]) -> float:
-    """Images a second over some steps. A step before them is not timed: in it DataLoader's workers awake."""
+    """Return images per second over some steps, after one untimed step in which DataLoader's workers wake up."""
     torch.set_num_threads(contestant.threads)
     contestant.step()
     wait()
@@ -57,14 +57,14 @@ def compare(
     clock: Callable[[], float] = time.perf_counter,
     wait: Callable[[], None] = lambda: None,
 ) -> list[Duel]:
-    """A duel with each peer, all in one run; peers far behind the fastest are left out after `SIEVE` rounds.
+    """Measure ours against each peer in one run. Peers far behind the fastest are dropped after `SIEVE` rounds.
 
     Args:
-        ours, peers: who takes part.
-        rounds: pairs of turns of each duel, after one more to warm up.
-        steps: of a turn that are timed, see `turn`.
-        clock: seconds.
-        wait: until the device has finished.
+        ours, peers: contestants.
+        rounds: rounds after a warm-up round.
+        steps: timed steps per turn, see `turn`.
+        clock: time in seconds.
+        wait: function that waits for the device.
     """
     duels = left = [Duel(peer) for peer in peers]
     for number in range(1 + rounds):
@@ -80,20 +80,20 @@ def compare(
 
 
 def fastest(duels: Sequence[Duel]) -> Duel:
-    """The duel with the peer's best setting, which is the one that counts, of those that were not left out."""
+    """Return the duel with the fastest setting of the peer among those that were not dropped."""
     pairs = max(len(duel.theirs) for duel in duels)
     return max((duel for duel in duels if len(duel.theirs) == pairs), key=lambda duel: duel.speed)
 
 
 def summary(duels: Sequence[Duel], gflop: tuple[float, float] | None = None) -> dict:
-    """Numbers of one peer at all its settings, and against ours at its best.
+    """Return the results of a peer with all settings, and of its fastest setting against ours.
 
     Args:
-        duels: with the same peer at its settings, from one run.
-        gflop: of ours and of the peer, 10^9 operations an image, where networks differ.
+        duels: duels with the settings of one peer, from one run.
+        gflop: GFLOP per image of ours and of the peer, if their networks differ.
 
     Returns:
-        Medians, images a second (and with `gflop` GFLOP/s), and the ratio's median and quartiles.
+        Median images per second (and GFLOP/s with `gflop`), with median and quartiles of the ratio.
     """
     best = fastest(duels)
     numbers = {

@@ -1,4 +1,4 @@
-"""The VAE compared with a loop in plain PyTorch, as tutorials have it, with the same network."""
+"""VAE compared with a tutorial-style loop in plain PyTorch, with the same network."""
 
 import torch
 from torch.nn import functional
@@ -19,7 +19,7 @@ DIFFERS = "images come from a DataLoader, and the loss is read at each step"
 
 
 def plain(study: VAEParams, setting: Setting, ready: bool, place: Machine) -> Contestant:
-    """The tutorial's loop; `ready` has all images as floats beforehand, else each is made one when it is asked for."""
+    """Return the tutorial loop. `ready`: images are floats beforehand; otherwise each is converted on access."""
     torch.manual_seed(0)
     network = VAE(image_shape=SHAPE, **study.network.model_dump()).to(place.device, memory_format=setting.layout)
     optimiser = torch.optim.Adam(
@@ -51,7 +51,7 @@ def plain(study: VAEParams, setting: Setting, ready: bool, place: Machine) -> Co
 
 
 def measure(study: VAEParams, place: Machine, rounds: int) -> dict:
-    """Images a second."""
+    """Return images per second, ours and the loop's."""
     torch.manual_seed(0)
     objective = VAEObjective(VAE(image_shape=SHAPE, **study.network.model_dump()), study.likelihood_sigma)
     batch = study.training.batch_size

@@ -6,7 +6,7 @@ tests/measures/test_coverage.py simulates the coverage of each interval; docs/cl
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import stdtrit  # quantiles of Student's t, without the slow import of scipy.stats
@@ -23,12 +23,6 @@ def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) ->
     drawn = rng.integers(0, len(flat), (draws, len(flat))) + len(flat) * np.arange(draws)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
     return (counts @ flat / len(flat)).reshape(draws, *np.shape(values)[1:])
-
-
-def percentile_bounds(draws: np.ndarray, level: float) -> tuple[float, float]:
-    tail = 50 * (1 - level)
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return float(low), float(high)
 
 
 def mean(values: np.ndarray, level: float) -> Estimate:
@@ -82,7 +76,9 @@ class Resampling:
         return proportion(successes, self.level)
 
     def percentile(self, value: float, draws: np.ndarray) -> Estimate:
-        return Estimate(value, *percentile_bounds(draws, self.level))
+        tail = 50 * (1 - self.level)
+        low, high = np.percentile(draws, [tail, 100 - tail])
+        return Estimate(value, float(low), float(high))
 
     def mean(self, values: np.ndarray) -> Estimate:
         return mean(values, self.level)
@@ -103,8 +99,8 @@ class Resampling:
         # The statistics use small matrices, for which many threads are much slower than one.
         with threadpool_limits(1):
             draws = np.array([statistic(rng.integers(0, count, count)) for _ in range(self.draws)])
-        low, high = percentile_bounds(draws - draws.mean() + value, self.level)
-        return Estimate(value, max(0.0, low), high)
+        interval = self.percentile(value, draws - draws.mean() + value)
+        return replace(interval, low=max(0.0, interval.low))
 
     def seeded(self, values: np.ndarray, purpose: str) -> Estimate:
         """Return the mean of values (seeds, images) with an interval over training seeds and test images.

@@ -27,13 +27,17 @@ def load(params: Npz) -> Dataset:
         )
     splits = {}
     for split in SPLITS:
-        images = _nchw(arrays[f"x_{split}"], f"{path}: x_{split}")
+        images = nchw(arrays[f"x_{split}"], f"{path}: x_{split}")
         splits[split] = Split(images, _labels(arrays.get(f"y_{split}"), len(images), f"{path}: y_{split}"))
     classes = _classes(splits["train"].labels, f"{path}: y_train")
     return Dataset(splits["train"], splits["test"], classes, source=str(path), licence=OWN_LICENCE, name=path.stem)
 
 
-def _nchw(images: np.ndarray, name: str) -> np.ndarray:
+def nchw(images: np.ndarray, name: str) -> np.ndarray:
+    """Convert uint8 images of shape (N, C, side, side) or (N, side, side, C) to the first form.
+
+    Raises InputError, which begins with `name`, for another type or shape, and if both forms fit.
+    """
     if images.dtype != np.uint8:
         raise InputError(f"{name} is {images.dtype}; images must be uint8")
     shape = images.shape

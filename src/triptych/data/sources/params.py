@@ -3,7 +3,7 @@
 Every source has a `root`, a dependency of stage `prepare` in dvc.yaml, so that DVC detects changes of its files.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -59,11 +59,7 @@ class Torchvision(Section):
     download: bool
     train: Count | None
     test: Count | None
-
-    @property
-    def size(self) -> int:
-        """Pixels per side, 32 for all of these datasets."""
-        return PADDED
+    size: ClassVar[int] = PADDED
 
 
 class Folder(Section):
@@ -79,10 +75,7 @@ class Npz(Section):
 
     name: Literal["npz"]
     root: Text
-
-    @property
-    def size(self) -> None:
-        """Pixels per side; None, because they are unknown until the file is read."""
+    size: ClassVar[None] = None  # unknown until the file is read
 
 
 AnySource = StreetDigits | Torchvision | Folder | Npz

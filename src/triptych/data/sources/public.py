@@ -12,17 +12,17 @@ import numpy as np
 import torch
 
 from triptych.core.errors import InputError
+from triptych.data.sources.npz import nchw
 from triptych.data.sources.params import Torchvision
-from triptych.data.storage import CHANNELS, SPLITS, Dataset, Split
+from triptych.data.storage import SPLITS, Dataset, Split
 from triptych.machine.randomness import generator
 
 DIGITS = [str(digit) for digit in range(10)]
-CLASSES = {"svhn": "SVHN", "cifar10": "CIFAR10", "mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
-LICENCES = {
-    "svhn": "free for non-commercial use (Netzer et al. 2011)",
-    "cifar10": "none stated by its authors (Krizhevsky 2009)",
-    "mnist": "CC BY-SA 3.0 (LeCun et al. 1998)",
-    "fashion_mnist": "MIT (Xiao et al. 2017)",
+DATASETS = {  # class of torchvision, and licence
+    "svhn": ("SVHN", "free for non-commercial use (Netzer et al. 2011)"),
+    "cifar10": ("CIFAR10", "none stated by its authors (Krizhevsky 2009)"),
+    "mnist": ("MNIST", "CC BY-SA 3.0 (LeCun et al. 1998)"),
+    "fashion_mnist": ("FashionMNIST", "MIT (Xiao et al. 2017)"),
 }
 
 
@@ -36,15 +36,19 @@ def load(params: Torchvision, seed: int) -> Dataset:
         for split in SPLITS:
             _open(params, split, download=True)
     _check_files(params)
-    splits = {}
+    splits: dict[str, Any] = {}
     for split in SPLITS:
         source = _open(params, split, download=False)
-        splits[split] = _subset(_split(source), getattr(params, split), seed, f"{params.name}: {split}")
+        labels = source.labels if hasattr(source, "labels") else source.targets
+        images = np.asarray(source.data)  # NCHW (SVHN), NHWC (CIFAR-10) or NHW (MNIST)
+        images = nchw(images[:, None] if images.ndim == 3 else images, f"{params.name}: {split}")
+        whole = Split(images, np.asarray(labels).astype(np.int64))
+        splits[split] = _subset(whole, getattr(params, split), seed, f"{params.name}: {split}")
     return Dataset(
         **splits,
         classes=DIGITS if params.name in ("svhn", "mnist") else list(source.classes),
-        source=f"torchvision.datasets.{CLASSES[params.name]}",
-        licence=LICENCES[params.name],
+        source=f"torchvision.datasets.{DATASETS[params.name][0]}",
+        licence=DATASETS[params.name][1],
         name=params.name,
     )
 
@@ -52,7 +56,7 @@ def load(params: Torchvision, seed: int) -> Dataset:
 def _dataset_class(name: str) -> Any:
     from torchvision import datasets  # takes 1.5 s
 
-    return getattr(datasets, CLASSES[name])
+    return getattr(datasets, DATASETS[name][0])
 
 
 def _open(params: Torchvision, split: str, download: bool) -> Any:
@@ -104,17 +108,6 @@ def _check_idx(path: Path) -> None:
     expected = 4 + 4 * magic[3] + int(dimensions.prod())
     if len(dimensions) != magic[3] or path.stat().st_size != expected:
         raise InputError(f"{path}: truncated: {path.stat().st_size} bytes, but its header requires {expected}")
-
-
-def _split(source: Any) -> Split:
-    """Convert images to NCHW from NCHW (SVHN), NHWC (CIFAR-10) or NHW (MNIST)."""
-    labels = source.labels if hasattr(source, "labels") else source.targets
-    images = np.asarray(source.data)
-    if images.ndim == 3:
-        images = images[:, None]
-    elif images.shape[1] not in CHANNELS:
-        images = images.transpose(0, 3, 1, 2)
-    return Split(np.ascontiguousarray(images), np.asarray(labels).astype(np.int64))
 
 
 def _subset(split: Split, count: int | None, seed: int, name: str) -> Split:
