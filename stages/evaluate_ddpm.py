@@ -22,15 +22,14 @@ def main() -> None:
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as here:
         at_once = here.at_once(TASKS_AT_ONCE)
-        device = here.shared(at_once).device
         measures = DDPMMeasures(
-            method=load_trained(Path("models/ddpm"), device),
-            judge=Judge.load(Path("models/classifier"), device, params.evaluation.batch_size),
+            method=load_trained(Path("models/ddpm"), here.device),
+            judge=Judge.load(Path("models/classifier"), here.device, params.evaluation.batch_size),
             dataset=load("data/generative"),
             drawn=read_arrays("samples/ddpm/images.npz"),
             settings=params.evaluation,
             seed=params.seed,
-            device=device,
+            device=here.device,
             at_once=at_once,
         )
         numbers = measures.numbers()

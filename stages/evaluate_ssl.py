@@ -27,12 +27,11 @@ def main(variant: str) -> None:
     seeds = range(params.seed, params.seed + chosen.seeds)
     with machine(params.runtime) as here:
         at_once = here.at_once(chosen.seeds)
-        device = here.shared(at_once).device
         if chosen.backbone == shared.backbone and chosen.seeds <= shared.seeds:
             arrays = read_arrays("evaluations/ssl_baselines/results.npz")
             baselines = {name: arrays[f"{name}_correct"] for name in BASELINES if f"{name}_correct" in arrays}
         else:
-            baselines = measure_baselines(chosen.backbone, seeds, dataset, params.evaluation, device, at_once)
+            baselines = measure_baselines(chosen.backbone, seeds, dataset, params.evaluation, here.device, at_once)
         measures = SSLMeasures(
             variant=variant,
             dataset=dataset,
@@ -40,7 +39,7 @@ def main(variant: str) -> None:
             settings=params.evaluation,
             seeds=seeds,
             baselines=baselines,
-            device=device,
+            device=here.device,
             at_once=at_once,
         )
         print_left_out(f"evaluate_ssl@{variant}", measures.left_out)

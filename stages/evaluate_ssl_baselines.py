@@ -23,8 +23,7 @@ def main() -> None:
     seeds = range(params.seed, params.seed + shared.seeds)
     with machine(params.runtime) as here:
         at_once = here.at_once(2 + len(seeds))
-        device = here.shared(at_once).device
-        correct = measure_baselines(shared.backbone, seeds, dataset, settings, device, at_once)
+        correct = measure_baselines(shared.backbone, seeds, dataset, settings, here.device, at_once)
     resampling = Resampling(params.seed, settings.confidence_level, settings.bootstrap, "ssl baselines")
     write_json("metrics/ssl_baselines.json", split(resampling.accuracies(correct) | left_out))
     write_arrays("evaluations/ssl_baselines/results.npz", {f"{name}_correct": rows for name, rows in correct.items()})

@@ -24,16 +24,15 @@ def main() -> None:
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as here:
         at_once = here.at_once(TASKS_AT_ONCE)
-        device = here.shared(at_once).device
         measures = VAEMeasures(
-            network=load_model(Path("models/vae"), VAE, device)[0],
-            judge=Judge.load(Path("models/classifier"), device, params.evaluation.batch_size),
+            network=load_model(Path("models/vae"), VAE, here.device)[0],
+            judge=Judge.load(Path("models/classifier"), here.device, params.evaluation.batch_size),
             dataset=load("data/generative"),
             drawn=read_arrays("samples/vae/images.npz"),
             prior=load_mixture(Path("samples/vae/prior.safetensors")),
             settings=params.evaluation,
             seed=params.seed,
-            device=device,
+            device=here.device,
             at_once=at_once,
         )
         numbers = measures.numbers()

@@ -102,7 +102,7 @@ def image_shape(name: str) -> tuple[int, int, int]:
 def trained_vae(params: SimpleNamespace) -> Iterator[Codec]:
     """Load the trained VAE and yield it on the device of `runtime`."""
     network, _ = load_model(model_folder("vae"), VAE, CPU)
-    with machine(params.runtime, announce=False) as host:
+    with machine(params.runtime, announce=False, one_thread=False) as host:
         yield Codec(network.to(host.device), host.device, params.sampling.batch_size)
 
 
@@ -184,7 +184,7 @@ def sample_ddpm(
         weight, epoch = guidance_weight or guidance.weight, guidance_epoch or guidance.epoch
     guide = None if epoch is None else load_ddpm(epoch)
     samples = []
-    with machine(params.runtime, announce=False) as host:
+    with machine(params.runtime, announce=False, one_thread=False) as host:
         start = time.perf_counter()
         denoiser: Denoising = method.to(host.device)
         if guide is not None:
@@ -253,7 +253,7 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
     level, steps = float(alpha_bars(restoration.schedule)[t]), min(t, steps or restoration.steps)
     method = load_ddpm()
     with (
-        machine(params.runtime, announce=False) as host,
+        machine(params.runtime, announce=False, one_thread=False) as host,
         bar("denoise", -(-len(given.images) // size) * steps) as progress,
         host.autocast(),
     ):

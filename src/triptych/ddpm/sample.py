@@ -147,7 +147,6 @@ def draw(
     kept, settings = snapshot_files(snapshots), params.ddpm
     sampler, guidance, restoration = settings.sampler, settings.guidance, settings.restoration
     at_once = machine.at_once(TASKS_AT_ONCE)
-    machine = machine.shared(at_once)
     guides = {epoch: load_guide(model, epoch, kept, machine.device) for epoch in guidance.epochs}
     method = load_trained(model, machine.device)
     drawing, alpha_bar = Drawing(dataset, params, seed, machine), alpha_bars(restoration.schedule)
@@ -238,7 +237,7 @@ class Drawing:
         images = (checked(images) if check else to_uint8(images)).numpy()
         seconds = (time.perf_counter() - start) / count
         row = {"sampler": name or sampler.name, "steps": sampler.steps, "seconds_per_image": seconds}
-        return images, row | {"threads": self.machine.threads}
+        return images, row | {"threads": torch.get_num_threads()}
 
     def restored(self, method: Denoising, t: int, level: float) -> tuple[np.ndarray, np.ndarray]:
         """Return test images noised to time t, which has the noise level `level`, and restored; see `restore`."""

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -18,9 +18,6 @@ from triptych.machine import processes
 # Value of `runtime.kernels`, set by `machine` and read by nn/fast.
 kernels = "fast"
 
-# Smallest batch per worker. With fewer images, most of a step is work that does not depend on the batch size.
-LEAST_ROWS = 8
-
 
 @dataclass(frozen=True)
 class Machine:
@@ -28,7 +25,7 @@ class Machine:
 
     device: torch.device
     dtype: torch.dtype  # of matrix products: float32, or bfloat16 under autocast
-    threads: int
+    threads: int  # number of CPU threads to use, each in a process of its own, or of one process on a GPU
     rank: int = 0
     world: int = 1  # number of processes that share a batch
     workers: int = 1  # number of worker processes to fork; if more than one, this process only waits for them
@@ -50,24 +47,13 @@ class Machine:
             torch.mps.synchronize()
 
     @property
-    def _forks(self) -> bool:
+    def forks(self) -> bool:
+        """True if tasks and workers run in forked processes: on a CPU under Linux, in a single process."""
         return self.world == 1 and self.device.type == "cpu" and processes.AVAILABLE
 
     def at_once(self, tasks: int) -> int:
-        """Return the number of `tasks` to run side by side: up to one per thread on a CPU, otherwise 1."""
-        return max(1, min(tasks, self.threads)) if self._forks else 1
-
-    def workers_of(self, batch_size: int, at_once: int) -> int:
-        """Return the number of single-threaded workers per batch if `at_once` runs share the CPU; 1 on a GPU."""
-        counts = range(1, self.threads // at_once + 1) if self._forks else ()
-        return max((n for n in counts if not batch_size % n and batch_size // n >= LEAST_ROWS), default=1)
-
-    def shared(self, tasks: int) -> "Machine":
-        """Divide the threads among `tasks` processes, and set the number of threads of this process."""
-        threads = max(1, self.threads // tasks)
-        torch.set_num_threads(threads)
-        threadpool_limits(threads)  # for the libraries under numpy and scipy
-        return replace(self, threads=threads)
+        """Return the number of `tasks` to run side by side: as many as the threads allow, or 1 without forks."""
+        return max(1, min(tasks, self.threads // self.workers)) if self.forks else 1
 
     def announce(self, **more: object) -> None:
         """Print `describe()` and further values on one line of stderr, in the leading process only."""
@@ -80,7 +66,7 @@ class Machine:
         return {
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
             "precision": str(self.dtype).removeprefix("torch."),
-            "threads": self.threads,
+            "threads": torch.get_num_threads(),
             "processes": self.world * self.workers,
             "torch": torch.__version__,
         }
@@ -105,17 +91,23 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 
 @contextmanager
-def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
-    """Set up this process according to `runtime` and the environment variables of torchrun; undo it on exit."""
+def machine(runtime: Runtime, announce: bool = True, one_thread: bool = True) -> Iterator[Machine]:
+    """Set up this process according to `runtime` and the environment variables of torchrun; undo it on exit.
+
+    On a CPU every process computes with one thread, so that results do not depend on the number of cores; several
+    processes use several cores. `one_thread=False` uses all threads in this process.
+    """
     global kernels
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(runtime.device, int(os.environ.get("LOCAL_RANK", 0)))
     automatic = "bfloat16" if computes_in_bfloat16(device) else "float32"
     precision = automatic if runtime.precision == "auto" else runtime.precision
-    if runtime.threads:
-        torch.set_num_threads(runtime.threads)
-    elif world > 1 and device.type == "cpu":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // world))
+    threads = runtime.threads or torch.get_num_threads()
+    if device.type == "cpu" and one_thread:
+        torch.set_num_threads(1)
+        threadpool_limits(1)  # for the libraries under numpy and scipy
+    elif runtime.threads:
+        torch.set_num_threads(threads)
     kernels_before, kernels = kernels, runtime.kernels
     if device.type == "cpu":
         keep_freed_memory()
@@ -127,7 +119,7 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
     torch.utils.deterministic.fill_uninitialized_memory = False
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    here = Machine(device, getattr(torch, precision), torch.get_num_threads(), rank, world)
+    here = Machine(device, getattr(torch, precision), threads, rank, world)
     if announce:
         here.announce()
     try:

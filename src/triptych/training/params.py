@@ -47,10 +47,17 @@ class Training(Section):
 
     epochs: Count
     batch_size: Count
+    workers: Count = 1  # processes that share each batch on a CPU; their number changes the results by rounding
     optimiser: Annotated[Adam | Muon | SGD, Field(discriminator="name")]
     schedule: Schedule
     gradient_clip: NotNegative
     ema_halflife_images: NotNegative
+
+    @model_validator(mode="after")
+    def _workers_share_the_batch(self) -> "Training":
+        if self.batch_size % self.workers:
+            raise ValueError(f"batch_size must be a multiple of workers, got {self.batch_size} and {self.workers}")
+        return self
 
 
 class SnapshotTraining(Training):

@@ -47,13 +47,11 @@ class Stage:
 def run_stage(stage: Stage) -> None:
     """Train every seed and write the outputs of the stage.
 
-    On a CPU, seeds train side by side in forked processes. If there are more threads than seeds, several workers share
-    the batches of each seed.
+    On a CPU, seeds train side by side in forked processes. `training.workers` processes share the batches of a seed.
     """
     with machine(stage.runtime, announce=False) as here, only_writer(stage.name, here.leads):
+        here = replace(here, workers=stage.training.workers if here.forks else 1)
         at_once = here.at_once(stage.seeds)
-        workers = here.workers_of(stage.training.batch_size, at_once)
-        here = replace(here.shared(at_once * workers), workers=workers)
         here.announce(runs_at_once=at_once)
         dataset = load(stage.data)
         images = resident(dataset.train.images, dataset.train.labels, here.device)
@@ -62,13 +60,13 @@ def run_stage(stage: Stage) -> None:
             "identity": stage.identity,
             "data": load_card(stage.data)["sha256"],
             "code": code_digest(),
-            "machine": asdict(here) | {"rank": 0},
+            "machine": asdict(here) | {"rank": 0, "threads": 0},
         }
         runs = [
             Run(stage, seed, run_key(seed=seed, **identity), dataset, images, line=index % at_once)
             for index, seed in enumerate(range(stage.seed, stage.seed + stage.seeds))
         ]
-        if at_once * workers > 1:
+        if at_once * here.workers > 1:
             import_module("torch._dynamo")  # otherwise the first optimiser of every child imports it, which takes 1.5 s
         for _ in side_by_side([partial(run.train, here) for run in runs], at_once):
             pass
