@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
-from triptych.core.files import read_arrays, write_arrays, write_json, write_text
+from triptych.core.files import read_arrays, write_arrays, write_text
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.ddpm.measure import DDPMMeasures, restoration_table
@@ -11,8 +11,7 @@ from triptych.ddpm.objective import load_trained
 from triptych.judge.measure import Judge
 from triptych.machine.device import machine
 from triptych.machine.processes import stage_clock
-from triptych.measures.estimate import split
-from triptych.measures.needs import print_left_out
+from triptych.measures.estimate import write_metrics
 from triptych.measures.params import EvaluationParams
 
 TASKS_AT_ONCE = 8
@@ -35,8 +34,7 @@ def main() -> None:
             at_once=at_once,
         )
         numbers = measures.numbers()
-        print_left_out("evaluate_ddpm", numbers)
-        write_json("metrics/ddpm.json", split(numbers))
+        write_metrics("metrics/ddpm.json", numbers)
         write_text("plots/ddpm/restoration.csv", restoration_table(numbers["restoration"]).to_csv(index=False))
         write_text("plots/ddpm/sampling.csv", measures.sampling().to_csv(index=False))
         write_text("plots/ddpm/guidance.csv", measures.guidance().to_csv(index=False))

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from triptych.core.errors import one_line_errors
-from triptych.core.files import read_arrays, write_arrays, write_json, write_text
+from triptych.core.files import read_arrays, write_arrays, write_text
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.judge.measure import Judge
 from triptych.machine.device import machine
 from triptych.machine.processes import stage_clock
-from triptych.measures.estimate import split
-from triptych.measures.needs import print_left_out
+from triptych.measures.estimate import write_metrics
 from triptych.measures.params import EvaluationParams
 from triptych.nn.weights import load_model
 from triptych.vae.measure import VAEMeasures
@@ -37,9 +36,7 @@ def main() -> None:
             device=place.device,
             at_once=at_once,
         )
-        numbers = measures.numbers()
-        print_left_out("evaluate_vae", numbers)
-        write_json("metrics/vae.json", split(numbers))
+        write_metrics("metrics/vae.json", measures.numbers())
         write_text("plots/vae/latents.csv", measures.latents().to_csv(index=False))
         write_arrays("evaluations/vae/judged.npz", {"final_probabilities": measures.final_probabilities()})
 
