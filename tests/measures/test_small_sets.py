@@ -120,8 +120,8 @@ def test_the_judge_s_own_numbers_take_two_classes(name):
 def test_reasons_say_what_is_needed_and_what_there_is():
     assert "all images are of one class" in needs.two_classes(dataset("one class alone")).reason
     of_class = needs.images_of_each_class(dataset("two images of a class"), 5).reason
-    assert of_class == "at least 5 test images of class '9' are needed, but there are 2"
-    assert needs.images(1, 2).reason == "at least 2 test images are needed, but there is 1"
+    assert of_class == "the measure needs at least 5 test images of class '9', but there are 2"
+    assert needs.images(1, 2).reason == "the measure needs at least 2 test images, but there is 1"
     assert needs.images(2, 2) is None and needs.two_classes(dataset("two images")) is None
 
 

@@ -19,7 +19,7 @@ def two_classes(dataset: Dataset) -> LeftOut | None:
 def images(count: int, least: int, what: str = "test images") -> LeftOut | None:
     if count >= least:
         return None
-    return LeftOut(f"at least {least} {what} are needed, but there {'is' if count == 1 else 'are'} {count}")
+    return LeftOut(f"the measure needs at least {least} {what}, but there {'is' if count == 1 else 'are'} {count}")
 
 
 def images_of_each_class(dataset: Dataset, least: int) -> LeftOut | None:
