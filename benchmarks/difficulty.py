@@ -29,8 +29,8 @@ from triptych.data.storage import Dataset, Split
 from triptych.judge.measure import Judge
 from triptych.judge.model import ClassificationObjective, Classifier
 from triptych.machine.device import Machine, machine
-from triptych.machine.processes import run_parts
 from triptych.machine.randomness import Draw
+from triptych.machine.tasks import run_tasks
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.distributions import FrechetReference
 from triptych.nn.weights import load_model
@@ -102,7 +102,7 @@ def table(params: Params, drawn: Dataset, real: Dataset, judge: Judge, place: Ma
         for measure, work in (("bits", bits), ("judge", judge_accuracy))
         for name, dataset in both.items()
     }
-    found = run_parts("difficulty", parts, at_once)
+    found = run_tasks("difficulty", parts, at_once)
     reference = FrechetReference(judge(real.test.images).features)
     rows = {
         "judge right, of its own kind": [f"{found[f'judge {name}']:.1%}" for name in both],
@@ -155,7 +155,7 @@ def main() -> None:
             for changes in settings
         }
         print("| setting | Fréchet distance | right, by the judge of the others |\n|---|---|---|")
-        for name, (distance, right) in run_parts("knobs", parts, at_once).items():
+        for name, (distance, right) in run_tasks("knobs", parts, at_once).items():
             print(f"| {name} | {distance:.2f} | {right:.1%} |")
 
 

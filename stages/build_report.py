@@ -1,23 +1,19 @@
 """Stage `report`: write all results so far to one self-contained page, the headline numbers, and model cards."""
 
-from pathlib import Path
-
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_text
 from triptych.page import build as page
 from triptych.page import cards
 from triptych.report.reader import Results
 
-PAGE = Path("plots/report.html")
-
 
 def main() -> None:
     """Read the files of the other stages and write plots/report.html, metrics/headline and models/cards."""
     results = Results()
-    write_text(PAGE, page.render(results))
+    write_text(page.PAGE, page.render(results))
     page.write_headline(results)
     cards.write(results)
-    print(f"report: {PAGE}")
+    print(f"report: {page.PAGE}")
 
 
 if __name__ == "__main__":

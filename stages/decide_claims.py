@@ -1,26 +1,25 @@
-"""Stage `claims`: decide each claim of the report from the numbers of all studies."""
+"""Stage `claims`: decide each claim of the report from the results of all studies."""
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import read
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.measures.intervals import Resampling
-from triptych.report.claims import Evidence, counts, decide
+from triptych.report.claims import VERDICTS, Evidence, decide
 from triptych.report.params import ClaimsParams
 from triptych.report.reader import Results
 from triptych.studies import CLAIMS, figures
 
 
 def main() -> None:
-    """Read params and numbers, decide, and write metrics/claims.json."""
+    """Decide all claims and write metrics/claims.json."""
     results = Results()
     seed, level, draws = map(results.param, ("seed", "evaluation.confidence_level", "evaluation.bootstrap"))
     evidence = Evidence(results, Resampling(seed, level, draws, owner="claims"), read(claims=ClaimsParams).claims)
     records = decide(evidence, CLAIMS, figures())
     write_json("metrics/claims.json", records)
-    print(f"claims: {', '.join(f'{count} {verdict}' for verdict, count in counts(records).items())}")
+    verdicts = [record["verdict"] for record in records]
+    print(f"claims: {', '.join(f'{verdicts.count(verdict)} {verdict}' for verdict in VERDICTS.values())}")
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("claims"):
-        main()
+    run_script("claims", main)

@@ -1,8 +1,7 @@
-"""Stage `evaluate_ddpm`: measure the DDPM."""
+"""Stage `evaluate_ddpm`: compute the metrics of the DDPM."""
 
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import read_arrays, write_arrays, write_text
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
@@ -10,7 +9,7 @@ from triptych.ddpm.measure import DDPMMeasures, restoration_table
 from triptych.ddpm.objective import load_trained
 from triptych.judge.measure import Judge
 from triptych.machine.device import machine
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.measures.estimate import write_metrics
 from triptych.measures.params import EvaluationParams
 
@@ -18,19 +17,19 @@ TASKS_AT_ONCE = 8
 
 
 def main() -> None:
-    """Read params, models and samples, measure, and write the outputs of the stage."""
+    """Read params, models and samples, and write metrics, tables and class probabilities."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
-    with machine(params.runtime) as place:
-        at_once = place.at_once(TASKS_AT_ONCE)
-        place = place.shared(at_once)
+    with machine(params.runtime) as here:
+        at_once = here.at_once(TASKS_AT_ONCE)
+        device = here.shared(at_once).device
         measures = DDPMMeasures(
-            method=load_trained(Path("models/ddpm"), place.device),
-            judge=Judge.load(Path("models/classifier"), place.device, params.evaluation.batch_size),
+            method=load_trained(Path("models/ddpm"), device),
+            judge=Judge.load(Path("models/classifier"), device, params.evaluation.batch_size),
             dataset=load("data/generative"),
             drawn=read_arrays("samples/ddpm/images.npz"),
             settings=params.evaluation,
             seed=params.seed,
-            device=place.device,
+            device=device,
             at_once=at_once,
         )
         numbers = measures.numbers()
@@ -42,5 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("evaluate_ddpm"):
-        main()
+    run_script("evaluate_ddpm", main)

@@ -1,14 +1,14 @@
 """Stage `evaluate_ssl@<variant>`: the numbers of one variant, the course of its training, and its views."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import read_arrays, write_arrays, write_text
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.machine.device import machine
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.measures.estimate import write_metrics
 from triptych.measures.params import EvaluationParams
 from triptych.ssl.measure import SSLMeasures, final_losses
@@ -49,5 +49,4 @@ def main(variant: str) -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock(f"evaluate_ssl/{sys.argv[1]}"):
-        main(sys.argv[1])
+    run_script(f"evaluate_ssl/{sys.argv[1]}", partial(main, sys.argv[1]))

@@ -1,11 +1,10 @@
 """Stage `ssl_baselines`: accuracies on the third study's images without training, by pixels and by random encoders."""
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import write_arrays
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.machine.device import machine
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.measures.estimate import write_metrics
 from triptych.measures.intervals import Resampling
 from triptych.measures.needs import two_classes
@@ -31,5 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("ssl_baselines"):
-        main()
+    run_script("ssl_baselines", main)

@@ -1,14 +1,13 @@
-"""Stage `evaluate_vae`: measure the VAE."""
+"""Stage `evaluate_vae`: compute the metrics of the VAE."""
 
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import read_arrays, write_arrays, write_text
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.judge.measure import Judge
 from triptych.machine.device import machine
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.measures.estimate import write_metrics
 from triptych.measures.params import EvaluationParams
 from triptych.nn.weights import load_model
@@ -20,20 +19,20 @@ TASKS_AT_ONCE = 6
 
 
 def main() -> None:
-    """Read params, models and samples, measure, and write the outputs of the stage."""
+    """Read params, models and samples, and write metrics, tables and class probabilities."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
-    with machine(params.runtime) as place:
-        at_once = place.at_once(TASKS_AT_ONCE)
-        place = place.shared(at_once)
+    with machine(params.runtime) as here:
+        at_once = here.at_once(TASKS_AT_ONCE)
+        device = here.shared(at_once).device
         measures = VAEMeasures(
-            network=load_model(Path("models/vae"), VAE, place.device)[0],
-            judge=Judge.load(Path("models/classifier"), place.device, params.evaluation.batch_size),
+            network=load_model(Path("models/vae"), VAE, device)[0],
+            judge=Judge.load(Path("models/classifier"), device, params.evaluation.batch_size),
             dataset=load("data/generative"),
             drawn=read_arrays("samples/vae/images.npz"),
             prior=load_mixture(Path("samples/vae/prior.safetensors")),
             settings=params.evaluation,
             seed=params.seed,
-            device=place.device,
+            device=device,
             at_once=at_once,
         )
         write_metrics("metrics/vae.json", measures.numbers())
@@ -42,5 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("evaluate_vae"):
-        main()
+    run_script("evaluate_vae", main)

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import read
 from triptych.data.sources.build import build, draw, save
 from triptych.data.sources.params import DataParams
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 
 
 def main() -> None:
@@ -23,5 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("prepare"):
-        main()
+    run_script("prepare", main)

@@ -1,20 +1,20 @@
-"""Stage `sample@<study>`: draw images from the trained weights of a generative study."""
+"""Stage `sample@<study>`: draw images from the trained model of a generative study."""
 
 import sys
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.files import write_json
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.machine.device import machine
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 
 
 def main(name: str) -> None:
-    """Read params and weights, draw images, and write the outputs of the stage."""
-    study = import_module(f"triptych.{name}.sample")  # by name: sampling one study depends on no code of another
+    """Read params and the model of the study `name`, and write its images and timing."""
+    study = import_module(f"triptych.{name}.sample")  # by name, so that no study depends on the code of another
     params = read(seed=int, runtime=Runtime, sampling=study.SamplingParams)
     with machine(params.runtime) as here:
         timing = study.draw(
@@ -30,5 +30,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock(f"sample/{sys.argv[1]}"):
-        main(sys.argv[1])
+    run_script(f"sample/{sys.argv[1]}", partial(main, sys.argv[1]))

@@ -1,37 +1,36 @@
-"""Stage `classifier`: train the judge, whose features and predictions evaluate everything generated."""
+"""Stage `classifier`: train the judge, the classifier that evaluates generated images."""
 
 import sys
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
 from triptych.judge.model import QUARTER_TURNS, ClassificationObjective, Classifier, TurnObjective
 from triptych.judge.params import ClassifierParams
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.training.stage import Stage, run_stage
 
 DATA = Path("data/generative")
 
 
 def main() -> None:
-    """Read params, train, write the outputs of the stage."""
+    """Read params, train, and write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, classifier=ClassifierParams)
     judge = params.classifier
 
     def build(dataset: Dataset) -> tuple[ClassificationObjective, dict]:
-        channels, classes, kind = dataset.train.images.shape[1], len(dataset.classes), ClassificationObjective
+        channels, classes, objective = dataset.train.images.shape[1], len(dataset.classes), ClassificationObjective
         if classes < 2:
-            print(f"{DATA}: no classes to tell apart, so the judge learns how an image was turned", file=sys.stderr)
-            classes, kind = QUARTER_TURNS, TurnObjective
+            print(f"{DATA}: fewer than two classes; the judge learns to predict rotations instead", file=sys.stderr)
+            classes, objective = QUARTER_TURNS, TurnObjective
         network = {"in_channels": channels, "classes": classes, **judge.network.model_dump()}
-        return kind(Classifier(**network), judge.mixup), {"network": network}
+        return objective(Classifier(**network), judge.mixup), {"network": network}
 
     stage = Stage(
         name="classifier",
         seed=params.seed,
         runtime=params.runtime,
-        recipe=judge.training,
+        training=judge.training,
         data=DATA,
         identity=judge.model_dump(),
         build=build,
@@ -40,5 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("classifier"):
-        main()
+    run_script("classifier", main)

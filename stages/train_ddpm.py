@@ -2,18 +2,17 @@
 
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
 from triptych.ddpm.model import denoising_network
 from triptych.ddpm.objective import DenoisingObjective, diffusion_method
 from triptych.ddpm.params import DDPMParams
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.training.stage import Stage, run_stage
 
 
 def main() -> None:
-    """Read params, train, write the outputs of the stage."""
+    """Read params, train, and write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, ddpm=DDPMParams)
     study = params.ddpm
 
@@ -26,7 +25,7 @@ def main() -> None:
         name="ddpm",
         seed=params.seed,
         runtime=params.runtime,
-        recipe=study.training,
+        training=study.training,
         data=Path("data/generative"),
         identity={"process": study.process.model_dump(), "network": study.network.model_dump()},
         build=build,
@@ -37,5 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("ddpm"):
-        main()
+    run_script("ddpm", main)

@@ -1,12 +1,12 @@
 """Stage `ssl@<variant>`: train an encoder by comparing views, once per seed."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.ssl.shared.params import SSLParams
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training.objective import Objective
@@ -27,7 +27,7 @@ def main(variant: str) -> None:
         name=f"ssl/{variant}",
         seed=params.seed,
         runtime=params.runtime,
-        recipe=chosen.training,
+        training=chosen.training,
         data=Path("data/ssl"),
         identity={"method": name, **chosen.model_dump()},
         build=build,
@@ -38,5 +38,4 @@ def main(variant: str) -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock(f"ssl/{sys.argv[1]}"):
-        main(sys.argv[1])
+    run_script(f"ssl/{sys.argv[1]}", partial(main, sys.argv[1]))

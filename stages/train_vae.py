@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from triptych.core.errors import one_line_errors
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import Dataset
-from triptych.machine.processes import stage_clock
+from triptych.machine.processes import run_script
 from triptych.training.stage import Stage, run_stage
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
@@ -13,7 +12,7 @@ from triptych.vae.params import VAEParams
 
 
 def main() -> None:
-    """Read params, train, write the outputs of the stage."""
+    """Read params, train, and write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, vae=VAEParams)
     study = params.vae
 
@@ -25,7 +24,7 @@ def main() -> None:
         name="vae",
         seed=params.seed,
         runtime=params.runtime,
-        recipe=study.training,
+        training=study.training,
         data=Path("data/generative"),
         identity={"likelihood_sigma": study.likelihood_sigma, "network": study.network.model_dump()},
         build=build,
@@ -36,5 +35,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors(), stage_clock("vae"):
-        main()
+    run_script("vae", main)

@@ -104,6 +104,11 @@ def judge() -> Judge:
     return Judge(Classifier(3, 10, 8, [1, 1], 2), CPU, 16)
 
 
+def inputs(judge: Judge, dataset: Dataset, drawn: dict[str, np.ndarray]) -> dict:
+    """Return the arguments that the measures of both generative studies share."""
+    return {"judge": judge, "dataset": dataset, "drawn": drawn, "settings": evaluation(), "seed": 0, "device": CPU}
+
+
 @dataclass(frozen=True)
 class Files:
     """Paths of a study's weights, and of what is drawn from them."""

@@ -1,11 +1,12 @@
-"""The schema of params.yaml as a whole."""
+"""Schema of params.yaml."""
 
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from triptych.core.schema import Count, Runtime, Section, read_yaml, validate
+from triptych.core.errors import InputError
+from triptych.core.schema import Count, Runtime, Section, nearest, read_yaml, validate
 from triptych.data.sources.params import DataParams
 from triptych.ddpm.params import DDPMParams, DDPMSampling
 from triptych.judge.params import ClassifierParams
@@ -17,7 +18,7 @@ from triptych.vae.params import VAEParams, VAESampling
 
 
 class SamplingParams(Section):
-    """Images to draw from the trained weights of each generative study."""
+    """Parameters of sampling from the trained generative models."""
 
     batch_size: Count
     vae: VAESampling
@@ -44,7 +45,7 @@ class Params(Section):
         for key, network in (("vae.network", self.vae.network), ("ddpm.network", self.ddpm.network)):
             if size and size % network.multiple:
                 fit = ", ".join(str(network.multiple * times) for times in range(1, 9))
-                raise ValueError(f"{key}: data.generative has images of {size} pixels per side; it takes {fit}, …")
+                raise ValueError(f"{key}: image size {size} (data.generative) is not supported; must be {fit}, …")
         return self
 
     @model_validator(mode="after")
@@ -53,20 +54,29 @@ class Params(Section):
         missing = [epoch for epoch in self.sampling.ddpm.guidance.epochs if epoch not in kept]
         if missing:
             raise ValueError(
-                f"sampling.ddpm.guidance: epoch {missing[0]} has no snapshot; a guide is one of "
-                f"ddpm.training.snapshot_epochs: {', '.join(map(str, kept))}"
+                f"sampling.ddpm.guidance: no snapshot of epoch {missing[0]}; must be one of "
+                f"ddpm.training.snapshot_epochs ({', '.join(map(str, kept))})"
             )
         return self
 
 
-def validated(tree: dict[str, Any], path: Path) -> Params:
-    """Validate all numbers of a params file, including the recipe of every method and variant.
+def check_recipes(ssl: SSLParams, path: Path) -> None:
+    """Validate the recipe of every method and variant. Raises InputError."""
+    for name, own in ssl.methods.items():
+        if name not in recipes.names():
+            raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{nearest(name, recipes.names())}")
+        recipes.validated({"ssl.shared": ssl.shared.model_dump(), f"ssl.methods.{name}": own}, name, path)
+    for variant in ssl.variants:
+        recipes.recipe(ssl, variant, path)
 
-    Raises:
-        InputError: one line that names the file `path`, the key, the value, what is allowed and the nearest valid name.
+
+def validated(tree: dict[str, Any], path: Path) -> Params:
+    """Validate the content of a params file, including the recipe of every method and variant.
+
+    Raises InputError, with one line that names the file, the key, the value, and what is allowed.
     """
     params: Params = validate(Params, tree, "", path)
-    recipes.check(params.ssl, path)
+    check_recipes(params.ssl, path)
     return params
 
 

@@ -1,18 +1,31 @@
 """All studies, in the order in which they are shown."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from triptych.ddpm.words import study as ddpm
-from triptych.judge import words as judge
+import triptych.ddpm.words.figures as ddpm
+import triptych.ssl.words.figures as ssl
+import triptych.vae.words.figures as vae
 from triptych.report.claims import Claim
-from triptych.report.metrics import METRICS
-from triptych.report.record import Figure, Study
-from triptych.ssl.words import study as ssl
-from triptych.vae.words import study as vae
+from triptych.report.record import METRICS, Figure, Study, read_study
+from triptych.ssl.words import compared, variants
+from triptych.vae.words.claims import epoch_times, latent_shares
 
 __all__ = ["CLAIMS", "METRICS", "STUDIES", "figures", "writers"]
 
-STUDIES: tuple[Study, ...] = (judge.STUDY, vae.STUDY, ddpm.STUDY, ssl.STUDY)
+PACKAGE = Path(__file__).parent
+STUDIES: tuple[Study, ...] = (
+    read_study(PACKAGE / "judge"),
+    read_study(PACKAGE / "vae/words", epoch_times, latent_shares, figures=vae.FIGURES),
+    read_study(PACKAGE / "ddpm/words", figures=ddpm.FIGURES),
+    read_study(
+        PACKAGE / "ssl/words",
+        *compared.FUNCTIONS,
+        figures=ssl.FIGURES,
+        models=variants.models,
+        remark=variants.remark,
+    ),
+)
 CLAIMS: tuple[Claim, ...] = tuple(claim for study in STUDIES for claim in study.claims)
 
 
@@ -22,5 +35,5 @@ def figures() -> list[Figure]:
 
 
 def writers(params: Mapping) -> dict[str, str]:
-    """Return every file of numbers that is shown under params.yaml, with the stage that writes it."""
+    """Return the stage that writes each file of numbers, given the content of params.yaml."""
     return {path: stage for study in STUDIES for path, stage in study.writers(params).items()}

@@ -1,4 +1,4 @@
-"""The command line as a user runs it, without waiting for a new process."""
+"""Run the command line as a user does, without starting a process."""
 
 import os
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def triptych(*arguments: str) -> CompletedProcess:
-    """`triptych` in the working directory, 120 columns wide."""
+    """Run `triptych` in the working directory, 120 columns wide."""
     out, err = StringIO(), StringIO()
     wide = patch.dict(os.environ, COLUMNS="120")
     with wide, redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
@@ -24,7 +24,7 @@ def triptych(*arguments: str) -> CompletedProcess:
 
 
 def refused(*arguments: str) -> str:
-    """The one line of a command that must fail."""
+    """Return the error line of a command that must fail."""
     done = triptych(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -59,7 +59,7 @@ def test_the_help_of_every_command_shows_no_types_of_python():
 
 
 def leaves(group, above: str = "") -> list[str]:
-    """Return the full names of all commands, those of groups included."""
+    """Return the full names of all commands, including those in groups."""
     names = []
     for name, command in getattr(group, "commands", {}).items():
         names += [f"{above}{name}", *leaves(command, f"{above}{name} ")]

@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def ran(root: Path) -> None:
-    """Files as a run of the VAE study leaves them."""
+    """Write the files of a run of the VAE study."""
     interval = {"low": 0.1, "high": 0.123}
     files = {
         "metrics/vae.json": {"recognisability": 0.112, "odd[key]": 2, "intervals": {"recognisability": interval}},
@@ -120,7 +120,7 @@ def test_a_run_can_be_kept_in_another_folder_without_pictures_of_its_data(projec
 
 
 def numbers_of(variant: str) -> list[str]:
-    """The files of numbers that its stages leave."""
+    """Return the files with numbers that the stages of a variant write."""
     folders = ("ssl", "timing/ssl", "clock/ssl", "clock/evaluate_ssl")
     return [f"metrics/{folder}/{variant}.json" for folder in folders]
 
@@ -130,8 +130,8 @@ def test_report_tells_where_the_time_went(project: Path):
     assert "metrics/clock: no stage has written its time" in refused("report", "--time")
     Path("metrics/clock").mkdir()
     Path("metrics/clock/vae.json").write_text(json.dumps({"started": 10.0, "imported": 12.0, "ended": 300.0}))
-    told = triptych("report", "--time").stdout
-    assert "| vae | 2.0 | 288.0 | 290.0 |" in told and "4 min 50 s, of which 0 s between stages" in told
+    output = triptych("report", "--time").stdout
+    assert "| vae | 2.0 | 288.0 | 290.0 |" in output and "4 min 50 s, of which 0 s between stages" in output
 
 
 def test_a_run_is_not_kept_in_its_own_folder(project: Path):
@@ -162,7 +162,7 @@ def test_report_compares_the_methods_of_the_third_study_in_one_table(project: Pa
 
 
 def write_methods() -> None:
-    """The third study's numbers, as far as it has variants in params.yaml."""
+    """Write the metrics of two encoders, and a params.yaml with these variants."""
     params = yaml.safe_load(Path("params.yaml").read_text())
     params["ssl"] = {"variants": {"simsiam": {}, "no_predictor": {}}}
     Path("params.yaml").write_text(yaml.safe_dump(params))

@@ -13,7 +13,7 @@ from PIL import Image
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with encoders and images, in which the test runs."""
+    """Create a project with encoders and images; it becomes the working directory."""
     tiny_models.encoders(tmp_path)
     monkeypatch.chdir(tmp_path)
     tiny_models.pictures(Path("images"))
@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def example(command: str) -> list[str]:
-    """The arguments of the example in a command's help."""
+    """Return the arguments of the example in a command's help."""
     return triptych(command, "--help").stdout.split("Example: triptych ")[1].split()
 
 
@@ -46,7 +46,7 @@ def test_features_names_the_files_that_it_left_out(folder: Path):
         "out": "f.csv",
         "images": 4,
         "size": 8,
-        "left_out": {"not readable": ["images/a/0.png"]},
+        "skipped": {"not readable": ["images/a/0.png"]},
     }
 
 
@@ -57,7 +57,7 @@ def test_the_example_of_neighbours_draws_a_picture(folder: Path):
     found = json.loads(triptych(*example("neighbours"), "--count", "3", "--json", "--force").stdout)
     assert len(found["neighbours"]) == 3
     assert found["neighbours"][0].keys() == {"index", "similarity", "label"}
-    assert {one["label"] for one in found["neighbours"]} <= {"dark", "grey", "bright"}
+    assert {entry["label"] for entry in found["neighbours"]} <= {"dark", "grey", "bright"}
     with Image.open("neighbours.png") as picture:
         assert picture.format == "PNG"
 
@@ -104,5 +104,5 @@ def test_wrong_input_gives_one_line_and_no_file(folder: Path):
 def test_without_models_the_commands_that_make_them_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     tiny_models.pictures(Path("images"))
-    said = refused("features", "images", "--encoder", "simsiam", "--out", "f.csv")
-    assert "dvc repro ssl@simsiam" in said and "dvc pull" in said
+    message = refused("features", "images", "--encoder", "simsiam", "--out", "f.csv")
+    assert "dvc repro ssl@simsiam" in message and "dvc pull" in message

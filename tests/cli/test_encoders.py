@@ -1,4 +1,4 @@
-"""Features of a user's images are those that the measures see, whatever the order and the batch."""
+"""Features of image files equal those that the metrics use, for any order and batch size."""
 
 import io
 from pathlib import Path
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with encoders, in which the test runs."""
+    """Create a project with encoders; it becomes the working directory."""
     tiny_models.encoders(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -62,7 +62,7 @@ def test_what_is_no_image_is_left_out_and_named(folder: Path):
     Path("images/a/notes.txt").write_text("no image")
     found = encoders.features(encoders.load_encoder("simsiam"), [Path("images")])
     assert found.paths == [str(path) for path in paths if path != paths[2]]
-    assert found.left_out == {"not readable": [str(paths[2])], "unsupported extension .txt": ["images/a/notes.txt"]}
+    assert found.skipped == {"not readable": [str(paths[2])], "unsupported extension .txt": ["images/a/notes.txt"]}
     assert np.isfinite(found.values).all()
 
 

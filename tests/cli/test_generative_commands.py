@@ -27,7 +27,7 @@ def kept(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def trained(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with tiny trained models and two images of a user's; the working directory."""
+    """Create a project with tiny trained models and two image files; it becomes the working directory."""
     folder = tmp_path / "project"
     shutil.copytree(kept, folder)
     for name, image in zip(("photo.png", "drawing.jpg"), dataset().test.images, strict=False):
@@ -50,7 +50,7 @@ def ran(command: str) -> str:
 
 
 def example_of(command: str) -> str:
-    """The example at the end of a command's help."""
+    """Return the example at the end of a command's help."""
     return " ".join(ran(f"triptych {command} --help").split("Example: ")[1].split())
 
 
@@ -58,13 +58,13 @@ def example_of(command: str) -> str:
 def test_the_example_of_each_command_s_help_works(command: str, trained: Path):
     example, before = example_of(command), files()
     assert example.startswith(f"triptych {command} ")
-    told = ran(example)
+    output = ran(example)
     made = files() - before
     assert made and all(path.endswith(".png") for path in made)
     if "--json" in example:
-        assert set(json.loads(told)["written"]) == made
+        assert set(json.loads(output)["written"]) == made
     else:
-        assert told.startswith(sorted(made)[0]) and told.count("\n") == 1
+        assert output.startswith(sorted(made)[0]) and output.count("\n") == 1
 
 
 def test_the_examples_of_the_readme_work(trained: Path):

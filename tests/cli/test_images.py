@@ -1,4 +1,4 @@
-"""Images are read from a user's files, and written to sheets and folders that hold nothing else."""
+"""Images are read from image files, and written to contact sheets and folders."""
 
 import os
 from pathlib import Path

@@ -97,5 +97,5 @@ def test_kept_epochs_are_found_in_rising_order(tmp_path):
         (tmp_path / f"epoch_{epoch:04d}.safetensors").touch()
     (tmp_path / "other.json").touch()
     assert list(snapshot_files(tmp_path)) == [1, 3, 12]
-    with pytest.raises(InputError, match="no weights of any epoch"):
+    with pytest.raises(InputError, match="no snapshots found"):
         snapshot_files(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""The variational bound's terms are the KL divergences of its Gaussians, and drawing some of them is unbiased."""
+"""The terms of the variational bound are KL divergences of Gaussians, and random terms estimate it without bias."""
 
 import math
 
@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from toy_diffusion import LINEAR, Constant, images, noise_like, process
 
 from triptych.ddpm.measure import diffusion_term, prior_term, strata, variational_bound
-from triptych.ddpm.objective import Diffusion, DiffusionObjective, linear_betas, posterior
+from triptych.ddpm.objective import DiffusionObjective, posterior
 
 
 def test_prior_term_is_the_kl_of_two_gaussians() -> None:
@@ -21,25 +21,25 @@ def test_prior_term_is_the_kl_of_two_gaussians() -> None:
 
 @pytest.mark.parametrize("t", [2, 100, 1000])
 def test_diffusion_term_is_the_kl_of_the_two_posteriors(t: int) -> None:
-    diffusion = Diffusion(linear_betas(1000, 1e-4, 0.02))
+    alpha_bars = DiffusionObjective(Constant(), process()).alpha_bars
     x0, guess, x_t = images().double(), images().double().flip(0), noise_like(images()).double()
-    pair = diffusion.alpha_bars[t], diffusion.alpha_bars[t - 1]
+    pair = alpha_bars[t], alpha_bars[t - 1]
     (q_mean, variance), (p_mean, _) = posterior(x0, x_t, *pair), posterior(guess, x_t, *pair)
     sigma = variance**0.5
     kl = kl_divergence(Normal(q_mean, sigma), Normal(p_mean, sigma)).flatten(1).sum(dim=1)
-    levels = np.full(8, diffusion.alpha_bars[t]), np.full(8, diffusion.alpha_bars[t - 1])
+    levels = np.full(8, alpha_bars[t]), np.full(8, alpha_bars[t - 1])
     torch.testing.assert_close(diffusion_term(x0, guess, *levels), kl)
 
 
 @pytest.mark.parametrize(("last", "count"), [(1000, 40), (1000, 999), (1000, 5), (10, 40)])
-def test_strata_hold_each_time_once(last: int, count: int) -> None:
+def test_strata_contain_each_time_once(last: int, count: int) -> None:
     runs = strata(2, last, count)
     assert [t for low, high in runs for t in range(low, high)] == list(range(2, last + 1))
     assert len(runs) <= count
 
 
 class Oracle(DiffusionObjective):
-    """Knows one image, and says it whatever it sees."""
+    """A denoiser that always predicts the same image."""
 
     answer: Tensor
 
@@ -47,17 +47,17 @@ class Oracle(DiffusionObjective):
         return self.answer.expand_as(x)
 
 
-def test_bound_of_an_oracle_is_its_prior_and_decoder_alone() -> None:
+def test_bound_of_a_perfect_denoiser_is_prior_and_decoder_alone() -> None:
     method = Oracle(Constant(), process())
     method.answer = (images(1) * 127.5).round() / 127.5
     parts = variational_bound(method, method.answer.repeat(4, 1, 1, 1), 1000, 20, seed=0, batch_size=3)
     assert np.abs(parts["diffusion"]).max() == 0
-    # The decoder's Gaussian is about as wide as a grey level: about a bit, whatever the image.
+    # The decoder's Gaussian is about as wide as a grey level, which costs about one bit for any image.
     assert 0 < parts["decoder"].mean() < 2
     assert 0 < parts["prior"].mean() < 1e-4
 
 
-def test_the_bound_of_an_image_depends_neither_on_the_batch_nor_on_the_number_of_images() -> None:
+def test_the_bound_of_an_image_does_not_depend_on_batch_size_or_number_of_images() -> None:
     method = Oracle(Constant(), process())
     method.answer = torch.zeros(1, 3, 8, 8)
     x0 = images(10)

@@ -1,4 +1,4 @@
-"""EDM's preconditioning, loss and noise levels, against what the paper says of them."""
+"""EDM: preconditioning, loss and noise levels have the properties that the paper states."""
 
 import math
 
@@ -28,7 +28,7 @@ def test_edm_levels_and_sigma_are_inverse() -> None:
 
 
 def test_edm_network_sees_unit_variance_and_learns_a_unit_variance_target() -> None:
-    """Section 5 of the paper: what the preconditioning is for, on data of standard deviation sigma_data."""
+    """The purpose of the preconditioning (section 5) for data of standard deviation sigma_data."""
     seen = {}
 
     class Spy(nn.Module):
@@ -47,17 +47,17 @@ def test_edm_network_sees_unit_variance_and_learns_a_unit_variance_target() -> N
         assert float(((y - skipped) / c_out).std()) == pytest.approx(1, abs=0.02)
 
 
-def test_edm_loss_of_the_bare_skip_is_about_one() -> None:
-    """lambda = 1/c_out², so an untrained network that says 0 has the variance of its target as loss."""
+def test_edm_loss_of_a_zero_network_is_about_one() -> None:
+    """Since lambda = 1/c_out², the loss of a network with output 0 is the variance of its target."""
     y = 0.5 * noise_like(torch.zeros(256, 3, 8, 8), 7)
     loss, _ = edm()(Batch(y, torch.zeros(256)), Draw("cpu", ("edm",)))
     assert float(loss.detach()) == pytest.approx(1, abs=0.03)
 
 
-def test_edm_denoiser_is_the_preconditioned_one_in_other_coordinates() -> None:
+def test_edm_denoises_variance_preserving_images() -> None:
     objective, x0, sigma = edm(0.3), images(), 0.7
     epsilon = noise_like(x0)
     with torch.no_grad():
         expected = objective.precondition(x0 + sigma * epsilon, torch.full((8, 1, 1, 1), sigma))
-        found = objective.denoise(add_noise(x0, alpha_bar_of(sigma), epsilon), alpha_bar_of(sigma))
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+        result = objective.denoise(add_noise(x0, alpha_bar_of(sigma), epsilon), alpha_bar_of(sigma))
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-5)

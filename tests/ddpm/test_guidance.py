@@ -1,4 +1,4 @@
-"""Guidance between denoisers that are known in closed form, and guides that a run did not keep."""
+"""Guidance with denoisers known in closed form, and guides without a snapshot."""
 
 import math
 from pathlib import Path
@@ -16,15 +16,15 @@ from triptych.nn.weights import snapshot_files
 
 
 def guided(name: str, method: Ideal, guide: Ideal, weight: float) -> tuple[float, float]:
-    """Mean and standard deviation of guided samples."""
+    """Return mean and standard deviation of guided samples."""
     guidance, noise = Autoguidance(method, guide, weight), pure_noise().normal
-    found = SAMPLERS[name](guidance.denoise, noise().double(), guidance.levels(STEPS[name]), noise)
-    return float(found.mean()), float(found.std())
+    result = SAMPLERS[name](guidance.denoise, noise().double(), guidance.levels(STEPS[name]), noise)
+    return float(result.mean()), float(result.std())
 
 
 @pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_guide_whose_mean_is_off_drives_the_mean_to_the_other_side(name: str, process: str) -> None:
+def test_a_guide_with_another_mean_moves_the_mean_away_from_it(name: str, process: str) -> None:
     """For equal spreads, D_w is the perfect denoiser of N(guide + w (mean - guide), spread²)."""
     mean, spread = guided(name, Ideal(0.2, 0.25, process), Ideal(0.1, 0.25, process), 2.5)
     assert mean == pytest.approx(0.1 + 2.5 * (0.2 - 0.1), abs=4 * 0.25 / math.sqrt(16000) + 0.002)
@@ -34,10 +34,10 @@ def test_a_guide_whose_mean_is_off_drives_the_mean_to_the_other_side(name: str, 
 @pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize("name", ["ddim", "dpm_solver", "heun"])
 @pytest.mark.parametrize("weight", [1.0, 2.0, 3.0])
-def test_a_guide_that_is_too_wide_makes_samples_narrower(name: str, process: str, weight: float) -> None:
-    """The flow of D_w carries x - mean as (c² + sigma²)^(w/2) (g² + sigma²)^((1-w)/2), for spreads c and g.
+def test_a_wider_guide_makes_samples_narrower(name: str, process: str, weight: float) -> None:
+    """Along the flow of D_w, x - mean is proportional to (c² + sigma²)^(w/2) (g² + sigma²)^((1-w)/2).
 
-    Where sigma is 0 that is c^w g^(1-w).
+    c and g are the spreads of the data and of the guide. At sigma 0 this is c^w g^(1-w).
     """
     mean, spread = guided(name, Ideal(0.2, 0.25, process), Ideal(0.2, 0.35, process), weight)
     assert mean == pytest.approx(0.2, abs=0.005)
@@ -49,12 +49,12 @@ def test_the_guide_has_the_weights_of_its_epoch(tmp_path: Path) -> None:
     kept, x = snapshot_files(files.snapshots), torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     guide, method = load_guide(files.model, 1, kept, CPU), load_trained(files.model, CPU)
     torch.testing.assert_close(guide.denoise(x, 0.5), 0.5 * method.denoise(x, 0.5))
-    # The head is linear: half its weights say half as much, and w = 2 says 1.5 times as much.
+    # The head is linear: half its weights give half the output, and guidance weight 2 gives 1.5 times the output.
     torch.testing.assert_close(Autoguidance(method, guide, 2.0).denoise(x, 0.5), 1.5 * method.denoise(x, 0.5))
     assert not guide.network.training
 
 
-def test_an_epoch_that_was_not_kept_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_epoch_without_snapshot_is_refused_in_one_line(tmp_path: Path) -> None:
     files = save_ddpm(tmp_path)
-    with pytest.raises(InputError, match=r"sampling\.ddpm\.guidance.*epoch 3;.*snapshot_epochs: 1, 5$"):
+    with pytest.raises(InputError, match=r"sampling\.ddpm\.guidance.*epoch 3;.*snapshot_epochs \(1, 5\)$"):
         load_guide(files.model, 3, snapshot_files(files.snapshots), CPU)

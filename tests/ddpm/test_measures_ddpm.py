@@ -1,11 +1,11 @@
-"""Every number of the DDPM study, on a tiny model: complete, within its interval, and the same in every run."""
+"""Metrics of the DDPM study for a tiny model: complete, inside their intervals, and reproducible."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_generative import CPU, dataset, evaluation, judge, place, save_ddpm, weaken
+from tiny_generative import CPU, dataset, evaluation, inputs, judge, place, save_ddpm, weaken
 
 from triptych.ddpm import sample
 from triptych.ddpm.measure import COST_COLUMNS, GUIDANCE_COLUMNS, DDPMMeasures, restoration_table
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def measures(folder: Path, dtype: torch.dtype = torch.float32) -> DDPMMeasures:
     files = weaken(save_ddpm(folder))
     drawn = files.arrays(sample, machine=place(dtype))
-    return DDPMMeasures(load_trained(files.model, CPU), judge(), dataset(), drawn, evaluation(), 0, CPU)
+    return DDPMMeasures(method=load_trained(files.model, CPU), **inputs(judge(), dataset(), drawn))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def numbers(study) -> dict:
     return study.numbers()
 
 
-def test_every_number_is_within_its_interval_and_the_same_each_time(study, numbers, folder):
+def test_every_metric_is_inside_its_interval_and_reproducible(study, numbers, folder):
     estimates = {key: number for key, number in numbers.items() if isinstance(number, Estimate)}
     assert set(estimates) == {
         "vlb_bpd", "frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall",
@@ -59,7 +59,7 @@ def test_every_number_is_within_its_interval_and_the_same_each_time(study, numbe
     assert again.guidance().equals(study.guidance())
 
 
-def test_restoration_has_a_row_for_each_time_and_a_line_for_each_of_its_estimates(study, numbers):
+def test_restoration_has_a_row_per_time_and_a_table_line_per_estimate(study, numbers):
     rows = numbers["restoration"]
     assert [row["t"] for row in rows] == [30, 120, 500]
     assert [row["sigma"] for row in rows] == study.drawn["restoration_sigmas"].tolist()
@@ -73,12 +73,12 @@ def test_the_cost_table_has_a_row_for_each_sampler_and_number_of_steps(study):
     assert tuple(table) == COST_COLUMNS
     assert table[["sampler", "steps", "evaluations", "samples"]].values.tolist() == [
         ["ddim", 2, 2, 20],
-        ["heun", 2, 2, 20],  # from boundless noise to none: neither step is of second order
+        ["heun", 2, 2, 20],  # from unlimited noise to zero noise: neither step is of second order
     ]
     assert (table["low"] <= table["frechet_distance"]).all() and (table["frechet_distance"] <= table["high"]).all()
 
 
-def test_the_guidance_table_has_each_guide_from_no_guidance_on(study):
+def test_the_guidance_table_has_each_guide_and_weight_also_without_guidance(study):
     table = study.guidance()
     assert tuple(table) == GUIDANCE_COLUMNS
     points = [[epoch, weight, 20] for epoch in (1, 5) for weight in (1.0, 1.5, 2.0)]
@@ -99,17 +99,17 @@ def test_the_guidance_table_has_each_guide_from_no_guidance_on(study):
         assert (table[low] <= table[value]).all() and (table[value] <= table[high]).all()
 
 
-def test_the_judge_reads_the_first_samples_and_the_ends_of_the_strips(study):
-    found = study.probabilities()
-    assert list(found) == ["final_probabilities", "strip_probabilities", "strip_times", "classes"]
+def test_probabilities_are_of_the_first_samples_and_of_the_ends_of_the_strips(study):
+    result = study.probabilities()
+    assert list(result) == ["final_probabilities", "strip_probabilities", "strip_times", "classes"]
     end = judge()(study.drawn["strip_backward"][1, -1:]).probabilities
-    np.testing.assert_allclose(found["strip_probabilities"][found["strip_times"] == 120], end, rtol=1e-5)
-    assert found["final_probabilities"].shape == (5, 10) and found["classes"].tolist() == dataset().classes
+    np.testing.assert_allclose(result["strip_probabilities"][result["strip_times"] == 120], end, rtol=1e-5)
+    assert result["final_probabilities"].shape == (5, 10) and result["classes"].tolist() == dataset().classes
 
 
-def test_the_precision_of_sampling_moves_the_samples_numbers_a_little_and_the_bound_not_at_all(numbers, tmp_path):
+def test_precision_of_sampling_changes_metrics_of_samples_slightly_and_not_the_bound(numbers, tmp_path):
     half = measures(tmp_path, torch.bfloat16).numbers()
     assert half["vlb_bpd"] == numbers["vlb_bpd"]
-    for of in (lambda found: found["restoration"][1]["psnr"].value, lambda found: found["frechet_distance"].value):
+    for of in (lambda result: result["restoration"][1]["psnr"].value, lambda result: result["frechet_distance"].value):
         assert of(half) != of(numbers)
         assert of(half) == pytest.approx(of(numbers), rel=0.05)

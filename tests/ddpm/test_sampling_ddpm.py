@@ -1,4 +1,4 @@
-"""Samples of a diffusion model: complete, the same in every run, in the given precision, and never no image."""
+"""Samples of a diffusion model: complete, reproducible, in the given precision, and refused if degenerate."""
 
 import json
 from dataclasses import replace
@@ -69,46 +69,46 @@ def test_each_comparison_lists_its_points_in_order(arrays):
 
 def test_a_comparison_of_no_sampler_is_an_empty_array(tmp_path):
     changes = {"ddpm": {"cost": {"steps": {"ddim": [], "heun": []}}}}
-    found = save_ddpm(tmp_path).arrays(sample, params=changed(changes))
-    assert found["cost"].shape == (0, 20, 3, 32, 32) and len(found["cost_sampler"]) == len(found["cost_steps"]) == 0
+    result = save_ddpm(tmp_path).arrays(sample, params=changed(changes))
+    assert result["cost"].shape == (0, 20, 3, 32, 32) and len(result["cost_sampler"]) == len(result["cost_steps"]) == 0
 
 
-def test_equal_weights_make_equal_sheets_whose_places_are_those_of_the_samples(arrays):
+def test_equal_weights_give_the_first_samples_on_the_sheet_of_every_epoch(arrays):
     assert arrays["epochs"].tolist() == list(EPOCHS)
     assert all(np.array_equal(sheet, arrays["samples"][:64]) for sheet in arrays["epoch_samples"])
 
 
-def test_the_samples_are_the_comparison_s_where_it_has_their_sampler(arrays, tmp_path):
+def test_a_comparison_reuses_the_samples_of_the_same_sampler(arrays, tmp_path):
     files = save_ddpm(tmp_path)
     timing = files.draw(sample, params=changed({"ddpm": {"cost": {"steps": {"dpm_solver": [3, 2]}}}}))
-    found = read_arrays(files.drawn / "images.npz")
-    assert np.array_equal(found["samples"], arrays["samples"])
-    points = list(zip(found["cost_sampler"].tolist(), found["cost_steps"].tolist(), strict=True))
+    result = read_arrays(files.drawn / "images.npz")
+    assert np.array_equal(result["samples"], arrays["samples"])
+    points = list(zip(result["cost_sampler"].tolist(), result["cost_steps"].tolist(), strict=True))
     assert points == [("ddim", 2), ("dpm_solver", 3), ("dpm_solver", 2), ("heun", 2)]
-    assert np.array_equal(found["cost"][1], arrays["samples"][:20])
-    assert not np.array_equal(found["cost"][2], arrays["samples"][:20])
+    assert np.array_equal(result["cost"][1], arrays["samples"][:20])
+    assert not np.array_equal(result["cost"][2], arrays["samples"][:20])
     assert [(row["sampler"], row["steps"]) for row in timing] == [("guided", 3), *points]
 
 
-def test_several_parts_at_once_draw_what_one_after_another_do(arrays, tmp_path):
+def test_concurrent_tasks_draw_the_same_images(arrays, tmp_path):
     two = save_ddpm(tmp_path).arrays(sample, machine=replace(place(), threads=2))
     assert two.keys() == arrays.keys() and all(np.array_equal(two[name], arrays[name]) for name in arrays)
 
 
-def test_guidance_starts_from_the_noise_of_the_samples_and_goes_away_from_its_guide(arrays, tmp_path):
-    """A guide of the model's own weights changes nothing; one of half its answer makes samples say more."""
+def test_guidance_starts_from_the_noise_of_the_samples_and_moves_away_from_its_guide(arrays, tmp_path):
+    """A guide with the model's own weights changes nothing; one with half its output increases the spread."""
     assert np.abs(arrays["guided"].astype(int) - arrays["samples"]).max() <= 1
-    found = weaken(save_ddpm(tmp_path)).arrays(sample)
-    assert np.array_equal(found["samples"], arrays["samples"])
-    of_first, of_last = found["compared"][:2], found["compared"][2:]
-    assert np.array_equal(of_first[1], found["guided"][:20])
+    result = weaken(save_ddpm(tmp_path)).arrays(sample)
+    assert np.array_equal(result["samples"], arrays["samples"])
+    of_first, of_last = result["compared"][:2], result["compared"][2:]
+    assert np.array_equal(of_first[1], result["guided"][:20])
     assert np.abs(of_last[1].astype(int) - arrays["samples"][:20]).max() <= 1
-    spreads = [images.std() for images in (found["samples"], *of_first)]
+    spreads = [images.std() for images in (result["samples"], *of_first)]
     assert spreads == sorted(spreads) and spreads[0] < spreads[-1]
 
 
-def test_a_guide_that_was_not_kept_is_refused_before_anything_is_drawn(tmp_path):
-    files = save_ddpm(tmp_path, head_bias=float("nan"))  # whose samples would be refused, too
+def test_a_guide_without_snapshot_is_refused_before_anything_is_drawn(tmp_path):
+    files = save_ddpm(tmp_path, head_bias=float("nan"))  # its samples would also be refused
     (files.snapshots / "epoch_0001.safetensors").unlink()
     with pytest.raises(InputError, match="epoch 1"):
         files.draw(sample)
@@ -117,9 +117,9 @@ def test_a_guide_that_was_not_kept_is_refused_before_anything_is_drawn(tmp_path)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"samples": 71}, "at most samples, 70"),
+        ({"samples": 71}, r"at most samples \(70\), got 71"),
         ({"weights": [1.0, 2.0]}, "greater than 1"),
-        ({"epochs": [5, 1]}, "epochs must be a rising list"),
+        ({"epochs": [5, 1]}, r"epochs\' is \[5, 1\]: must be strictly increasing"),
     ],
 )
 def test_guidance_that_cannot_be_compared_is_refused_in_one_line(changes, words):
@@ -127,7 +127,7 @@ def test_guidance_that_cannot_be_compared_is_refused_in_one_line(changes, words)
         changed({"ddpm": {"guidance": {"compared": changes}}})
 
 
-def test_noise_grows_with_t_and_the_strip_shows_the_class_that_params_name(arrays):
+def test_noise_grows_with_t_and_the_strip_shows_the_class_of_params(arrays):
     np.testing.assert_allclose(arrays["restoration_sigmas"][:2], [0.108, 0.378], atol=5e-4)
     originals = dataset().test.images[:20].astype(float)
     errors = [np.square(noised - originals).mean() for noised in arrays["noised"]]
@@ -147,12 +147,12 @@ def test_images_are_drawn_in_the_given_precision(arrays, tmp_path):
 
 
 @pytest.mark.parametrize(("bias", "words"), [(float("nan"), "not finite"), (1e4, "clipped"), (0.0, "nearly uniform")])
-def test_samples_that_are_no_images_are_refused(bias, words, tmp_path):
+def test_degenerate_samples_are_refused(bias, words, tmp_path):
     with pytest.raises(InputError, match=words):
         save_ddpm(tmp_path, head_std=0.0, head_bias=bias).draw(sample)
 
 
-def test_a_model_that_does_not_say_what_it_learned_is_refused_in_one_line(tmp_path):
+def test_a_model_without_a_valid_process_is_refused_in_one_line(tmp_path):
     files = save_ddpm(tmp_path)
     path = files.model / "config.json"
     config = json.loads(path.read_text())

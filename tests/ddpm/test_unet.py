@@ -1,4 +1,4 @@
-"""The diffusion networks: sizes, what they depend on, and the report's profile at full size."""
+"""Networks of the diffusion model: sizes, dependence on inputs, and the profiles at full size."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def profile(name: str) -> DDPMParams:
 
 
 def awaken(network: nn.Module) -> nn.Module:
-    """Fills what starts at zero, so that the output depends on everything."""
+    """Replace zero weights by random ones, so that the output depends on every layer."""
     torch.manual_seed(0)
     for parameter in network.parameters():
         if not parameter.any():
@@ -54,9 +54,9 @@ def awaken(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def small(kind: str) -> nn.Module:
+def small(name: str) -> nn.Module:
     torch.manual_seed(0)
-    if kind == "patch_unet":
+    if name == "patch_unet":
         return awaken(PatchUNet((3, 16, 16), **SMALL_PATCH))
     return awaken(UNet((3, 16, 16), **REPORT | {"stem_width": 8, "width": 8, "multipliers": [1, 2], "groups": 4}))
 
@@ -69,51 +69,51 @@ def test_the_reports_unet_has_its_parameters_and_multiplications() -> None:
     assert counter.get_total_flops() / 2e6 == pytest.approx(328, abs=0.5)
 
 
-@pytest.mark.parametrize("kind", ["unet", "patch_unet"])
-def test_output_has_the_images_shape_and_depends_on_time_and_image_alone(kind: str) -> None:
-    network = small(kind)
+@pytest.mark.parametrize("name", ["unet", "patch_unet"])
+def test_output_has_the_images_shape_and_depends_on_time_and_image_alone(name: str) -> None:
+    network = small(name)
     images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     times = torch.tensor([1.0, 30.0, 120.0, 900.0])
     with torch.no_grad():
         together = network(images, times)
         assert together.shape == images.shape
-        # Each image by itself: nothing leaks from one image of a batch to another.
+        # Images of a batch do not influence each other.
         alone = torch.cat([network(images[i : i + 1], times[i : i + 1]) for i in range(4)])
         torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
         assert not torch.allclose(together, network(images, times + 50), atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["unet", "patch_unet"])
-def test_every_parameter_gets_a_gradient(kind: str) -> None:
-    network = small(kind)
+@pytest.mark.parametrize("name", ["unet", "patch_unet"])
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    network = small(name)
     network(torch.randn(2, 3, 16, 16), torch.tensor([10.0, 500.0])).square().sum().backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    # A shift before a softmax over positions or a norm over channels changes nothing; all else must learn.
+    # A bias before a softmax over positions or a norm over channels has no effect; all other parameters have.
     assert not [name for name in idle if not name.endswith("bias")]
 
 
-@pytest.mark.parametrize("kind", ["unet", "patch_unet"])
-def test_every_output_pixel_sees_the_whole_image(kind: str) -> None:
-    network, images = small(kind), torch.randn(1, 3, 16, 16, requires_grad=True)
+@pytest.mark.parametrize("name", ["unet", "patch_unet"])
+def test_every_output_pixel_sees_the_whole_image(name: str) -> None:
+    network, images = small(name), torch.randn(1, 3, 16, 16, requires_grad=True)
     network(images, torch.tensor([100.0]))[0, :, 0, 0].sum().backward()
     assert bool((images.grad[0].abs().sum(dim=0) > 0).all())
 
 
-def test_a_fresh_patch_unet_says_zero() -> None:
+def test_an_untrained_patch_unet_predicts_zero() -> None:
     torch.manual_seed(0)
     network = PatchUNet((3, 16, 16), **SMALL_PATCH)
     assert not network(torch.randn(2, 3, 16, 16), torch.tensor([1.0, 2.0])).any()
 
 
-@pytest.mark.parametrize("kind", ["unet", "patch_unet"])
-def test_sides_that_cannot_be_halved_are_refused(kind: str) -> None:
-    sizes = REPORT if kind == "unet" else SMALL_PATCH
+@pytest.mark.parametrize("name", ["unet", "patch_unet"])
+def test_indivisible_image_sizes_are_refused(name: str) -> None:
+    sizes = REPORT if name == "unet" else SMALL_PATCH
     with pytest.raises(ValueError, match="divisible by"):
-        denoising_network(kind, image_shape=(3, 18 if kind == "patch_unet" else 28, 32), **sizes)
+        denoising_network(name, image_shape=(3, 18 if name == "patch_unet" else 28, 32), **sizes)
 
 
 def heads_of(layer: nn.Module, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(heads, positions, head size) of query, key and value of a single image."""
+    """Return query, key and value of a single image, each (heads, positions, head_size)."""
     qkv = layer.qkv(normed)[0].flatten(1).T
     query, key, value = qkv.unflatten(1, (3, layer.heads, -1)).permute(1, 2, 0, 3)
     return query, key, value
@@ -134,7 +134,7 @@ def test_the_norm_is_over_the_channels_of_each_position() -> None:
     mean, deviation = x.mean(dim=1, keepdim=True), (x.var(dim=1, keepdim=True, correction=0) + norm.eps).sqrt()
     expected = (x - mean) / deviation * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
     torch.testing.assert_close(norm(x), expected, atol=1e-5, rtol=1e-5)
-    # In channels last it is a view on the way in and out: the convolutions behind it get the layout that they want.
+    # With channels last, both permutations are views, so the next convolution gets its preferred layout.
     assert norm(x.contiguous(memory_format=torch.channels_last)).is_contiguous(memory_format=torch.channels_last)
 
 
@@ -155,7 +155,7 @@ def test_linear_attention_is_its_quadratic_form() -> None:
     torch.testing.assert_close(layer(x), x + layer.out(image), atol=1e-5, rtol=1e-5)
 
 
-def test_time_embedding_tells_neighbouring_times_apart() -> None:
+def test_time_embedding_separates_neighbouring_times() -> None:
     embedding = TimeEmbedding(32, 64)
     with torch.no_grad():
         out = embedding(torch.tensor([1.0, 2.0, 999.0, 1000.0]))

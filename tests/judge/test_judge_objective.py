@@ -1,4 +1,4 @@
-"""Objectives of the judge: classes, or without labels the number of quarter turns of an image."""
+"""Training objectives of the judge: class labels, or the rotation of unlabelled images."""
 
 import numpy as np
 import pytest
@@ -21,13 +21,13 @@ def draw() -> Draw:
     return Draw("cpu", (0, "step", 0))
 
 
-def test_each_image_is_turned_by_its_own_quarters():
+def test_each_image_is_rotated_by_its_own_number_of_quarter_turns():
     images, quarters = torch.randn(9, 3, 6, 6), torch.arange(9) % QUARTER_TURNS
-    for image, quarter, found in zip(images, quarters, turned(images, quarters), strict=True):
-        np.testing.assert_array_equal(found.numpy(), np.rot90(image.numpy(), int(quarter), axes=(1, 2)))
+    for image, quarter, result in zip(images, quarters, turned(images, quarters), strict=True):
+        np.testing.assert_array_equal(result.numpy(), np.rot90(image.numpy(), int(quarter), axes=(1, 2)))
 
 
-def test_the_loss_is_that_of_telling_the_turn_whatever_the_labels():
+def test_the_loss_of_rotations_does_not_depend_on_labels():
     images, one = torch.randn(16, 3, 8, 8), network()
     quarters = draw().integers(0, QUARTER_TURNS, (16,))
     assert len(quarters.unique()) > 1

@@ -1,4 +1,4 @@
-"""The judge as an instrument: the network's own probabilities, whatever the batch."""
+"""Output of the judge: the probabilities of its network, for any batch size."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def classifier(one_thread) -> Classifier:
     return Classifier(in_channels=3, classes=4, width=4, blocks=[1, 1], stem_stride=2).eval()
 
 
-def test_the_judge_sees_the_same_in_batches_of_any_size(classifier):
+def test_the_output_of_the_judge_does_not_depend_on_the_batch_size(classifier):
     images = pixels(11, 3, 16, 16)
     whole = Judge(classifier, torch.device("cpu"), batch_size=11)(images)
     for size in (1, 4, 100):
@@ -29,7 +29,7 @@ def test_the_judge_sees_the_same_in_batches_of_any_size(classifier):
         np.testing.assert_allclose(parts.probabilities, whole.probabilities, rtol=1e-4, atol=1e-5)
 
 
-def test_the_judge_gives_the_network_s_probabilities_of_images_between_minus_one_and_one(classifier):
+def test_the_judge_applies_its_network_to_images_scaled_to_minus_one_to_one(classifier):
     images = pixels(5, 3, 16, 16)
     verdicts = Judge(classifier, torch.device("cpu"), batch_size=2)(images)
     with torch.no_grad():
@@ -43,7 +43,7 @@ def test_the_judge_gives_the_network_s_probabilities_of_images_between_minus_one
     assert verdicts.recognised(threshold).sum() == (expected.max(axis=1) >= threshold).sum()
 
 
-def test_the_judge_is_the_same_from_its_files(tmp_path, classifier):
+def test_a_loaded_judge_has_the_same_output(tmp_path, classifier):
     config = {"network": {"in_channels": 3, "classes": 4, "width": 4, "blocks": [1, 1], "stem_stride": 2}}
     save_model(tmp_path, classifier, config)
     images = pixels(3, 3, 16, 16)
@@ -52,10 +52,10 @@ def test_the_judge_is_the_same_from_its_files(tmp_path, classifier):
     np.testing.assert_allclose(loaded.probabilities, direct.probabilities, rtol=1e-5)
 
 
-def test_the_judge_s_quality_is_the_share_it_gets_right_and_the_share_it_is_sure_of():
+def test_the_quality_of_the_judge_is_its_accuracy_and_recognition_rate():
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8]], np.float32)
     test = Split(pixels(4, 3, 16, 16), np.array([0, 1, 1, 1]))
     data = Dataset(test, test, ["a", "b"], "", "")
-    found = judge_quality(Judged(np.zeros((4, 2)), probabilities), data, threshold=0.75, level=0.95)
-    assert found["test_accuracy"].value == 0.75 and found["test_recognisability"].value == 0.5
-    assert all(0 <= number.low < number.value < number.high <= 1 for number in found.values())
+    result = judge_quality(Judged(np.zeros((4, 2)), probabilities), data, threshold=0.75, level=0.95)
+    assert result["test_accuracy"].value == 0.75 and result["test_recognisability"].value == 0.5
+    assert all(0 <= number.low < number.value < number.high <= 1 for number in result.values())

@@ -12,7 +12,8 @@ import pytest
 
 from triptych.core.errors import InputError
 from triptych.machine import processes as forks
-from triptych.machine.processes import run_parts, side_by_side
+from triptych.machine.processes import side_by_side
+from triptych.machine.tasks import run_tasks
 
 pytestmark = pytest.mark.skipif(not forks.AVAILABLE, reason="only Linux forks")
 
@@ -33,7 +34,7 @@ def test_tasks_overlap_and_results_come_as_they_finish_but_named_ones_in_order()
     works = {"slow": partial(after, 0.6, 1), "fast": partial(after, 0.0, 2), "faster": partial(after, 0.0, 3)}
     assert [place for place, _ in side_by_side(list(works.values()), 2)] == [1, 2, 0]
     clock = time.monotonic()
-    assert list(run_parts("naps", {str(n): partial(after, 0.5, n) for n in range(4)}, 4).items()) == [
+    assert list(run_tasks("naps", {str(n): partial(after, 0.5, n) for n in range(4)}, 4).items()) == [
         (str(n), n) for n in range(4)
     ]
     assert time.monotonic() - clock < 1.8

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from tiny_generative import CPU, evaluation, save_ddpm, save_vae
+from tiny_generative import CPU, inputs, save_ddpm, save_vae
 from tiny_ssl import measured, project, stage, tiny_params, train_and_measure
 from toy_images import pictures
 
@@ -86,7 +86,7 @@ def test_the_vae_s_numbers_are_those_that_the_images_can_give(name, tmp_path):
     files, data = save_vae(tmp_path), dataset(name)
     drawn = files.arrays(vae, dataset=data)
     network, prior = load_model(files.model, VAE, CPU)[0], load_mixture(files.drawn / "prior.safetensors")
-    measures = VAEMeasures(network, judge(name), data, drawn, prior, evaluation(), 0, CPU)
+    measures = VAEMeasures(network=network, prior=prior, **inputs(judge(name), data, drawn))
     found = in_files(measures.numbers())
     assert set(found.get("left_out", {})) == OF_VAE[name] and not OF_VAE[name] & found.keys()
     assert set(found["fitted_prior"].get("left_out", {})) == OF_VAE[name] & set(COMPARED)
@@ -99,7 +99,7 @@ def test_the_vae_s_numbers_are_those_that_the_images_can_give(name, tmp_path):
 def test_the_ddpm_s_numbers_are_those_that_the_images_can_give(name, tmp_path):
     files, data = save_ddpm(tmp_path), dataset(name)
     drawn = files.arrays(ddpm, dataset=data)
-    measures = DDPMMeasures(load_trained(files.model, CPU), judge(name), data, drawn, evaluation(), 0, CPU)
+    measures = DDPMMeasures(method=load_trained(files.model, CPU), **inputs(judge(name), data, drawn))
     found = in_files(measures.numbers())
     assert set(found.get("left_out", {})) == OF_DDPM[name] and not OF_DDPM[name] & found.keys()
     of_row = ({"same_class"} if classes(name) < 2 else set()) | ({"psnr", "ssim"} if name == "one image" else set())

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.pages import write_section
-from triptych.page.tables import results_markdown
-from triptych.page.time_spent import time_markdown
+from triptych.page.tables import results_markdown, time_markdown
 from triptych.page.verdicts import verdicts_table
 from triptych.report.reader import Results
 

@@ -1,4 +1,4 @@
-"""The hub reads the model cards, and their numbers are those of the metrics files."""
+"""The Hub can read the model cards, and their numbers equal those of the metrics files."""
 
 import json
 from pathlib import Path
@@ -66,8 +66,8 @@ def test_a_card_has_measures_data_licence_settings_and_misuse(run: str):
             settings = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
             assert settings == cards.settings(results.params, model.name) and settings["training"]["epochs"] > 0
             for row in tables.rows(study, results.metrics(model.name)):
-                cells = " | ".join(text.replace("|", "\\|") for text in (row.name, row.value, row.interval))
-                assert f"| {cells} |" in card, (model.name, row.key)
+                cells = " | ".join(text.replace("|", "\\|") for text in (row.metric.name, row.value, row.interval))
+                assert f"| {cells} |" in card, (model.name, row.metric.key)
 
 
 def test_settings_of_an_encoder_merge_shared_method_and_variant():

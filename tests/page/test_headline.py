@@ -1,4 +1,4 @@
-"""metrics/headline holds the few numbers that `dvc metrics show` prints."""
+"""metrics/headline contains the few numbers that `dvc metrics show` prints."""
 
 import json
 from pathlib import Path

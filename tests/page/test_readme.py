@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from benchmarks.pages import read_section
-from triptych.page.tables import results_markdown
-from triptych.page.time_spent import time_markdown
+from triptych.page.tables import results_markdown, time_markdown
 from triptych.report.reader import Results
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from benchmarks.pages import read_section
-from triptych.page.archive import is_archive
+from triptych.page.build import is_archive
 from triptych.page.tables import results_markdown
 from triptych.page.verdicts import verdicts_table
 from triptych.report.reader import Results
@@ -34,7 +34,7 @@ def test_the_page_discusses_every_claim_whose_verdicts_differ():
 
 
 def test_every_claim_is_measured_by_one_of_the_two_runs():
-    """So that each can be quoted of the report's own data."""
+    """Every claim can then be quoted for the report's own data."""
     measured = [one["id"] for root in (REAL, RIVALS) for one in Results(root).claims() if one["measured"] is not None]
     assert set(measured) == {one["id"] for one in Results(ROOT).claims()}
 

@@ -89,7 +89,7 @@ class Document(HTMLParser):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project in which the VAE has run and nothing after it."""
+    """Create a project in which only the VAE study has run."""
     write(tmp_path, "metrics/vae.json", VAE_METRICS)
     write(tmp_path, "metrics/timing/vae.json", TIMING)
     write(tmp_path, "metrics/data.json", {"generative": CARD})

@@ -20,7 +20,7 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from shell import run
 
-from triptych.page import time_spent
+from triptych.page import tables
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -125,11 +125,21 @@ def test_each_stage_depends_on_the_code_that_it_imports_and_on_no_folder_that_it
     for stage in pipeline().values():
         used = code_of(stage)
         missing = {path for path in used if not any(covers(dep, path) for dep in stage.code)}
-        # The stages of one script share their list of dependencies.
-        idle = {dep for dep in stage.code if not any(covers(dep, path) for path in groups[stage.script])}
+        # The stages of one script share their list of dependencies. Python runs package files without an import.
+        modules = {dep for dep in stage.code if not dep.endswith("/__init__.py")}
+        idle = {dep for dep in modules if not any(covers(dep, path) for path in groups[stage.script])}
         if missing or idle:
             wrong[stage.name] = {"imported, but in no dep": missing, "a dep, but not imported": idle}
     assert wrong == {}
+
+
+def test_no_stage_lists_a_dependency_twice():
+    """Apart from the roots of the data, which both datasets may share."""
+    roots = {PARAMS["data"][name]["root"] for name in ("generative", "ssl")}
+    for stage in Repo(str(ROOT)).index.stages:
+        paths = [dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+        paths = [path for path in paths if path not in roots]
+        assert len(set(paths)) == len(paths), stage.addressing
 
 
 def test_each_dependency_is_source_or_made_by_a_stage():
@@ -318,12 +328,12 @@ def test_each_training_stage_writes_its_time_apart():
 
 def test_each_stage_writes_its_clock_and_the_page_shows_it():
     """All stages except `report`, which reads the clocks of the others."""
-    rows = [clock for clocks in time_spent.stages(PARAMS).values() for clock in clocks]
+    rows = [clock for clocks in tables.clock_files(PARAMS).values() for clock in clocks]
     assert sorted(rows) == sorted(name.replace("@", "/") for name in pipeline() if name != "report")
     for name in rows:
         stage = pipeline()[re.sub("^(ssl|evaluate_ssl|sample)/", r"\1@", name)]
         script = stage.script.read_text(encoding="utf-8").replace("{sys.argv[1]}", stage.argument)
-        assert re.search(f"""with one_line_errors\\(\\), stage_clock\\(f?"{name}"\\):""", script), name
+        assert re.search(f"""run_script\\(f?"{name}", """, script), name
         assert f"metrics/clock/{name}.json" in stage.outs
     assert {stage.name for stage in pipeline().values() if any("clock" in path for path in stage.deps)} == {"report"}
 

@@ -1,4 +1,4 @@
-"""The result line of a figure quotes the files' own numbers, each with the file that it comes from."""
+"""The result line of a figure quotes numbers of the files, each with the path of its file."""
 
 import json
 from pathlib import Path
@@ -78,8 +78,8 @@ def test_a_sentence_gives_the_files_own_numbers(facts: Facts):
     for number, words in [
         (1, "13.60 s on average, 812 images per second; training takes 3 min 24 s."),
         (12, "recognises 11.2 % (10.0 to 12.3 %)"),
-        (36, "From t = 30 the class comes back in 100.0 % (98.0 to 100.0 %) of test images, with an SSIM of 0.920"),
-        (38, "From t = 120 the class comes back in 99.5 % of"),
+        (36, "Restored from t = 30, 100.0 % (98.0 to 100.0 %) of test images keep their class, with an SSIM of 0.920"),
+        (38, "Restored from t = 120, 99.5 % of"),
         (44, "with stop-gradient 42.6 %, without 14.2 % (12.0 to 16.0 %); untrained encoder 15.0 %."),
         (45, "Loss at the end: with stop-gradient −0.930, without −1.000."),
         (48, "smaller output 42.6 %, larger output 44.0 %"),

@@ -16,7 +16,7 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 FIGURES = [figure for study in STUDIES for figure in study.figures]
 
 
-def test_the_reports_fifty_figures_each_have_a_number_and_a_name_of_their_own():
+def test_each_figure_has_its_own_number_and_name_and_those_of_the_report_have_no_gap():
     numbers = [figure.number for figure in FIGURES if figure.of_report]
     assert numbers == list(range(1, LAST_OF_REPORT + 1))
     assert len({figure.slug for figure in FIGURES}) == len({figure.number for figure in FIGURES}) == len(FIGURES)

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from scripts import SERVER
 from torch import Tensor
 
-from triptych.ssl.shared.network import gathered
+from triptych.training.processes import gathered
 
 PROCESSES, ROWS = 2, 3
 

@@ -7,10 +7,11 @@ import pytest
 
 from triptych.core.errors import InputError
 from triptych.core.schema import validate
+from triptych.params import check_recipes
 from triptych.ssl.methods import simsiam
 from triptych.ssl.shared import recipes as methods
 from triptych.ssl.shared.params import SSLParams, SSLRecipe
-from triptych.ssl.shared.recipes import check, recipe
+from triptych.ssl.shared.recipes import recipe
 
 PATH = Path("params.yaml")
 VIEWS = {
@@ -68,7 +69,7 @@ def study(**values: object) -> SSLParams:
 
 def refusal(**values: object) -> str:
     with pytest.raises(InputError) as caught:
-        check(study(**values), PATH)
+        check_recipes(study(**values), PATH)
     message = str(caught.value)
     assert message.startswith("params.yaml: ") and "\n" not in message
     return message.removeprefix("params.yaml: ")
@@ -185,11 +186,11 @@ def test_what_is_wrong_is_named_in_the_layer_that_holds_it():
         # Methods and variants.
         ("methods__simsim", {}, "unknown key 'ssl.methods.simsim'; did you mean 'simsiam'?"),
         ("methods__simsiam", NO_KEY, "key 'ssl.methods.simsiam' is missing"),
-        ("variants__mine__method", "simsim", f"'{mine}.method' is 'simsim'; did you mean 'simsiam'?"),
+        ("variants__mine__method", "simsim", f"'{mine}.method': unknown method 'simsim'; did you mean 'simsiam'?"),
         ("variants__mine", {}, f"key '{mine}.method' is missing"),
         ("variants__mine", None, f"'{mine}' is None: expected a section with keys and values"),
         ("variants__Mine", {"method": "simsiam"}, "'ssl.variants.Mine' is 'Mine': string should match pattern"),
-        ("variants__simsiam", NO_KEY, "'ssl': variants must hold simsiam, which the others are compared with"),
+        ("variants__simsiam", NO_KEY, "'ssl': variants must include simsiam, the baseline of all comparisons"),
     ]:
         message = refusal(**{key: value})
         assert says in message, f"{key}: {message}"

@@ -337,7 +337,7 @@ def test_the_stage_says_what_it_leaves_out_and_joins_the_curves_of_all_variants(
     monkeypatch.setitem(stage["main"].__globals__, "draw_overview", lambda path, results: None)
     stage["main"]()
     said = capsys.readouterr().out.splitlines()
-    assert [line.split(" is left out: ")[0] for line in said] == [f"figure {n}" for n in (44, 45, 48, 49, *OF_RIVALS)]
+    assert [line.split(" is not drawn: ")[0] for line in said] == [f"figure {n}" for n in (44, 45, 48, 49, *OF_RIVALS)]
     assert "no no_stop_gradient" in said[0]
     curves = pd.read_csv("plots/curves/ssl.csv")
     assert list(dict.fromkeys(curves["variant"])) == ["no_predictor", "simsiam"]

@@ -41,7 +41,7 @@ from triptych.nn.weights import load_model
 from triptych.training import checkpoint, loop
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.objective import Batch, Objective, epoch_order
-from triptych.training.optimisers import WeightAverage, build_optimiser, rate_factor, set_rates
+from triptych.training.optimisers import WeightAverage, build_optimisers, rate_factor, set_rates
 from triptych.training.params import Schedule
 from triptych.training.stage import Stage, run_stage
 from triptych.vae.model import VAE
@@ -276,19 +276,19 @@ def test_a_group_of_constant_rate_ignores_the_schedule():
                 {"params": list(head), "constant_rate": True},
             ]
 
-    optimiser = build_optimiser(TwoGroups(), recipe(optimiser=SGD).optimiser)
-    set_rates(optimiser, 0.25)
-    set_rates(optimiser, 0.5)
-    assert [group["lr"] for group in optimiser.param_groups] == [0.5 * RATE, RATE]
+    optimisers = build_optimisers(TwoGroups(), recipe(optimiser=SGD).optimiser)
+    set_rates(optimisers, 0.25)
+    set_rates(optimisers, 0.5)
+    assert [group["lr"] for group in optimisers[0].param_groups] == [0.5 * RATE, RATE]
 
 
 def test_muon_takes_kernels_and_matrices_and_leaves_all_else_to_adamw():
     objective = TinyObjective()
-    optimiser = build_optimiser(objective, recipe(optimiser=MUON).optimiser)
-    kernels, others = optimiser.param_groups
+    optimisers = build_optimisers(objective, recipe(optimiser=MUON).optimiser)
+    kernels, others = (optimiser.param_groups[0] for optimiser in optimisers)
     assert all(p.ndim >= 2 for p in kernels["params"]) and all(p.ndim == 1 for p in others["params"])
     assert {id(p) for p in kernels["params"] + others["params"]} == {id(p) for p in objective.parameters()}
-    set_rates(optimiser, 0.5)
+    set_rates(optimisers, 0.5)
     assert (kernels["lr"], others["lr"]) == (0.5 * RATE, 0.25 * RATE)
 
 
@@ -397,7 +397,7 @@ def train_stage(name: str, build: Callable[[Dataset], tuple[Objective, dict]], s
     """Run a stage on the tiny images, in the current folder."""
     split = Split(tiny_run.images().images.numpy(), np.arange(IMAGES) % 2)
     save(Dataset(split, split, ["a", "b"], "drawn", "none"), "data")
-    settings = {"runtime": RUNTIME, "recipe": recipe(), "data": Path("data"), "identity": {}}
+    settings = {"runtime": RUNTIME, "training": recipe(), "data": Path("data"), "identity": {}}
     run_stage(Stage(name, seed, **settings, build=build, seeds=seeds, snapshot_epochs=(1, 3)))
 
 

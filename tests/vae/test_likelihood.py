@@ -1,4 +1,4 @@
-"""Bounds on the likelihood, on a model whose likelihood is known; and the sigma that explains images best."""
+"""Bounds on the likelihood for a model of known likelihood, and the calibrated sigma."""
 
 import math
 from functools import partial
@@ -36,13 +36,13 @@ def test_the_density_is_that_of_torch_and_of_the_training_loss():
         torch.testing.assert_close(-density.flatten(1).sum(dim=1), gaussian_nll(x, mean, sigma))
 
 
-# --- Bounds, on a model whose likelihood is known ---
+# --- Bounds for a model of known likelihood ---
 
 
 class LinearGaussian(nn.Module):
     """x = z W^T + sigma * noise, with orthogonal columns in W: the posterior is diagonal and p(x) is a Gaussian.
 
-    `offset` moves the encoder's mean away from the true posterior, and `widen` its spread.
+    `offset` shifts the encoder's mean from the true posterior mean; `widen` scales its standard deviation.
     """
 
     def __init__(self, sigma: float, offset: float = 0.0, widen: float = 1.0) -> None:
@@ -84,7 +84,7 @@ def test_with_the_true_posterior_every_bound_is_the_likelihood():
     elbo, weights = bounds(network, x, samples=4)
     exact = network.log_likelihood(x).double()
     torch.testing.assert_close(iwae_bound(weights), exact, rtol=1e-4, atol=1e-3)
-    # Each weight alone is p(x) already. The ELBO takes the KL in closed form, so its few samples leave it noise.
+    # Each weight equals p(x). The ELBO has the KL in closed form, so it is noisy with few samples.
     torch.testing.assert_close(weights, exact[:, None].expand_as(weights), rtol=1e-4, atol=1e-3)
     assert (elbo - exact).mean().abs() < 0.3
 
@@ -96,7 +96,7 @@ def test_with_a_wrong_posterior_the_bounds_lie_below_and_rise_to_the_likelihood(
     elbo, weights = bounds(network, x, samples=4096)
 
     def bound(k: int) -> float:
-        """The mean over images and over all groups of k weights, so that Jensen's inequality holds exactly."""
+        """Return the mean over images and groups of k weights, for which Jensen's inequality is exact."""
         return iwae_bound(weights.reshape(-1, k)).mean().item()
 
     rising = [bound(k) for k in (1, 2, 8, 64, 512, 4096)]
@@ -108,7 +108,7 @@ def test_with_a_wrong_posterior_the_bounds_lie_below_and_rise_to_the_likelihood(
 def test_the_elbo_of_a_real_network_lies_below_its_iwae_bound():
     torch.manual_seed(0)
     network = VAE((3, 8, 8), [4, 8], 4).eval()
-    x = 0.2 * numbers(20, 3, 8, 8)  # away from black and white, whose levels hold the tails
+    x = 0.2 * numbers(20, 3, 8, 8)  # away from black and white, whose levels include the tails
     likelihoods = [density(0.5), partial(discretised_gaussian_log_mass, sigma=0.5)]
     measured = importance_weights(network, x, Draw("cpu", (0,)), 64, likelihoods, rows=100)
     bits = []
@@ -120,7 +120,7 @@ def test_the_elbo_of_a_real_network_lies_below_its_iwae_bound():
 
 
 def test_the_block_size_only_bounds_the_memory():
-    """The noise of each image is the same whatever the block; sums may be taken in another order."""
+    """The noise of an image does not depend on the block size; only the order of sums may change."""
     network = LinearGaussian(sigma=0.5, widen=1.3)
     x = network.draw(10)
     (elbo, weights), *others = [
@@ -144,7 +144,7 @@ def test_the_iwae_bound_is_the_log_of_the_mean_weight():
 
 
 class Constant(nn.Module):
-    """Decodes everything to grey."""
+    """A model that decodes every z to grey."""
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return torch.zeros(len(x), 2), torch.zeros(len(x), 2)
@@ -159,7 +159,7 @@ def test_the_calibrated_sigma_is_the_root_of_the_mean_squared_error():
     assert sigma == pytest.approx(x.double().square().mean().sqrt().item())
 
 
-def test_no_other_sigma_explains_the_images_better():
+def test_the_calibrated_sigma_minimises_the_nll():
     network = LinearGaussian(sigma=0.5)
     x = network.draw(200)
     best = calibrated_sigma(network, x, Draw("cpu", (0,)), batch_size=50)

@@ -1,4 +1,4 @@
-"""Samples of a VAE: complete, the same in every run, and equal to its network's output."""
+"""Samples of a VAE: complete, reproducible, and equal to the output of its network."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -51,12 +51,12 @@ def test_everything_is_drawn_in_the_same_bits_whatever_the_precision_of_training
     assert all(row["seconds_per_image"] > 0 for row in timing) and timing[1]["fit_seconds"] > 0
 
 
-def test_equal_weights_make_equal_sheets_whose_places_are_those_of_the_samples(arrays):
+def test_equal_weights_give_the_first_samples_on_the_sheet_of_every_epoch(arrays):
     assert arrays["epochs"].tolist() == list(EPOCHS)
     assert all(np.array_equal(sheet, arrays["samples"][:64]) for sheet in arrays["epoch_samples"])
 
 
-def test_means_are_the_encoder_s_and_images_the_decoder_s(arrays, folder):
+def test_means_and_images_equal_the_output_of_the_network(arrays, folder):
     network, _ = load_model(folder / "model", VAE, CPU)
     images = torch.from_numpy(np.array(dataset().test.images)).float() / 127.5 - 1
     with torch.no_grad():
@@ -64,18 +64,18 @@ def test_means_are_the_encoder_s_and_images_the_decoder_s(arrays, folder):
         decoded = network.decode(mu[:32])
         first = network.decode(prior_draws(70, 12, seed=0))
     np.testing.assert_allclose(arrays["posterior_means"], mu.numpy(), rtol=1e-4, atol=1e-5)
-    for found, expected in ((arrays["epoch_reconstructions"][0], decoded), (arrays["samples"], first)):
+    for result, expected in ((arrays["epoch_reconstructions"][0], decoded), (arrays["samples"], first)):
         levels = ((expected + 1) * 127.5).round().clamp(0, 255).numpy()
-        assert np.abs(found.astype(float) - levels).max() <= 1
+        assert np.abs(result.astype(float) - levels).max() <= 1
 
 
-def test_fitted_samples_are_decoded_draws_of_the_mixture_that_the_stage_keeps(arrays, folder):
+def test_fitted_samples_are_decoded_draws_of_the_saved_mixture(arrays, folder):
     z = load_mixture(folder / "drawn/prior.safetensors").draw(70, seed=0)
     network, _ = load_model(folder / "model", VAE, CPU)
     assert np.array_equal(arrays["fitted_samples"], Codec(network, CPU, 16).decode(z))
 
 
-def test_samples_begin_alike_whatever_their_number():
+def test_the_first_draws_do_not_depend_on_the_number_of_draws():
     assert torch.equal(prior_draws(70, 12, seed=3)[:64], prior_draws(64, 12, seed=3))
 
 
@@ -89,17 +89,17 @@ def test_paths_are_straight_between_images_of_different_class():
     np.testing.assert_allclose(paths[:, 1], (mu[[0, 2]] + mu[[5, 7]]) / 2, rtol=1e-6)
 
 
-def test_where_the_halves_hold_too_few_pairs_neighbours_make_more():
+def test_neighbours_are_paired_if_the_halves_give_too_few_pairs():
     alternating = np.arange(8) % 2
     pairs = class_pairs(alternating, 5)
     assert len(pairs) == 5 and (alternating[pairs[:, 0]] != alternating[pairs[:, 1]]).all()
-    assert len({tuple(pair) for pair in class_pairs(alternating, 100).tolist()}) == 16  # all that there are
+    assert len({tuple(pair) for pair in class_pairs(alternating, 100).tolist()}) == 16  # all possible pairs
     assert class_pairs(np.array([0, 1]), 10).tolist() == [[0, 1]]
     assert class_pairs(np.zeros(9, np.int64), 5).tolist() == [[0, 4], [1, 5], [2, 6], [3, 7]]
     assert len(class_pairs(np.zeros(1, np.int64), 5)) == 0
 
 
-def test_traversals_move_one_latent_each_of_those_that_vary_most():
+def test_each_traversal_changes_one_of_the_latents_that_vary_most():
     mu = np.random.default_rng(0).normal(size=(50, 10)).astype(np.float32) * np.arange(10, dtype=np.float32)
     paths, traversed = traversal_paths(mu, steps=5)
     assert traversed.tolist() == [9, 8, 7, 6, 5, 4, 3, 2]
@@ -109,7 +109,7 @@ def test_traversals_move_one_latent_each_of_those_that_vary_most():
         assert np.array_equal(path[:, others], np.repeat(mu[:1, others], 5, axis=0))
 
 
-def test_a_codec_answers_alike_in_batches_of_any_size(folder):
+def test_a_codec_does_not_depend_on_the_batch_size(folder):
     network, _ = load_model(folder / "model", VAE, CPU)
     images = dataset().test.images[:11]
     whole, parts = (Codec(network, CPU, size) for size in (11, 4))
@@ -118,7 +118,7 @@ def test_a_codec_answers_alike_in_batches_of_any_size(folder):
     assert np.abs(parts.decode(z).astype(float) - whole.decode(z)).max() <= 1
 
 
-def test_missing_snapshots_are_told_in_one_line(tmp_path):
+def test_missing_snapshots_are_refused_in_one_line(tmp_path):
     files = save_vae(tmp_path)
-    with pytest.raises(InputError, match="no weights of any epoch"):
+    with pytest.raises(InputError, match="no snapshots found"):
         replace(files, snapshots=tmp_path / "nowhere").draw(sample)

@@ -1,4 +1,4 @@
-"""The VAE's network: its size, its shapes, and codes whose KL is finite."""
+"""The network of the VAE: number of parameters, shapes, and a finite KL."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_shapes_of_codes_and_images(shape):
     assert mu.shape == log_var.shape == (2, 6) and network.decode(mu).shape == (2, *shape)
 
 
-def test_sizes_that_cannot_be_halved_are_refused():
+def test_indivisible_image_sizes_are_refused():
     with pytest.raises(ValueError, match="divisible by 16"):
         VAE((3, 28, 28), [4, 8, 16, 32], 8)
 

@@ -1,4 +1,4 @@
-"""The VAE's loss equals what the definitions say, computed another way."""
+"""The loss of the VAE equals an independent computation of its definition."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def test_the_loss_is_the_negative_elbo_of_one_sample():
     assert not terms["nll"].requires_grad and not terms["kl"].requires_grad
 
 
-def test_the_noise_of_z_follows_the_step():
+def test_the_noise_of_z_depends_on_the_step():
     torch.manual_seed(0)
     objective = VAEObjective(VAE((1, 4, 4), [4], 2), sigma=1.0).eval()
     batch = Batch(numbers(3, 1, 4, 4), torch.zeros(3, dtype=torch.int64))

@@ -87,7 +87,7 @@ def main(
     context: typer.Context,
     version: Annotated[bool, Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Run and use three studies of learning without labels: VAE, DDPM and SimSiam."""
+    """Results and trained models of three studies of learning without labels: VAE, DDPM and SimSiam."""
     if version:
         typer.echo(f"triptych {triptych.__version__}")
         raise typer.Exit
@@ -153,22 +153,22 @@ def profile_check(
 @app.command(epilog="Example: triptych report --json | jq .metrics")
 def report(
     as_json: AsJson = False,
-    as_markdown: Annotated[bool, Option("--markdown", help="Print only the metrics, as Markdown tables.")] = False,
-    compare: Annotated[Path | None, _text("Compare the verdicts with those of the run in FOLDER.", "FOLDER")] = None,
-    time: Annotated[bool, Option("--time", help="Print the time of each stage as a Markdown table.")] = False,
+    as_markdown: Annotated[bool, Option("--markdown", help="Print only the metrics, as Markdown.")] = False,
+    compare: Annotated[Path | None, _text("Compare verdicts with the run in FOLDER, as Markdown.", "FOLDER")] = None,
+    time: Annotated[bool, Option("--time", help="Print only the time of each stage, as Markdown.")] = False,
 ) -> None:
     """Print the results of the stages that have run.
 
     These are metrics with confidence intervals, verdicts on the claims, training times, and the path of the HTML page.
     """
-    from triptych.page import tables, terminal, time_spent, verdicts
+    from triptych.page import tables, terminal, verdicts
     from triptych.report.reader import Results
 
     results = Results()
     if compare:
         typer.echo(verdicts.verdicts_table({"here": results, compare.name: Results(compare)}).markdown())
     elif time:
-        typer.echo(time_spent.time_markdown(results), nl=False)
+        typer.echo(tables.time_markdown(results), nl=False)
     elif as_json:
         typer.echo(json.dumps(terminal.document(results), indent=2, ensure_ascii=False))
     elif as_markdown:
@@ -184,14 +184,14 @@ def archive(
     without_data: Annotated[
         bool, Option("--without-data", help="Omit figures with many images of the dataset.")
     ] = False,
-    force: Annotated[bool, Option("--force", help="Replace metrics/ and plots/ even if FOLDER is no archive.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace results in FOLDER even if it is not an archive.")] = False,
 ) -> None:
     """Copy the results of this run to a folder.
 
     The copy contains metrics, tables, params.yaml, the HTML page, and a record of the machine and commit.
     """
     from triptych.cli.doctor import machine
-    from triptych.page.archive import archive as write
+    from triptych.page.build import archive as write
     from triptych.report.reader import Results
 
     files = write(Results(), folder, machine(), with_data=not without_data, force=force)
@@ -227,7 +227,7 @@ def sample_vae(
     count: Count = 64,
     out: Out = "samples.png",
     seed: Seed = None,
-    prior: Annotated[Prior, _text("N(0, I), or the Gaussian mixture fitted by stage sample@vae.", PRIORS)] = "normal",
+    prior: Annotated[Prior, _text("Prior: N(0, I), or the mixture fitted by stage sample@vae.", PRIORS)] = "normal",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -247,7 +247,9 @@ def sample_ddpm(
     seed: Seed = None,
     sampler: Annotated[str | None, _text(SAMPLERS, "NAME", IN_PARAMS)] = None,
     steps: Annotated[int | None, _number("Number of sampler steps.", 1, IN_PARAMS)] = None,
-    guided: Annotated[bool, Option("--guided", help="Autoguidance with an earlier snapshot: sharper images.")] = False,
+    guided: Annotated[
+        bool, Option("--guided", help="Autoguidance by a snapshot: sharper, less diverse images.")
+    ] = False,
     guidance_weight: Annotated[
         float | None, _number("Guidance weight; 1 disables guidance. Implies --guided.", 1, IN_PARAMS, "W")
     ] = None,
@@ -386,10 +388,10 @@ def features(
     count, size = table.values.shape
     about = {"encoder": encoder, "seed_run": seed_run, "layer": layer, "out": str(out), "images": count, "size": size}
     lines = [f"{out}: {size} features of {_count(count, 'image')}"]
-    for reason, files in table.left_out.items():
+    for reason, files in table.skipped.items():
         more = f" and {len(files) - NAMED:,} more" if len(files) > NAMED else ""
         lines.append(f"skipped {_count(len(files), 'file')}, {reason}: {', '.join(files[:NAMED])}{more}")
-    _print(as_json, about | {"left_out": table.left_out}, *lines)
+    _print(as_json, about | {"skipped": table.skipped}, *lines)
 
 
 @app.command(epilog="Example: triptych neighbours image.png --encoder simsiam")

@@ -22,7 +22,7 @@ TOOLS = ("git", "make", "dvc")
 
 
 def examine(params: Path = profiles.PARAMS) -> dict[str, Any]:
-    """Describe device, threads, versions, params.yaml and data. Problems are part of the result and not raised."""
+    """Describe device, threads, versions, params.yaml and data. Problems are reported in the result, not raised."""
     return {
         **_hardware(),
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),

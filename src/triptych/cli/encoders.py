@@ -49,11 +49,11 @@ class Features(NamedTuple):
 
     paths: list[str]
     values: np.ndarray
-    left_out: dict[str, list[str]]
+    skipped: dict[str, list[str]]
 
 
 def encoder_folder(name: str, seed_run: int = 0) -> Path:
-    """Return the folder of an encoder: models/ssl/<name> for the first training run, its seed_<n> for later ones."""
+    """Return the folder of a training run: models/ssl/<name> for the first one, its subfolder seed_<n> for others."""
     trained = sorted(path.parent.name for path in MODELS.glob("*/config.json"))
     if not trained:
         raise InputError(
@@ -125,11 +125,11 @@ def features(encoder: Encoder, paths: Sequence[Path], layer: Layer = "backbone")
         if readable.any():
             names += [str(path) for path, fine in zip(batch, readable, strict=True) if fine]
             values.append(encoder.features(with_channels(images[readable], encoder.shape[0]), layer))
-    left_out = {reason: list(map(str, paths)) for reason, paths in sorted(listing.skipped.items())}
+    skipped = {reason: list(map(str, paths)) for reason, paths in sorted(listing.skipped.items())}
     if not names:
-        reason, unreadable = next(iter(left_out.items()))
+        reason, unreadable = next(iter(skipped.items()))
         raise InputError(f"none of the {len(unreadable)} images can be read: {reason} (first: {unreadable[0]})")
-    return Features(names, np.concatenate(values), left_out)
+    return Features(names, np.concatenate(values), skipped)
 
 
 def _batches(items: Batched) -> Iterator[Batched]:

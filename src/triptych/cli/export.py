@@ -179,7 +179,7 @@ def _features_and_projection(network: SiameseNetwork, images: Tensor) -> tuple[T
 
 
 def scheduler(process: Process) -> tuple[dict[str, Any], str]:
-    """Return the noise levels as the config of a diffusers scheduler, and a text on its use with the network."""
+    """Return the config of a diffusers scheduler with the noise levels of `process`, and its description."""
     if isinstance(process, EDMProcess):
         settings = {
             "_class_name": "EDMEulerScheduler",

@@ -22,12 +22,12 @@ from triptych.cli.images import bar, read_image
 from triptych.core.errors import InputError
 from triptych.core.schema import Runtime, read, validate
 from triptych.data.storage import load
-from triptych.ddpm.objective import DenoisingObjective, load_trained
+from triptych.ddpm.objective import Denoising, DenoisingObjective, load_trained
 from triptych.ddpm.params import SamplerName
-from triptych.ddpm.sample import Autoguidance, alpha_bars, load_guide, restore, steps_for
-from triptych.ddpm.samplers import Denoising, checked, evaluations, reverse
+from triptych.ddpm.sample import Autoguidance, alpha_bars, load_guide, restore
+from triptych.ddpm.samplers import checked, evaluations, reverse
 from triptych.machine.device import machine
-from triptych.machine.randomness import ImageNoise
+from triptych.measures.images import ImageNoise
 from triptych.measures.similarity import psnr
 from triptych.nn.weights import load_model, snapshot_files
 from triptych.params import SamplingParams
@@ -107,7 +107,7 @@ def trained_vae(params: SimpleNamespace) -> Iterator[Codec]:
 
 
 def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
-    """Load the trained DDPM in eval mode, or its snapshot after `epoch`."""
+    """Load the trained DDPM, or its snapshot after `epoch`, in eval mode."""
     if epoch is None:
         return load_trained(model_folder("ddpm"), CPU)
     snapshots = snapshot_files(SNAPSHOTS)
@@ -118,7 +118,7 @@ def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
 
 
 def given_images(model: str, files: Sequence[Path], test: int | None = None) -> Images:
-    """Read images for a model from files or, without files, take the first `test` (TEST_IMAGES) test images."""
+    """Read images for a model from files. Without files, take the first `test` (default TEST_IMAGES) test images."""
     shape = image_shape(model)
     if files and test is not None:
         raise InputError("--test cannot be combined with image files")
@@ -152,12 +152,12 @@ def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
 
 
 def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> Result:
-    """Draw images from the VAE. The params and seed of the pipeline give its images, for any count."""
+    """Draw images from the VAE. With the params and seed of the pipeline, they are its first `count` samples."""
     params = read_params(seed)
     with trained_vae(params) as codec:
         z = draw_prior(prior, _whole(count, codec.batch_size), codec.network.mu.out_features, params.seed)
         start = time.perf_counter()
-        images = _decode(codec, z, "sample vae")
+        images = codec.decode(z)
         seconds = time.perf_counter() - start
     about = {"model": "models/vae", "images": count, "prior": prior, "seed": params.seed, "seconds": seconds}
     return Result({"": images[:count]}, about)
@@ -172,7 +172,7 @@ def sample_ddpm(
     guidance_weight: float | None = None,
     guidance_epoch: int | None = None,
 ) -> Result:
-    """Draw images from the DDPM. The params and seed of the pipeline give its images, for any count.
+    """Draw images from the DDPM. With the params and seed of the pipeline, they are its first `count` samples.
 
     Arguments that are None have the value of params.yaml. A guidance weight or epoch implies `guided`.
     """
@@ -194,7 +194,7 @@ def sample_ddpm(
         batches = range(0, _whole(count, size), size)
         total = len(batches) * evaluations(name, denoiser.levels(steps))
         with bar("sample ddpm", total) as progress, host.autocast():
-            watched = Watched(denoiser, progress)
+            watched = _watched(denoiser, progress)
             for first in batches:
                 noise = ImageNoise(params.seed, "samples", range(first, first + size), shape, host.device).normal
                 samples.append(reverse(watched, noise(), None, name, steps, noise).cpu())
@@ -216,7 +216,7 @@ def reconstruct(given: Images) -> Result:
     """Encode images to the mean of q(z|x) and decode them with the VAE."""
     with trained_vae(read_params()) as codec:
         start = time.perf_counter()
-        images = _decode(codec, codec.encode(given.images), "reconstruct")
+        images = codec.decode(codec.encode(given.images))
         seconds = time.perf_counter() - start
     decibels = psnr(given.images, images)
     scores = [{"image": name, "psnr": float(value)} for name, value in zip(given.names, decibels, strict=True)]
@@ -250,7 +250,7 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
     restoration, size = params.sampling.ddpm.restoration, params.sampling.batch_size
     if not 1 <= t <= restoration.schedule.steps:
         raise InputError(f"--t {t}: must be from 1 to {restoration.schedule.steps}")
-    level, steps = float(alpha_bars(restoration.schedule)[t]), steps_for(t, steps or restoration.steps)
+    level, steps = float(alpha_bars(restoration.schedule)[t]), min(t, steps or restoration.steps)
     method = load_ddpm()
     with (
         machine(params.runtime, announce=False) as host,
@@ -258,36 +258,25 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
         host.autocast(),
     ):
         start = time.perf_counter()
-        watched = Watched(method.to(host.device), progress)
-        pair = restore(watched, given.images, level, steps, params.seed, size, host.device)
+        watched = _watched(method.to(host.device), progress)
+        noised, restored = restore(watched, given.images, level, steps, params.seed, size, host.device)
         seconds = time.perf_counter() - start
-    noised, restored = (psnr(given.images, images) for images in (pair.noised, pair.restored))
     scores = [
         {"image": name, "psnr_noised": float(before), "psnr_restored": float(after)}
-        for name, before, after in zip(given.names, noised, restored, strict=True)
+        for name, before, after in zip(
+            given.names, psnr(given.images, noised), psnr(given.images, restored), strict=True
+        )
     ]
     about = {"model": "models/ddpm", "images": scores, "t": t, "sampler": "ancestral", "steps": steps}
-    groups = {"original": given.images, "noised": pair.noised, "restored": pair.restored}
+    groups = {"original": given.images, "noised": noised, "restored": restored}
     return Result(groups, about | {"seed": params.seed, "seconds": seconds})
 
 
-def _decode(codec: Codec, z: np.ndarray, command: str) -> np.ndarray:
-    images = []
-    with bar(command, len(z)) as progress:
-        for start in range(0, len(z), codec.batch_size):
-            images.append(codec.decode(z[start : start + codec.batch_size]))
-            progress.update(len(images[-1]))
-    return np.concatenate(images)
+def _watched(method: Denoising, progress: tqdm) -> Denoising:
+    """Return the denoiser with a progress bar that advances at every call."""
 
+    def denoise(x: Tensor, alpha_bar: float) -> Tensor:
+        progress.update()
+        return method.denoise(x, alpha_bar)
 
-class Watched:
-    """A denoiser that advances a progress bar at every call."""
-
-    def __init__(self, method: Denoising, progress: tqdm) -> None:
-        self.method, self.progress, self.levels = method, progress, method.levels
-
-    def denoise(self, x: Tensor, alpha_bar: float) -> Tensor:
-        """Return the model's estimate of the clean images at noise level `alpha_bar`."""
-        x0 = self.method.denoise(x, alpha_bar)
-        self.progress.update()
-        return x0
+    return SimpleNamespace(denoise=denoise, levels=method.levels)  # type: ignore[return-value]

@@ -43,28 +43,16 @@ def check_output(path: Path, force: bool = False, endings: Sequence[str] = ()) -
     """Raise InputError if a file cannot be created, exists (unless `force`), or lacks one of the allowed `endings`."""
     if endings and path.suffix.lower() not in endings:
         raise InputError(f"{path}: unsupported file extension; expected one of {', '.join(endings)}")
-    existing = _nearest_existing(path)
-    if existing == path.absolute():
+    try:
         if path.is_dir():
             raise InputError(f"{path}: is a folder; give a file name")
-        if not force:
+        if path.exists() and not force:
             raise InputError(f"{path}: already exists; replace it with --force, or choose another with --out")
-        existing = existing.parent
-    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        reason = "not writable" if existing.is_dir() else "no folder"
-        raise InputError(f"{path}: cannot be written: {existing} is {reason}")
-
-
-def _nearest_existing(path: Path) -> Path:
-    existing = path.absolute()
-    while True:
-        try:
-            existing.lstat()
-            return existing
-        except (FileNotFoundError, NotADirectoryError):
-            existing = existing.parent
-        except OSError as error:  # such as a name that is too long
-            raise InputError(f"{path}: cannot be written: {str(error.strerror).lower()}") from None
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{path}: cannot be written: {str(error.strerror).lower()}") from None
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise InputError(f"{path}: cannot be written: {folder} is {'not writable' if folder.is_dir() else 'no folder'}")
 
 
 class Output(NamedTuple):
@@ -92,8 +80,8 @@ def output(
     file per image. `groups` are suffixes of the file names, as in 0000_original.png.
     """
     path = Path(out)
-    sheet = not (out.endswith("/") or (_nearest_existing(path) == path.absolute() and path.is_dir()))
-    if sheet and path.suffix.lower() != ".png":
+    sheet = path.suffix.lower() == ".png" and not out.endswith("/")
+    if not (sheet or out.endswith("/") or path.is_dir()):
         raise InputError(f"--out {out}: must end in .png (one contact sheet) or / (one file per image)")
     digits = max(MIN_DIGITS, len(str(count - 1)))
     names = [f"{row:0{digits}}{group and '_' + group}.png" for row in range(count) for group in groups]

@@ -25,7 +25,6 @@ HERE = Path()
 # The first line of params.yaml names its profile: `# profile: smoke. Its purpose.`
 LABEL = re.compile(r"^# profile: ([\w-]+)(?:\. (.*))?$", re.MULTILINE)
 BASE = "base"  # key of a profile file: the profile that its values are merged into
-OPEN = ("ssl.variants",)  # sections to which a profile may add keys
 TOP_KEY = re.compile(r"^((?:#.*\n|\n)*)([\w-]+):", re.MULTILINE)  # a top-level key and the comments above it
 
 Tree = dict[str, Any]
@@ -58,10 +57,10 @@ def default_text(root: Path = HERE) -> str:
 
 
 def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
-    """Return all values of a profile. `default` are those of the default profile, read from git if None."""
+    """Return all values of a profile. `default` contains those of the default profile; None reads them from git."""
     tree = parse(default_text(root), root / PARAMS) if default is None else default
     for path in _files(name, root):
-        tree = _overlaid(tree, read_yaml(path), path)
+        tree = _overlaid(tree, read_yaml(path))
     return tree
 
 
@@ -88,7 +87,7 @@ def use(name: str, root: Path = HERE) -> Tree:
 
 
 def active(root: Path = HERE) -> str | None:
-    """Return the profile whose values equal params.yaml, or None without one."""
+    """Return the profile whose values equal those of params.yaml, or None if there is none."""
     tree, default = read_yaml(root / PARAMS), parse(default_text(root), root / PARAMS)
     return next((name for name in names(root) if merged(name, root, default) == tree), None)
 
@@ -126,10 +125,9 @@ def _files(name: str, root: Path) -> list[Path]:
     return paths[::-1]
 
 
-def _overlaid(tree: Tree, overlay: Tree, path: Path) -> Tree:
+def _overlaid(tree: Tree, overlay: Tree) -> Tree:
     """Merge an overlay into `tree`, and remove the sections for which it has null."""
     overlay.pop(BASE, None)
-    _refuse_unknown(tree, overlay, path)
     return _without_nulled(overlaid(tree, overlay), tree, overlay)
 
 
@@ -145,17 +143,6 @@ def _without_nulled(tree: Tree, base: Tree, overlay: Tree) -> Tree:
     return tree
 
 
-def _refuse_unknown(base: Tree, overlay: Tree, path: Path, above: str = "") -> None:
-    """Raise InputError for a key that `base` lacks, except in OPEN sections and sections that are replaced entirely."""
-    if above.startswith(tuple(f"{section}." for section in OPEN)):
-        return
-    for key, new in overlay.items():
-        if key not in base:
-            raise InputError(f"{path}: unknown key '{above}{key}'{nearest(str(key), list(map(str, base)))}")
-        if not replaces(base[key], new):
-            _refuse_unknown(base[key], new, path, f"{above}{key}.")
-
-
 def _text(default: str, overlays: list[Path]) -> str:
     """Return the text of the default profile with values and comments of the overlays merged into it."""
     ruamel = YAML(typ="rt")
@@ -169,7 +156,7 @@ def _text(default: str, overlays: list[Path]) -> str:
     tree: Any = ruamel.load(TOP_KEY.sub(r"\2:", default))
     for path in overlays:
         overlay = ruamel.load(path.read_text(encoding="utf-8"))
-        tree = _overlaid(tree, overlay, path)
+        tree = _overlaid(tree, overlay)
         _explain(tree, overlay)
     written = io.StringIO()
     ruamel.dump(tree, written)

@@ -1,7 +1,7 @@
 """Measures of the diffusion model: variational bound, samples, guidance, restoration, and cost of sampling."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -9,26 +9,22 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from triptych.data.storage import Dataset
-from triptych.ddpm.objective import DenoisingObjective, add_noise, posterior_variance
+from triptych.ddpm.objective import Denoising, add_noise, posterior_variance
 from triptych.ddpm.samplers import evaluations
-from triptych.judge.generated import COMPARED, Numbers, RealImages, measure_generated
-from triptych.judge.measure import Judge, Judged
-from triptych.machine.processes import merged, run_parts
-from triptych.machine.randomness import ImageNoise
+from triptych.judge.generated import GenerativeMeasures
+from triptych.judge.measure import Judge
+from triptych.machine.tasks import merged_results, run_tasks
 from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
+from triptych.measures.images import ImageNoise, float_batches
 from triptych.measures.intervals import Resampling
-from triptych.measures.params import EvaluationParams
 from triptych.measures.similarity import psnr, ssim
-from triptych.training.objective import float_batches
 
 Row = dict[str, float | Estimate | LeftOut]
-FINAL = 5  # samples that the report shows one by one
 DISTANCE = ("frechet_distance", "low", "high")
 RECOGNISED = ("recognisability", "recognisability_low", "recognisability_high")
-COST_COLUMNS = ("sampler", "steps", "evaluations", "samples", *DISTANCE, RECOGNISED[0])
+COST_COLUMNS = ("sampler", "steps", "evaluations", "samples", *DISTANCE, "recognisability")
 GUIDANCE_COLUMNS = ("epoch", "weight", "samples", *DISTANCE, *RECOGNISED)
 
 
@@ -36,17 +32,18 @@ GUIDANCE_COLUMNS = ("epoch", "weight", "samples", *DISTANCE, *RECOGNISED)
 
 
 def prior_term(x0: Tensor, alpha_bar: float) -> Tensor:
-    """L_T = KL(q(x_T | x0) || N(0, I)) per image, in nats."""
+    """Return L_T = KL(q(x_T | x0) || N(0, I)) of each image (N, C, H, W), in nats."""
     variance = 1 - alpha_bar
     squares = alpha_bar * x0.double().square().flatten(1).sum(dim=1)
     return 0.5 * (squares + x0[0].numel() * (variance - 1 - np.log(variance)))
 
 
 def diffusion_term(x0: Tensor, predicted: Tensor, alpha_bar: np.ndarray, next_alpha_bar: np.ndarray) -> Tensor:
-    """KL(q(x' | x, x0) || p(x' | x)) per image, in nats, where p is q with x0 replaced by its prediction.
+    """Return KL(q(x' | x, x0) || q(x' | x, predicted)) of each image (N, C, H, W), in nats.
 
-    Both are Gaussians of variance beta-tilde, and the KL is half the gain in signal-to-noise times the squared error
-    of x0 (Kingma et al. 2021, arXiv:2107.00630, equation 13).
+    x has noise level alpha_bar (N,) and x' the lower noise of next_alpha_bar (N,). Both Gaussians have variance
+    beta-tilde, so the KL is half the increase of the signal-to-noise ratio times the squared error of x0
+    (Kingma et al. 2021, arXiv:2107.00630, equation 13).
     """
     gain = next_alpha_bar / (1 - next_alpha_bar) - alpha_bar / (1 - alpha_bar)
     errors = (x0 - predicted).double().square().flatten(1).sum(dim=1)
@@ -54,44 +51,27 @@ def diffusion_term(x0: Tensor, predicted: Tensor, alpha_bar: np.ndarray, next_al
 
 
 def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
-    """Split the integers from `first` to `last` into at most `count` ranges [low, high) that grow geometrically.
+    """Split the integers from `first` to `last` into at most `count` ranges [low, high) of geometrically rising length.
 
-    The terms of the bound are largest, and differ most, at small t.
+    Ranges are short at small t, where the terms of the bound are largest and differ most.
     """
     bounds = np.geomspace(first, last + 1, count + 1).round().astype(int)
-    # A geometric range that would hold no integer gets one.
+    # An empty range is extended to one integer.
     bounds = np.maximum(bounds, first + np.arange(count + 1)).clip(max=last + 1)
     return [(low, high) for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True) if low < high]
 
 
-def drawn_times(steps: int, times: int, rows: range, seed: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield for each of the `strata` of t = 2 to T its length, and one t from it for each of the images `rows`."""
-    draw = ImageNoise(seed, "bound times", rows, (), "cpu")
-    for low, high in strata(2, steps, times):
-        yield high - low, draw.integers(low, high).numpy()
-
-
 @torch.inference_mode()
 def variational_bound(
-    method: DenoisingObjective, images: Tensor, steps: int, times: int, seed: int, batch_size: int
+    method: Denoising, images: Tensor, steps: int, times: int, seed: int, batch_size: int
 ) -> dict[str, np.ndarray]:
-    """Upper bound on -log p(x0) per image, split into three terms whose sum is the bound.
+    """Return an upper bound on -log p(x0) of each image (N, C, H, W) in [-1, 1]: the sum of three terms.
 
-    The sum over t = 2 to T is estimated without bias: t is drawn once from each of `times` ranges of the chain. The
-    reverse variance is beta-tilde; the decoder at t = 1 takes beta-tilde of t = 2, as its own is zero.
-
-    Args:
-        method: in eval mode on the device of the images.
-        images: (N, C, H, W) float in [-1, 1].
-        steps: T, the length of the chain.
-        times: number of terms drawn per image.
-        seed: of the noise and the times.
-        batch_size: images per batch.
-
-    Returns:
-        prior, diffusion and decoder: (N,) bits per dimension each.
+    The terms prior, diffusion and decoder are (N,) in bits per dimension. The sum over t = 2 to T = `steps` is
+    estimated without bias from one random t in each of at most `times` ranges. The reverse variance is beta-tilde. At
+    t = 1, where beta-tilde is zero, the decoder uses beta-tilde of t = 2. `method` is in eval mode.
     """
-    # Index t of the chain, t = 0 being the image itself.
+    # alpha_bar at each time t; t = 0 is the image itself.
     chain = np.array(method.levels(steps)[::-1])
     variance = posterior_variance(chain[2], chain[1])
     nats: dict[str, list[Tensor]] = {"prior": [], "diffusion": [], "decoder": []}
@@ -100,10 +80,11 @@ def variational_bound(
         rows = range(start, start + len(x0))
         noise = ImageNoise(seed, "bound", rows, tuple(x0.shape[1:]), x0.device).normal
         nats["prior"].append(prior_term(x0, chain[-1]))
-        terms = []
-        for length, t in drawn_times(steps, times, rows, seed):
+        terms, draw = [], ImageNoise(seed, "bound times", rows, (), "cpu")
+        for low, high in strata(2, steps, times):
+            t = draw.integers(low, high).numpy()
             predicted = method.denoise(add_noise(x0, chain[t], noise()), chain[t]).clamp(-1, 1)
-            terms.append(length * diffusion_term(x0, predicted, chain[t], chain[t - 1]))
+            terms.append((high - low) * diffusion_term(x0, predicted, chain[t], chain[t - 1]))
         nats["diffusion"].append(torch.stack(terms).sum(dim=0))
         mean = method.denoise(add_noise(x0, chain[1], noise()), chain[1]).clamp(-1, 1)
         nats["decoder"].append(-discretised_gaussian_log_mass(x0, mean, variance**0.5).double().flatten(1).sum(dim=1))
@@ -127,15 +108,10 @@ def restoration_at(
     judge: Judge,
     resampling: Resampling,
 ) -> Row:
-    """Measure restored images: share that keeps its class, PSNR in dB and SSIM.
+    """Return the share of restored images that keep their class, their PSNR in dB, and their SSIM.
 
-    Args:
-        t: time to which the originals were noised.
-        sigma: standard deviation of the noise at t.
-        originals, noised, restored: uint8 (N, C, H, W).
-        classes: (N,) classes that the judge reads in the originals, or the reason why it reads none.
-        judge: reads the restored images.
-        resampling: makes the intervals.
+    Images are uint8 (N, C, H, W), noised to time t with standard deviation `sigma`. `classes` are the judge's classes
+    of the originals, (N,), or the reason why there are none.
     """
     classless, few = classes if isinstance(classes, LeftOut) else None, needs.images(len(originals), 2)
     return {
@@ -149,10 +125,10 @@ def restoration_at(
 
 
 def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float, bool]:
-    """Time at which half of the images have changed class, interpolated linearly; no image has changed at time 0.
+    """Return the time at which half of the images have changed class, and True.
 
-    Returns:
-        That time and True, or the last time and False if fewer changed.
+    The share of images that keep their class is interpolated linearly, from 1 at time 0. If less than half of the
+    images change class, return the last time, and False.
     """
     grid, shares = [0, *times], [1.0, *same_class]
     for i in range(1, len(grid)):
@@ -162,79 +138,64 @@ def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float,
 
 
 def restoration_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """Estimates of `restoration_at` in long form: t, metric, value, low, high."""
-    lines = [
+    """Return a table with one line per estimate of `restoration_at`: t, metric, value, low, high."""
+    return pd.DataFrame(
         {"t": row["t"], "metric": name, "value": entry.value, **entry.interval}
         for row in rows
         for name, entry in row.items()
         if isinstance(entry, Estimate)
-    ]
-    return pd.DataFrame(lines)
+    )
 
 
 # --- The study ---
 
 
-class DDPMMeasures:
-    """Measures of one diffusion model.
+@dataclass(kw_only=True)
+class DDPMMeasures(GenerativeMeasures):
+    """Measures of one diffusion model, `method`, which is in eval mode on `device`. The bound uses float32."""
 
-    Args:
-        method: in eval mode on `device`; the bound is computed in float32.
-        judge: reads images.
-        dataset: training data of the method.
-        drawn: arrays that `triptych.ddpm.sample.draw` wrote.
-        settings: section `evaluation`.
-        seed: of the noise and the resamples.
-        device: where to compute.
-        at_once: number of tasks to run side by side, on a CPU.
-    """
-
-    def __init__(
-        self,
-        method: DenoisingObjective,
-        judge: Judge,
-        dataset: Dataset,
-        drawn: Mapping[str, np.ndarray],
-        settings: EvaluationParams,
-        seed: int,
-        device: torch.device,
-        at_once: int = 1,
-    ) -> None:
-        self.method, self.judge, self.dataset, self.drawn = method, judge, dataset, drawn
-        self.settings, self.seed, self.device, self.at_once = settings, seed, device, at_once
-        self.resampling = Resampling(seed, settings.confidence_level, settings.bootstrap, "ddpm")
-        # Several tasks use these: they are computed before tasks fork.
-        self.real = RealImages(dataset, judge, len(drawn["samples"]))
-        self.judged = judge(drawn["samples"])
+    STUDY = "ddpm"
+    method: Denoising
 
     def numbers(self) -> dict:
-        """Every number of the study, as estimates where there is an interval."""
-        tasks = {"bound": self._bound, "samples": self._samples, "guided": self._guided}
-        return merged("evaluate_ddpm", tasks, self.at_once) | self._restoration()
+        """Return all metrics of the study. Metrics with an interval are `Estimate` objects."""
+        tasks = {"bound": self._bound, "samples": self.samples, "guided": self._guided}
+        return merged_results("evaluate_ddpm", tasks, self.at_once) | self._restoration()
 
     def sampling(self) -> pd.DataFrame:
-        """Quality of the samples of each sampler at each number of steps, with COST_COLUMNS."""
+        """Return the quality of samples for each sampler and number of steps, a table with COST_COLUMNS."""
         columns = self.drawn["cost_sampler"].tolist(), self.drawn["cost_steps"].tolist(), self.drawn["cost"]
         points = sorted(zip(*columns, strict=True), key=lambda point: point[:2])
-        tasks = {f"{sampler} {steps}": partial(self._cost, sampler, steps, images) for sampler, steps, images in points}
-        return pd.DataFrame(run_parts("sampling cost", tasks, self.at_once).values(), columns=COST_COLUMNS)
+        tasks = {}
+        for name, steps, images in points:
+            point = {"sampler": name, "steps": steps, "evaluations": evaluations(name, self.method.levels(steps))}
+            tasks[f"{name} {steps}"] = partial(self._quality, point, images, f"cost {name} {steps}")
+        return pd.DataFrame(run_tasks("sampling cost", tasks, self.at_once).values(), columns=COST_COLUMNS)
 
     def guidance(self) -> pd.DataFrame:
-        """Quality of the samples of each guide at each weight, 1 being no guidance, with GUIDANCE_COLUMNS."""
+        """Return the quality of samples for each guide and guidance weight, a table with GUIDANCE_COLUMNS.
+
+        Weight 1 is no guidance.
+        """
         epochs, weights = (self.drawn[f"compared_{name}"].tolist() for name in ("epoch", "weight"))
         points = dict(zip(zip(epochs, weights, strict=True), self.drawn["compared"], strict=True))
         unguided = self.drawn["samples"][: self.drawn["compared"].shape[1]]
         points |= {(epoch, 1.0): unguided for epoch in epochs}
-        tasks = {
-            f"guide {epoch}, weight {weight}": partial(self._guidance_at, epoch, weight, images)
-            for (epoch, weight), images in sorted(points.items(), key=lambda point: point[0])
-        }
-        return pd.DataFrame(run_parts("guidance", tasks, self.at_once).values(), columns=GUIDANCE_COLUMNS)
+        tasks = {}
+        for (epoch, weight), images in sorted(points.items(), key=lambda point: point[0]):
+            # Samples without guidance have the same interval for every guide.
+            purpose = f"guidance {epoch} {weight}" if weight > 1 else "guidance none"
+            point = {"epoch": epoch, "weight": weight}
+            tasks[f"guide {epoch}, weight {weight}"] = partial(self._quality, point, images, purpose)
+        return pd.DataFrame(run_tasks("guidance", tasks, self.at_once).values(), columns=GUIDANCE_COLUMNS)
 
     def probabilities(self) -> dict[str, np.ndarray]:
-        """The judge's probabilities of the first samples and of the end of each strip, and the names of the classes."""
+        """Return the judge's class probabilities for the first samples and for the last image of each restored strip.
+
+        The result also contains the times of the strips and the class names.
+        """
         return {
-            "final_probabilities": self.judged.probabilities[:FINAL],
+            "final_probabilities": self.final_probabilities(),
             "strip_probabilities": self.judge(self.drawn["strip_backward"][:, -1]).probabilities,
             "strip_times": self.drawn["strip_times"],
             "classes": np.array(self.dataset.classes),
@@ -249,64 +210,35 @@ class DDPMMeasures:
             "vlb_parts_bpd": {term: float(bits.mean()) for term, bits in terms.items()},
         }
 
-    def _samples(self) -> Numbers:
-        return measure_generated(self.drawn["samples"], self.judged, self.real, self.settings, self.resampling)
-
     def _guided(self) -> dict:
-        images = self.drawn["guided"]
-        resampling = replace(self.resampling, owner="ddpm guided")
-        numbers = measure_generated(images, self.judge(images), self.real, self.settings, resampling)
-        guidance = {"weight": self.drawn["guidance_weight"].item(), "epoch": self.drawn["guidance_epoch"].item()}
-        return {"guided": guidance | {key: numbers[key] for key in COMPARED}}
+        guidance = {name: self.drawn[f"guidance_{name}"].item() for name in ("weight", "epoch")}
+        return {"guided": guidance | self.other_samples("guided", "guided")}
 
     def _restoration(self) -> dict:
-        """Measure restorations from each time, and the time at which half of the images have changed class."""
         originals, classless = self.real.images[: self.drawn["restored"].shape[1]], self.real.classless
         classes = classless or self.real.test.classes()[: len(originals)]
         times, sigmas = (self.drawn[f"restoration_{name}"].tolist() for name in ("times", "sigmas"))
+        images = self.drawn["noised"], self.drawn["restored"]
         tasks = {
-            f"t = {t}": partial(
-                restoration_at, t, sigma, originals, classes, noised, restored, self.judge, self.resampling
-            )
-            for t, sigma, noised, restored in zip(
-                times, sigmas, self.drawn["noised"], self.drawn["restored"], strict=True
-            )
+            f"t = {t}": partial(restoration_at, t, sigma, originals, classes, *pair, self.judge, self.resampling)
+            for t, sigma, *pair in zip(times, sigmas, *images, strict=True)
         }
-        rows = list(run_parts("restoration", tasks, self.at_once).values())
+        rows = list(run_tasks("restoration", tasks, self.at_once).values())
         half, reached = classless, classless
         if not classless:
             half, reached = half_time(times, [row["same_class"].value for row in rows])
         return {"restoration": rows, "half_restored_t": half, "half_restored_reached": reached}
 
-    def _cost(self, sampler: str, steps: int, images: np.ndarray) -> dict:
+    def _quality(self, point: dict, images: np.ndarray, purpose: str) -> dict:
+        """Return a table row: `point`, and the measures of images with the bounds of their intervals."""
         judged = self.judge(images)
-        return {
-            "sampler": sampler,
-            "steps": steps,
-            "evaluations": evaluations(sampler, self.method.levels(steps)),
-            "samples": len(images),
-            **cells(DISTANCE, self.real.distance(judged, self.resampling, f"cost {sampler} {steps}")),
-            **cells(RECOGNISED[:1], self._recognised(judged)),
-        }
-
-    def _guidance_at(self, epoch: int, weight: float, images: np.ndarray) -> dict:
-        judged = self.judge(images)
-        # Without guidance, the guide changes neither the number nor its interval.
-        purpose = f"guidance {epoch} {weight}" if weight > 1 else "guidance none"
-        return {
-            "epoch": epoch,
-            "weight": weight,
-            "samples": len(images),
-            **cells(DISTANCE, self.real.distance(judged, self.resampling, purpose)),
-            **cells(RECOGNISED, self._recognised(judged)),
-        }
-
-    def _recognised(self, judged: Judged) -> Estimate | LeftOut:
-        return self.real.classless or self.resampling.proportion(judged.recognised(self.settings.recognition_threshold))
-
-
-def cells(columns: Sequence[str], number: Estimate | LeftOut) -> dict[str, float]:
-    """A number and its bounds under the given column names; no cells if it is left out."""
-    if isinstance(number, LeftOut):
-        return {}
-    return dict(zip(columns, (number.value, number.low, number.high), strict=False))
+        recognised = judged.recognised(self.settings.recognition_threshold)
+        measured = (
+            (DISTANCE, self.real.distance(judged, self.resampling, purpose)),
+            (RECOGNISED, self.real.classless or self.resampling.proportion(recognised)),
+        )
+        row = point | {"samples": len(images)}
+        for columns, number in measured:
+            if isinstance(number, Estimate):
+                row |= zip(columns, (number.value, number.low, number.high), strict=True)
+        return row

@@ -1,4 +1,4 @@
-"""The diffusion networks: a UNet over patches of pixels (fast), and the report's UNet."""
+"""Networks of the diffusion model: a fast UNet over patches of pixels, and the UNet of the report."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Up to this many positions a CPU computes attention as two products: the fused kernel is made for many positions and
+# Up to this number of positions a CPU computes attention as two matrix products. The fused kernel is slower here: it
 # took a tenth of the DDPM's training step in bfloat16.
 FEW_POSITIONS = 256
 
@@ -14,23 +14,21 @@ FEW_POSITIONS = 256
 class TimeEmbedding(nn.Module):
     """Sinusoids of a time (Ho et al. 2020, arXiv:2006.11239, appendix B), then two linear layers with SiLU.
 
-    Times count in thousandths of the noising process: t in 1 to 1000 for a DDPM. They may be fractions. The number of
-    sines and cosines together, `sinusoids`, is even.
+    Times may be fractional. The noising process has length 1000: t = 1 to 1000 for a DDPM. `sinusoids` is the number of
+    sines and cosines together.
     """
-
-    SLOWEST = 10_000.0
 
     def __init__(self, sinusoids: int, size: int) -> None:
         super().__init__()
         if sinusoids % 2:
-            raise ValueError(f"sines and cosines come in pairs, got {sinusoids}")
+            raise ValueError(f"sinusoids must be even (pairs of sine and cosine), got {sinusoids}")
         self.half = sinusoids // 2
         self.first = nn.Linear(sinusoids, size)
         self.second = nn.Linear(size, size)
 
     def forward(self, times: Tensor) -> Tensor:
-        """(B,) -> (B, size)."""
-        step = math.log(self.SLOWEST) / max(1, self.half - 1)
+        """Return the embeddings (B, size) of times (B,)."""
+        step = math.log(10_000.0) / max(1, self.half - 1)
         frequencies = torch.exp(torch.arange(self.half, device=times.device, dtype=torch.float32) * -step)
         phases = times.float()[:, None] * frequencies
         waves = torch.cat([phases.sin(), phases.cos()], dim=1)
@@ -38,7 +36,7 @@ class TimeEmbedding(nn.Module):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(QK' / sqrt(d)) V, each (B, heads, positions, d) (Vaswani et al. 2017, arXiv:1706.03762, equation 1)."""
+    """Return softmax(QK' / sqrt(d)) V of tensors (B, heads, positions, d) (Vaswani et al. 2017, equation 1)."""
     positions, size = query.shape[-2:]
     if query.device.type == "cpu" and positions <= FEW_POSITIONS:
         return (query @ key.transpose(-2, -1) / math.sqrt(size)).softmax(dim=-1) @ value
@@ -48,43 +46,41 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of each position (Ba et al. 2016, arXiv:1607.06450).
 
-    With channels last, a position's channels are adjacent: on a CPU in bfloat16 this costs a quarter of GroupNorm.
+    With channels last, the channels of a position are adjacent. On a CPU in bfloat16 it takes a quarter of the time of
+    GroupNorm.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class Attention(nn.Module):
-    """Projections shared by both kinds of attention over positions, with `norm` before and a shortcut around."""
+    """Base of both attention layers: projection of the normalised input to query, key and value."""
 
     def __init__(self, channels: int, heads: int, head_size: int, norm: nn.Module) -> None:
         super().__init__()
-        self.heads = heads
-        self.norm = norm
+        self.heads, self.norm = heads, norm
         self.qkv = nn.Conv2d(channels, 3 * heads * head_size, 1, bias=False)
 
     def heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value of (B, channels, H, W), each (B, heads, positions, head size)."""
-        # Channels last makes this a view: (B, positions, 3, heads, head size).
+        """Return query, key and value of x (B, channels, H, W), each (B, heads, positions, head_size)."""
+        # With channels last this is a view, (B, positions, 3, heads, head_size).
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (3, self.heads, -1))
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
     def image_of(self, mixed: Tensor, height: int, width: int) -> Tensor:
-        """(B, heads, positions, head size) -> (B, heads x head size, H, W)."""
+        """Reshape (B, heads, positions, head_size) to (B, heads * head_size, H, W)."""
         return mixed.transpose(1, 2).flatten(2).unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
 class SelfAttention(Attention):
-    """Multi-head attention over all positions."""
+    """Multi-head attention over all positions, with a shortcut."""
 
     def __init__(self, channels: int, heads: int, head_size: int, norm: nn.Module) -> None:
         super().__init__(channels, heads, head_size, norm)
         self.out = nn.Conv2d(heads * head_size, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) -> the same shape."""
         return x + self.out(self.image_of(attend(*self.heads_of(x)), *x.shape[2:]))
 
 
@@ -92,10 +88,10 @@ class SelfAttention(Attention):
 
 
 class ModulatedBlock(nn.Module):
-    """Two 3x3 convolutions, each behind a norm and SiLU; the time scales and shifts the second norm's output.
+    """Two 3x3 convolutions, each after a norm and SiLU. The time scales and shifts the output of the second norm.
 
-    Dhariwal & Nichol 2021 (arXiv:2105.05233), section 3.1, with another norm: docs/ddpm_recipes.md compares them. The
-    second convolution starts at zero, so that a fresh block is its shortcut.
+    Dhariwal & Nichol 2021 (arXiv:2105.05233), section 3.1, with LayerNorm in place of GroupNorm; docs/ddpm_recipes.md
+    compares both. The second convolution is initialised to zero, so that the block starts as its shortcut.
     """
 
     def __init__(self, before: int, after: int, time_size: int) -> None:
@@ -110,7 +106,7 @@ class ModulatedBlock(nn.Module):
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """(B, before, H, W) and (B, time_size) -> (B, after, H, W)."""
+        """Return features (B, after, H, W) of x (B, before, H, W) and the time embedding (B, time_size)."""
         hidden = self.first(functional.silu(self.first_norm(x)))
         scale, shift = self.modulation(time)[:, :, None, None].chunk(2, dim=1)
         hidden = torch.addcmul(shift, self.second_norm(hidden), 1 + scale)
@@ -118,18 +114,18 @@ class ModulatedBlock(nn.Module):
 
 
 class PatchUNet(nn.Module):
-    """Fold patches of pixels into channels, apply a small UNet to the patches, and unfold them.
+    """UNet over patches of pixels. Patches are folded into channels first and unfolded at the end.
 
-    At patch 2 the costly finest resolution is gone, and every convolution has enough channels to run near the
-    machine's peak. A 3x3 convolution over patches still sees 6x6 pixels.
+    With patches of 2x2 pixels there is no costly full resolution, and every convolution has enough channels to run near
+    peak speed. A 3x3 convolution over these patches covers 6x6 pixels.
 
     Args:
         image_shape: (C, H, W); H and W are multiples of patch * 2**(levels - 1).
         patch: side of a patch in pixels.
         channels: channels per level, from fine to coarse.
-        blocks: blocks per level on the way down, and as many on the way up.
-        attention: for each level, true if it attends over all its positions.
-        middle_blocks: blocks at the coarsest resolution between the ways down and up.
+        blocks: number of blocks per level in the encoder; the decoder has the same number.
+        attention: for each level, True if its blocks are followed by self-attention.
+        middle_blocks: number of blocks at the coarsest resolution between encoder and decoder.
         head_size: channels per attention head.
         time_size: size of the time embedding.
     """
@@ -184,7 +180,7 @@ class PatchUNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor, times: Tensor) -> Tensor:
-        """Noisy images (B, C, H, W) and their times (B,) -> the prediction, (B, C, H, W)."""
+        """Return the prediction (B, C, H, W) for noisy images (B, C, H, W) and their times (B,)."""
         time = functional.silu(self.time(times))
         x = self.stem(functional.pixel_unshuffle(images, self.patch).contiguous(memory_format=torch.channels_last))
         skips = []
@@ -215,12 +211,11 @@ class ConvNorm(nn.Module):
         self.norm = nn.GroupNorm(groups, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, before, H, W) -> (B, after, H, W)."""
         return self.norm(self.convolution(x))
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with GroupNorm and SiLU; the time, if `time_size` is not 0, is added between them."""
+    """Two convolutions with GroupNorm and SiLU. The projected time is added between them, unless `time_size` is 0."""
 
     def __init__(self, before: int, after: int, time_size: int, groups: int) -> None:
         super().__init__()
@@ -230,7 +225,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """(B, before, H, W) and (B, time_size) -> (B, after, H, W)."""
+        """Return features (B, after, H, W) of x (B, before, H, W) and the time embedding (B, time_size)."""
         hidden = functional.silu(self.first(x))
         if self.time:
             hidden = hidden + self.time(time)[:, :, None, None]
@@ -240,8 +235,8 @@ class ResidualBlock(nn.Module):
 class LinearAttention(Attention):
     """Attention whose cost is linear in the number of positions (Shen et al. 2021, arXiv:1812.01243).
 
-    Queries are normalised over the channels of a head, keys over the positions. Keys and values make one small matrix,
-    which each query reads.
+    The softmax of queries is over the channels of a head, and that of keys over the positions. Keys times values give
+    one small matrix, which is multiplied by each query.
     """
 
     def __init__(self, channels: int, heads: int, head_size: int) -> None:
@@ -250,7 +245,6 @@ class LinearAttention(Attention):
         self.out = nn.Sequential(nn.Conv2d(heads * head_size, channels, 1), nn.GroupNorm(1, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) -> the same shape."""
         query, key, value = self.heads_of(x)
         context = key.softmax(dim=2).transpose(2, 3) @ value
         mixed = self.image_of((query.softmax(dim=3) * self.scale) @ context, *x.shape[2:])
@@ -258,13 +252,13 @@ class LinearAttention(Attention):
 
 
 class UNet(nn.Module):
-    """Levels of two residual blocks and linear attention; full attention in the middle.
+    """UNet with two residual blocks and linear attention per level, and full attention in the middle.
 
     Args:
         image_shape: (C, H, W); H and W are multiples of 2**(levels - 1).
         stem_width: channels of the 7x7 stem.
-        width: unit of channels; the time embedding has four times as many.
-        multipliers: channels of each level over `width`, from fine to coarse.
+        width: base number of channels; the time embedding has four times this size.
+        multipliers: channels of each level divided by `width`, from fine to coarse.
         heads: attention heads.
         head_size: channels per head.
         groups: groups of the blocks' GroupNorm.
@@ -284,9 +278,8 @@ class UNet(nn.Module):
         image_channels, *sides = image_shape
         scale = 2 ** (len(multipliers) - 1)
         if any(side % scale for side in sides):
-            raise ValueError(f"{len(multipliers)} levels need sides divisible by {scale}, got {sides}")
-        time_size = 4 * width
-        channels = [width * m for m in multipliers]
+            raise ValueError(f"height and width must be divisible by {scale}, got {sides[0]}x{sides[1]}")
+        time_size, channels = 4 * width, [width * m for m in multipliers]
         coarsest = channels[-1]
         self.time = TimeEmbedding(width, time_size)
         self.stem = nn.Conv2d(image_channels, stem_width, 7, padding=3)
@@ -315,7 +308,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, image_channels, 1)
 
     def forward(self, images: Tensor, times: Tensor) -> Tensor:
-        """Noisy images (B, C, H, W) and their times (B,) -> the prediction, (B, C, H, W)."""
+        """Return the prediction (B, C, H, W) for noisy images (B, C, H, W) and their times (B,)."""
         time = functional.silu(self.time(times))
         x = self.stem(images)
         skips = []
@@ -335,5 +328,5 @@ NETWORKS: dict[str, type[nn.Module]] = {"unet": UNet, "patch_unet": PatchUNet}
 
 
 def denoising_network(name: str, **sizes: object) -> nn.Module:
-    """Build the network called `name` in params.yaml; `sizes` are its own arguments and `image_shape`."""
+    """Build the network called `name` in params.yaml; `sizes` are the arguments of its class."""
     return NETWORKS[name](**sizes)

@@ -1,14 +1,15 @@
 """Diffusion objectives: denoising diffusion (Ho et al. 2020, arXiv:2006.11239) and EDM (Karras et al. 2022).
 
-Samplers and measures use a method's noise levels and its denoiser. An image at noise level alpha_bar in (0, 1] is
-x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon: variance preserving, whatever the method trains on. Level 1 is the
-image itself. A level is one number for the whole batch or a float64 array with one number per image.
+Samplers and measures use the noise levels and the denoiser of an objective. An image at noise level alpha_bar in (0, 1]
+is x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon: variance preserving, whatever the network is trained on. Level
+1 is the image itself. A level is one number for the whole batch or a float64 array with one number per image.
 
-Times t of the chain run from 1 to T; time 0 is the image itself, alpha_bar_0 = 1.
+Times t of a discrete process run from 1 to T. Time 0 is the image itself: alpha_bar_0 = 1.
 """
 
 import math
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,161 +24,143 @@ from triptych.nn.weights import load_model
 from triptych.training.objective import Batch, Objective
 
 Level = float | np.ndarray
-# Nichol & Dhariwal 2021, section 3.2: the last steps of the cosine schedule would otherwise divide by zero.
+# Nichol & Dhariwal 2021, section 3.2. Without the limit, the last steps of the cosine schedule would divide by zero.
 LARGEST_BETA = 0.999
-# The networks' time embedding counts in thousandths; EDM's c_noise is of the order of 1.
+# Factor from EDM's c_noise, of the order of 1, to the time unit of the networks' embedding, which expects 1 to 1000.
 TIME_UNIT = 1000.0
 
 
 def column(values: Level, like: Tensor) -> Tensor:
-    """Shape one number per image of (B, C, H, W) to multiply it: (B, 1, 1, 1)."""
+    """Return `values`, one number or one per image, as a tensor (B, 1, 1, 1) that multiplies images (B, C, H, W)."""
     wide = np.broadcast_to(np.asarray(values, dtype=np.float64), (len(like),))
     return torch.tensor(wide, dtype=like.dtype, device=like.device).view(-1, 1, 1, 1)
 
 
 def add_noise(x0: Tensor, alpha_bar: Level, epsilon: Tensor) -> Tensor:
-    """x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon (Ho et al. 2020, equation 4)."""
+    """Return x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon (Ho et al. 2020, equation 4)."""
     level = np.asarray(alpha_bar)
     return column(level**0.5, x0) * x0 + column((1 - level) ** 0.5, x0) * epsilon
 
 
 def posterior_variance(alpha_bar: float, next_alpha_bar: float) -> float:
-    """Variance beta-tilde of q(x' | x, x0), where x' is less noisy than x (equation 7, for any two levels)."""
+    """Return the variance beta-tilde of q(x' | x, x0), where x' is less noisy than x (equation 7, any two levels)."""
     beta = 1 - alpha_bar / next_alpha_bar
     return float((1 - next_alpha_bar) / (1 - alpha_bar) * beta)
 
 
 def posterior(x0: Tensor, x: Tensor, alpha_bar: float, next_alpha_bar: float) -> tuple[Tensor, float]:
-    """Mean and variance of q(x' | x, x0), where x' is less noisy than x (equations 6 and 7, for any two levels)."""
+    """Return mean and variance of q(x' | x, x0), where x' is less noisy than x (equations 6 and 7, any two levels)."""
     beta = 1 - alpha_bar / next_alpha_bar
     of_x0 = next_alpha_bar**0.5 * beta / (1 - alpha_bar)
     of_x = (1 - beta) ** 0.5 * (1 - next_alpha_bar) / (1 - alpha_bar)
     return of_x0 * x0 + of_x * x, posterior_variance(alpha_bar, next_alpha_bar)
 
 
-class DenoisingObjective(Objective):
-    """A method that learns E[x0 | x] at every noise level."""
+class Denoising(Protocol):
+    """Interface that samplers and measures require of a denoiser."""
 
     def denoise(self, x: Tensor, alpha_bar: Level) -> Tensor:
-        """Predict x0, (B, C, H, W) float32, from noisy images."""
-        raise NotImplementedError
+        """Predict x0, (B, C, H, W) float32, from noisy images x at the level alpha_bar."""
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return the `steps` + 1 noise levels of a reverse run, from `start` (None: the noisiest) up to 1."""
-        raise NotImplementedError
+        """Return the `steps` + 1 noise levels of the reverse process, from `start` (None: the noisiest level) to 1."""
 
 
-# --- Denoising diffusion: a discrete chain ---
+# --- Denoising diffusion: a discrete process ---
 
 
-def linear_betas(steps: int, first: float, last: float) -> np.ndarray:
-    """beta_1 to beta_T on a line (section 4)."""
-    return np.linspace(first, last, steps)
+def schedule_betas(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
+    """Return beta_1 to beta_T of a schedule in params.yaml.
 
-
-def cosine_betas(steps: int, offset: float) -> np.ndarray:
-    """beta_1 to beta_T such that alpha_bar_t is a squared cosine of t (Nichol & Dhariwal 2021, equation 17)."""
-    angles = (np.arange(steps + 1) / steps + offset) / (1 + offset) * math.pi / 2
+    They are on a line (Ho et al. 2020, section 4), or such that alpha_bar_t is a squared cosine of t (Nichol & Dhariwal
+    2021, equation 17).
+    """
+    if isinstance(schedule, LinearSchedule):
+        return np.linspace(schedule.first_beta, schedule.last_beta, schedule.steps)
+    angles = (np.arange(schedule.steps + 1) / schedule.steps + schedule.offset) / (1 + schedule.offset) * math.pi / 2
     alpha_bar = np.cos(angles) ** 2
     return np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], LARGEST_BETA)
 
 
-def schedule_betas(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
-    """Return the betas of a schedule in params.yaml."""
-    if isinstance(schedule, LinearSchedule):
-        return linear_betas(schedule.steps, schedule.first_beta, schedule.last_beta)
-    return cosine_betas(schedule.steps, schedule.offset)
+def decay(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
+    """Return -log alpha_bar at the times 0 to T of a schedule, (T + 1,) float64."""
+    return np.concatenate([[0.0], np.cumsum(-np.log1p(-schedule_betas(schedule)))])
 
 
-class Diffusion(nn.Module):
-    """The forward process q and the meaning of the network's output.
+class DiffusionObjective(Objective):
+    """L_simple (equation 14) with a choice of target, error (squared or Huber), weighting and sampling of the times.
 
-    Args:
-        betas: (T,) variances of the steps, float64.
-        parameterisation: prediction target: `epsilon`, `x0`, or
-            `v` = sqrt(alpha_bar) epsilon - sqrt(1 - alpha_bar) x0 (Salimans & Ho 2022, arXiv:2202.00512).
+    The network predicts the target `process.parameterisation`: `epsilon`, `x0`, or `v` = sqrt(alpha_bar) epsilon -
+    sqrt(1 - alpha_bar) x0 (Salimans & Ho 2022, arXiv:2202.00512).
     """
 
-    def __init__(self, betas: np.ndarray, parameterisation: str = "epsilon") -> None:
+    def __init__(self, network: nn.Module, process: DDPMProcess) -> None:
         super().__init__()
-        self.parameterisation = parameterisation
-        self.T = len(betas)
-        self.betas = np.concatenate([[0.0], betas])
-        # -log alpha_bar_t; between the steps it grows in proportion to time, as if each beta acted evenly.
-        self.decay = np.concatenate([[0.0], np.cumsum(-np.log1p(-betas))])
+        self.network, self.process = network, process
+        self.T, self.decay = process.schedule.steps, decay(process.schedule)
         self.alpha_bars = np.exp(-self.decay)
         self.register_buffer("signal", torch.tensor(self.alpha_bars**0.5, dtype=torch.float32), persistent=False)
         noise = (-np.expm1(-self.decay)) ** 0.5
         self.register_buffer("noise", torch.tensor(noise, dtype=torch.float32), persistent=False)
 
     def alpha_bar_at(self, time: float) -> float:
-        """alpha_bar at a time in [0, T], which need not be whole."""
+        """Return alpha_bar at a time in [0, T]. For fractional times, log alpha_bar is interpolated linearly."""
         return math.exp(-float(np.interp(time, np.arange(self.T + 1), self.decay)))
 
     def time_at(self, alpha_bar: Level) -> np.ndarray:
-        """Times, seldom whole, at which the noise level is alpha_bar: the inverse of `alpha_bar_at`."""
+        """Return the time, or times, of a noise level: the inverse of `alpha_bar_at`."""
         return np.interp(-np.log(alpha_bar), self.decay, np.arange(self.T + 1))
 
     def q_sample(self, x0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
-        """x_t ~ q(x_t | x_0) for t (B,) in 1 to T (equation 4)."""
+        """Return x_t of images x0 at integer times t, (B,), for the noise epsilon (equation 4)."""
         return self.signal[t].view(-1, 1, 1, 1) * x0 + self.noise[t].view(-1, 1, 1, 1) * epsilon
 
     def target(self, x0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
-        """Prediction target for q_sample(x0, t, epsilon)."""
-        if self.parameterisation == "epsilon":
+        """Return the prediction target for the images `q_sample(x0, t, epsilon)`."""
+        if self.process.parameterisation == "epsilon":
             return epsilon
-        if self.parameterisation == "x0":
+        if self.process.parameterisation == "x0":
             return x0
         return self.signal[t].view(-1, 1, 1, 1) * epsilon - self.noise[t].view(-1, 1, 1, 1) * x0
 
     def predict_x0(self, x_t: Tensor, output: Tensor, alpha_bar: Level) -> Tensor:
-        """x0 from x_t at noise level alpha_bar and the network's output."""
+        """Convert the network's output for x_t at noise level alpha_bar to a prediction of x0."""
         level = np.asarray(alpha_bar)
         signal, noise = column(level**0.5, x_t), column((1 - level) ** 0.5, x_t)
-        if self.parameterisation == "epsilon":
+        if self.process.parameterisation == "epsilon":
             return (x_t - noise * output) / signal
-        if self.parameterisation == "x0":
+        if self.process.parameterisation == "x0":
             return output
         return signal * x_t - noise * output
 
     def min_snr_weights(self, t: Tensor, gamma: float) -> Tensor:
-        """(B,) weights of the target's error that weight the error of x0 by min(SNR, gamma).
+        """Return weights (B,) of the target's error that are equivalent to weights min(SNR, gamma) of the error of x0.
 
-        Hang et al. 2023 (arXiv:2303.09556), equation 5; SNR = alpha_bar / (1 - alpha_bar).
+        SNR = alpha_bar / (1 - alpha_bar) (Hang et al. 2023, arXiv:2303.09556, equation 5).
         """
         snr = (self.signal[t] / self.noise[t]).square()
-        per_x0 = {"x0": torch.ones_like(snr), "epsilon": snr, "v": snr + 1}[self.parameterisation]
+        per_x0 = {"x0": torch.ones_like(snr), "epsilon": snr, "v": snr + 1}[self.process.parameterisation]
         return snr.clamp(max=gamma) / per_x0
 
-
-class DiffusionObjective(DenoisingObjective):
-    """L_simple (equation 14) and its variants: any target, squared or Huber error, any weighting of the times."""
-
-    def __init__(self, network: nn.Module, process: DDPMProcess) -> None:
-        super().__init__()
-        self.network = network
-        self.process = process
-        self.diffusion = Diffusion(schedule_betas(process.schedule), process.parameterisation)
-
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean weighted error of the prediction; term `error` is the unweighted one."""
+        """Return the mean weighted error of the prediction. The term `error` is its unweighted mean."""
         x0 = batch.images
         t = self._times(len(x0), draw)
         epsilon = draw.normal(tuple(x0.shape)).contiguous(memory_format=torch.channels_last)
-        output = self.network(self.diffusion.q_sample(x0, t, epsilon), t).float()
-        errors = self._error(output, self.diffusion.target(x0, t, epsilon)).flatten(1).mean(dim=1)
-        weighting = self.process.weighting
-        weighted = errors
+        output = self.network(self.q_sample(x0, t, epsilon), t).float()
+        errors = self._error(output, self.target(x0, t, epsilon)).flatten(1).mean(dim=1)
+        weighting, weighted = self.process.weighting, errors
         if weighting.name == "min_snr":
-            weighted = errors * self.diffusion.min_snr_weights(t, weighting.gamma)
+            weighted = errors * self.min_snr_weights(t, weighting.gamma)
         return weighted.mean(), {"error": errors.detach().mean()}
 
     def _times(self, count: int, draw: Draw) -> Tensor:
-        """t ~ U{1, ..., T}. Stratified: one in each of B equal parts of the range, which steadies the loss.
+        """Draw `count` times t uniformly from 1 to T.
 
-        Kingma et al. 2021 (arXiv:2107.00630), appendix I.1.
+        Stratified times, one in each of B equal parts of the range, reduce the variance of the loss (Kingma et al.
+        2021, arXiv:2107.00630, appendix I.1).
         """
-        T = self.diffusion.T
+        T = self.T
         if self.process.times == "independent":
             return draw.integers(1, T + 1, (count,))
         rows = torch.arange(draw.row, draw.row + count, device=draw.device)
@@ -190,39 +173,40 @@ class DiffusionObjective(DenoisingObjective):
         return functional.mse_loss(output, target, reduction="none")
 
     def denoise(self, x: Tensor, alpha_bar: Level) -> Tensor:
-        """The network's x0."""
-        time = column(self.diffusion.time_at(alpha_bar), x).flatten()
-        return self.diffusion.predict_x0(x, self.network(x, time).float(), alpha_bar)
+        time = column(self.time_at(alpha_bar), x).flatten()
+        return self.predict_x0(x, self.network(x, time).float(), alpha_bar)
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Evenly spaced times of the chain; `steps` = T is the chain itself."""
-        first = self.diffusion.T if start is None else float(self.diffusion.time_at(start))
-        return [self.diffusion.alpha_bar_at(time) for time in np.linspace(first, 0, steps + 1)]
+        """Return alpha_bar at evenly spaced times. With `steps` = T these are all times of the process."""
+        first = self.T if start is None else float(self.time_at(start))
+        return [self.alpha_bar_at(time) for time in np.linspace(first, 0, steps + 1)]
 
 
 # --- EDM (Karras et al. 2022, arXiv:2206.00364): continuous noise levels ---
 
 
 def sigma_of(alpha_bar: Level) -> Level:
-    """Noise level sigma, noise over signal, of a variance-preserving alpha_bar."""
+    """Convert alpha_bar of a variance-preserving process to sigma, the noise-to-signal ratio."""
     return ((1 - alpha_bar) / alpha_bar) ** 0.5
 
 
 def alpha_bar_of(sigma: float) -> float:
-    """The inverse of `sigma_of`."""
+    """Convert the noise-to-signal ratio sigma to alpha_bar, the inverse of `sigma_of`."""
     return 1 / (1 + sigma**2)
 
 
-class EDMObjective(DenoisingObjective):
-    """The denoiser D(x; sigma) = c_skip x + c_out F(c_in x; c_noise), and its loss (equations 7 and 8, table 1)."""
+class EDMObjective(Objective):
+    """Denoiser D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) and its loss (equations 7 and 8, table 1)."""
 
     def __init__(self, network: nn.Module, process: EDMProcess) -> None:
         super().__init__()
-        self.network = network
-        self.process = process
+        self.network, self.process = network, process
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean of lambda(sigma) |D(y + n; sigma) - y|², ln sigma ~ N(P_mean, P_std²); term `error` is unweighted."""
+        """Return the mean of lambda(sigma) |D(y + n; sigma) - y|² for images y, ln sigma ~ N(P_mean, P_std²).
+
+        The term `error` is the unweighted mean.
+        """
         process, y = self.process, batch.images
         log_sigma = draw.normal((len(y),)) * process.log_sigma_std + process.log_sigma_mean
         sigma = log_sigma.exp().view(-1, 1, 1, 1)
@@ -232,7 +216,7 @@ class EDMObjective(DenoisingObjective):
         return (weights.flatten() * errors).mean(), {"error": errors.detach().mean()}
 
     def precondition(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """D(x; sigma) of x = y + sigma n, (B, C, H, W), for sigma (B, 1, 1, 1)."""
+        """Return D(x; sigma) of noisy images x = y + sigma n, (B, C, H, W), for sigma (B, 1, 1, 1)."""
         data = self.process.sigma_data
         total = (sigma.square() + data**2).sqrt()
         c_skip, c_out, c_in = (data / total).square(), sigma * data / total, 1 / total
@@ -240,11 +224,10 @@ class EDMObjective(DenoisingObjective):
         return c_skip * x + c_out * self.network(c_in * x, TIME_UNIT * c_noise).float()
 
     def denoise(self, x: Tensor, alpha_bar: Level) -> Tensor:
-        """The preconditioned denoiser on variance-preserving images."""
         return self.precondition(x / column(np.sqrt(alpha_bar), x), column(sigma_of(alpha_bar), x))
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """sigma falls as a power of a straight line, then to 0 (equation 5)."""
+        """Return levels whose sigma**(1 / rho) falls linearly, followed by level 1, sigma 0 (equation 5)."""
         process = self.process
         first = process.sigma_max if start is None else sigma_of(start)
         last = min(process.sigma_min, first)
@@ -252,16 +235,18 @@ class EDMObjective(DenoisingObjective):
         return [*(alpha_bar_of(float(root) ** process.rho) for root in roots), 1.0]
 
 
+DenoisingObjective = DiffusionObjective | EDMObjective
+
+
 def diffusion_method(network: nn.Module, process: DDPMProcess | EDMProcess) -> DenoisingObjective:
-    """Return the objective that trains a network under a process."""
+    """Return the objective that trains `network` for the process of a params file."""
     return EDMObjective(network, process) if isinstance(process, EDMProcess) else DiffusionObjective(network, process)
 
 
 def load_trained(folder: Path, device: torch.device) -> DenoisingObjective:
-    """Load the network in `folder` with the process that it was trained for, in eval mode.
+    """Load the trained network in `folder`, in eval mode, as the objective of the process in its config.json.
 
-    Raises:
-        InputError: a file is missing, damaged or of another architecture, or config.json lacks the process.
+    Raises InputError if a file is missing, damaged or of another architecture, or has no process.
     """
     network, config = load_model(folder, denoising_network, device)
     process = validate(Process, config.get("process"), "process", folder / "config.json")

@@ -1,8 +1,8 @@
-"""The diffusion model in params.yaml: its section `ddpm`, and `sampling.ddpm`."""
+"""Schema of the sections `ddpm` and `sampling.ddpm` of params.yaml."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from triptych.core.schema import Count, InsideUnit, Positive, Section
 from triptych.training.params import SnapshotTraining
@@ -11,8 +11,18 @@ AtLeastTwo = Annotated[int, Field(ge=2)]
 NonEmpty = Field(min_length=1)
 
 
+def strictly_increasing(values: list) -> list:
+    """Return `values`. Raises ValueError if they are not strictly increasing."""
+    if values != sorted(set(values)):
+        raise ValueError("must be strictly increasing")
+    return values
+
+
+Increasing = AfterValidator(strictly_increasing)
+
+
 class UNetParams(Section):
-    """Sizes of the report's UNet."""
+    """Sizes of the report's UNet; see `triptych.ddpm.model.UNet`."""
 
     name: Literal["unet"]
     stem_width: Count
@@ -24,20 +34,20 @@ class UNetParams(Section):
 
     @property
     def multiple(self) -> int:
-        """Divisor that the sides of images must have."""
+        """Divisor of the height and width of images."""
         return 2 ** (len(self.multipliers) - 1)
 
     @model_validator(mode="after")
     def _groups_divide(self) -> "UNetParams":
         widths = {self.width * multiplier for multiplier in (1, *self.multipliers)}
-        odd = sorted(width for width in widths if width % self.groups)
-        if odd:
-            raise ValueError(f"groups {self.groups} does not divide the {odd[0]} channels of a level")
+        undivided = sorted(width for width in widths if width % self.groups)
+        if undivided:
+            raise ValueError(f"groups {self.groups} does not divide the {undivided[0]} channels of a level")
         return self
 
 
 class PatchUNetParams(Section):
-    """Sizes of the UNet over patches of pixels."""
+    """Sizes of the UNet over patches of pixels; see `triptych.ddpm.model.PatchUNet`."""
 
     name: Literal["patch_unet"]
     patch: Count
@@ -51,7 +61,7 @@ class PatchUNetParams(Section):
     @model_validator(mode="after")
     def _sizes_agree(self) -> "PatchUNetParams":
         if not len(self.channels) == len(self.blocks) == len(self.attention):
-            raise ValueError("channels, blocks and attention must have one entry for each level")
+            raise ValueError("channels, blocks and attention must have one entry per level")
         for channels, attends in zip(self.channels, self.attention, strict=True):
             if attends and channels % self.head_size:
                 raise ValueError(f"head_size {self.head_size} does not divide the {channels} channels of a level")
@@ -59,7 +69,7 @@ class PatchUNetParams(Section):
 
     @property
     def multiple(self) -> int:
-        """Divisor that the sides of images must have."""
+        """Divisor of the height and width of images."""
         return self.patch * 2 ** (len(self.channels) - 1)
 
 
@@ -67,7 +77,7 @@ Network = Annotated[UNetParams | PatchUNetParams, Field(discriminator="name")]
 
 
 class LinearSchedule(Section):
-    """Betas on a straight line over the steps (Ho et al. 2020)."""
+    """Betas that grow linearly over the steps (Ho et al. 2020)."""
 
     name: Literal["linear"]
     steps: AtLeastTwo
@@ -76,7 +86,7 @@ class LinearSchedule(Section):
 
 
 class CosineSchedule(Section):
-    """alpha_bar as a squared cosine (Nichol & Dhariwal 2021)."""
+    """Schedule whose alpha_bar is a squared cosine (Nichol & Dhariwal 2021)."""
 
     name: Literal["cosine"]
     steps: AtLeastTwo
@@ -84,33 +94,27 @@ class CosineSchedule(Section):
 
 
 class SquaredError(Section):
-    """Mean squared error."""
-
     name: Literal["mse"]
 
 
 class HuberError(Section):
-    """Squared below delta, absolute above."""
-
     name: Literal["huber"]
     delta: Positive
 
 
 class UniformWeighting(Section):
-    """The same weight for every time."""
-
     name: Literal["uniform"]
 
 
 class MinSNRWeighting(Section):
-    """Weight min(SNR, gamma) of the error of x0 (Hang et al. 2023)."""
+    """Weight min(SNR, gamma) for the error of x0 (Hang et al. 2023)."""
 
     name: Literal["min_snr"]
     gamma: Positive
 
 
 class DDPMProcess(Section):
-    """A discrete chain of noising steps, the prediction target, and its loss."""
+    """Denoising diffusion: a discrete noise schedule, the prediction target, and its loss."""
 
     name: Literal["ddpm"]
     schedule: Annotated[LinearSchedule | CosineSchedule, Field(discriminator="name")]
@@ -121,7 +125,7 @@ class DDPMProcess(Section):
 
 
 class EDMProcess(Section):
-    """Continuous noise levels with the preconditioning of Karras et al. 2022."""
+    """EDM: continuous noise levels and the preconditioning of Karras et al. 2022."""
 
     name: Literal["edm"]
     log_sigma_mean: float
@@ -132,9 +136,9 @@ class EDMProcess(Section):
     rho: Positive
 
     @model_validator(mode="after")
-    def _rising(self) -> "EDMProcess":
+    def _range_is_not_empty(self) -> "EDMProcess":
         if self.sigma_min >= self.sigma_max:
-            raise ValueError("sigma_min must lie below sigma_max")
+            raise ValueError(f"sigma_min must be less than sigma_max ({self.sigma_max}), got {self.sigma_min}")
         return self
 
 
@@ -142,50 +146,35 @@ Process = Annotated[DDPMProcess | EDMProcess, Field(discriminator="name")]
 
 
 class DDPMParams(Section):
-    """The diffusion model and its training.
-
-    Attributes:
-        seeds: number of trained models. Samples and measures use the first.
-    """
-
     network: Network
     process: Process
     training: SnapshotTraining
-    seeds: Count = 1
+    seeds: Count = 1  # number of trained models; samples and measures use the first
 
 
 SamplerName = Literal["ancestral", "ddim", "dpm_solver", "sde_dpm_solver", "heun"]
 
 
 class Sampler(Section):
-    """A sampler and its number of steps."""
-
     name: SamplerName
     steps: Count
 
 
 class ComparedGuidance(Section):
-    """Guides and weights to compare; weight 1 is no guidance."""
+    """Guides (by snapshot epoch) and guidance weights to compare. Weight 1 is no guidance."""
 
-    epochs: Annotated[list[Count], NonEmpty]
-    weights: Annotated[list[Annotated[float, Field(gt=1)]], NonEmpty]
+    epochs: Annotated[list[Count], NonEmpty, Increasing]
+    weights: Annotated[list[Annotated[float, Field(gt=1)]], NonEmpty, Increasing]
     samples: AtLeastTwo
-
-    @model_validator(mode="after")
-    def _rising(self) -> "ComparedGuidance":
-        for name, values in (("epochs", self.epochs), ("weights", self.weights)):
-            if values != sorted(set(values)):
-                raise ValueError(f"{name} must be a rising list")
-        return self
 
     @property
     def points(self) -> list[tuple[int, float]]:
-        """Each guide's epoch with each weight."""
+        """All pairs of an epoch and a weight."""
         return [(epoch, weight) for epoch in self.epochs for weight in self.weights]
 
 
 class Guidance(Section):
-    """Guidance by the weights that were kept after an earlier epoch."""
+    """Guidance by the model's snapshot of an earlier epoch (autoguidance)."""
 
     weight: Annotated[float, Field(ge=1)]
     epoch: Count
@@ -193,31 +182,29 @@ class Guidance(Section):
 
     @property
     def epochs(self) -> list[int]:
-        """Every epoch whose weights guide."""
+        """Snapshot epochs of all guides, in increasing order."""
         return sorted({self.epoch, *self.compared.epochs})
 
 
 class Restoration(Section):
-    """Restoration of noised test images; `times` index `schedule`, whatever schedule the model was trained on."""
+    """Restoration of noised test images. `times` refer to `schedule`, not to the schedule of the trained model."""
 
     schedule: LinearSchedule
-    times: Annotated[list[Count], Field(min_length=2)]
+    times: Annotated[list[Count], Increasing]
     images: AtLeastTwo
     steps: Count
     strip_class: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
-    def _on_the_schedule(self) -> "Restoration":
-        if self.times != sorted(set(self.times)) or self.times[-1] > self.schedule.steps:
-            raise ValueError(f"times must be a rising list within 1 to {self.schedule.steps}")
+    def _times_are_on_the_schedule(self) -> "Restoration":
         if not {30, 120} <= set(self.times):
-            raise ValueError("times must hold 30 and 120, which the report speaks of")
+            raise ValueError("times must include 30 and 120, which the report uses")
+        if self.times[-1] > self.schedule.steps:
+            raise ValueError(f"times must be at most schedule.steps ({self.schedule.steps}), got {self.times[-1]}")
         return self
 
 
 class CostSteps(Section):
-    """Numbers of steps to compare for each sampler; an empty list omits the sampler."""
-
     ancestral: list[Count]
     ddim: list[Count]
     sde_dpm_solver: list[Count]
@@ -226,19 +213,19 @@ class CostSteps(Section):
 
 
 class Cost(Section):
-    """Samplers whose seconds per image and quality are compared, all on the same number of samples."""
+    """Numbers of steps per sampler whose speed and sample quality are compared. An empty list omits a sampler."""
 
     samples: AtLeastTwo
     steps: CostSteps
 
     @property
     def samplers(self) -> list[Sampler]:
-        """Each sampler at each of its numbers of steps."""
+        """All pairs of a sampler and one of its numbers of steps."""
         return [Sampler(name=name, steps=steps) for name, counts in self.steps for steps in counts]
 
 
 class DDPMSampling(Section):
-    """Draws of the diffusion model, and restorations."""
+    """Samples, restorations and comparisons to draw from the diffusion model."""
 
     samples: AtLeastTwo
     sampler: Sampler
@@ -247,14 +234,14 @@ class DDPMSampling(Section):
     cost: Cost
 
     @model_validator(mode="after")
-    def _compared_are_drawn(self) -> "DDPMSampling":
-        if self.guidance.compared.samples > self.samples:
-            raise ValueError(f"guidance.compared.samples must be at most samples, {self.samples}: the first of them")
+    def _enough_samples_to_compare(self) -> "DDPMSampling":
+        if (compared := self.guidance.compared.samples) > self.samples:
+            raise ValueError(f"guidance.compared.samples must be at most samples ({self.samples}), got {compared}")
         return self
 
 
 class SamplingParams(Section, extra="ignore"):
-    """The keys of section `sampling` that concern the diffusion model."""
+    """Keys of the section `sampling` that sampling from the diffusion model uses."""
 
     batch_size: Count
     ddpm: DDPMSampling

@@ -1,45 +1,33 @@
-"""Reverse runs from noise to images, given a denoiser of variance-preserving images and the levels to visit.
+"""Samplers: the reverse process from noise to images, given a denoiser of variance-preserving images and noise levels.
 
-Levels are alpha_bar, from the noisiest up to 1 (the image itself), as `DenoisingObjective.levels` returns them.
+Levels are values of alpha_bar, from the noisiest up to 1 (the image itself); see `Denoising.levels`.
 """
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from triptych.core.errors import InputError
-from triptych.ddpm.objective import posterior, sigma_of
-from triptych.machine.randomness import ImageNoise
+from triptych.ddpm.objective import Denoising, posterior, sigma_of
 from triptych.measures.degeneracy import refuse_degenerate
-from triptych.training.objective import to_uint8
+from triptych.measures.images import ImageNoise, to_uint8
 
 Denoiser = Callable[[Tensor, float], Tensor]
-# Returns new standard normal numbers for the images at hand at each call, as `ImageNoise.normal` does.
+# Returns new standard normal numbers for a batch of images at each call, as `ImageNoise.normal` does.
 Noise = Callable[[], Tensor]
-# Largest alpha_bar of the noisiest level that may be replaced by pure noise. At 0.01 its images keep 1% of the data's
-# variance and a tenth of its mean; with more, samples would start from images that the network never saw.
+# Largest alpha_bar of the noisiest level that pure noise may replace. Images at 0.01 keep 1% of the data's variance and
+# a tenth of its mean. At larger levels, samples would start from inputs that the network was not trained on.
 MOST_SIGNAL = 0.01
-# Largest factor by which sigma may fall in Heun's first step. Where sigma is large against the data's spread c, a step
-# to sigma' costs Euler's method an error of c² (sigma - sigma')² / (2 sigma² sigma'), and Heun's method
-# (sigma - sigma') / sigma' times as much.
+# Largest factor by which sigma may fall in a second-order Heun step. For sigma far above the data's spread c, a step to
+# sigma' has an error of c² (sigma - sigma')² / (2 sigma² sigma') with Euler's method, and (sigma - sigma') / sigma'
+# times this error with Heun's.
 LARGEST_FALL = 2.0
 
 
-class Denoising(Protocol):
-    """The interface that a reverse run needs; see `DenoisingObjective`."""
-
-    def denoise(self, x: Tensor, alpha_bar: float) -> Tensor:
-        """E[x0 | x], (B, C, H, W) float32."""
-
-    def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return the `steps` + 1 noise levels of a reverse run."""
-
-
 def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -> Tensor:
-    """x' ~ q(x' | x, x0 = denoise(x)) with the posterior variance beta-tilde (Ho et al. 2020, algorithm 2)."""
+    """Sample x' ~ q(x' | x, x0 = denoise(x)) with variance beta-tilde at each step (Ho et al. 2020, algorithm 2)."""
     for level, following in zip(levels, levels[1:], strict=False):
         mean, variance = posterior(denoise(x, level), x, level, following)
         x = mean
@@ -49,7 +37,7 @@ def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -
 
 
 def ddim(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
-    """The deterministic sampler (Song et al. 2021, arXiv:2010.02502, equation 12 with sigma = 0)."""
+    """Sample deterministically by DDIM (Song et al. 2021, arXiv:2010.02502, equation 12 with sigma = 0)."""
     for level, following in zip(levels, levels[1:], strict=False):
         x0 = denoise(x, level)
         epsilon = (x - level**0.5 * x0) / (1 - level) ** 0.5
@@ -58,19 +46,19 @@ def ddim(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None 
 
 
 def dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
-    """DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2): second order at one evaluation per step.
+    """Sample by DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2).
 
-    The first step and the last, which ends at zero noise, are of first order (DDIM's).
+    It is of second order with one evaluation per step. The first step, and the last step to zero noise, are first-order
+    steps as in DDIM.
     """
-    return _multistep(denoise, x, levels, None)
+    return sde_dpm_solver(denoise, x, levels, None)
 
 
-def sde_dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -> Tensor:
-    """SDE-DPM-Solver++(2M) (Lu et al. 2022): the same for the reverse SDE, whose fresh noise removes earlier errors."""
-    return _multistep(denoise, x, levels, noise)
+def sde_dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None) -> Tensor:
+    """Sample by SDE-DPM-Solver++(2M) (Lu et al. 2022): DPM-Solver++ for the reverse SDE, whose noise corrects errors.
 
-
-def _multistep(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None) -> Tensor:
+    Without `noise` this is DPM-Solver++(2M) itself.
+    """
     earlier: Tensor | None = None
     earlier_h = 0.0
     for level, following in zip(levels, levels[1:], strict=False):
@@ -80,7 +68,7 @@ def _multistep(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise |
         # The step in lambda = log(alpha / sigma).
         h = math.log(sigma_of(level) / sigma_of(following))
         mixed = x0 if earlier is None else x0 + (x0 - earlier) * (h / (2 * earlier_h))
-        # Along the SDE x shrinks by another exp(-h), and fresh noise takes its place.
+        # In the SDE, x is also scaled by exp(-h), and new noise restores the variance.
         kept = math.exp(-h) if noise else 1.0
         noise_ratio = ((1 - following) / (1 - level)) ** 0.5
         x = noise_ratio * kept * x + following**0.5 * (1 - math.exp(-h) * kept) * mixed
@@ -91,10 +79,10 @@ def _multistep(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise |
 
 
 def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
-    """Heun's second-order method on dx/dsigma = (x - D(x)) / sigma (Karras et al. 2022, algorithm 1).
+    """Sample by Heun's second-order method for dx/dsigma = (x - D(x)) / sigma (Karras et al. 2022, algorithm 1).
 
-    It works on x / sqrt(alpha_bar), the image plus noise of standard deviation sigma. Steps that are not
-    `second_order` are Euler's.
+    x / sqrt(alpha_bar) is the image plus noise of standard deviation sigma. Steps that are not `second_order` are Euler
+    steps.
     """
 
     def slope(image: Tensor, level: float) -> Tensor:
@@ -112,64 +100,46 @@ def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None 
 
 
 def second_order(levels: list[float]) -> list[bool]:
-    """Return for each of Heun's steps whether it is of second order.
+    """Return a mask of the steps of `heun` that are of second order.
 
-    Two are not: a step that ends at zero noise, where the slope has no value, and a first step in which sigma falls by
-    more than LARGEST_FALL. A chain whose alpha_bar ends near 0 begins at a sigma of thousands, where Euler's step is
-    the more accurate one.
+    The step to zero noise is not, because the slope is undefined there. Nor is a first step in which sigma falls by
+    more than the factor LARGEST_FALL: if alpha_bar ends near 0, sigma starts in the thousands, and Euler is more exact.
     """
     inner = [following < 1 for following in levels[1:]]
     return [inner[0] and sigma_of(levels[0]) <= LARGEST_FALL * sigma_of(levels[1]), *inner[1:]]
 
 
-SAMPLERS = {
-    "ancestral": ancestral,
-    "ddim": ddim,
-    "dpm_solver": dpm_solver,
-    "sde_dpm_solver": sde_dpm_solver,
-    "heun": heun,
-}
+SAMPLERS = {sampler.__name__: sampler for sampler in (ancestral, ddim, dpm_solver, sde_dpm_solver, heun)}
 
 
 def evaluations(name: str, levels: list[float]) -> int:
-    """Number of network calls of a sampler for one image."""
+    """Return the number of network calls per image of the sampler `name`."""
     return len(levels) - 1 + (sum(second_order(levels)) if name == "heun" else 0)
+
+
+def clipped(method: Denoising) -> Denoiser:
+    """Return the denoiser with its prediction of x0 clipped to [-1, 1].
+
+    Without clipping, errors at high noise grow at every step (Ho et al. 2020).
+    """
+    return lambda x, level: method.denoise(x, level).clamp(-1, 1)
 
 
 @torch.inference_mode()
 def reverse(method: Denoising, x: Tensor, start: float | None, name: str, steps: int, noise: Noise) -> Tensor:
-    """Denoise variance-preserving images x at the level `start`, or from pure noise if `start` is None.
+    """Run the reverse process from variance-preserving images x (B, C, H, W), or from pure noise.
 
-    Args:
-        method: in eval mode on the device of x.
-        x: (B, C, H, W) float.
-        start: alpha_bar of x.
-        name: one of SAMPLERS.
-        steps: number of steps.
-        noise: used by the stochastic samplers.
-
-    Raises:
-        InputError: x is pure noise, but the method's noisiest level is not; see `refuse_signal`.
+    `method` is in eval mode on the device of x, `start` is alpha_bar of x (None: pure noise), and `name` is one of
+    SAMPLERS. Raises InputError if x is pure noise, but the noisiest level keeps more than MOST_SIGNAL of the variance.
     """
     levels = method.levels(steps, start)
-    if start is None:
-        refuse_signal(levels[0])
-
-    def clipped(images: Tensor, level: float) -> Tensor:
-        # Images lie in [-1, 1]; without the clip, errors at high noise grow along the chain (Ho et al. 2020).
-        return method.denoise(images, level).clamp(-1, 1)
-
-    return SAMPLERS[name](clipped, x.contiguous(memory_format=torch.channels_last), levels, noise)
-
-
-def refuse_signal(noisiest: float) -> None:
-    """Raise InputError if a method's noisiest level keeps more than MOST_SIGNAL of the images' variance."""
-    if noisiest > MOST_SIGNAL:
+    if start is None and levels[0] > MOST_SIGNAL:
         raise InputError(
-            f"ddpm.process: the noisiest level keeps {noisiest:.1%} of the images' variance, so samples cannot start "
-            f"from pure noise; at most {MOST_SIGNAL:.0%} is allowed: use more steps, a larger last_beta or sigma_max, "
-            "or a cosine schedule"
+            f"ddpm.process: the noisiest level keeps {levels[0]:.1%} of the images' variance, but samples start from "
+            f"pure noise; must be at most {MOST_SIGNAL:.0%}: use more steps, a larger last_beta or sigma_max, or a "
+            "cosine schedule"
         )
+    return SAMPLERS[name](clipped(method), x.contiguous(memory_format=torch.channels_last), levels, noise)
 
 
 def draw_images(
@@ -182,9 +152,9 @@ def draw_images(
     batch_size: int,
     device: torch.device,
 ) -> Tensor:
-    """Sample (count, C, H, W) float images, returned on the CPU.
+    """Sample float images (count, C, H, W) by the sampler `name`, and return them on the CPU.
 
-    Image i starts from the same noise whatever the weights, sampler and count.
+    Image i starts from the same noise for all weights, samplers and counts.
     """
     batches = []
     for start in range(0, count, batch_size):
@@ -195,6 +165,6 @@ def draw_images(
 
 
 def checked(images: Tensor) -> Tensor:
-    """Convert float samples to uint8; raise InputError if they are no images, see `refuse_degenerate`."""
+    """Convert float samples to uint8. Raises InputError if they are degenerate; see `refuse_degenerate`."""
     refuse_degenerate(images)
     return to_uint8(images)

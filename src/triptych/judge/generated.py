@@ -1,5 +1,9 @@
 """Quality of generated images, by the judge and by their pixels: the same measures for every generative study."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
 import numpy as np
 import torch
 
@@ -16,22 +20,19 @@ from triptych.measures.sharpness import sharpness
 Numbers = dict[str, float | Estimate | LeftOut]
 # Measures that compare samples drawn in different ways from the same weights.
 COMPARED = ("frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall")
+FINAL = 5  # samples that the report shows with the judge's probabilities
 
 
 class RealImages:
-    """Real images to compare generated ones with, read by the judge once.
+    """Real images to compare `count` generated images with, and the judge's output for them.
 
-    Args:
-        dataset: its test images are the reference; as many training images as are generated give the values that
-            further real images reach.
-        judge: reads them.
-        count: number of generated images.
+    The test images are the reference. The first `count` training images show the values of a perfect generator.
 
     Attributes:
         images: the test images, uint8 (M, C, H, W).
-        test, train: the judge's reading of the test images and of the training images.
-        reference: the test images' features as a Fréchet reference; None for a single image.
-        classless: the reason why no class can be read in images; None if there are two classes or more.
+        test, train: the judge's output for the test images and for the training images.
+        reference: Fréchet reference of the test images; None for a single image.
+        classless: reason why measures of classes are left out; None if there are two classes or more.
     """
 
     def __init__(self, dataset: Dataset, judge: Judge, count: int) -> None:
@@ -41,13 +42,16 @@ class RealImages:
         self.classless = needs.two_classes(dataset)
 
     def distance(self, judged: Judged, resampling: Resampling, purpose: str) -> Estimate | LeftOut:
-        """Fréchet distance of generated images to the test images; `purpose` names the stream of resamples."""
+        """Return the Fréchet distance of generated images to the test images.
+
+        The bootstrap draws from the random stream called `purpose`.
+        """
         few = self._too_few(judged.features)
         return few or self.reference.estimate(judged.features, resampling, purpose)
 
     @property
     def floor(self) -> float | LeftOut:
-        """Fréchet distance of training images to the test images."""
+        """Fréchet distance of the training images to the test images."""
         return self._too_few(self.train.features) or self.reference.distance(self.train.features)
 
     def _too_few(self, features: np.ndarray) -> LeftOut | None:
@@ -57,23 +61,22 @@ class RealImages:
 def measure_generated(
     images: np.ndarray, judged: Judged, real: RealImages, settings: EvaluationParams, resampling: Resampling
 ) -> Numbers:
-    """Measure generated images, uint8 (N, C, H, W), and the real images next to them."""
+    """Return the measures of generated images, uint8 (N, C, H, W), and those of real images for comparison."""
     threshold, wide = settings.recognition_threshold, torch.from_numpy(images).float() / 127.5 - 1
     return {
         "frechet_distance": real.distance(judged, resampling, "frechet"),
         "frechet_floor": real.floor,
         "recognisability": real.classless or resampling.proportion(judged.recognised(threshold)),
         "real_recognisability": real.classless or float(real.test.recognised(threshold).mean()),
-        "sharpness_ratio": sharpness_ratio(images, real, resampling),
-        **coverage(judged, real, settings, resampling),
+        "sharpness_ratio": _sharpness_ratio(images, real, resampling),
+        **_precision_recall(judged, real, settings, resampling),
         "clipped_share": clipped_share(wide),
         "median_spread": float(spread(wide).median()),
         "samples": len(wide),
     }
 
 
-def sharpness_ratio(images: np.ndarray, real: RealImages, resampling: Resampling) -> Estimate | LeftOut:
-    """Sharpness of images over that of the test images."""
+def _sharpness_ratio(images: np.ndarray, real: RealImages, resampling: Resampling) -> Estimate | LeftOut:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = resampling.ratio(sharpness(images), sharpness(real.images), "sharpness")
     if not np.isfinite([ratio.value, ratio.low, ratio.high]).all():
@@ -81,13 +84,9 @@ def sharpness_ratio(images: np.ndarray, real: RealImages, resampling: Resampling
     return ratio
 
 
-def coverage(judged: Judged, real: RealImages, settings: EvaluationParams, resampling: Resampling) -> Numbers:
-    """Precision and recall against the test images, of the generated and of training images.
-
-    Each set is cut to the first `manifold_images`.
-    """
+def _precision_recall(judged: Judged, real: RealImages, settings: EvaluationParams, resampling: Resampling) -> Numbers:
     sets = {"test": real.test, "training": real.train, "generated": judged}
-    points = {name: reading.features[: settings.manifold_images] for name, reading in sets.items()}
+    points = {name: output.features[: settings.manifold_images] for name, output in sets.items()}
     for name, features in points.items():
         few = needs.images(len(features), settings.manifold_neighbours + 1, f"{name} images")
         if few:
@@ -101,3 +100,37 @@ def coverage(judged: Judged, real: RealImages, settings: EvaluationParams, resam
         "real_precision": float(best_precision.mean()),
         "real_recall": float(best_recall.mean()),
     }
+
+
+@dataclass(kw_only=True)
+class GenerativeMeasures:
+    """Inputs of a generative study's measures, and the measures that the studies share."""
+
+    STUDY: ClassVar[str]
+    judge: Judge
+    dataset: Dataset
+    drawn: Mapping[str, np.ndarray]  # arrays of images.npz, written by `draw` of the study's module `sample`
+    settings: EvaluationParams
+    seed: int  # of the noise and of the bootstrap
+    device: torch.device
+    at_once: int = 1  # number of tasks to run at the same time; 1 except on a CPU
+
+    def __post_init__(self) -> None:
+        self.resampling = Resampling(self.seed, self.settings.confidence_level, self.settings.bootstrap, self.STUDY)
+        # Computed before the tasks fork, because several tasks use them.
+        self.real = RealImages(self.dataset, self.judge, len(self.drawn["samples"]))
+        self.judged = self.judge(self.drawn["samples"])
+
+    def samples(self) -> Numbers:
+        """Return the measures of the study's samples."""
+        return measure_generated(self.drawn["samples"], self.judged, self.real, self.settings, self.resampling)
+
+    def other_samples(self, key: str, name: str) -> Numbers:
+        """Return the COMPARED measures of the images `drawn[key]`. `name` selects their random streams."""
+        images, resampling = self.drawn[key], replace(self.resampling, owner=f"{self.STUDY} {name}")
+        numbers = measure_generated(images, self.judge(images), self.real, self.settings, resampling)
+        return {measure: numbers[measure] for measure in COMPARED}
+
+    def final_probabilities(self) -> np.ndarray:
+        """Return the judge's class probabilities for the first samples, (FINAL, classes)."""
+        return self.judged.probabilities[:FINAL]

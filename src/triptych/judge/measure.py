@@ -1,4 +1,4 @@
-"""Readings of images by the judge, and the judge's own quality."""
+"""Features and class probabilities of images by the judge, and the accuracy of the judge."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +10,24 @@ from triptych.data.storage import Dataset
 from triptych.judge.model import Classifier
 from triptych.measures import needs
 from triptych.measures.estimate import Estimate, LeftOut
+from triptych.measures.images import float_batches
 from triptych.measures.intervals import proportion
 from triptych.nn.weights import load_model
-from triptych.training.objective import float_batches
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The judge's reading of N images. features: (N, d) float32; probabilities: (N, classes) float32."""
+    """Output of the judge for N images."""
 
-    features: np.ndarray
-    probabilities: np.ndarray
+    features: np.ndarray  # (N, d) float32
+    probabilities: np.ndarray  # (N, classes) float32
 
     def recognised(self, threshold: float) -> np.ndarray:
-        """(N,) true where the judge gives some class at least this probability."""
+        """Return a mask (N,) of the images with a class of at least this probability."""
         return self.probabilities.max(axis=1) >= threshold
 
     def classes(self) -> np.ndarray:
-        """(N,) the likeliest class."""
+        """Return the most probable class of each image, (N,)."""
         return self.probabilities.argmax(axis=1)
 
 
@@ -39,12 +39,12 @@ class Judge:
 
     @classmethod
     def load(cls, folder: Path, device: torch.device, batch_size: int) -> "Judge":
-        """Load the judge that the stage `classifier` trained."""
+        """Load the judge from the model folder of the stage `classifier`."""
         return cls(load_model(folder, Classifier, device)[0], device, batch_size)
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Judged:
-        """Features and probabilities of (N, C, H, W) uint8 images."""
+        """Return features and class probabilities of uint8 images (N, C, H, W)."""
         features, probabilities = [], []
         for batch in float_batches(images, self.batch_size, self.device):
             hidden = self.network.backbone(batch)
@@ -54,13 +54,9 @@ class Judge:
 
 
 def judge_quality(judged: Judged, dataset: Dataset, threshold: float, level: float) -> dict[str, Estimate | LeftOut]:
-    """Share of the test images that the judge classifies correctly, and share that it recognises.
+    """Return the judge's accuracy on the test images, and the share of them with a class of probability >= `threshold`.
 
-    Args:
-        judged: reading of the test images.
-        dataset: their dataset.
-        threshold: least probability of a recognised image.
-        level: of the intervals.
+    `judged` is its output for the test images, `level` the confidence level of the intervals.
     """
     classless, labels = needs.two_classes(dataset), np.asarray(dataset.test.labels)
     return {

@@ -1,6 +1,6 @@
-"""The judge, a classifier that reads generated images: its network, and its training objectives.
+"""Network and training objectives of the judge, the classifier that evaluates generated images.
 
-It learns the class of an image, or, of images without classes, by how much each was turned.
+It predicts the class of an image, or, on a dataset without classes, the number of quarter turns that rotated it.
 """
 
 import torch
@@ -15,7 +15,7 @@ QUARTER_TURNS = 4
 
 
 class Classifier(nn.Module):
-    """A small ResNet with a linear head; see SmallResNet for width, blocks and stem_stride."""
+    """A small ResNet with a linear head. See SmallResNet for `width`, `blocks` and `stem_stride`."""
 
     def __init__(self, in_channels: int, classes: int, width: int, blocks: list[int], stem_stride: int) -> None:
         super().__init__()
@@ -23,28 +23,23 @@ class Classifier(nn.Module):
         self.head = nn.Linear(self.backbone.feature_size, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1] -> logits (B, classes)."""
+        """Return the logits (B, classes) of images (B, C, H, W) in [-1, 1]."""
         return self.head(self.backbone(images))
 
 
 class ClassificationObjective(Objective):
-    """Cross-entropy on images of which half are blended with another (mixup, Zhang et al. 2018, arXiv:1710.09412).
+    """Cross-entropy with mixup of half of the images (Zhang et al. 2018, arXiv:1710.09412).
 
-    Trained on plain images alone, the judge is sure of most images of pure noise. The blends teach it doubt; the plain
-    half keeps it sure of digits.
-
-    Args:
-        network: the judge.
-        mixup: largest share of the partner image; the share is uniform in [0, mixup]. 0 blends nothing.
+    Without mixup, the judge is confident about most images of pure noise. Images that are not blended keep it confident
+    about digits. A blended image has a share of another image that is uniform in [0, mixup]; `mixup` 0 blends nothing.
     """
 
     def __init__(self, network: Classifier, mixup: float) -> None:
         super().__init__()
-        self.network = network
-        self.mixup = mixup
+        self.network, self.mixup = network, mixup
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean cross-entropy in nats; term `accuracy` on the blended images' main labels."""
+        """Return the mean cross-entropy in nats. The term `accuracy` ignores the labels of blended-in images."""
         share = self.mixup * (2 * draw.uniform((len(batch.images), 1))[:, 0] - 1).clamp(min=0)
         weight = share.view(-1, 1, 1, 1).to(batch.images.dtype)
         # The partner is the neighbour in the batch, which is shuffled already.
@@ -61,17 +56,17 @@ class ClassificationObjective(Objective):
 class TurnObjective(ClassificationObjective):
     """Classification of images by quarter turns (Gidaris et al. 2018, arXiv:1803.07728), with QUARTER_TURNS classes.
 
-    The network must learn what upright things look like, so its features compare images that have no labels.
+    Predicting the rotation requires features of the shapes of objects, so the features can compare unlabelled images.
     """
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Classify by how many quarter turns each image (B, C, N, N) was rotated at random."""
+        """Rotate each image (B, C, N, N) by a random number of quarter turns, and return the loss of predicting it."""
         quarters = draw.integers(0, QUARTER_TURNS, (len(batch.images),))
         return super().forward(Batch(turned(batch.images, quarters), quarters), draw)
 
 
 def turned(images: Tensor, quarters: Tensor) -> Tensor:
-    """Turn square images (B, C, N, N) counter-clockwise by `quarters`, (B,) int64."""
+    """Rotate square images (B, C, N, N) counter-clockwise by `quarters` quarter turns, (B,) int64."""
     turns = torch.stack([torch.rot90(images, count, dims=(2, 3)) for count in range(QUARTER_TURNS)])
     chosen = turns[quarters, torch.arange(len(images), device=images.device)]
     return chosen.contiguous(memory_format=torch.channels_last)

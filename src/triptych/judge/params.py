@@ -1,4 +1,4 @@
-"""The section `classifier` of params.yaml: the judge."""
+"""Schema of the section `classifier` of params.yaml: the judge."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from triptych.training.params import Training
 
 
 class ResNetParams(Section):
-    """Sizes of the small ResNet."""
+    """Sizes of the judge's network; see `triptych.nn.backbones.SmallResNet`."""
 
     width: Count
     blocks: Annotated[list[Count], Field(min_length=1)]
@@ -17,7 +17,7 @@ class ResNetParams(Section):
 
 
 class ClassifierParams(Section):
-    """The judge and its training."""
+    """The judge's network, mixup and training; see `triptych.judge.model`."""
 
     network: ResNetParams
     mixup: Annotated[float, Field(ge=0)]

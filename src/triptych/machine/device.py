@@ -1,4 +1,4 @@
-"""Device, precision, threads, and the rank of this process among those that share a batch."""
+"""Device, precision and threads of this process, and its rank among the processes that share a batch."""
 
 import ctypes
 import os
@@ -15,35 +15,35 @@ from triptych.core.errors import InputError
 from triptych.core.schema import Runtime
 from triptych.machine import processes
 
-# The `runtime.kernels` of this process, set by `machine` and read by nn/fast.
+# Value of `runtime.kernels`, set by `machine` and read by nn/fast.
 kernels = "fast"
 
-# Smallest batch per worker: below it, a step spends too much time on work that does not depend on the batch.
+# Smallest batch per worker. With fewer images, most of a step is work that does not depend on the batch size.
 LEAST_ROWS = 8
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Resources of one process."""
+    """Device and threads of this process, and its place among the processes that share a batch."""
 
     device: torch.device
-    dtype: torch.dtype  # of matrix multiplications: float32, or bfloat16 under autocast
+    dtype: torch.dtype  # of matrix products: float32, or bfloat16 under autocast
     threads: int
     rank: int = 0
     world: int = 1  # number of processes that share a batch
-    workers: int = 1  # number of worker processes that train in place of this one, which only waits for them
+    workers: int = 1  # number of worker processes to fork; if more than one, this process only waits for them
 
     @property
     def leads(self) -> bool:
-        """True in the process that writes files."""
+        """True if this process writes the files."""
         return self.rank == 0
 
     def autocast(self) -> torch.autocast:
-        """Return the context of the forward pass, which sets its precision."""
+        """Return the context manager that sets the precision of a forward pass."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def synchronise(self) -> None:
-        """Wait until the device has finished. Call it only before and after a measurement."""
+        """Wait until the device is idle. Use it only to measure time."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
@@ -54,29 +54,29 @@ class Machine:
         return self.world == 1 and self.device.type == "cpu" and processes.AVAILABLE
 
     def at_once(self, tasks: int) -> int:
-        """Return how many of `tasks` run side by side: one per thread on a CPU, one at a time elsewhere."""
+        """Return the number of `tasks` to run side by side: up to one per thread on a CPU, otherwise 1."""
         return max(1, min(tasks, self.threads)) if self._forks else 1
 
     def workers_of(self, batch_size: int, at_once: int) -> int:
-        """Return how many workers of one thread share each batch when `at_once` runs go side by side on a CPU."""
+        """Return the number of single-threaded workers per batch if `at_once` runs share the CPU; 1 on a GPU."""
         counts = range(1, self.threads // at_once + 1) if self._forks else ()
         return max((n for n in counts if not batch_size % n and batch_size // n >= LEAST_ROWS), default=1)
 
     def shared(self, tasks: int) -> "Machine":
-        """Divide the threads among `tasks` processes, and set the number of threads of this one."""
+        """Divide the threads among `tasks` processes, and set the number of threads of this process."""
         threads = max(1, self.threads // tasks)
         torch.set_num_threads(threads)
         threadpool_limits(threads)  # for the libraries under numpy and scipy
         return replace(self, threads=threads)
 
     def announce(self, **more: object) -> None:
-        """Print one line about the machine to stderr in the leading process."""
+        """Print `describe()` and further values on one line of stderr, in the leading process only."""
         if self.leads:
             about = self.describe() | more
             print(", ".join(f"{key} {value}" for key, value in about.items()), file=sys.stderr, flush=True)
 
     def describe(self) -> dict:
-        """Return the conditions that a timing depends on."""
+        """Return the properties that run times depend on."""
         return {
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
             "precision": str(self.dtype).removeprefix("torch."),
@@ -87,17 +87,17 @@ class Machine:
 
 
 def choose_device(wish: str, local_rank: int = 0) -> torch.device:
-    """Return the device for `runtime.device`; `auto` prefers a GPU. An absent device raises InputError."""
+    """Return the device for `runtime.device`; `auto` prefers a GPU. Raises InputError if it is not available."""
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = next(name for name in has if has[name]) if wish == "auto" else wish
     if not has[name]:
         available = ", ".join(name for name in has if has[name])
-        raise InputError(f"params.yaml: 'runtime.device' is '{name}', which this machine lacks: here are {available}")
+        raise InputError(f"params.yaml: 'runtime.device' is '{name}', which is not available; available: {available}")
     return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Return True if the device has bfloat16 instructions: emulated, it is slower than float32."""
+    """Return True if the device has bfloat16 instructions. Emulated bfloat16 is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
@@ -106,7 +106,7 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
-    """Set up this process as `runtime` and the launcher's environment say, and tear it down at the end."""
+    """Set up this process according to `runtime` and the environment variables of torchrun; undo it on exit."""
     global kernels
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(runtime.device, int(os.environ.get("LOCAL_RANK", 0)))
@@ -119,11 +119,11 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
     kernels_before, kernels = kernels, runtime.kernels
     if device.type == "cpu":
         keep_freed_memory()
-    # The same params and seed must give the same bits. cuBLAS needs a fixed workspace for that.
+    # cuBLAS is deterministic only with a fixed workspace.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Has the effect of use_deterministic_algorithms, without importing torch's compiler for 3 s.
+    # Has the effect of use_deterministic_algorithms, which would import torch's compiler for 3 s.
     torch.set_deterministic_debug_mode("warn")
-    # Filling fresh memory with NaN finds bugs, and costs every operation a pass over its output.
+    # Filling new memory with NaN finds bugs, but costs every operation a pass over its output.
     torch.utils.deterministic.fill_uninitialized_memory = False
     if world > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -138,17 +138,17 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
             dist.destroy_process_group()
 
 
-# Parameters of glibc's mallopt. 32 MiB is the largest M_MMAP_THRESHOLD that old versions accept, and exceeds every
-# tensor of a training step. Larger allocations, such as a whole split, return to the system.
+# Parameters of glibc's mallopt. 32 MiB is the largest M_MMAP_THRESHOLD that old versions accept, and more than any
+# tensor of a training step takes. Larger allocations, such as a whole split, return to the system.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = 32 << 20
 NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc reuse freed memory, of which mapping and clearing took a twelfth of the DDPM's time.
+    """Make glibc reuse freed memory, since mapping and clearing new memory took a twelfth of the DDPM's time.
 
-    Return False without glibc.
+    Returns False if the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
     return bool(mallopt and mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, NEVER))

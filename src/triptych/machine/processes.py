@@ -1,27 +1,27 @@
 """Tasks side by side in forked processes, and the clock of a stage.
 
-A small network does not fill two cores: two runs of one thread each process 1.4 times as many images per second as one
-run of two threads. Only Linux forks: elsewhere the linear algebra libraries do not survive it. This process must not
-have computed with several threads before, because their pool is not copied (`Machine.shared` sets one thread first).
+A small network cannot use two cores fully: two runs with one thread each process 1.4 times as many images per second as
+one run with two threads. Processes are forked on Linux only, because elsewhere linear algebra libraries fail after a
+fork. The parent must not have computed with several threads before, since a fork does not copy their pool;
+`Machine.shared` sets one thread first.
 """
 
-import gc
+import atexit
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
-import psutil
-from tqdm import tqdm
-
-from triptych.core.errors import InputError
+import triptych
+from triptych.core.errors import InputError, one_line_errors
 from triptych.core.files import write_json
 
 AVAILABLE = sys.platform == "linux"
@@ -34,9 +34,9 @@ Result = TypeVar("Result")
 def side_by_side(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterator[tuple[int, Result]]:
     """Yield (index, result) as tasks finish. Tasks start in the given order.
 
-    Each of `at_once` child processes runs several tasks, one after another. With `at_once` 1 they run in this process.
-    If a task fails or a child is killed, all children are stopped. An InputError of a task and a killed child raise
-    InputError; any other error raises SystemExit, with its traceback on stderr.
+    Each of `at_once` child processes runs one task after another; if `at_once` is 1, tasks run in this process. If a
+    task fails or a child is killed, all children are stopped. A task's InputError and a killed child raise InputError;
+    other errors raise SystemExit and print their traceback to stderr.
     """
     if at_once == 1:
         yield from ((index, task()) for index, task in enumerate(tasks))
@@ -51,7 +51,7 @@ def side_by_side(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterato
             results, writer = context.Pipe(duplex=False)
             child = context.Process(target=_work, args=(tasks, started, writer, os.getpid()))
             child.start()
-            writer.close()  # so that the pipe ends with the child
+            writer.close()  # the pipe then ends when the child does
             children[results] = child
         while children:
             for results in wait(list(children)):
@@ -80,7 +80,7 @@ def _check_exit(child: multiprocessing.process.BaseProcess) -> None:
 
 
 def _work(tasks: Sequence[Callable[[], object]], started: object, results: Connection, parent: int) -> None:
-    os.setsid()  # Ctrl-C reaches the parent alone, which stops its children
+    os.setsid()  # Ctrl-C then reaches only the parent, which stops its children
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     try:
         while True:
@@ -100,40 +100,31 @@ def _exit_with(parent: int) -> None:
     os._exit(1)
 
 
-def run_parts(title: str, tasks: Mapping[str, Callable[[], Result]], at_once: int = 1) -> dict[str, Result]:
-    """Run named tasks with a progress bar labelled `title`; return their results by name, in the order of `tasks`."""
-    names, results = list(tasks), {}
-    # A terminal is refreshed often; a log gets a line now and then.
-    interval = 0.5 if sys.stderr.isatty() else 20.0
-    with tqdm(total=len(tasks), desc=title, mininterval=interval, dynamic_ncols=True) as bar:
-        for index, result in side_by_side(list(tasks.values()), at_once):
-            results[names[index]] = result
-            bar.set_postfix_str(names[index], refresh=False)
-            bar.update()
-    return {name: results[name] for name in names}
+def run_script(stage: str, main: Callable[[], None]) -> NoReturn:
+    """Run the script of a stage: report errors in one line, write the stage's clock, and end the process.
 
-
-def merged(title: str, tasks: Mapping[str, Callable[[], dict]], at_once: int = 1) -> dict:
-    """Merge the mappings that all tasks return, see `run_parts`."""
-    return {key: value for result in run_parts(title, tasks, at_once).values() for key, value in result.items()}
+    The process ends without finalising the interpreter, which would take up to 1.5 s with torch's compiler loaded.
+    """
+    with one_line_errors():
+        with stage_clock(stage):
+            main()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
 
 
 @contextmanager
 def stage_clock(stage: str) -> Iterator[None]:
-    """Write metrics/clock/<stage>.json on success: times of process start, end of imports and end of work, in UTC."""
+    """Write metrics/clock/<stage>.json on success: Unix times of process start, end of imports and end of work.
+
+    `peak_megabytes` is the largest resident memory of this process, plus that of its largest child.
+    """
     imported = time.time()
     yield
     if int(os.environ.get("RANK", 0)) == 0:
-        times = {"started": min(process_start(), imported), "imported": imported, "ended": time.time()}
-        write_json(CLOCKS / f"{stage}.json", {key: round(value, 3) for key, value in times.items()})
-    # The final garbage collections would visit every object of torch, for half a second or more.
-    gc.freeze()
-
-
-def process_start() -> float:
-    """Return the start time of this process in seconds since 1970, to a hundredth of a second."""
-    start = psutil.Process().create_time()
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        # Linux counts from boot time, which psutil adds in whole seconds.
-        start += time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - psutil.boot_time()
-    return start
+        times = {"started": triptych.STARTED, "imported": imported, "ended": time.time()}
+        peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        megabytes = sum(peaks) // 2 ** (10 if sys.platform == "linux" else 20)  # macOS counts bytes, Linux KiB
+        clock = {key: round(value, 3) for key, value in times.items()} | {"peak_megabytes": megabytes}
+        write_json(CLOCKS / f"{stage}.json", clock)

@@ -1,4 +1,4 @@
-"""Random numbers as a function of (seed, purpose, step): no generator state to save, and any step can be replayed."""
+"""Random numbers as a function of (seed, purpose, step), so that no generator state is saved."""
 
 from dataclasses import dataclass, field
 
@@ -9,34 +9,34 @@ from triptych.core.seeds import fold
 
 
 def generator(device: torch.device | str, *names: int | str) -> torch.Generator:
-    """Return a generator on `device` whose stream depends on `names` alone."""
+    """Return a generator on `device` that is seeded by `names`."""
     return torch.Generator(device=device).manual_seed(fold(*names))
 
 
 @dataclass
 class Draw:
-    """Random numbers of one step, for the rows of the global batch that this process holds.
+    """Random numbers of one training step, for this process's rows of the batch.
 
-    Each call draws for the whole global batch and returns the rows of this process, so that any number of processes
-    sees the same noise as one process would. The first dimension of every shape is the batch.
+    Each call draws numbers for the global batch and returns the rows of this process, so that the noise does not depend
+    on the number of processes. The first dimension of every shape is the batch.
     """
 
     device: torch.device | str
     names: tuple[int | str, ...]  # seed, purpose, step
     row: int = 0  # first row of this process in the global batch
-    rows: int = 0  # size of the global batch; 0 if the local batch is the whole of it
+    rows: int = 0  # size of the global batch; 0 if this process has all of it
     generator: torch.Generator = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.generator = generator(self.device, *self.names)
 
     def restart(self, *names: int | str) -> None:
-        """Reseed the generator in place: a recorded CUDA graph can only read the generator it was recorded with."""
+        """Reseed the generator in place, since a CUDA graph can use only the generator with which it was recorded."""
         self.names = names
         self.generator.manual_seed(fold(*names))
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
-        """Draw standard normal numbers of the given (local) shape."""
+        """Draw standard normal numbers; `shape` is that of this process's rows."""
         return self._local(torch.randn(self._global(shape), generator=self.generator, device=self.device), shape)
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
@@ -53,37 +53,3 @@ class Draw:
 
     def _local(self, numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
         return numbers[self.row : self.row + shape[0]] if self.rows else numbers
-
-
-# Number of images per stream. A generator per image would be slow. A block is always drawn whole.
-BLOCK = 64
-
-
-@dataclass
-class ImageNoise:
-    """Random numbers that belong to images; each call gives new ones. Another device type gives other numbers."""
-
-    seed: int
-    purpose: str
-    rows: range  # indices of the images, consecutive
-    shape: tuple[int, ...]  # of one image's numbers in `normal`
-    device: torch.device | str
-    _streams: list[torch.Generator] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        blocks = range(self.rows.start // BLOCK, -(-self.rows.stop // BLOCK))
-        self._streams = [generator(self.device, self.seed, self.purpose, block) for block in blocks]
-
-    def normal(self) -> Tensor:
-        """Draw standard normal numbers, (rows, *shape) float32."""
-        size = (BLOCK, *self.shape)
-        return self._select([torch.randn(size, generator=stream, device=self.device) for stream in self._streams])
-
-    def integers(self, low: int, high: int) -> Tensor:
-        """Draw one integer in [low, high) per image, (rows,) int64."""
-        streams = self._streams
-        return self._select([torch.randint(low, high, (BLOCK,), generator=s, device=self.device) for s in streams])
-
-    def _select(self, blocks: list[Tensor]) -> Tensor:
-        first = self.rows.start % BLOCK
-        return torch.cat(blocks)[first : first + len(self.rows)]

@@ -1,4 +1,4 @@
-"""A small pre-softmax ResNet (He et al. 2016, arXiv:1512.03385) for 32-pixel images."""
+"""Encoders for 32x32 images: a small ResNet (He et al. 2016, arXiv:1512.03385) and ResNet-18."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from triptych.nn.fast.norm import BatchNorm, group_by_group, standardised
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm, and a shortcut that is projected where the shape changes."""
+    """Two 3x3 convolutions with batch norm, and a shortcut with a projection if the shape changes."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -24,9 +24,9 @@ class BasicBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A stem, then levels of basic blocks whose width doubles and whose resolution halves, then global mean pooling.
+    """A stem, levels of basic blocks, and global mean pooling. Each level doubles the width and halves the resolution.
 
-    `width` is that of the first level, `blocks` the number per level; a stem of stride 2 halves the resolution at once.
+    `width` is the number of channels of the first level; `blocks` has the number of blocks per level.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SmallResNet(nn.Module):
         self.feature_size = channels
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) in [-1, 1] -> features (B, feature_size)."""
+        """Return features (B, feature_size) of images (B, C, H, W) in [-1, 1]."""
         images = standardised(images) if self.standardise else images
         return self.levels(self.stem(images)).mean(dim=(2, 3))
 
@@ -59,10 +59,10 @@ class ResNet18(nn.Module):
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()
-        # Importing torchvision takes as long as importing torch: only users of this network pay for it.
+        # Importing torchvision takes as long as importing torch, so only this network imports it.
         from torchvision.models import resnet18
 
-        # Residual branches that start at zero train faster (Goyal et al. 2017, arXiv:1706.02677, section 5.1).
+        # Residual branches train faster if they start at zero (Goyal et al. 2017, arXiv:1706.02677, section 5.1).
         self.layers = resnet18(zero_init_residual=True)
         self.layers.conv1 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(self.layers.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -74,5 +74,5 @@ class ResNet18(nn.Module):
 
 
 def build_backbone(name: str, in_channels: int, **sizes: object) -> nn.Module:
-    """Build the encoder of this name; `feature_size` is the number of its features."""
+    """Build the encoder `name`. Its attribute `feature_size` is the number of features."""
     return {"small_resnet": SmallResNet, "resnet18": ResNet18}[name](in_channels, **sizes)

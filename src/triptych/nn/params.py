@@ -1,4 +1,4 @@
-"""Names and sizes of the encoders in params.yaml."""
+"""Schema of the `backbone` sections in params.yaml."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ class SmallResNetParams(Section):
 
 
 class ResNet18Params(Section):
-    """torchvision's ResNet-18 with the stem of 32-pixel images."""
+    """torchvision's ResNet-18 with a stem for 32x32 images."""
 
     name: Literal["resnet18"]
 

@@ -1,7 +1,8 @@
-"""Write plots/report.html, the whole report in one self-contained file, and metrics/headline."""
+"""Write plots/report.html, the whole report in one self-contained file, metrics/headline, and archives of a run."""
 
 import base64
 import io
+import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from triptych.core.errors import InputError
-from triptych.core.files import write_json
+from triptych.core.files import write_json, write_text
 from triptych.page import tables, verdicts
-from triptych.page.time_spent import time_spent
 from triptych.page.verdicts import Verdict
-from triptych.report.formatting import written, written_place
+from triptych.report.formatting import hardware, written
 from triptych.report.reader import CLAIMS, Results, value_at
 from triptych.report.record import Study
 from triptych.report.sentences import Facts, plain, sources
@@ -33,6 +33,9 @@ SETTINGS = {
 USED_BY = {"generative": "for the judge, the VAE and the DDPM", "ssl": "for SimSiam, its ablations and rivals"}
 FIGURES = "plots/figures"
 HEADLINE = Path("metrics/headline")
+ARCHIVED = ("params.yaml", "metrics/**/*.json", "plots/**/*.csv")  # figures are on the page
+OF_VARIANTS = ("ssl", "evaluate_ssl")  # folders with files of each variant
+PAGE, MACHINE = Path("plots/report.html"), Path("run.json")
 SMALL_PIXELS = 900  # up to this width two figures fit side by side on a wide screen
 MOST_COLOURS = 2**14  # charts have fewer colours, sheets of images more
 # Charts are compressed without loss, which keeps lines sharp. Rounding each channel to multiples of 5, which include
@@ -75,7 +78,7 @@ def render(results: Results, with_data: bool = True) -> str:
         level="" if level is None else f"{100 * level:g}\u00a0%",
         training=tables.training_table(results),
         machines=_machines(results),
-        spent=time_spent(results),
+        spent=tables.time_spent(results),
         verdicts=claims,
         counts=Counter(claim.answer for claim in claims),
         drawn={shown["figure"].number for panel in panels for _, group in panel["groups"] for shown in group},
@@ -97,6 +100,40 @@ def write_headline(results: Results) -> None:
                 write_json(results.root / HEADLINE / f"{model.name}.json", {key: numbers[key] for key in keys})
 
 
+def archive(results: Results, folder: Path, machine: dict, with_data: bool, force: bool = False) -> list[Path]:
+    """Write the results to a folder and replace an earlier archive in it; return the relative paths of the files.
+
+    `machine` becomes run.json. Without `with_data`, the page omits pictures that show many images of the dataset.
+    Raises InputError if the folder is neither absent, empty nor an archive, unless `force` is set.
+    """
+    if folder.resolve() in (results.root.resolve(), *results.root.resolve().parents):
+        raise InputError(f"{folder}: cannot archive a run into its own folder; choose another, such as docs/real")
+    if not (force or not folder.exists() or is_archive(folder) or (folder.is_dir() and not any(folder.iterdir()))):
+        raise InputError(
+            f"{folder}: not a triptych archive (no triptych version in {MACHINE}), so nothing was deleted; "
+            "choose another folder, or replace metrics/ and plots/ in this one with --force"
+        )
+    html = render(results, with_data)  # damaged input fails here, before anything is deleted
+    write_json(folder / MACHINE, machine)  # first, so that an interrupted archive is recognised
+    for old in ("metrics", "plots"):
+        shutil.rmtree(folder / old, ignore_errors=True)
+    present = sorted(path.relative_to(results.root) for pattern in ARCHIVED for path in results.root.glob(pattern))
+    files = [path for path in present if _is_current(path, results)]
+    for path in files:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(results.root / path, folder / path)
+    write_text(folder / PAGE, html)
+    return [*files, PAGE, MACHINE]
+
+
+def is_archive(folder: Path) -> bool:
+    """Return whether run.json in the folder contains a triptych version."""
+    try:
+        return "triptych" in json.loads((folder / MACHINE).read_text(encoding="utf-8"))["versions"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def embedded(path: Path) -> Picture:
     """Convert a PNG to WebP, which needs a quarter of the bytes. The same file always gives the same text."""
     try:
@@ -112,8 +149,16 @@ def embedded(path: Path) -> Picture:
     return Picture(f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}", *image.size)
 
 
+def _is_current(path: Path, results: Results) -> bool:
+    """Return False for files of variants that were removed from params.yaml: DVC does not delete them."""
+    if path.parent.name not in OF_VARIANTS:
+        return True
+    variant = path.stem if path.suffix == ".json" else path.stem.rpartition("_")[0]
+    return variant in results.param("ssl.variants")
+
+
 def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, with_data: bool) -> dict:
-    """Return a section of the page: a study, its measured models, its figures by heading, and those not drawn."""
+    """Return the content of a section: a study, its measured models, its figures by heading, and figures not drawn."""
     shown, missing = [], []
     for figure in study.figures:
         path = figure.path(facts.results.root / FIGURES)
@@ -151,12 +196,12 @@ def _machines(results: Results) -> list[str]:
     texts = []
     for _, timing in tables.trainings(results):
         torch = f"torch {timing['torch']}" if "torch" in timing else ""
-        texts.append(", ".join(filter(None, (written_place(timing), timing.get("precision"), torch))))
+        texts.append(", ".join(filter(None, (hardware(timing), timing.get("precision"), torch))))
     return list(dict.fromkeys(texts))
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the first and last of each run of consecutive numbers."""
+    """Return (first, last) of each run of consecutive numbers."""
     runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
     return [(run[0], run[-1]) for run in runs]
 

@@ -98,12 +98,12 @@ def _hub_metrics(study: Study, metrics: Metrics, level: float | None) -> list[di
     """Return the numbers with all digits; `args` contains their confidence intervals."""
     leaves, numbers = metrics.leaves(), []
     for row in rows(study, metrics):
-        value = leaves[row.key]
+        value = leaves[row.metric.key]
         if isinstance(value, Estimate):
             args = value.interval | {"confidence_level": level}
-            numbers.append({"type": row.key, "name": row.name, "value": value.value, "args": args})
+            numbers.append({"type": row.metric.key, "name": row.metric.name, "value": value.value, "args": args})
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            numbers.append({"type": row.key, "name": row.name, "value": value})
+            numbers.append({"type": row.metric.key, "name": row.metric.name, "value": value})
     return numbers
 
 

@@ -3,13 +3,19 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from triptych.core.errors import InputError
 from triptych.measures.estimate import Estimate
-from triptych.report.formatting import duration, written, written_interval
+from triptych.report.formatting import PERCENT, duration, written, written_interval
 from triptych.report.reader import Metrics, Results
 from triptych.report.record import Metric, Model, Study
+from triptych.ssl.words.variants import variants
 from triptych.studies import METRICS, STUDIES
 
 ESCAPED = "\\|"  # a vertical line in a cell of Markdown
+# Between two stages DVC hashes and copies outputs for a few seconds. A longer gap means that the run was paused.
+PAUSE_SECONDS = 60.0
+
+Clock = tuple[float, float, float]  # process started, imports done, work done: seconds since 1970
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row(Measured):
-    """One metric of a model. The reference is a value to compare with, or empty."""
+    """A metric of a model. The reference is the text of a value to compare with, or empty."""
 
-    key: str
-    name: str
-    meaning: str
+    metric: Metric
     reference: str
-    reference_name: str
 
 
 def rows(study: Study, metrics: Metrics) -> list[Row]:
@@ -74,13 +77,12 @@ def rows(study: Study, metrics: Metrics) -> list[Row]:
     for record in sorted(records, key=lambda record: ranks.get(record.key, len(ranks))):
         if record.key in elsewhere:
             continue
-        value, has_reference = numbers[record.key], record.reference in numbers
+        value = numbers[record.key]
         interval = written_interval(value, record.format) if isinstance(value, Estimate) else ""
         point = value.value if isinstance(value, Estimate) else value
         text = record.words(metrics) if record.words else written(point, record.format)
-        reference = written(metrics.number(record.reference), record.format) if has_reference else ""
-        name = record.reference_name if has_reference else ""
-        shown.append(Row(text, interval, record.key, record.name, record.meaning, reference, name))
+        reference = written(metrics.number(record.reference), record.format) if record.reference in numbers else ""
+        shown.append(Row(text, interval, record, reference))
     return shown
 
 
@@ -138,18 +140,17 @@ def models_table(results: Results, headline: bool = False) -> Table:
     """Tabulate the numbers, or only the headline numbers, of the studies with one model each."""
     lines = []
     for study, model, metrics in measured(results):
-        wanted = {record.key for record in study.metrics if record.headline}
         for row in () if study.compares else rows(study, metrics):
-            if not headline or row.key in wanted:
-                reference = f" ({row.reference_name}: {row.reference})" if row.reference else ""
-                file = f"`{model.metrics}` `{row.key}`"
-                lines.append([model.title, row.name + reference, row.value, row.interval, file])
+            if row.metric.headline or not headline:
+                reference = f" ({row.metric.reference_name}: {row.reference})" if row.reference else ""
+                file = f"`{model.metrics}` `{row.metric.key}`"
+                lines.append([model.title, row.metric.name + reference, row.value, row.interval, file])
     return Table("Results", ["model", "measure", "value", "interval", "file and key"], lines, text_columns=2)
 
 
 def comparison(study: Study, models: Sequence[tuple[Model, Metrics]]) -> tuple[list[Metric], list[list[Row | None]]]:
     """Return the columns of the table that compares models and, per model, a row or None for each column."""
-    by_key = [{row.key: row for row in rows(study, metrics)} for _, metrics in models]
+    by_key = [{row.metric.key: row for row in rows(study, metrics)} for _, metrics in models]
     present = {key for cells in by_key for key in cells}
     known = [record for record in study.metrics if record.key in present]
     columns = [*known, *map(metric, sorted(present - {record.key for record in known}))]
@@ -201,3 +202,76 @@ def training_table(results: Results) -> Table:
     total = duration(sum(timing.get("seconds_total", 0) for _, timing in trained))
     columns = ["stage", "parameters", "seconds per epoch", "images per second", "training time"]
     return Table("Training time", columns, lines, [["all", "", "", "", total]])
+
+
+def clock_files(params: Mapping) -> dict[str, list[str]]:
+    """Return the names of the files in metrics/clock for each row of the time table.
+
+    The `report` stage has no row, because it reads the files of the other stages.
+    """
+    names = list(variants(params))
+    generative = [name for model in ("vae", "ddpm") for name in (model, f"sample/{model}", f"evaluate_{model}")]
+    return {
+        **{name.replace("/", "@"): [name] for name in ("prepare", "classifier", "evaluate_classifier", *generative)},
+        "ssl@*": [f"ssl/{name}" for name in names],
+        "ssl_baselines": ["ssl_baselines"],
+        "evaluate_ssl@*": [f"evaluate_ssl/{name}" for name in names],
+        "claims": ["claims"],
+        "figures": ["figures"],
+    }
+
+
+def time_spent(results: Results) -> tuple[Table, str] | None:
+    """Return the table of seconds per stage and a sentence on wall-clock time; None if metrics/clock has no files."""
+    files = clock_files(results.params)
+    clocks = {row: [clock for name in names if (clock := _clock(name, results))] for row, names in files.items()}
+    in_order = sorted(clock for of_row in clocks.values() for clock in of_row)
+    if not in_order:
+        return None
+    seconds = {
+        row: (sum(clock[1] - clock[0] for clock in of_row), sum(clock[2] - clock[1] for clock in of_row))
+        for row, of_row in clocks.items()
+    }
+    sums = [sum(column) for column in zip(*seconds.values(), strict=True)]
+    lines = []
+    for row, names in files.items():
+        ran, planned = len(clocks[row]), len(names)
+        count = f" ({planned if ran in (0, planned) else f'{ran} of {planned}'})" if planned > 1 else ""
+        lines.append([f"{row}{count}", *(_cells(seconds[row], sum(sums)) if ran else "––––")])
+    totals = [["all", *_cells(sums, sum(sums))]]
+    return Table(
+        "Time per stage, in seconds", ("stage", "imports", "work", "all", "share"), lines, totals
+    ), _wall_clock(in_order)
+
+
+def time_markdown(results: Results) -> str:
+    """Return the time table and the sentence in Markdown. Raises InputError if metrics/clock has no files."""
+    spent = time_spent(results)
+    if spent is None:
+        raise InputError(f"{results.root / 'metrics/clock'}: no stage has written its time; run `dvc repro` first")
+    table, sentence = spent
+    return f"{table.markdown()}\n\n{sentence}\n"
+
+
+def _clock(name: str, results: Results) -> Clock | None:
+    times = results.metrics(f"clock/{name}").values if results.has(f"metrics/clock/{name}.json") else {}
+    return (times["started"], times["imported"], times["ended"]) if "ended" in times else None
+
+
+def _cells(seconds: Sequence[float], whole: float) -> list[str]:
+    return [*(written(value, ",.1f") for value in (*seconds, sum(seconds))), written(sum(seconds) / whole, PERCENT)]
+
+
+def _wall_clock(clocks: Sequence[Clock]) -> str:
+    """Describe the time from the first start to the last end. Stages may overlap, as in queued experiments."""
+    gaps, (first, _, end) = [], clocks[0]
+    for started, _, ended in clocks[1:]:
+        gaps.append(max(0.0, started - end))
+        end = max(end, ended)
+    pauses = [gap for gap in gaps if gap > PAUSE_SECONDS]
+    text = f"Wall-clock time without the report stage: {duration(end - first - sum(pauses))}"
+    text += f", of which {duration(sum(gaps) - sum(pauses))} between stages (DVC)."
+    if not pauses:
+        return text
+    count = "one pause" if len(pauses) == 1 else f"{len(pauses)} pauses"
+    return f"{text} Not counted: {count} of more than {PAUSE_SECONDS:g} s, {duration(sum(pauses))} in total."

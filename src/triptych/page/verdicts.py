@@ -9,7 +9,7 @@ from triptych.report.formatting import written, written_interval, written_limit
 from triptych.report.reader import Results
 from triptych.studies import CLAIMS
 
-# The word for a condition where a claim has the verdict.
+# Text for the verdict of a condition, by its verdict in claims.json.
 ANSWERS = {"reproduced": "met", "not reproduced": "not met", "inconclusive": "undecided"}
 FORMATS = {(claim.id, ""): claim.format for claim in CLAIMS} | {
     (claim.id, condition.id): condition.format for claim in CLAIMS for condition in claim.conditions

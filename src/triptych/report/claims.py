@@ -1,7 +1,7 @@
-"""Decide the report's claims. A claim is a list of conditions, and a condition is one number against one threshold.
+"""Decide the report's claims. A claim has conditions, and each condition compares one number with one threshold.
 
-A condition is met, not met, or undecided because the number's interval holds the threshold. Conditions combine by
-Kleene's three-valued logic. The claims of a study are data in its words/claims.yaml, which `read_claims` reads.
+A condition is met (True), not met (False), or undecided (None) because the interval of the number contains the
+threshold. `every` and `unanimous` combine these answers. The claims of a study are data in its words/claims.yaml.
 """
 
 from __future__ import annotations
@@ -29,41 +29,37 @@ Answer = bool | None
 VERDICTS: dict[Answer, str] = {True: "reproduced", False: "not reproduced", None: "inconclusive"}
 NOT_MEASURED = "not measured"
 ANSWERS: dict[Answer, str] = {True: "met", False: "not met", None: "undecided"}
-ONE_SEED = 1  # in place of the number of seeds that would decide: one seed has no spread to tell it from
+ONE_SEED = 1
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The inputs of every claim: results of a run, settings of intervals, thresholds."""
+    """Inputs of all claims: the results of a run, the settings of intervals, and the thresholds."""
 
     results: Results
     resampling: Resampling
     thresholds: ClaimsParams
 
     def threshold(self, key: str | float) -> float:
-        """Return a number itself, or the threshold at a key of `claims` in params.yaml; `-ssl.knn_drop` negates it."""
+        """Return a number unchanged, or the threshold at a key of `claims` in params.yaml; a leading `-` negates it."""
         if not isinstance(key, str):
             return key
         value = reduce(getattr, key.removeprefix("-").split("."), self.thresholds)
         return -value if key.startswith("-") else value
 
 
-Measure = Callable[[Evidence], Estimate | float]
-
-# Numbers --------------------------------------------------------------------------------------------------------------
+Measure = Callable[[Evidence], Estimate | float]  # computes one number of a claim
 
 
 @dataclass(frozen=True, eq=False)
 class OverSeeds(Estimate):
-    """A mean over (seeds, images) `values`, with its interval at `level`."""
+    """A mean over seeds and images, with its interval."""
 
-    values: np.ndarray
-    level: float
+    values: np.ndarray  # (seeds, images)
+    level: float  # confidence level
 
     def seeds_to_exclude(self, *thresholds: float) -> int | None:
-        """Return how many seeds would exclude all thresholds; None if no number would; ONE_SEED if it has just one."""
-        if len(self.values) < 2:
-            return ONE_SEED
+        """Return the number of seeds whose interval would exclude all thresholds; None if no number would."""
         from triptych.measures.power import seeds_to_exclude
 
         needed = [seeds_to_exclude(self.values, threshold, self.level) for threshold in thresholds]
@@ -71,26 +67,26 @@ class OverSeeds(Estimate):
 
 
 class SeedRange(Estimate):
-    """A mean over seeds with the lowest and highest seed in place of an interval."""
+    """A mean over seeds, with the lowest and the highest seed instead of an interval."""
 
 
 def number(file: str, key: str) -> Measure:
-    """Return the measure that reads a number of metrics/<file>.json with its interval."""
+    """Return a function that reads a number of metrics/<file>.json with its interval."""
     return lambda evidence: evidence.results.metrics(file).estimate(key)
 
 
 def value(file: str, key: str) -> Measure:
-    """Return the measure that reads a number of metrics/<file>.json without its interval."""
+    """Return a function that reads a number of metrics/<file>.json without its interval."""
     return lambda evidence: evidence.results.metrics(file).number(key)
 
 
 def threshold(key: str) -> Measure:
-    """Return the measure that reads a threshold."""
+    """Return a function that reads a threshold."""
     return lambda evidence: evidence.threshold(key)
 
 
 def difference(one: Measure, other: Measure) -> Measure:
-    """Return the measure of one number minus another, of models whose samples are independent."""
+    """Return a function that computes the difference of two numbers from independent samples."""
 
     def measure(evidence: Evidence) -> Estimate:
         from triptych.measures import intervals
@@ -100,24 +96,21 @@ def difference(one: Measure, other: Measure) -> Measure:
     return measure
 
 
-# Claims ---------------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Condition:
-    """One number against one threshold."""
+    """A comparison of one number with one threshold."""
 
-    id: str  # unique in its claim
-    statement: str  # without its full stop; {threshold} and {size} are the threshold with and without its sign
+    id: str  # unique in the claim
+    statement: str  # without full stop; {threshold} and {size} are the threshold with and without its sign
     measure: Callable[[Evidence], Estimate]
-    direction: Literal["above", "below", "within"]  # where it is met; within: closer to zero than the threshold
+    direction: Literal["above", "below", "within"]  # within: closer to zero than the threshold
     threshold: str | float  # a number, or a key for `Evidence.threshold`
-    format: str  # of the number and its threshold, see `formatting.written`
-    no_difference: str = ""  # key of a margin; a number wholly within it of zero does not meet the condition
-    refutable: bool = True  # else it is undecided where it would not be met
+    format: str  # for the number and the threshold, see `formatting.written`
+    no_difference: str = ""  # key of a margin; not met if the whole interval is within this margin of zero
+    refutable: bool = True  # if False, the condition is undecided instead of not met
 
     def outcome(self, evidence: Evidence) -> Outcome:
-        """Measure and decide."""
+        """Measure the number and compare it with the threshold."""
         threshold, margin = evidence.threshold(self.threshold), evidence.threshold(self.no_difference or 0.0)
         try:
             estimate = self.measure(evidence)
@@ -133,14 +126,14 @@ class Condition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Number and answer of a condition, or in `gap` why the number is missing."""
+    """Number and answer of a condition, or the reason why the number is missing."""
 
     condition: Condition
     threshold: float
-    margin: float
+    margin: float  # of `no_difference`
     estimate: Estimate | None
     answer: Answer
-    gap: str = ""
+    gap: str = ""  # reason
 
     def record(self) -> dict:
         """Return the entry of `conditions` in metrics/claims.json."""
@@ -154,7 +147,7 @@ class Outcome:
         }
 
     def sentence(self) -> str:
-        """Return the statement, its answer and its number."""
+        """Return the statement with its answer and its number."""
         form, estimate = self.condition.format, self.estimate
         if estimate.low == estimate.high:
             number = written(estimate.value, form)
@@ -165,9 +158,14 @@ class Outcome:
         return f"{self._statement}: {ANSWERS[self.answer]}, at {number}."
 
     def seeds_needed(self) -> int | None:
-        """Return the number of seeds that would decide the condition; None if no number would."""
+        """Return the number of seeds that would decide the condition.
+
+        None if no number would; ONE_SEED if one seed was measured, from which it cannot be estimated.
+        """
         if not isinstance(self.estimate, OverSeeds):
             return None
+        if len(self.estimate.values) < 2:
+            return ONE_SEED
         ways = [self.estimate.seeds_to_exclude(self.threshold)]
         if abs(self.estimate.value) < self.margin:
             ways.append(self.estimate.seeds_to_exclude(-self.margin, self.margin))
@@ -182,65 +180,68 @@ class Outcome:
 
 
 def every(answers: Iterable[Answer]) -> Answer:
-    """Return True if all are, False if any is, else None."""
+    """Return the conjunction in Kleene's three-valued logic: False if any answer is, True if all are, else None."""
     answers = list(answers)
     return False if False in answers else None if None in answers else True
 
 
 def unanimous(answers: Iterable[Answer]) -> Answer:
-    """Return True if all are, False if all are, else None."""
+    """Return the answer that all conditions share, else None.
+
+    Use it instead of `every` if the claim does not say which condition counts when they contradict each other.
+    """
     first, *rest = dict.fromkeys(answers)
     return None if rest else first
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A further number of a claim's evidence."""
+    """An additional number in the evidence of a claim, without effect on the verdict."""
 
-    key: str  # in `evidence`; the bounds of an interval are under `<key>_low` and `<key>_high`
+    key: str  # in `evidence`; the bounds of its interval have the keys `<key>_low` and `<key>_high`
     measure: Measure
     format: str  # see `formatting.written`
     name: str = ""
 
     @property
     def title(self) -> str:
-        """Its name for people: by default its key in words."""
+        """Name in texts; by default, the key with spaces."""
         return self.name or self.key.replace("_", " ")
 
     def flat(self, evidence: Evidence) -> dict[str, float]:
-        """Return the values that this condition adds to `evidence`, by key."""
+        """Return the values that this fact adds to `evidence`, by key."""
         value = self.measure(evidence)
         return value.flat(self.key) if isinstance(value, Estimate) else {self.key: value}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the report, and the conditions that decide it."""
+    """A statement of the report, and the conditions that decide it."""
 
     id: str
     claim: str
     report_says: str  # statement or figure of the report
-    statistic: str  # the number of the first condition, in words
+    statistic: str  # names the claim's number; the page omits what follows a ";" (numbers of further conditions)
     conditions: tuple[Condition, ...]
-    figures: Sequence[str]  # slugs; `*` matches any end
-    sources: Sequence[str]  # files of its numbers
+    figures: Sequence[str]  # slugs, with shell-style wildcards
     facts: tuple[Fact, ...] = ()
-    would_decide: str = ""  # a sentence; by default the number of seeds
+    would_decide: str = ""  # a sentence for an undecided claim; by default, on the number of seeds
     combine: Callable[[Iterable[Answer]], Answer] = every
-    kind: Literal["result", "argument"] = "result"  # an argument of the report comes without a measurement
-    headline: Callable[[Evidence], Estimate] | None = None  # the number of the claim, if not the first condition's
+    kind: Literal["result", "argument"] = "result"  # argument: the report made no measurement
+    headline: Callable[[Evidence], Estimate] | None = None  # number of the claim, if not that of the first condition
 
     @property
     def format(self) -> str:
-        """The format of its number and threshold."""
+        """Format of the claim's number and threshold."""
         return self.conditions[0].format
 
     def numbers(self, figures: Sequence[Figure]) -> list[int]:
-        """Return the numbers of its figures in order."""
+        """Return the figure numbers of the claim in ascending order."""
         return sorted({one.number for one in figures for pattern in self.figures if fnmatch(one.slug, pattern)})
 
     def record(self, evidence: Evidence, figures: Sequence[Figure]) -> dict:
-        """Return its entry of metrics/claims.json."""
+        """Return the entry of metrics/claims.json."""
+        evidence.results.opened.clear()
         outcomes = [condition.outcome(evidence) for condition in self.conditions]
         reasons = list(dict.fromkeys(outcome.gap for outcome in outcomes if outcome.gap))
         measured, numbers = None, {}
@@ -274,16 +275,16 @@ class Claim:
             "finding": text,
             "conditions": [outcome.record() for outcome in outcomes],
             "evidence": numbers,
-            "sources": list(self.sources) if measured else [],
+            "sources": [path for path in evidence.results.opened if path != "params.yaml"] if measured else [],
         }
 
 
 def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
-    """Read the claims of a study from YAML: a mapping from the id of a claim to its fields.
+    """Read the claims of a study from YAML, a mapping from the id of each claim to its fields.
 
-    `measure: {number: [vae, recognisability]}` calls `number` or another of the functions, here and given, with these
-    arguments. `below: vae.sharpness` gives direction and threshold of a condition. An entry of `conditions` or `facts`
-    that has a single key calls a function that returns several of them.
+    `measure: {number: [vae, recognisability]}` calls a function of this module or of `functions`.
+    `below: vae.sharpness` sets direction and threshold of a condition. An entry of `conditions` or `facts` with a
+    single key calls a function that returns several of them.
     """
     by_name = {function.__name__: function for function in (number, value, threshold, difference, *functions)}
 
@@ -313,14 +314,8 @@ def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
 
 
 def decide(evidence: Evidence, claims: Sequence[Claim], figures: Sequence[Figure]) -> list[dict]:
-    """Return the records of metrics/claims.json. A missing or damaged file raises InputError."""
+    """Return the records of metrics/claims.json. Raises InputError if a file is missing or damaged."""
     return [claim.record(evidence, figures) for claim in claims]
-
-
-def counts(records: Sequence[dict]) -> dict[str, int]:
-    """Return the number of claims with each verdict, in the order of VERDICTS."""
-    verdicts = [record["verdict"] for record in records]
-    return {verdict: verdicts.count(verdict) for verdict in VERDICTS.values()}
 
 
 def _seeds_needed(outcomes: Sequence[Outcome]) -> int | None:
@@ -332,8 +327,8 @@ def _seeds_in_words(needed: int | None) -> str:
     if needed is None:
         return "More seeds would not help: they disagree, or the number is too close to its threshold for these images."
     if needed == ONE_SEED:
-        return "One seed does not tell how many seeds would decide it."
+        return "How many seeds would decide it cannot be estimated from one seed."
     return (
-        f"About {needed:,} seeds would decide it, in four of five repetitions, if the difference and its spread over "
+        f"About {needed:,} seeds would decide it in four of five repetitions, if the difference and its spread over "
         "seeds are as measured here."
     )

@@ -1,12 +1,12 @@
-"""Style of every figure, and what figures of several studies share: axes, curves over seeds, sheets of images.
+"""Style and elements that figures of several studies share: axes, curves over seeds, sheets of images.
 
-matplotlib and seaborn take seconds to import. They are imported inside functions, because page and terminal import the
-descriptions of figures without drawing any.
+matplotlib and seaborn are slow to import, so functions import them: page and terminal only need the texts of figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,15 +24,22 @@ if TYPE_CHECKING:
 # A palette for colour-blind readers (Okabe & Ito 2008).
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 INK, MUTED, PALE = "#222222", "#6b6b6b", "#a9c6d9"
-COLLAPSED = "#F7DEDB"  # background of the values that count as collapsed
-# Inches: 10-point text of a chart is readable on a screen of 390 pixels. The page puts two charts side by side.
+COLLAPSED = "#F7DEDB"  # background of values that count as collapsed
+# In inches. At this width, 10-point text is readable on a screen of 390 pixels. The page puts two charts side by side.
 WIDTH, HEIGHT, SHEET_WIDTH = 6.0, 3.6, 6.8
 DPI = 140
-COLUMNS = 16  # images in a row of a sheet
+COLUMNS = 16  # images per row of a sheet
 
 
-def subplots(rows: int = 1, columns: int = 1, height: float = HEIGHT, **options: object) -> tuple[Figure, np.ndarray]:
-    """Return a figure in the project's style and its axes, (rows, columns); options go to `pyplot.subplots`."""
+@contextmanager
+def chart(
+    path: Path, rows: int = 1, columns: int = 1, height: float = HEIGHT, legend: int = 0, **options: object
+) -> Iterator[np.ndarray]:
+    """Yield a (rows, columns) array of axes in the project's style, and then write the PNG.
+
+    legend: number of columns of a legend above the chart, which lists the labels of the first axes. options: as for
+    `pyplot.subplots`.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -51,11 +58,15 @@ def subplots(rows: int = 1, columns: int = 1, height: float = HEIGHT, **options:
     }
     sns.set_theme(context="paper", style="whitegrid", palette=PALETTE, font_scale=1.1, rc=look)
     options = {"figsize": (WIDTH, height), "layout": "constrained", "squeeze": False} | options
-    return plt.subplots(rows, columns, **options)
+    figure, cells = plt.subplots(rows, columns, **options)
+    yield cells
+    if legend:
+        figure.legend(*cells[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=legend)
+    save(figure, path)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG without date and version, so that equal numbers give equal bytes."""
+    """Write a PNG without date and version, so that equal figures give equal bytes."""
     import matplotlib.pyplot as plt
 
     with written_whole(path) as partial:
@@ -63,20 +74,18 @@ def save(figure: Figure, path: Path) -> None:
     plt.close(figure)
 
 
-def legend_above(figure: Figure, axes: Axes, columns: int = 2) -> None:
-    """Put the legend of one of the axes above all axes of the figure."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=columns)
-
-
 def percent(axis: Axis) -> None:
-    """Write the ticks of shares as percentages."""
+    """Format the ticks of an axis, which are fractions, as percentages."""
     from matplotlib.ticker import PercentFormatter
 
     axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=f"{NBSP}%"))
 
 
 def curve(axes: Axes, history: pd.DataFrame, x: str, y: str, **line: object) -> None:
-    """Draw the mean over seeds, in a band from the lowest to the highest seed; x has the same values for every seed."""
+    """Draw the mean of column `y` over seeds, with a band from the lowest to the highest seed.
+
+    The column `x` must have the same values for all seeds.
+    """
     import seaborn as sns
 
     measured = history.dropna(subset=[y])
@@ -87,7 +96,7 @@ def curve(axes: Axes, history: pd.DataFrame, x: str, y: str, **line: object) -> 
 
 
 def grid(images: np.ndarray, columns: int = COLUMNS, gap: int = 2) -> np.ndarray:
-    """Lay out (N, C, H, W) uint8 images as one (height, width, 3) picture with white gaps."""
+    """Arrange (N, C, H, W) uint8 images in rows with white gaps, as one (height, width, 3) picture."""
     count, _, height, width = images.shape
     rows = -(-count // columns)
     picture = np.full((rows * (height + gap), columns * (width + gap), 3), 255, np.uint8)
@@ -98,17 +107,16 @@ def grid(images: np.ndarray, columns: int = COLUMNS, gap: int = 2) -> np.ndarray
 
 
 def image_sheet(path: Path, bands: Sequence[tuple[str, np.ndarray]], columns: int = COLUMNS) -> None:
-    """Draw named bands of (N, C, H, W) images, each from a new row on; a band may fill several rows."""
+    """Draw named groups of (N, C, H, W) images. Each group starts on a new row and may span several rows."""
     pictures = [grid(images, columns) for _, images in bands]
     gap = np.full((2, *pictures[0].shape[1:]), 255, np.uint8)
-    sheet = np.concatenate([part for picture in pictures for part in (picture, gap)][:-1])
+    sheet = np.concatenate([block for picture in pictures for block in (picture, gap)][:-1])
     height, width = sheet.shape[:2]
-    figure, [[axes]] = subplots(figsize=(SHEET_WIDTH, SHEET_WIDTH * height / width))
-    axes.imshow(sheet, interpolation="nearest")
     tops = np.cumsum([0, *(len(picture) + len(gap) for picture in pictures)])[:-1]
     middles = [top + len(picture) / 2 for top, picture in zip(tops, pictures, strict=True)]
-    axes.grid(visible=False)
-    axes.set(xticks=[], frame_on=False)
-    axes.set_yticks(middles, [name for name, _ in bands])
-    axes.tick_params(length=0)
-    save(figure, path)
+    with chart(path, figsize=(SHEET_WIDTH, SHEET_WIDTH * height / width)) as [[axes]]:
+        axes.imshow(sheet, interpolation="nearest")
+        axes.grid(visible=False)
+        axes.set(xticks=[], frame_on=False)
+        axes.set_yticks(middles, [name for name, _ in bands])
+        axes.tick_params(length=0)

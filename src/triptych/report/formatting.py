@@ -1,19 +1,19 @@
-"""Write numbers for people: on the page, the terminal, figures and in findings."""
+"""Format numbers as text for the page, the terminal, figures and claims."""
 
 from collections.abc import Mapping
 
 from triptych.measures.estimate import Estimate
 
-NBSP = "\u00a0"  # before a unit, so that no line breaks there
+NBSP = "\u00a0"  # before a unit, to prevent a line break
 # Formats in addition to Python's format specifications.
-POINTS = "points"  # a difference of shares: `−28.4 points`
+POINTS = "points"  # for differences of fractions: `−28.4 points`
 PLAIN = "plain"  # two decimals below ten, one above: `0.92`, `12.3`
 PERCENT = ".1%"
-YES_NO = "yes or no"  # of a number that is 1 or 0
+YES_NO = "yes or no"  # for 1 and 0
 
 
 def written(value: object, style: str = ".4g") -> str:
-    """Return `97.3 %`, `−1.00`, `yes`, `–` for None; for an estimate `38.2 % (35.2 to 42.3 %)`."""
+    """Format a value, such as `97.3 %`, `−1.00`, `yes`, `–` (None) or `38.2 % (35.2 to 42.3 %)` (estimate)."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -30,13 +30,13 @@ def written(value: object, style: str = ".4g") -> str:
 
 
 def written_interval(estimate: Estimate, style: str = ".4g") -> str:
-    """Return `low to high`, with the unit after the second number."""
+    """Format an interval, such as `35.2 to 42.3 %`."""
     low = written(estimate.low, style).removesuffix(f"{NBSP}%").removesuffix(" points")
     return f"{low} to {written(estimate.high, style)}"
 
 
 def written_limit(threshold: float, style: str = "g") -> str:
-    """Return a threshold with the digits that params.yaml gives it: `0.8`, `50 %`, `5 points`, `1 point`."""
+    """Format a threshold with the digits in params.yaml, such as `0.8`, `50 %`, `5 points` or `1 point`."""
     if style == POINTS:
         text = f"{100 * threshold:g} point{'' if threshold == 0.01 else 's'}"
     else:
@@ -45,7 +45,7 @@ def written_limit(threshold: float, style: str = "g") -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return `48 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Format a duration, such as `48 s`, `3 min 20 s` or `2 h 05 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.3g} s" if seconds < 10 else f"{whole} s"
@@ -54,8 +54,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def written_place(timing: Mapping) -> str:
-    """Return the machine of a training: `CPU, 2 processes of 1 thread`, or the name of a GPU."""
+def hardware(timing: Mapping) -> str:
+    """Format the hardware in a training-time file, such as `CPU, 2 processes of 1 thread` or the name of a GPU."""
     device = str(timing.get("device", "unknown device"))
     name = device.upper() if device in ("cpu", "mps") else device
     threads, processes = timing.get("threads", 1), timing.get("processes", 1)

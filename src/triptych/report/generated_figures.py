@@ -1,57 +1,49 @@
-"""Figures of generated images, which the studies of both generative models share."""
+"""Figures of generated images, which the studies of the VAE and the DDPM share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from triptych.report import drawing
 from triptych.report.reader import Results, UnmeasuredError, value_at
 from triptych.report.record import Figure
 from triptych.report.sentences import Facts
 
-BEYOND = "Beyond the report"
+NAMES = {"vae": "VAE", "ddpm": "DDPM"}
 REPORT_EPOCHS = 30  # length of the report's training; a shorter run shows the corresponding epochs
 # The reference classifier of images without classes predicts the angle of a counter-clockwise rotation.
 ROTATIONS = ("0°", "90°", "180°", "270°")
-# Numbers of the first figures that other captions refer to.
+# Numbers of figures that captions of the DDPM mention.
 VAE_WALL_CLOCK, VAE_FINAL_SAMPLES = 1, 12
 
 
-def nearest_epoch(results: Results, study: str, report_epoch: int) -> tuple[int, int]:
-    """Return the epoch of this run whose weights were kept and that is nearest to the report's, and the last epoch."""
-    training = value_at(results.params, f"{study}.training")
-    if not training:
-        raise UnmeasuredError(f"params.yaml has no {study}.training")
-    last, kept = training["epochs"], training["snapshot_epochs"]
-    return min(kept, key=lambda epoch: abs(epoch - report_epoch * last / REPORT_EPOCHS)), last
+def images_path(study: str) -> str:
+    """Return the path of a study's generated images."""
+    return f"samples/{study}/images.npz"
 
 
-def after_epoch(study: str, report_epoch: int, sentence: Callable[[int, int], str]) -> Callable[[Facts], str]:
-    """Make the result line of a figure from this run's epoch and its last epoch."""
-    return lambda facts: sentence(*nearest_epoch(facts.results, study, report_epoch))
-
-
-def wall_clock(number: int, study: str, name: str, caption: str) -> Figure:
-    """Return the figure of training time per epoch; study: as in file names, name: as in titles."""
+def wall_clock(number: int, study: str, remark: str) -> Figure:
+    """Return the figure of training time per epoch; its caption ends with `remark`."""
 
     def draw(path: Path, results: Results) -> None:
         table = results.table(f"plots/{study}/timing.csv", "epoch", "seconds")
         seconds = table.groupby("epoch")["seconds"].mean()
-        figure, [[per_epoch, total]] = drawing.subplots(1, 2)
-        per_epoch.plot(seconds, "o-")
-        per_epoch.axhline(seconds.median(), color=drawing.MUTED, linestyle="--", label="median")
-        per_epoch.set(xlabel="epoch", ylabel="seconds per epoch", ylim=(0, 1.25 * seconds.max()))
-        per_epoch.legend()
-        total.plot(seconds.cumsum() / 60, "o-")
-        total.set(xlabel="epoch", ylabel="minutes since the start", ylim=(0, None))
-        for axes in (per_epoch, total):
-            axes.xaxis.get_major_locator().set_params(integer=True)
-        drawing.save(figure, path)
+        with drawing.chart(path, 1, 2) as [[per_epoch, total]]:
+            per_epoch.plot(seconds, "o-")
+            per_epoch.axhline(seconds.median(), color=drawing.MUTED, linestyle="--", label="median")
+            per_epoch.set(xlabel="epoch", ylabel="seconds per epoch", ylim=(0, 1.25 * seconds.max()))
+            per_epoch.legend()
+            total.plot(seconds.cumsum() / 60, "o-")
+            total.set(xlabel="epoch", ylabel="minutes since the start", ylim=(0, None))
+            for axes in (per_epoch, total):
+                axes.xaxis.get_major_locator().set_params(integer=True)
 
     return Figure(
         number=number,
         slug=f"{study}_wall_clock",
-        title=f"{name}: wall-clock time of training",
-        caption=caption,
+        title=f"{NAMES[study]}: wall-clock time of training",
+        caption=f"Time of each epoch, and time since the start. {remark}",
         group="Time per epoch",
         draw=draw,
         result=f"An epoch takes {{timing/{study}:seconds_per_epoch}} s on average, "
@@ -59,41 +51,73 @@ def wall_clock(number: int, study: str, name: str, caption: str) -> Figure:
     )
 
 
-def samples_during_training(
-    first: int, study: str, name: str, epochs: Sequence[int], loss: str, unit: str = ""
-) -> tuple[Figure, ...]:
-    """Return a sheet of samples for each of the report's epochs, numbered from `first`; loss: its name, with a unit."""
-
-    def figure(number: int, epoch: int) -> Figure:
-        def draw(path: Path, results: Results) -> None:
-            here, _ = nearest_epoch(results, study, epoch)
-            arrays = results.arrays(f"samples/{study}/images.npz")
-            [samples] = arrays["epoch_samples"][arrays["epochs"] == here]
-            drawing.image_sheet(path, [("", samples)])
-
-        return Figure(
-            number=number,
-            slug=f"{study}_samples_{epoch}",
-            title=f"{name} samples, the report's epoch {epoch} of {REPORT_EPOCHS}",
-            caption="The same 64 draws of noise in every sheet, so that each position can be followed over epochs.",
-            group="Samples during training",
-            draw=draw,
-            result=after_epoch(
-                study,
-                epoch,
-                lambda here, last: (
-                    f"Epoch {here} of {last}: {loss} {{plots/{study}/training:epoch={here}.loss}}{unit}, after the "
-                    f"last epoch {{plots/{study}/training:epoch={last}.loss}}{unit}."
-                ),
-            ),
-        )
-
-    return tuple(figure(first + index, epoch) for index, epoch in enumerate(epochs))
+def samples_after_epoch(number: int, study: str, report_epoch: int, unit: str = "") -> Figure:
+    """Return the figure of samples after an epoch; `unit` is the unit of the training loss."""
+    return images_after_epoch(
+        number,
+        study,
+        report_epoch,
+        content="samples",
+        caption="The same 64 draws of noise in every sheet, so that each position can be followed over epochs.",
+        bands=lambda arrays, rows: [("", images) for images in arrays["epoch_samples"][rows]],
+        loss="training loss",
+        key="loss",
+        unit=unit,
+    )
 
 
-def final_samples(first: int, study: str, name: str, caption: str, results: Sequence[str]) -> tuple[Figure, ...]:
-    """Return figures of the first samples of the trained model, one for each result line, numbered from `first`."""
-    count = len(results)
+def images_after_epoch(
+    number: int,
+    study: str,
+    report_epoch: int,
+    content: str,
+    caption: str,
+    bands: Callable[[Mapping[str, np.ndarray], np.ndarray], Sequence[tuple[str, np.ndarray]]],
+    loss: str,
+    key: str,
+    unit: str,
+    shows_data: bool = False,
+) -> Figure:
+    """Return the figure of images after the epoch of this run that corresponds to an epoch of the report.
+
+    content: `samples` or `reconstructions`. bands: function of the saved arrays and a mask of one epoch, which returns
+    named rows of images. loss, key: name and column of the loss in the result line.
+    """
+
+    def epochs(results: Results) -> tuple[int, int]:
+        """Return the saved epoch that is nearest to the report's, and the last epoch."""
+        training = value_at(results.params, f"{study}.training")
+        if not training:
+            raise UnmeasuredError(f"params.yaml has no {study}.training")
+        last, saved = training["epochs"], training["snapshot_epochs"]
+        return min(saved, key=lambda epoch: abs(epoch - report_epoch * last / REPORT_EPOCHS)), last
+
+    def draw(path: Path, results: Results) -> None:
+        arrays = results.arrays(images_path(study))
+        drawing.image_sheet(path, bands(arrays, arrays["epochs"] == epochs(results)[0]))
+
+    def result(facts: Facts) -> str:
+        epoch, last = epochs(facts.results)
+        here, end = (f"{{plots/{study}/training:epoch={one}.{key}}}{unit}" for one in (epoch, last))
+        return f"Epoch {epoch} of {last}: {loss} {here}, after the last epoch {end}."
+
+    return Figure(
+        number=number,
+        slug=f"{study}_{content}_{report_epoch}",
+        title=f"{NAMES[study]} {content}, the report's epoch {report_epoch} of {REPORT_EPOCHS}",
+        caption=caption,
+        group=f"{content.capitalize()} during training",
+        draw=draw,
+        result=result,
+        shows_data=shows_data,
+    )
+
+
+def final_samples(first: int, study: str, remark: str, result_lines: Sequence[str]) -> tuple[Figure, ...]:
+    """Return figures of the first samples of the trained model, one per result line, numbered from `first`.
+
+    Their caption ends with `remark`.
+    """
 
     def figure(index: int, result: str) -> Figure:
         def draw(path: Path, results: Results) -> None:
@@ -101,26 +125,28 @@ def final_samples(first: int, study: str, name: str, caption: str, results: Sequ
             classes = classes if len(classes) > 1 else ROTATIONS
             judged = results.arrays(f"evaluations/{study}/judged.npz")["final_probabilities"]
             if index >= len(judged):
-                raise UnmeasuredError(f"too few samples for this figure: {len(judged)}")
-            sample = results.arrays(f"samples/{study}/images.npz")["samples"][index]
-            page, [[picture, bars]] = drawing.subplots(1, 2, height=2.8)
-            picture.imshow(drawing.grid(sample[None], 1), interpolation="nearest")
-            picture.set_axis_off()
-            colours = [drawing.PALE] * len(classes)
-            colours[judged[index].argmax()] = drawing.PALETTE[1]
-            bars.bar(classes, judged[index], color=colours)
-            bars.set(xlabel="class", ylabel="probability", ylim=(0, 1))
-            bars.grid(axis="x", visible=False)
-            drawing.save(page, path)
+                raise UnmeasuredError(
+                    f"too few samples for this figure: the run drew {len(judged)}, at least {index + 1} are needed"
+                )
+            sample = results.arrays(images_path(study))["samples"][index]
+            with drawing.chart(path, 1, 2, height=2.8) as [[picture, bars]]:
+                picture.imshow(drawing.grid(sample[None], 1), interpolation="nearest")
+                picture.set_axis_off()
+                colours = [drawing.PALE] * len(classes)
+                colours[judged[index].argmax()] = drawing.PALETTE[1]
+                bars.bar(classes, judged[index], color=colours)
+                bars.set(xlabel="class", ylabel="probability", ylim=(0, 1))
+                bars.grid(axis="x", visible=False)
 
         return Figure(
             number=first + index,
             slug=f"{study}_final_sample_{index + 1}",
-            title=f"{name} sample {index + 1} of {count}",
-            caption=caption,
+            title=f"{NAMES[study]} sample {index + 1} of {len(result_lines)}",
+            caption="One of the first five samples, not selected, and the probability that the judge gives each class. "
+            f"{remark}",
             group="Samples at the end of training",
             draw=draw,
             result=result,
         )
 
-    return tuple(figure(index, result) for index, result in enumerate(results))
+    return tuple(figure(index, result) for index, result in enumerate(result_lines))

@@ -1,4 +1,4 @@
-"""Schema of `claims` in params.yaml: the thresholds of each study's claims, whose reasons stand there."""
+"""Schema of `claims` in params.yaml: the thresholds of each study's claims. params.yaml gives their reasons."""
 
 from typing import Annotated
 
@@ -8,35 +8,35 @@ from triptych.core.schema import InsideUnit, Section
 
 
 class VAEClaims(Section):
-    """Thresholds for "steady", "blurry", "unrecognisable", "a few latents" and "smoothly"."""
+    """Thresholds of the claims on the VAE."""
 
-    epoch_spread: InsideUnit  # standard deviation over mean of the seconds per epoch
-    epoch_autocorrelation: Annotated[float, Field(ge=0, lt=1)]  # highest for which that spread's interval holds
-    sharpness: InsideUnit  # of samples, over that of real images
-    recognisability: InsideUnit
-    top_latents_share: InsideUnit
-    largest_step: Annotated[float, Field(gt=1)]  # in mean steps
+    epoch_spread: InsideUnit  # "steady": the relative standard deviation of seconds per epoch is below this
+    epoch_autocorrelation: Annotated[float, Field(ge=0, lt=1)]  # assumed for the interval of that spread, at least
+    sharpness: InsideUnit  # "blurry": samples have less than this fraction of the sharpness of real images
+    recognisability: InsideUnit  # "unrecognisable": the judge recognises less than this fraction of samples
+    top_latents_share: InsideUnit  # "a few latents carry each class": their share is above this
+    largest_step: Annotated[float, Field(gt=1)]  # "smoothly": the largest step is less than this many mean steps
 
 
 class DDPMClaims(Section):
-    """Thresholds for "the original comes back" and "better"."""
+    """Thresholds of the claims on the DDPM."""
 
-    same_class: InsideUnit
-    ssim: InsideUnit
-    frechet_difference: Annotated[float, Field(le=0)]  # DDPM minus VAE
-    recognisability_difference: Annotated[float, Field(ge=0, lt=1)]  # DDPM minus VAE
+    same_class: InsideUnit  # "the original comes back": more than this fraction of images keep their class ...
+    ssim: InsideUnit  # ... and their mean SSIM to the original is above this
+    frechet_difference: Annotated[float, Field(le=0)]  # "better": Fréchet distance, DDPM minus VAE, is below this ...
+    recognisability_difference: Annotated[float, Field(ge=0, lt=1)]  # ... and recognisability is above this
 
 
 class SSLClaims(Section):
-    """Thresholds for "clearly", "its floor" and "helps"."""
+    """Thresholds of the claims on encoders."""
 
-    knn_drop: InsideUnit  # a clear difference in kNN accuracy
-    loss_floor: Annotated[float, Field(gt=-1, lt=0)]
-    no_difference: InsideUnit  # a difference wholly within this margin of zero is none
+    knn_drop: InsideUnit  # "clearly better" or "clearly worse": kNN accuracies differ by more than this fraction
+    loss_floor: Annotated[float, Field(gt=-1, lt=0)]  # "at its floor": the final loss is below this; the minimum is -1
+    no_difference: InsideUnit  # "helps" does not hold if the interval of the gain is within this margin of zero
 
 
 class ClaimsParams(Section):
-    """Thresholds of each study's claims."""
+    """Thresholds of all claims."""
 
     vae: VAEClaims
     ddpm: DDPMClaims

@@ -1,7 +1,7 @@
-"""Read what the stages of a run wrote: metrics, tables, arrays and params.yaml."""
+"""Read the files of a run: metrics, tables, arrays and params.yaml."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,52 +9,54 @@ from typing import TYPE_CHECKING, Any
 from triptych.core.errors import InputError
 from triptych.core.schema import read_yaml
 from triptych.measures.estimate import Estimate, joined
+from triptych.report.formatting import written
 
 if TYPE_CHECKING:  # both take long to import, and the terminal needs neither
     import numpy as np
     import pandas as pd
 
-
 CLAIMS = "metrics/claims.json"
 
 
 class UnmeasuredError(Exception):
-    """A number does not exist in this run. The message is a clause that names it, and the reason where it is known."""
+    """Raised when a run does not contain a number. The message names the number and, if known, the reason."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The numbers of a metrics file, or of one record in it; `path` is relative to the root of the run."""
+    """The numbers of a metrics file, or of one record in it. Keys are dotted, see `value_at`."""
 
-    path: str
+    path: str  # relative to the root of the run
     values: Mapping
 
     def __contains__(self, key: str) -> bool:
-        """Return whether there is a value other than null."""
-        return self.values.get(key) is not None
+        return self.value(key) is not None
 
     def value(self, key: str) -> object:
-        """Return a value, as an estimate if it has an interval; None where there is none."""
-        return joined(self.values, key) or self.values.get(key)
+        """Return a value, as an estimate if it has an interval; None if the file does not contain it."""
+        return value_at(self.values, key)
 
     def number(self, key: str) -> float:
-        """Return a number; raise UnmeasuredError where the file does not hold it."""
-        if key not in self:
+        """Return a number without its interval; raise UnmeasuredError if the file does not contain it."""
+        value = self.value(key)
+        if value is None:
             raise self.missing(key)
-        return float(self.values[key])
-
-    def missing(self, key: str) -> UnmeasuredError:
-        """Return the error for a number that does not exist."""
-        reason = self.left_out.get(key)
-        return UnmeasuredError(f"{self.path} has no {key}" + (f": {reason}" if reason else ""))
+        return float(value.value if isinstance(value, Estimate) else value)
 
     def estimate(self, key: str) -> Estimate:
-        """Return a number with its interval; raise UnmeasuredError where the file does not hold both."""
-        self.number(key)
-        estimate = joined(self.values, key)
-        if estimate is None:
+        """Return a number with its interval; raise UnmeasuredError if the file lacks either."""
+        value = self.value(key)
+        if value is None:
+            raise self.missing(key)
+        if not isinstance(value, Estimate):
             raise UnmeasuredError(f"{self.path} has no interval for {key}")
-        return estimate
+        return value
+
+    def missing(self, key: str) -> UnmeasuredError:
+        """Return the error for a number that the file does not contain."""
+        section, _, name = f".{key}".rpartition(".")
+        reason = value_at(self.values, f"{section}.left_out.{name}".removeprefix("."))
+        return UnmeasuredError(f"{self.path} has no {key}" + (f": {reason}" if reason else ""))
 
     def leaves(self) -> dict[str, object]:
         """Return every value by its dotted key, numbers with an interval as estimates."""
@@ -62,23 +64,20 @@ class Metrics:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """The reason why a number does not exist, by its dotted key: the data could not give it."""
+        """The reason for each number that the data cannot give, by its dotted key."""
         return dict(_left_out(self.values))
 
-    def part(self, key: str) -> "Metrics":
-        """Return a mapping in the file; empty where there is none."""
-        return Metrics(self.path, self.values.get(key) or {})
-
     def rows(self, key: str) -> list["Metrics"]:
-        """Return a list of records in the file; empty where there is none."""
+        """Return a list of records in the file; empty if there is none."""
         return [Metrics(self.path, row) for row in self.values.get(key) or []]
 
 
 @dataclass(frozen=True)
 class Results:
-    """The files of a run in the folder `root`. Each is read once; a missing or damaged one raises InputError."""
+    """The files of a run in the folder `root`. Each is read once; InputError if it is missing or damaged."""
 
     root: Path = Path()
+    opened: dict[str, None] = field(default_factory=dict, repr=False, compare=False)  # paths in the order of use
     _read: dict[str, object] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -87,18 +86,18 @@ class Results:
         return self._once("params.yaml", read_yaml)
 
     def param(self, key: str) -> object:
-        """Return a value of params.yaml by its dotted key; raise InputError where there is none."""
+        """Return a value of params.yaml by its dotted key; raise InputError if it is missing."""
         value = value_at(self.params, key)
         if value is None:
             raise InputError(f"{self.root / 'params.yaml'}: key '{key}' is missing")
         return value
 
     def has(self, path: str) -> bool:
-        """Return whether a file exists."""
+        """Return True if a file exists."""
         return (self.root / path).exists()
 
     def metrics(self, name: str) -> Metrics:
-        """Return the numbers of metrics/<name>.json."""
+        """Return the content of metrics/<name>.json."""
         path = f"metrics/{name}.json"
         values = self._once(path, _json)
         if not isinstance(values, dict):
@@ -106,7 +105,7 @@ class Results:
         return Metrics(path, values)
 
     def timing(self, name: str) -> Metrics:
-        """Return the numbers of metrics/timing/<name>.json."""
+        """Return the content of metrics/timing/<name>.json."""
         return self.metrics(f"timing/{name}")
 
     def claims(self) -> list[dict]:
@@ -117,7 +116,7 @@ class Results:
         return records
 
     def table(self, path: str, *columns: str) -> "pd.DataFrame":
-        """Return a table of comma-separated values that has the given columns; the column `class` holds strings."""
+        """Return a CSV table; raise InputError if it lacks one of `columns`. The column `class` is read as strings."""
         table = self._once(path, _csv)
         missing = [column for column in columns if column not in table]
         if missing:
@@ -134,6 +133,7 @@ class Results:
         return InputError(f"{self.root / path}: expected {expected}; run the stage that writes it again")
 
     def _once(self, path: str, read: Callable[[Path], object]) -> Any:
+        self.opened[path] = None
         if path not in self._read:
             file = self.root / path
             try:
@@ -146,11 +146,23 @@ class Results:
         return self._read[path]
 
 
-def value_at(tree: Mapping, key: str) -> object:
-    """Return the value at a dotted key; None where there is none."""
+def value_at(tree: Mapping | Sequence, key: str) -> object:
+    """Return the value at a dotted key, as an estimate if it has an interval; None if there is none.
+
+    An index or `field=value` selects an entry of a list: `sampling.-1.steps`, `restoration.t=30.ssim`.
+    """
     value: object = tree
-    for name in key.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
+    for step in key.split("."):
+        field_name, is_pair, wanted = step.partition("=")
+        if isinstance(value, Mapping):
+            value = joined(value, step) or value.get(step)
+        elif not isinstance(value, Sequence) or isinstance(value, str):
+            return None
+        elif is_pair:
+            value = next((entry for entry in value if written(entry.get(field_name), ".10g") == wanted), None)
+        else:
+            is_index = step.removeprefix("-").isdigit() and -len(value) <= int(step) < len(value)
+            value = value[int(step)] if is_index else None
     return value
 
 

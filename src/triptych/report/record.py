@@ -1,4 +1,7 @@
-"""Records of a study: its models, metrics and figures. Every reader of results uses them: page, terminal, stages."""
+"""Records of studies: their models, metrics, figures and claims. Page, terminal and stages read results through them.
+
+The names, meanings and formats of all numbers are in metrics.yaml. The texts of a study are in its study.yaml.
+"""
 
 from __future__ import annotations
 
@@ -7,100 +10,151 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triptych.core.schema import read_yaml
+from triptych.report.claims import Claim, read_claims
 from triptych.report.reader import Metrics, Results
 
 if TYPE_CHECKING:
-    from triptych.report.claims import Claim
     from triptych.report.sentences import Facts
 
-LAST_OF_REPORT = 50  # figures above this number are not the report's
+# Figures 1 to 49 are the report's. Figure 50 shows its augmentations. Later ones are additions.
+LAST_OF_REPORT = 50
 
 
 @dataclass(frozen=True)
 class Metric:
     """Name, meaning and format of one key of a metrics file."""
 
-    key: str  # as in the file; a key inside a mapping is dotted
+    key: str  # dotted inside a mapping: `guided.weight`
     name: str
     meaning: str = ""  # one sentence
     format: str = ".3f"  # see `formatting.written`
-    reference: str = ""  # the key of a value to compare with, and the name of that value
+    reference: str = ""  # key of a value to compare with
     reference_name: str = ""
     headline: bool = False  # shown by `dvc metrics show`
-    short: str = ""  # column heading where the terminal compares models; empty for no column
-    words: Callable[[Metrics], str] | None = None  # text from the whole file that replaces the number
-    tells: tuple[str, ...] = ()  # further keys that `words` includes
+    short: str = ""  # column heading where the terminal compares models; no column if empty
+    words: Callable[[Metrics], str] | None = None  # returns a text that replaces the number
+    tells: tuple[str, ...] = ()  # other keys whose values `words` includes
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: its texts, and the function that draws it."""
+    """Number, texts and drawing function of a figure."""
 
-    number: int  # the report's, or one above LAST_OF_REPORT
-    slug: str  # the end of its file name
+    number: int  # see LAST_OF_REPORT
+    slug: str  # last part of the file name
     title: str
-    caption: str  # a few short sentences that say what is drawn, without results of this run
-    group: str  # the heading above it
-    draw: Callable[[Path, Results], None]  # writes the PNG; raises UnmeasuredError where the run lacks its numbers
-    result: str | Callable[[Facts], str]  # this run in one line: a template of `report.sentences`, or what makes one
-    shows_data: bool = False  # shows many images of the dataset, which a licence may forbid to pass on
+    caption: str  # a few short sentences about what is drawn, without results of this run
+    draw: Callable[[Path, Results], None]  # writes the PNG; raises UnmeasuredError if the run lacks its numbers
+    result: str | Callable[[Facts], str]  # one line about this run: a template, see `report.sentences`
+    group: str = "Beyond the report"  # heading above the figure
+    shows_data: bool = False  # shows many images of the dataset, which its licence may forbid to distribute
 
     @property
     def of_report(self) -> bool:
-        """True where the report has this figure."""
+        """True if the figure has a number of the report."""
         return self.number <= LAST_OF_REPORT
 
     def path(self, folder: Path) -> Path:
-        """Return the path of its picture, `folder/figNN_slug.png`."""
+        """Return the path of the picture, `folder/figNN_slug.png`."""
         return folder / f"fig{self.number:02d}_{self.slug}.png"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model of a study, and the stages that write its timing and its metrics."""
+    """A trained model of a study."""
 
-    name: str  # of its files: `vae`, `ssl/no_predictor`
+    name: str  # in file names: `vae`, `ssl/no_predictor`
     title: str
-    trained_by: str
-    measured_by: str
-    settings: str = ""  # in words; empty where the study has one model
+    trained_by: str  # stage
+    measured_by: str  # stage
+    settings: str = ""  # in words; empty if the study has one model
 
     @property
     def metrics(self) -> str:
-        """Path of its metrics file."""
+        """Path of the metrics file."""
         return f"metrics/{self.name}.json"
 
     @property
     def timing(self) -> str:
-        """Path of the timing of its training."""
+        """Path of the training-time file."""
         return f"metrics/timing/{self.name}.json"
 
 
 @dataclass(frozen=True)
 class Study:
-    """A panel of the triptych, or the judge. Metrics, figures and models are in the order in which they are shown."""
+    """A study, or the judge. Metrics, figures and models are in display order."""
 
-    slug: str  # its name in links
-    short: str  # its name in the contents
+    slug: str  # in links
+    short: str  # title in the contents
     title: str
-    question: str  # the text below the title
-    models: Callable[[Mapping], Sequence[Model]]  # from params.yaml
+    question: str  # text below the title
     metrics: tuple[Metric, ...]
+    models: Callable[[Mapping], Sequence[Model]]  # the argument is the content of params.yaml
+    remark: Callable[[Mapping], str]  # differences between this run and the report's; the argument is params.yaml
     claims: tuple[Claim, ...] = ()
     figures: tuple[Figure, ...] = ()
     tables: Mapping[str, str] = field(default_factory=dict)  # further files of numbers, and the stages that write them
     settings: Mapping[str, str] = field(default_factory=dict)  # key and label of the settings that the page shows first
-    corrections: tuple[str, ...] = ()  # errors in the report's own wording
-    remark: Callable[[Mapping], str] = lambda params: ""  # from params.yaml: how this run differs from the report's
+    corrections: Sequence[str] = ()  # errors in the report's wording
 
     @property
     def compares(self) -> bool:
-        """True where one table compares its models."""
+        """True if a table compares the models of this study."""
         return any(metric.short for metric in self.metrics)
 
     def writers(self, params: Mapping) -> dict[str, str]:
-        """Return every file of its numbers with the stage that writes it."""
+        """Return the stage that writes each file of this study's results, by path."""
         files = dict(self.tables)
         for model in self.models(params):
             files |= {model.metrics: model.measured_by, model.timing: model.trained_by}
         return files
+
+
+def read_study(folder: Path, *functions: Callable, **fields: object) -> Study:
+    """Read a study from study.yaml and, if it exists, claims.yaml in a folder.
+
+    `functions` are those that claims.yaml calls; `fields` are the fields of the study that are not in study.yaml.
+    """
+    texts = read_yaml(folder / "study.yaml")
+    models, remark = [Model(**model) for model in texts.pop("models", [])], texts.pop("remark", "")
+    metrics = tuple(metric for section in texts.pop("metrics") for metric in SECTIONS[section])
+    claims = folder / "claims.yaml"
+    fields = {"models": lambda params: models, "remark": lambda params: remark} | fields
+    return Study(**texts, metrics=metrics, claims=read_claims(claims, *functions) if claims.exists() else (), **fields)
+
+
+def collapse_in_words(metrics: Metrics) -> str:
+    """Return `no`, or the type of collapse and its first epoch, such as `complete from epoch 2`."""
+    if not metrics.values["collapsed"]:
+        return "no"
+    kind, since = metrics.value("collapse_kind"), metrics.value("collapsed_since_epoch")
+    return (kind or "yes") + ("" if since is None else f" from epoch {since}")
+
+
+def _metric(key: str, entry: dict) -> Metric:
+    reference, reference_name = entry.get("reference", ("", ""))
+    more = {"words": collapse_in_words, "tells": ("collapsed_since_epoch",)} if key == "collapsed" else {}
+    return Metric(key, **entry | {"reference": reference, "reference_name": reference_name} | more)
+
+
+SECTIONS: dict[str, tuple[Metric, ...]] = {
+    section: tuple(_metric(key, entry) for key, entry in entries.items())
+    for section, entries in read_yaml(Path(__file__).with_name("metrics.yaml")).items()
+}
+# Metrics that are measured again on a second set of samples from the same weights: prefix of the keys, and name.
+COMPARED = ("frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall")
+for _prefix, _name in {"fitted_prior": "fitted prior", "guided": "guided"}.items():
+    SECTIONS[_prefix] = tuple(
+        Metric(f"{_prefix}.{metric.key}", f"{metric.name}, {_name}", metric.meaning, metric.format)
+        for metric in SECTIONS["samples"]
+        if metric.key in COMPARED
+    )
+
+# Metrics by key. A reference without an entry of its own has the format of the number that is compared with it.
+_ALL = [metric for section in SECTIONS.values() for metric in section]
+METRICS: dict[str, Metric] = {
+    metric.reference: Metric(metric.reference, f"{metric.name}, {metric.reference_name}", format=metric.format)
+    for metric in _ALL
+    if metric.reference
+} | {metric.key: metric for metric in _ALL}

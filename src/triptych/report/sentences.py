@@ -1,24 +1,23 @@
-"""The result line of a figure: a template whose numbers are read from the files that the pipeline wrote.
+"""The result line of a figure: a template whose numbers are read from the files of the run.
 
-`{vae:recognisability}` is that key of metrics/vae.json with its interval, `{vae!v:recognisability}` for the
-value alone, `{timing/vae!d:seconds_total}` for seconds as a duration, `{plots/vae/latents!p:0.share}` for an entry of a
-table as a whole percentage. A key may lead into a list, by the position of an entry or by a value in it:
-`sampling.0.steps`, `restoration.t=30.ssim`. Where a number is missing the line is left out.
+`{vae:recognisability}` prints a key of metrics/vae.json with its interval, `{vae!v:recognisability}` the value alone,
+`{timing/vae!d:seconds_total}` seconds as a duration, and `{plots/vae/latents!p:0.share}` a value in the first row of a
+table as a whole percentage. For keys see `reader.value_at`. If a number is missing, the line is omitted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Formatter
 
-from triptych.measures.estimate import Estimate, joined
+from triptych.measures.estimate import Estimate
 from triptych.report.formatting import duration, written
-from triptych.report.reader import Results, UnmeasuredError
+from triptych.report.reader import Results, UnmeasuredError, value_at
 from triptych.report.record import Figure, Metric
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number of a sentence, ready to print, with the file that it comes from and the stage that wrote it."""
+    """A number as text, with its file and the stage that wrote the file."""
 
     text: str
     path: str
@@ -30,14 +29,14 @@ Sentence = list[str | Number]
 
 @dataclass(frozen=True)
 class Facts:
-    """The numbers that sentences quote. A number that does not exist raises UnmeasuredError."""
+    """Numbers of a run for use in sentences. A missing number raises UnmeasuredError."""
 
     results: Results
-    metrics: Mapping[str, Metric]  # of every key, for the format of its number
-    writers: Mapping[str, str]  # the stage that writes each file
+    metrics: Mapping[str, Metric]  # by key; they define the formats
+    writers: Mapping[str, str]  # stage by file
 
     def sentence(self, figure: Figure) -> Sentence:
-        """Return the result line of a figure; empty where a number for it is missing."""
+        """Return the result line of a figure; empty if one of its numbers is missing."""
         try:
             return self.filled(figure.result if isinstance(figure.result, str) else figure.result(self))
         except UnmeasuredError:
@@ -52,7 +51,7 @@ class Facts:
         return sentence
 
     def number(self, name: str, key: str, form: str | None = None) -> Number:
-        """Return a number with its interval; form: "v" for the value alone, "d" a duration, "p" a percentage."""
+        """Return a number with its interval, or alone in the form "v" (value), "d" (duration) or "p" (percentage)."""
         path, value = _path(name), self.look_up(name, key)
         if form and isinstance(value, Estimate):
             value = value.value
@@ -62,31 +61,29 @@ class Facts:
         return Number(text, path, self.writers.get(path, ""))
 
     def look_up(self, name: str, key: str) -> object:
-        """Return a value, as an estimate where it has an interval."""
-        value: object = self.content(name)
-        for step in key.split("."):
-            value = _entry(value, step)
+        """Return the value at a key of a file, as an estimate if it has an interval."""
+        value = value_at(self.content(name), key)
         if value is None or value != value:  # a gap in a table is NaN, which differs from itself
             raise UnmeasuredError(f"{_path(name)} has no {key}")
         return value
 
     def content(self, name: str) -> Mapping | list[dict]:
-        """Return the numbers of metrics/<name>.json, or the rows of the table <name>.csv."""
+        """Return the content of metrics/<name>.json, or the rows of the table <name>.csv."""
         path = _path(name)
         if not self.results.has(path):
-            raise UnmeasuredError(f"there is no {path}")
+            raise UnmeasuredError(f"{path} does not exist")
         if path.endswith(".csv"):
             return self.results.table(path).to_dict("records")
         return self.results.metrics(name).values
 
 
 def plain(sentence: Sentence) -> str:
-    """Return the sentence without its links."""
+    """Return a sentence as plain text, without links."""
     return "".join(text if isinstance(text, str) else text.text for text in sentence)
 
 
 def sources(sentence: Sentence) -> dict[str, str]:
-    """Return the files that a sentence quotes, each with the stage that wrote it."""
+    """Return the stage that wrote each file that a sentence quotes."""
     return {number.path: number.stage for number in sentence if isinstance(number, Number)}
 
 
@@ -97,16 +94,3 @@ def literal(text: object) -> str:
 
 def _path(name: str) -> str:
     return f"{name}.csv" if name.startswith("plots/") else f"metrics/{name}.json"
-
-
-def _entry(entries: object, step: str) -> object:
-    """Return the value of a mapping's key, or the entry of a list by position or `key=value`; None: there is none."""
-    if isinstance(entries, Mapping):
-        return joined(entries, step) or entries.get(step)
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        return None
-    key, is_pair, wanted = step.partition("=")
-    if is_pair:
-        return next((entry for entry in entries if written(entry.get(key), ".10g") == wanted), None)
-    is_position = step.removeprefix("-").isdigit() and -len(entries) <= int(step) < len(entries)
-    return entries[int(step)] if is_position else None

@@ -1,4 +1,4 @@
-"""Numbers of one variant over its seeds: accuracies, spread and rank of embeddings, collapse, and their course."""
+"""Measures of one variant: accuracies, spread and rank of embeddings, and collapse, at the end and over training."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,21 +14,22 @@ from torch.nn import functional
 
 from triptych.core.errors import InputError
 from triptych.data.storage import Dataset
-from triptych.machine.processes import run_parts
 from triptych.machine.randomness import Draw
+from triptych.machine.tasks import run_tasks
 from triptych.measures import needs
 from triptych.measures.estimate import LeftOut
+from triptych.measures.images import to_uint8
 from triptych.measures.intervals import Resampling
 from triptych.measures.params import CollapseThresholds, EvaluationParams
 from triptych.nn.weights import load_model, load_weights, seed_folder, snapshot_files
 from triptych.ssl.probe import encode, in_float64, knn_correct, linear_correct
 from triptych.ssl.shared.network import SiameseNetwork, spread
 from triptych.ssl.shared.views import Views
-from triptych.training.objective import to_float, to_uint8
+from triptych.training.objective import to_float
 
-EPSILON = 1e-7  # ε of RankMe: keeps the logarithm of a vanishing singular value finite
-BLOCK = 1024  # rows of the matrix of distances at a time; 80 MB for 10,000 embeddings
-SHOWN, VIEWS = 4, 11  # training images on the sheet of views, and views of each
+EPSILON = 1e-7  # ε of RankMe: keeps the logarithm finite for singular values of zero
+BLOCK = 1024  # rows of the distance matrix that are in memory at once; 80 MB for 10,000 embeddings
+SHOWN, VIEWS = 4, 11  # number of training images on the sheet of views, and of views per image
 Layers = dict[str, Tensor]  # features of images by layer, see `encode`
 COLLAPSE = ("collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_reason")
 
@@ -37,19 +38,20 @@ COLLAPSE = ("collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_rea
 
 
 def embedding_std(z: Tensor) -> float:
-    """Return the `spread` of embeddings (N, d): 1 if spread evenly over the sphere, 0 if all are one point."""
+    """Return the `spread` of embeddings (N, d), computed in float64."""
     return float(spread(in_float64(z)))
 
 
 def effective_rank(z: Tensor) -> float:
-    """Return RankMe, exp of the entropy of p = σ / ‖σ‖₁ + ε, for singular values σ of embeddings (N, d).
+    """Return RankMe (Garrido et al. 2023, arXiv:2210.02885, equation 1) of embeddings (N, d).
 
-    Garrido et al. 2023, arXiv:2210.02885, equation 1: from 1, if all embeddings lie on one line through zero, to
-    min(N, d). Uncentred, as published, so a mean far from zero counts as one direction.
+    RankMe is the exponential of the entropy of p = σ / ‖σ‖₁ + ε, where σ are the singular values. It ranges from 1, if
+    all embeddings lie on one line through zero, to min(N, d). Embeddings are not centred, as in the paper, so that a
+    mean far from zero counts as one direction.
     """
     wide = in_float64(z)
-    # Singular values from the smaller Gram matrix: linear in N, and exact in float64 to about 1e-8 of the largest,
-    # which is below ε. The scale keeps tiny embeddings away from the smallest float.
+    # Singular values are computed from the smaller Gram matrix. This is linear in N, and in float64 accurate to 1e-8 of
+    # the largest value, which is below ε. Scaling avoids underflow of tiny embeddings.
     wide = wide / wide.abs().amax().clamp(min=torch.finfo(torch.float64).tiny)
     gram = wide.T @ wide if z.shape[1] <= len(z) else wide @ wide.T
     sigma = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
@@ -58,19 +60,20 @@ def effective_rank(z: Tensor) -> float:
 
 
 def alignment(z1: Tensor, z2: Tensor) -> float:
-    """Return the mean squared distance on the unit sphere of embeddings (N, d) of two views, from 0 to 4.
+    """Return the mean squared distance of the normalised embeddings (N, d) of two views, from 0 to 4.
 
-    Wang & Isola 2020 (arXiv:2005.10242), with alpha = 2.
+    This is the alignment of Wang & Isola 2020 (arXiv:2005.10242) with alpha = 2.
     """
     unit1, unit2 = (functional.normalize(in_float64(z), dim=1) for z in (z1, z2))
     return float((unit1 - unit2).square().sum(dim=1).mean())
 
 
 def uniformity(z: Tensor, block: int = BLOCK) -> float:
-    """Return the log of the mean of exp(-2 ‖zi - zj‖²) over pairs i ≠ j of embeddings (N, d) on the unit sphere.
+    """Return the log of the mean of exp(-2 ‖zi - zj‖²) over pairs i ≠ j of normalised embeddings (N, d).
 
-    Wang & Isola 2020, with t = 2: 0 if all embeddings are one point, about -4 if they are spread evenly over a sphere
-    of many dimensions, NaN for a single embedding. Time grows with N², memory with `block` x N.
+    This is the uniformity of Wang & Isola 2020 with t = 2. It is 0 if all embeddings are equal, about -4 if they are
+    spread evenly over a sphere of many dimensions, and NaN for a single embedding. Time grows with N², memory with
+    `block` N.
     """
     unit = functional.normalize(in_float64(z), dim=1)
     if len(unit) < 2:
@@ -81,7 +84,7 @@ def uniformity(z: Tensor, block: int = BLOCK) -> float:
         rows = slice(start, start + block)
         distances = (squares[rows, None] + squares - 2 * unit[rows] @ unit.T).clamp(min=0)
         kernel = (-2 * distances).exp()
-        kernel[:, rows].fill_diagonal_(0)  # an embedding makes no pair with itself
+        kernel[:, rows].fill_diagonal_(0)  # exclude pairs of an embedding with itself
         total += float(kernel.sum())
     return math.log(total / (len(z) * (len(z) - 1)))
 
@@ -90,31 +93,30 @@ def uniformity(z: Tensor, block: int = BLOCK) -> float:
 
 
 def collapse_of(std: float, rank: float, limits: CollapseThresholds) -> tuple[str, str]:
-    """Return the kind of collapse and one sentence with the numbers that show it.
+    """Return the kind of collapse, "complete", "dimensional" or "none", and a sentence that explains it with numbers.
 
-    "complete": all embeddings are almost one point; "dimensional": they spread, but along few directions; "none".
-    Accuracy at chance level alone would be no proof.
+    Collapse is complete if all embeddings are almost equal, and dimensional if they vary along few directions only.
     """
     if std < limits.embedding_std:
         return "complete", (
-            f"All embeddings are almost one point: the std of their directions is {std:.3g} of an even spread's, "
-            f"below {limits.embedding_std:g} (effective rank {rank:.1f})."
+            f"All embeddings are almost equal: their embedding std is {std:.3g}, below {limits.embedding_std:g} "
+            f"(1 is an even spread), and their effective rank is {rank:.1f}."
         )
     if rank < limits.effective_rank:
         return "dimensional", (
-            f"The embeddings lie along few directions: their effective rank is {rank:.1f}, below "
-            f"{limits.effective_rank:g}, though the std of their directions is {std:.3g} of an even spread's."
+            f"The embeddings vary along few directions: their effective rank is {rank:.1f}, below "
+            f"{limits.effective_rank:g}, while their embedding std is {std:.3g} (1 is an even spread)."
         )
     return "none", (
-        f"The embeddings spread: the std of their directions is {std:.3g} of an even spread's, not below "
-        f"{limits.embedding_std:g}, and their effective rank is {rank:.1f}, not below {limits.effective_rank:g}."
+        f"The embeddings are spread out: their embedding std is {std:.3g}, not below {limits.embedding_std:g}, and "
+        f"their effective rank is {rank:.1f}, not below {limits.effective_rank:g}."
     )
 
 
 def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: CollapseThresholds) -> int | None:
-    """Return the first kept epoch from which all seeds stay collapsed; None if one is not collapsed at the end.
+    """Return the first snapshot epoch from which all seeds stay collapsed, or None if one is not collapsed at the end.
 
-    `courses` holds, per seed, the rows of its kept epochs in rising order.
+    `courses` has the rows of each seed's snapshots, in the order of epochs.
     """
     first = []
     for rows in courses:
@@ -131,12 +133,12 @@ def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: Co
 
 
 def final_losses(table: Path) -> dict[int, float]:
-    """Return the loss of each seed's last epoch from the table of the training stage."""
+    """Return the loss of the last epoch of each seed from the table of the training stage."""
     try:
         history = pd.read_csv(table)
         return history.sort_values("epoch").groupby("seed")["loss"].last().to_dict()
     except FileNotFoundError:
-        raise InputError(f"{table}: no such file; the variant's training stage writes it") from None
+        raise InputError(f"{table}: no such file; run the variant's training stage first") from None
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{table}: cannot be read ({reason}); run the variant's training stage again") from None
@@ -144,17 +146,17 @@ def final_losses(table: Path) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class SeedResults:
-    """Numbers without accuracies, (N,) booleans of correct test images by classifier, and one row per kept epoch."""
+    """Measures of one seed."""
 
     seed: int
-    numbers: dict[str, float]
-    correct: dict[str, np.ndarray]
-    course: list[dict[str, object]]
+    numbers: dict[str, float]  # all except accuracies
+    correct: dict[str, np.ndarray]  # per classifier (N,) bool, True for test images classified correctly
+    course: list[dict[str, object]]  # one row per snapshot
 
 
 @dataclass(frozen=True)
 class SSLMeasures:
-    """Measures of one variant, in float32. `baselines` are those of `measure_baselines` for its encoder."""
+    """Measures the seeds of one variant. `baselines` is the result of `measure_baselines` for its encoder."""
 
     variant: str
     dataset: Dataset
@@ -168,7 +170,7 @@ class SSLMeasures:
     def measure(self, models: Path, snapshots: Path, losses: Mapping[int, float]) -> list[SeedResults]:
         measured = partial(self._measure_seed, models, snapshots)
         tasks = {f"seed {seed}": partial(measured, seed, losses[seed]) for seed in self.seeds}
-        return list(run_parts(f"evaluate_ssl@{self.variant}", tasks, self.at_once).values())
+        return list(run_tasks(f"evaluate_ssl@{self.variant}", tasks, self.at_once).values())
 
     def _measure_seed(self, models: Path, snapshots: Path, seed: int, final_loss: float) -> SeedResults:
         ssl = self.settings.ssl
@@ -188,7 +190,7 @@ class SSLMeasures:
             linear = linear_correct(train["backbone"], test["backbone"], self.dataset, ssl.probe_penalty)
             correct = {"knn": self._knn_correct(train, test), "linear": linear}
 
-        # The weights after the last kept epoch are the model's, which is encoded already.
+        # The last snapshot is the model, whose features are known already.
         kept = snapshot_files(seed_folder(snapshots, seed, self.seeds[0]))
         *earlier, last = kept
         course = []
@@ -207,7 +209,7 @@ class SSLMeasures:
         return knn_correct(train[knn.features], test[knn.features], self.dataset, knn)
 
     def _course_row(self, seed: int, epoch: int, train: Layers | None, test: Layers) -> dict[str, object]:
-        single = len(test["projector"]) < 2  # one embedding has no spread: an empty cell
+        single = len(test["projector"]) < 2  # a single embedding has no spread
         return {
             "epoch": epoch,
             "variant": self.variant,
@@ -226,9 +228,9 @@ class SSLMeasures:
 
     @cached_property
     def left_out(self) -> dict[str, LeftOut]:
-        """Numbers that the dataset cannot give, with the reason."""
+        """Measures that the dataset does not allow, with the reason."""
         count, least_rank = len(self.dataset.test.images), self.settings.ssl.collapse.effective_rank
-        # The rank of N embeddings is N at most: with too few images it is always below its threshold.
+        # The rank of N embeddings is at most N, so that with few images it is always below the threshold.
         rank_images = max(2, math.floor(least_rank) + 1)
         reasons = {
             ("knn_accuracy", "linear_accuracy"): needs.two_classes(self.dataset),
@@ -238,7 +240,7 @@ class SSLMeasures:
         return {key: reason for keys, reason in reasons.items() if reason for key in keys}
 
     def summary(self, results: Sequence[SeedResults]) -> dict:
-        """Return means over seeds, accuracies with intervals, collapse of the means, and each seed's own numbers."""
+        """Return means over seeds, accuracies with intervals, the kind of collapse, and the numbers of each seed."""
         limits, settings = self.settings.ssl.collapse, self.settings
         correct = self._correct(results)
         rows = [
@@ -261,7 +263,7 @@ class SSLMeasures:
         return pd.DataFrame([row for one in results for row in one.course])
 
     def arrays(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
-        """Return the sheet of views, and (seeds, N) booleans per classifier, True where a test image is correct."""
+        """Return the sheet of views, and per classifier (seeds, N) bool, True for test images classified correctly."""
         correct = {f"{name}_correct": rows for name, rows in self._correct(results).items()}
         return {"views": self._shown_views(), **correct}
 

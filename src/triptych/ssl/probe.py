@@ -1,8 +1,8 @@
-"""Classification by frozen features: nearest neighbours, a linear probe, and baselines that need no training.
+"""Classification of frozen features: nearest neighbours, a linear probe, and untrained baselines.
 
-The field's linear probe is trained by SGD (He et al. 2020, arXiv:1911.05722, section 4.1). The problem is convex, and a
-small penalty makes its optimum unique, so L-BFGS finds it without learning rate, schedule or seed. Features are
-standardised by the train set, so that the penalty has the same meaning at any scale, and not augmented.
+Linear probes are usually trained by SGD (He et al. 2020, arXiv:1911.05722, section 4.1). The problem is convex, and a
+small penalty makes its optimum unique, so that L-BFGS finds it without learning rate, schedule or seed. Images are not
+augmented. Features are standardised with the train set, so that the penalty does not depend on their scale.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from triptych.core.seeds import fold
 from triptych.data.storage import Dataset
-from triptych.machine.processes import run_parts
+from triptych.machine.tasks import run_tasks
 from triptych.measures import needs
+from triptych.measures.images import float_batches
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import EvaluationParams, KNNParams
 from triptych.nn.backbones import build_backbone
@@ -26,14 +27,14 @@ from triptych.nn.params import BackboneParams
 from triptych.ssl.shared.network import SiameseNetwork
 from triptych.training.objective import to_float
 
-PROBE_ITERATIONS = 1000  # upper limit; features of an encoder reach their optimum in far fewer
-# Limit on raw pixels, where the optimum takes minutes. It does not understate them: on the default images accuracy
-# falls from 13.6 % after 20 iterations to 12.0 % after 100.
+PROBE_ITERATIONS = 1000  # upper limit; the optimum for features of an encoder needs far fewer
+# Limit for pixels, for which the optimum takes minutes. The limit does not understate their accuracy, which on the
+# default images falls from 13.6 % after 20 iterations to 12.0 % after 100.
 PIXEL_ITERATIONS = 50
-NORM_IMAGES = 2000  # training images for the batch norm statistics of an untrained encoder
+NORM_IMAGES = 2000  # number of training images for the batch norm statistics of an untrained encoder
 
 CLASSIFIERS = ("knn", "linear")
-# Features that need no training: raw pixels, pixels as the encoder receives them, and the encoder's random start.
+# Features without training: raw pixels, pixels as standardised by the encoder, and a randomly initialised encoder.
 UNTRAINED = ("raw_pixel", "pixel", "random_init")
 BASELINES = tuple(f"{features}_{classifier}" for features in UNTRAINED for classifier in CLASSIFIERS)
 
@@ -47,7 +48,7 @@ def in_float64(x: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, batch_size: int) -> dict[str, Tensor]:
-    """Return features (N, d), "backbone", and embeddings (N, dim), "projector", of uint8 images in eval mode."""
+    """Return the outputs of uint8 images in eval mode: "backbone", (N, d), and "projector", (N, dim)."""
     network.eval()
     backbone = backbone_features(network.backbone, images, device, batch_size)
     projector = [network.projector(rows).float() for rows in backbone.split(batch_size)]
@@ -57,12 +58,10 @@ def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, ba
 @torch.inference_mode()
 def backbone_features(backbone: nn.Module, images: np.ndarray, device: torch.device, batch_size: int) -> Tensor:
     backbone.eval()
-    starts = range(0, len(images), batch_size)
-    batches = (torch.as_tensor(np.array(images[start : start + batch_size])).to(device) for start in starts)
-    return torch.cat([backbone(to_float(batch)).float() for batch in batches])
+    return torch.cat([backbone(batch).float() for batch in float_batches(images, batch_size, device)])
 
 
-# --- Classifiers: features (…, d) of training and test images -> (N,) True where a test image is correct ---
+# --- Classifiers: from features (..., d) of training and test images to (N,) bool, True if a test image is correct ---
 
 
 def knn_correct(train: Tensor, test: Tensor, dataset: Dataset, knn: KNNParams) -> np.ndarray:
@@ -81,7 +80,7 @@ def linear_correct(
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Linear classifier of standardised features: weights theta (d + 1, classes), the last row the bias."""
+    """Linear classifier of standardised features. The last row of `theta`, (d + 1, classes), is the bias."""
 
     mean: Tensor
     scale: Tensor
@@ -100,31 +99,31 @@ def with_bias(x: Tensor) -> Tensor:
 def fit_probe(
     features: Tensor, labels: Tensor, penalty: float, iterations: int = PROBE_ITERATIONS, tolerance: float = 1e-6
 ) -> LinearProbe:
-    """Minimise mean cross-entropy + penalty / 2 ‖weights‖², the bias unpenalised, by L-BFGS in float64.
+    """Fit a linear probe: minimise mean cross-entropy + penalty / 2 ‖weights‖² by L-BFGS in float64.
 
-    Images of class -1 are ignored. The penalty is 1 / (C N) in scikit-learn's terms. L-BFGS stops if no entry of the
-    gradient exceeds the tolerance.
+    The bias is not penalised, and images of class -1 are ignored. In scikit-learn's terms the penalty is 1 / (C N).
+    L-BFGS stops when no entry of the gradient exceeds the tolerance.
     """
     if not penalty > 0:
-        raise ValueError(f"penalty = {penalty} must be positive: without it separable classes have no optimum")
+        raise ValueError(f"penalty must be positive, got {penalty}: separable classes have no optimum without it")
     x = in_float64(features)
     labels = labels.to(x.device, torch.int64)
-    # Indexing copies, so x can be standardised in place: pixels of many images take gigabytes.
+    # Indexing copies, so that x can be standardised in place. Pixels of many images take gigabytes.
     x, labels = x[labels >= 0], labels[labels >= 0]
     if not len(x):
-        raise ValueError("no image is labelled, so there is nothing to fit")
+        raise ValueError("the linear probe needs at least one labelled image")
     if not bool(torch.isfinite(x).all()):
-        raise ValueError("features hold values that are not finite")
+        raise ValueError("features contain non-finite values")
 
     mean, std = x.mean(dim=0), x.std(dim=0, correction=0)
-    # A spread that is only float32 rounding would be blown up to noise of size 1: an infinite scale silences it.
+    # If the spread is only float32 rounding, dividing by it would amplify noise; an infinite scale gives 0 instead.
     rounding = torch.finfo(torch.float32).eps * torch.linalg.vector_norm(x, ord=torch.inf, dim=0)
     scale = torch.where(std > rounding, std, torch.inf)
     x = with_bias(x.sub_(mean).div_(scale))
     shape = (x.shape[1], int(labels.max()) + 1)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        # The gradient by hand: features are made in inference mode, which autograd refuses.
+        # The gradient is computed by hand, because autograd does not support tensors of inference mode.
         theta = torch.from_numpy(flat).to(x.device).view(shape)
         log_p = functional.log_softmax(x @ theta, dim=1)
         weights = theta.clone()
@@ -150,9 +149,9 @@ def measure_baselines(
     device: torch.device,
     at_once: int = 1,
 ) -> dict[str, np.ndarray]:
-    """Return (seeds, N) booleans per entry of BASELINES, True where a test image is correct; {} without two classes.
+    """Return per entry of BASELINES (seeds, N) bool, True for test images classified correctly.
 
-    Baselines on pixels have one row, as no seed changes them.
+    Baselines on pixels do not depend on the seed and have one row. With fewer than two classes, the result is {}.
     """
     if needs.two_classes(dataset):
         return {}
@@ -162,7 +161,7 @@ def measure_baselines(
         "raw pixels": partial(pixels_correct, False, dataset, settings, device),
         **{f"seed {seed}": partial(untrained_correct, backbone, seed, dataset, settings, device) for seed in seeds},
     }
-    pixels, raw_pixels, *untrained = run_parts("ssl_baselines", tasks, at_once).values()
+    pixels, raw_pixels, *untrained = run_tasks("ssl_baselines", tasks, at_once).values()
     runs = dict(zip(UNTRAINED, ([raw_pixels], [pixels], untrained), strict=True))
     return {
         f"{features}_{classifier}": np.stack([run[classifier] for run in runs[features]])
@@ -192,15 +191,14 @@ def untrained_correct(
 def untrained_encoder(
     backbone: BackboneParams, seed: int, dataset: Dataset, batch_size: int, device: torch.device
 ) -> nn.Module:
-    """Return the encoder as it is before a seed's first step, its batch norm with statistics of training images.
+    """Return the encoder with its initial weights for a seed, and batch norm statistics of training images.
 
-    With the initial statistics it would not be the function that training starts from, and the baseline too low.
+    With initial statistics, the encoder would not be the function that training starts from, and the baseline too low.
     """
     torch.manual_seed(fold(seed, "weights"))
     encoder = build_backbone(in_channels=dataset.train.images.shape[1], **backbone.model_dump())
     encoder.to(device, memory_format=torch.channels_last)
-    images = torch.from_numpy(np.array(dataset.train.images[:NORM_IMAGES])).to(device)
-    torch.optim.swa_utils.update_bn([to_float(batch) for batch in images.split(batch_size)], encoder)
+    torch.optim.swa_utils.update_bn(float_batches(dataset.train.images[:NORM_IMAGES], batch_size, device), encoder)
     return encoder
 
 

@@ -1,6 +1,6 @@
-"""Checkpoints that survive a kill at any moment, kept outside DVC's outputs and keyed by params, data and code.
+"""Checkpoints that survive a kill at any moment, stored outside DVC's outputs under a hash of params, data and code.
 
-A checkpoint is one safetensors file: the tensors of the run's state by path, and the rest as JSON in the header.
+A checkpoint is one safetensors file. Its tensors are named by their path in the state; its header has the rest as JSON.
 """
 
 import fcntl
@@ -36,13 +36,13 @@ def code_digest() -> str:
 
 
 def run_key(**identity: object) -> str:
-    """Hash params, data and code of a run to its folder name. A checkpoint of another run is never resumed."""
+    """Hash the params, data and code of a run to the name of its folder, so that only the same run resumes it."""
     text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def flatten(state: object, path: str = "") -> tuple[dict, dict[str, Tensor]]:
-    """Split a nested state into a JSON-able tree and tensors by path. A tensor becomes {"tensor": path} in the tree."""
+    """Split a nested state into a tree for JSON and tensors by path. The tree has {"tensor": path} for each tensor."""
     if isinstance(state, Tensor):
         return {"tensor": path}, {path: state}
     if not isinstance(state, dict | list | tuple):
@@ -58,7 +58,7 @@ def flatten(state: object, path: str = "") -> tuple[dict, dict[str, Tensor]]:
 
 
 def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
-    """Invert `flatten`. Tuples come back as lists."""
+    """Invert `flatten`. Tuples become lists."""
     if "tensor" in tree:
         return tensors[tree["tensor"]]
     if "keys" in tree:
@@ -70,7 +70,7 @@ def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
 
 @contextmanager
 def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[None]:
-    """Hold the exclusive lock of a stage in the leading process. A lock held elsewhere raises InputError."""
+    """Lock a stage against other processes; only the leading process locks. Raises InputError if it is locked."""
     if not leads:
         yield
         return
@@ -84,7 +84,7 @@ def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[N
 
 
 class Checkpoints:
-    """Checkpoints of one run, which is one seed of a stage: the newest, and the previous in case that is damaged."""
+    """The two newest checkpoints of one run: the older one is used if the newer one is damaged."""
 
     def __init__(self, stage: str, key: str, leads: bool = True, root: Path = ROOT) -> None:
         self.folder = root / stage / key
@@ -94,7 +94,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, state: dict) -> None:
-        """Write the state. On failure, such as a full disk, warn and keep the previous checkpoint."""
+        """Write a checkpoint. If that fails, for example on a full disk, print a warning and keep the old one."""
         if not self.leads:
             return
         tree, tensors = flatten(state)
@@ -106,10 +106,10 @@ class Checkpoints:
                 if self.latest.exists():
                     self.latest.replace(self.previous)
         except (OSError, SafetensorError) as error:
-            print(f"warning: checkpoint not written ({error}); the previous one stays", file=sys.stderr)
+            print(f"warning: checkpoint not written ({error}); the previous one is kept", file=sys.stderr)
 
     def load(self, device: torch.device) -> dict | None:
-        """Load the newest undamaged checkpoint of this run, if any."""
+        """Return the state of the newest undamaged checkpoint, or None."""
         for path in (self.latest, self.previous):
             if not path.exists():
                 continue

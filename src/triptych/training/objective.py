@@ -1,6 +1,5 @@
-"""Interface between the training loop and a method: images on the device, batches, objectives."""
+"""Interface between the training loop and the methods: images on the device, batches and objectives."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from triptych.machine.randomness import Draw, generator
 
 @dataclass(frozen=True)
 class Resident:
-    """A split on the device: images (N, C, H, W) uint8, labels (N,) int64."""
+    """A split of a dataset on the device: images (N, C, H, W) uint8, labels (N,) int64."""
 
     images: Tensor
     labels: Tensor
@@ -31,46 +30,34 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1.0)
 
 
-def float_batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield uint8 images (N, C, H, W) as floats in [-1, 1] on the device, `size` at a time."""
-    for start in range(0, len(images), size):
-        yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Convert floats (B, C, H, W) in [-1, 1] to uint8, rounded and clipped."""
-    return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-
-
 def epoch_order(count: int, seed: int, epoch: int, device: torch.device) -> Tensor:
-    """Return the permutation of an epoch: a function of (seed, epoch), equal on every device and process."""
+    """Return the order of the images in an epoch: a permutation that depends only on seed and epoch."""
     return torch.randperm(count, generator=generator("cpu", seed, "order", epoch)).to(device)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of a global batch: images (B, C, H, W) float in [-1, 1]; labels (B,) int64, -1 if unlabelled."""
+    """This process's rows of a batch: images (B, C, H, W) float in [-1, 1]; labels (B,) int64, -1 if unlabelled."""
 
     images: Tensor
     labels: Tensor
 
 
 class Objective(nn.Module):
-    """A method: the network that it trains, and its loss.
+    """Base class of the methods: a loss and the network that it trains.
 
-    Subclasses set `network` (which is saved and evaluated) and implement `forward(batch, draw)`, which returns the
-    scalar loss and its named terms as detached scalars. All randomness comes from `draw`.
+    Subclasses set `network`, which is saved and evaluated, and implement `forward`. All randomness comes from `draw`.
     """
 
     network: nn.Module
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a batch and its terms."""
+        """Return the scalar loss of a batch, and named terms of it as detached scalars."""
         raise NotImplementedError
 
     def parameter_groups(self) -> list[dict]:
-        """Return optimiser groups. The schedule does not change the rate of a group with `constant_rate: True`."""
+        """Return the parameter groups of the optimiser. Groups with `constant_rate` ignore the schedule."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "constant_rate": False}]
 
     def after_step(self, progress: float) -> None:
-        """Run after each optimiser step; `progress` is the completed share of the run, in (0, 1]."""
+        """Update the method after an optimiser step. `progress` is the completed share of the run, in (0, 1]."""

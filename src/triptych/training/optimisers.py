@@ -1,7 +1,7 @@
 """Optimisers, learning rate schedules and weight averages.
 
-Muon is by Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. Unlike torch.optim.Muon, this one also takes
-convolution kernels, and iterates in float32 on the small Gram matrix, with a third of the multiplications.
+Muon is by Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. Unlike torch.optim.Muon, this implementation
+also supports convolution kernels. It iterates in float32 on the Gram matrix, with a third of the multiplications.
 """
 
 import copy
@@ -17,14 +17,14 @@ from triptych.training.objective import Objective
 from triptych.training.params import SGD, Adam, Schedule
 from triptych.training.params import Muon as MuonParams
 
-# Jordan's coefficients, which pull singular values into about [0.7, 1.2] in few iterations.
+# Jordan's coefficients: five iterations move singular values into about [0.7, 1.2].
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 EPSILON = 1e-7
-# Root mean square of a step at learning rate 1, as that of AdamW (Liu et al. 2025, arXiv:2502.16982, section 2.2).
+# Root mean square of an update at learning rate 1, as with AdamW (Liu et al. 2025, arXiv:2502.16982, section 2.2).
 STEP_SIZE = 0.2
 
-# Launch overhead per shape, in multiplications.
+# Cost of launching the kernels for one shape, in multiplications.
 OVERHEAD = 10**7
 
 ByShape = dict[torch.Size, list[nn.Parameter]]
@@ -32,10 +32,10 @@ ByShape = dict[torch.Size, list[nn.Parameter]]
 
 @torch.no_grad()
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Return about U V' of X = U S V', for each of (N, rows, columns) float32.
+    """Return approximately U V' of each matrix X = U S V', (N, rows, columns) float32.
 
-    Newton-Schulz iteration X <- (a + b XX' + c (XX')²) X. Polynomials in XX' commute, so their product is formed on the
-    Gram matrix, and X is multiplied once.
+    The Newton-Schulz iteration is X <- (a + b XX' + c (XX')²) X. Since polynomials in XX' commute, it runs on the Gram
+    matrix XX', and X is multiplied once at the end.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     X = (matrices.mT if tall else matrices).float()
@@ -53,9 +53,9 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Orthogonalised Nesterov momentum; a kernel (out, in, height, width) is a matrix (out, in * height * width).
+    """Orthogonalised Nesterov momentum. Kernels (out, in, height, width) are matrices (out, in * height * width).
 
-    The root mean square of a step is STEP_SIZE times the learning rate. Weight decay is decoupled, as in AdamW.
+    The root mean square of an update is STEP_SIZE times the learning rate. Weight decay is decoupled, as in AdamW.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class Muon(torch.optim.Optimizer):
                     p.add_(direction.view(p.shape), alpha=-size)
 
     def _directions(self, by_shape: ByShape, momentum: float) -> Iterator[tuple[list[nn.Parameter], Tensor]]:
-        """Yield the parameters of each shape and their orthogonal steps, (N, rows, columns).
+        """Yield the N parameters of each shape with their orthogonal updates, (N, rows, columns).
 
-        With several processes, each iterates on some of the shapes, and they exchange their results.
+        Several processes share the work: each computes the updates of some shapes, and all exchange the results.
         """
         if not dist.is_initialized() or dist.get_world_size() == 1:
             for parameters in by_shape.values():
@@ -105,11 +105,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def _share(by_shape: ByShape, rank: int, processes: int) -> list[int]:
-    """Return the indices of this rank's shapes: the largest job goes first, to the least loaded rank."""
+    """Return the indices of the shapes that this rank updates. Shapes go, largest first, to the least loaded rank."""
     costs = []
     for shape, parameters in by_shape.items():
         short, long = sorted(shape)
-        # Multiplications by the Gram matrix's two factors, and of Gram matrices.
+        # Multiplications that involve X, and those of Gram matrices alone.
         costs.append(OVERHEAD + len(parameters) * (2 * short**2 * long + 4 * ITERATIONS * short**3))
     loads, mine = [0] * processes, []
     for index in sorted(range(len(costs)), key=lambda index: -costs[index]):
@@ -120,53 +120,24 @@ def _share(by_shape: ByShape, rank: int, processes: int) -> list[int]:
     return mine
 
 
-class Joint:
-    """Several optimisers of different parameters, with the interface of one."""
-
-    def __init__(self, *optimisers: "torch.optim.Optimizer | Joint") -> None:
-        self.optimisers = optimisers
-
-    @property
-    def param_groups(self) -> list[dict]:
-        return [group for optimiser in self.optimisers for group in optimiser.param_groups]
-
-    @property
-    def state(self) -> dict[Tensor, dict]:
-        return {p: state for optimiser in self.optimisers for p, state in optimiser.state.items()}
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for optimiser in self.optimisers:
-            optimiser.zero_grad(set_to_none)
-
-    def step(self) -> None:
-        for optimiser in self.optimisers:
-            optimiser.step()
-
-    def state_dict(self) -> dict:
-        return {"optimisers": [optimiser.state_dict() for optimiser in self.optimisers]}
-
-    def load_state_dict(self, state: dict) -> None:
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+def build_optimisers(objective: Objective, params: Adam | MuonParams | SGD) -> list[torch.optim.Optimizer]:
+    """Build the optimisers of an objective. Each parameter group stores its unscheduled learning rate as `base_lr`."""
+    optimisers = _build(objective.parameter_groups(), params)
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["base_lr"] = group["lr"]
+    return optimisers
 
 
-def build_optimiser(objective: Objective, params: Adam | MuonParams | SGD) -> torch.optim.Optimizer | Joint:
-    """Build an optimiser with fused kernels. Each group stores its base rate as `base_lr`."""
-    optimiser = _build(objective.parameter_groups(), params)
-    for group in optimiser.param_groups:
-        group["base_lr"] = group["lr"]
-    return optimiser
-
-
-def _build(groups: list[dict], params: Adam | MuonParams | SGD) -> torch.optim.Optimizer | Joint:
+def _build(groups: list[dict], params: Adam | MuonParams | SGD) -> list[torch.optim.Optimizer]:
     rate, decay = params.learning_rate, params.weight_decay
     if isinstance(params, MuonParams):
         muon = Muon(_select(groups, matrices=True), rate, params.momentum, decay)
-        return Joint(muon, _build(_select(groups, matrices=False), params.others))
+        return [muon, *_build(_select(groups, matrices=False), params.others)]
     if isinstance(params, SGD):
-        return torch.optim.SGD(groups, lr=rate, momentum=params.momentum, weight_decay=decay, fused=True)
+        return [torch.optim.SGD(groups, lr=rate, momentum=params.momentum, weight_decay=decay, fused=True)]
     adam = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[params.name]
-    return adam(groups, lr=rate, betas=params.betas, weight_decay=decay, fused=True)
+    return [adam(groups, lr=rate, betas=params.betas, weight_decay=decay, fused=True)]
 
 
 def _select(groups: list[dict], matrices: bool) -> list[dict]:
@@ -174,7 +145,7 @@ def _select(groups: list[dict], matrices: bool) -> list[dict]:
 
 
 def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
-    """Return the factor of the learning rate at a step in [0, steps)."""
+    """Return the learning rate at a step in [0, steps) as a factor of the base rate."""
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps
     if schedule.name == "constant":
@@ -183,18 +154,19 @@ def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def set_rates(optimiser: torch.optim.Optimizer | Joint, factor: float) -> None:
-    """Set the rate of each scheduled group to `factor` times its base rate."""
-    for group in optimiser.param_groups:
-        if not group["constant_rate"]:
-            group["lr"] = group["base_lr"] * factor
+def set_rates(optimisers: Iterable[torch.optim.Optimizer], factor: float) -> None:
+    """Set the learning rate of each scheduled parameter group to `factor` times its base rate."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            if not group["constant_rate"]:
+                group["lr"] = group["base_lr"] * factor
 
 
 class WeightAverage:
     """Exponential moving average of a network's weights, with a half-life in images.
 
-    Early in a run the half-life is capped at 5 % of the images seen, so that the average forgets the random
-    start (Karras et al. 2024, arXiv:2312.02696, section 3).
+    The half-life is at most 5 % of the images seen so far, so that the average forgets the initial weights (Karras
+    et al. 2024, arXiv:2312.02696, section 3).
     """
 
     RAMP = 0.05
@@ -205,7 +177,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, images_seen: int, batch_size: int) -> None:
-        """Move the average towards `network` by one step; copy its buffers."""
+        """Update the average after a training step, and copy the buffers of `network`."""
         halflife = min(self.halflife_images, self.RAMP * images_seen)
         share = 1 - 0.5 ** (batch_size / halflife)
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), share)

@@ -1,4 +1,4 @@
-"""Schema of a training run, shared by all training stages."""
+"""Schema of the `training` sections in params.yaml."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from triptych.core.schema import Count, NotNegative, Positive, Section, Share
 
 
 class Adam(Section):
-    """Adam, or AdamW with its decoupled weight decay."""
+    """Adam (L2 penalty) or AdamW (decoupled weight decay)."""
 
     name: Literal["adam", "adamw"]
     learning_rate: Positive
@@ -17,7 +17,7 @@ class Adam(Section):
 
 
 class Muon(Section):
-    """Muon for parameters with two or more axes (kernels and matrices), AdamW (`others`) for biases and norms."""
+    """Muon for kernels and matrices; `others` optimises biases and norms."""
 
     name: Literal["muon"]
     learning_rate: Positive
@@ -36,14 +36,14 @@ class SGD(Section):
 
 
 class Schedule(Section):
-    """Factor of the learning rate over a run: linear warm-up, then constant or half a cosine to zero."""
+    """Learning rate schedule: a linear warm-up, then constant or half a cosine down to zero."""
 
     name: Literal["constant", "cosine"]
     warmup_steps: Annotated[int, Field(ge=0)]
 
 
 class Training(Section):
-    """One training run."""
+    """Settings of a training run."""
 
     epochs: Count
     batch_size: Count
@@ -54,14 +54,14 @@ class Training(Section):
 
 
 class SnapshotTraining(Training):
-    """A training run that also keeps the weights of some epochs."""
+    """Settings of a training run that saves the weights of some epochs."""
 
     snapshot_epochs: list[Count]
 
     @model_validator(mode="after")
     def _snapshots_are_epochs(self) -> "SnapshotTraining":
         if self.snapshot_epochs != sorted(set(self.snapshot_epochs)) or not self.snapshot_epochs:
-            raise ValueError("snapshot_epochs must be a rising list of epochs")
+            raise ValueError("snapshot_epochs must have at least one epoch and be strictly increasing")
         if self.snapshot_epochs[-1] > self.epochs:
-            raise ValueError(f"snapshot epoch {self.snapshot_epochs[-1]} lies beyond the last epoch {self.epochs}")
+            raise ValueError(f"snapshot_epochs has {self.snapshot_epochs[-1]}, but there are only {self.epochs} epochs")
         return self

@@ -1,8 +1,8 @@
-"""Training by several processes that share each batch: forked workers, collectives with gradients, global batch norm.
+"""Data-parallel training: forked workers, collectives with gradients, and batch norm over the global batch.
 
-Threads of one process wait for each other by spinning at every operation, which on a busy machine costs most of the
-speed. Workers with one thread each meet a few times per step, and sleep while they wait. They exchange tensors through
-shared memory, as ranks of a torch.distributed process group: the code that runs on a cluster runs here.
+The threads of one process synchronise at every operation by busy waiting, which is slow on a busy machine. Workers with
+one thread each synchronise a few times per step and sleep while they wait. They exchange tensors through shared memory
+as ranks of a torch.distributed process group, so that the same code also runs on a cluster.
 """
 
 import mmap
@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+from torch.nn import functional
 
 from triptych.machine.processes import side_by_side
 from triptych.nn.fast.norm import BatchNorm
@@ -21,7 +22,7 @@ from triptych.nn.fast.norm import BatchNorm
 BACKEND = "shared_memory"
 # Shared buffer per worker; larger tensors are sent in chunks. Untouched pages use no RAM.
 CAPACITY = 32 * 2**20
-# Two buffers per worker, used in turn: before a worker reuses one, all others have read it.
+# Buffers per worker, used in turn: all other workers have read a buffer before it is overwritten.
 BUFFERS = 2
 
 REDUCTIONS: dict[object, Callable[..., Tensor]] = {
@@ -32,18 +33,18 @@ REDUCTIONS: dict[object, Callable[..., Tensor]] = {
 
 
 class Meetings:
-    """Shared buffers and barriers of `count` workers. Create it before forking."""
+    """Shared buffers and barriers of `count` workers. Create an instance before forking."""
 
     def __init__(self, count: int) -> None:
         context = multiprocessing.get_context("fork")
         self.count = count
-        # One semaphore per ordered pair of ranks, so that a signal for the next barrier cannot satisfy this one.
+        # One semaphore per ordered pair of ranks: a signal for the next barrier must not satisfy this one.
         self.arrivals = [[context.Semaphore(0) for _ in range(count)] for _ in range(count)]
         memory = mmap.mmap(-1, BUFFERS * count * CAPACITY)
         self.memory = torch.frombuffer(memory, dtype=torch.uint8).view(BUFFERS, count, CAPACITY)
 
     def wait(self, rank: int) -> None:
-        """Return when all workers have called it."""
+        """Block until all workers have called this method."""
         others = [other for other in range(self.count) if other != rank]
         for other in others:
             self.arrivals[rank][other].release()
@@ -52,7 +53,7 @@ class Meetings:
 
 
 class SharedMemoryGroup(dist.ProcessGroup):
-    """Collectives for training. Every worker reduces in the order of ranks, so all get the same bits every time."""
+    """Process group of `in_workers`. Every worker reduces in the order of ranks, so results are bit-identical."""
 
     def __init__(self, meetings: Meetings, rank: int) -> None:
         super().__init__(rank, meetings.count)
@@ -66,7 +67,7 @@ class SharedMemoryGroup(dist.ProcessGroup):
         reduce = next((reduce for op, reduce in REDUCTIONS.items() if options.reduceOp == op), None)
         if reduce is None:
             names = [name for name, op in dist.ReduceOp.RedOpType.__members__.items() if options.reduceOp == op]
-            raise ValueError(f"all_reduce over shared memory: op is {names[0]}; allowed are SUM, MIN, MAX")
+            raise ValueError(f"all_reduce over shared memory: unsupported op {names[0]}; use SUM, MIN or MAX")
         for tensor in tensors:
             dense = tensor.is_contiguous()
             flat = tensor.reshape(-1)
@@ -89,7 +90,6 @@ class SharedMemoryGroup(dist.ProcessGroup):
                 output.copy_(tensor)
 
     def barrier(self, opts: object = None) -> None:  # type: ignore[override]
-        """Return when all workers have called it."""
         self.meetings.wait(self.rank())
 
     def _gather(self, tensor: Tensor) -> list[Tensor]:
@@ -98,7 +98,7 @@ class SharedMemoryGroup(dist.ProcessGroup):
         return [torch.cat(row).view(tensor.shape) for row in rows]
 
     def _exchange(self, flat: Tensor) -> list[Tensor]:
-        """Return the buffers of all workers; valid until the barrier after next."""
+        """Return the (N,) tensors that all workers passed; they are valid until the second-next exchange."""
         self.buffer = (self.buffer + 1) % BUFFERS
         size = flat.numel() * flat.element_size()
         rows = [row[:size].view(flat.dtype) for row in self.meetings.memory[self.buffer]]
@@ -108,9 +108,9 @@ class SharedMemoryGroup(dist.ProcessGroup):
 
 
 def in_workers(work: Callable[[int], None], count: int) -> None:
-    """Run `work(rank)` in `count` forked workers that share a default process group; return when all have ended.
+    """Run `work(rank)` in `count` forked workers that share a default process group; wait until all have finished.
 
-    Errors are those of `side_by_side`. Results remain in the workers unless written to files.
+    Errors are raised as in `side_by_side`. Results stay in the workers unless they are written to files.
     """
     meetings = Meetings(count)
     for _ in side_by_side([partial(_as_rank, work, meetings, rank) for rank in range(count)], count):
@@ -131,59 +131,46 @@ def _as_rank(work: Callable[[int], None], meetings: Meetings, rank: int) -> None
         dist.destroy_process_group()
 
 
-class _Summed(torch.autograd.Function):
-    # The loss of every process depends on the sum, so the gradient of a tensor is the sum of their gradients.
-
+class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(context: FunctionCtx, tensor: Tensor) -> Tensor:
-        return _sum(tensor)
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
 
     @staticmethod
     def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:
-        return _sum(gradient)
-
-
-class _Gathered(torch.autograd.Function):
-    @staticmethod
-    def forward(context: FunctionCtx, rows: Tensor) -> Tensor:
-        context.count = len(rows)  # type: ignore[attr-defined]
-        rows = rows.contiguous()
-        every = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-        dist.all_gather(every, rows)
-        return torch.cat(every)
-
-    @staticmethod
-    def backward(context: FunctionCtx, gradient: Tensor) -> Tensor:
-        count: int = context.count  # type: ignore[attr-defined]
-        return _sum(gradient)[dist.get_rank() * count :][:count]
-
-
-def _sum(tensor: Tensor) -> Tensor:
-    tensor = tensor.clone(memory_format=torch.contiguous_format)
-    dist.all_reduce(tensor)
-    return tensor
+        # The losses of all processes depend on the sum, so their gradients add up.
+        return _Sum.apply(gradient)
 
 
 def summed(tensor: Tensor) -> Tensor:
     """Sum a tensor over processes, with gradients."""
-    return _Summed.apply(tensor)
+    return _Sum.apply(tensor)
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Concatenate the (B, ...) rows of all processes to (processes * B, ...) in the order of ranks, with gradients."""
-    return _Gathered.apply(rows)
+    """Concatenate the (B, ...) rows of all processes in the order of ranks, with gradients.
+
+    Every process must pass the same number of rows, and compute the loss of the global batch from the result. The
+    gradients of the parameters, averaged over processes, are then those of the global batch.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return rows
+    before, after = dist.get_rank() * len(rows), (dist.get_world_size() - dist.get_rank() - 1) * len(rows)
+    return summed(functional.pad(rows, (*[0] * (2 * rows.dim() - 2), before, after)))
 
 
 class GlobalBatchNorm(BatchNorm):
-    """Batch norm with the statistics of the global batch, of which every process holds equally many rows.
+    """Batch norm with the statistics of the global batch, of which every process has the same number of rows.
 
-    Unlike torch's SyncBatchNorm, which requires GPUs, it runs on any backend.
+    Unlike torch's SyncBatchNorm, which requires GPUs, it supports any backend.
     """
 
     over_processes = True
 
     def torch_norm(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, ...) by the mean and variance over all processes and all axes but the channels."""
+        """Normalise (B, C, ...) by the mean and variance over all processes and all axes except the channels."""
         if not self.training:
             return super().torch_norm(x)
         wide = x.float()
@@ -207,7 +194,7 @@ class GlobalBatchNorm(BatchNorm):
 
 
 def globalise(module: nn.Module) -> nn.Module:
-    """Make every batch norm below `module` a GlobalBatchNorm in place; parameters, buffers and names stay."""
+    """Turn every batch norm in `module` into a GlobalBatchNorm, in place. Parameters, buffers and names stay."""
     for norm in module.modules():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             norm.__class__ = GlobalBatchNorm
@@ -215,7 +202,7 @@ def globalise(module: nn.Module) -> nn.Module:
 
 
 class GradientSum:
-    """Gradients of a module in one flat tensor, so that one all-reduce sums them over processes."""
+    """Gradients of a module in one flat tensor, which a single all-reduce sums over processes."""
 
     def __init__(self, module: nn.Module) -> None:
         self.parameters = [p for p in module.parameters() if p.requires_grad]
@@ -225,7 +212,7 @@ class GradientSum:
 
     @torch.no_grad()
     def share(self) -> None:
-        """Sum gradients over processes. A parameter without a gradient must lack it on every process."""
+        """Sum the gradients over processes. A parameter must have a gradient on all processes or on none."""
         for parameter, total in zip(self.parameters, self.sums, strict=True):
             if parameter.grad is None:
                 total.zero_()

@@ -1,4 +1,4 @@
-"""A training stage, from its params to its outputs: one method, trained with one seed or several."""
+"""A training stage, from its params to its outputs: it trains one objective once per seed."""
 
 import csv
 import io
@@ -26,22 +26,20 @@ from triptych.training.objective import Objective, Resident, resident
 from triptych.training.params import Training
 from triptych.training.processes import in_workers
 
+RESULTS = "results.json"  # the file that a run writes last: its history, epoch times and timing
+
 
 @dataclass(frozen=True)
 class Stage:
-    """A method to train.
+    """Objective, settings and data of a training stage."""
 
-    `identity` holds the params other than `recipe` that the weights depend on: a checkpoint with others is not resumed.
-    `build` returns the objective and its config, which holds the keyword arguments of the network under "network".
-    """
-
-    name: str  # `vae`, `ssl/simsiam`
-    seed: int  # the first; initial weights, order of images and noise are functions of the seed
+    name: str  # such as `vae` or `ssl/simsiam`; outputs lie in folders of this name
+    seed: int  # first seed; initial weights, order of images and noise are functions of the seed
     runtime: Runtime
-    recipe: Training
+    training: Training
     data: Path  # folder of the prepared dataset
-    identity: dict
-    build: Callable[[Dataset], tuple[Objective, dict]]
+    identity: dict  # all other params that the weights depend on; a checkpoint with other values is not resumed
+    build: Callable[[Dataset], tuple[Objective, dict]]  # returns the objective and {"network": arguments of its class}
     seeds: int = 1  # number of runs, with the seeds `seed`, `seed` + 1, …
     snapshot_epochs: Sequence[int] = ()
 
@@ -49,17 +47,18 @@ class Stage:
 def run_stage(stage: Stage) -> None:
     """Train every seed and write the outputs of the stage.
 
-    On a CPU seeds run side by side in forked processes, and workers share the batches of a seed while threads are left.
+    On a CPU, seeds train side by side in forked processes. If there are more threads than seeds, several workers share
+    the batches of each seed.
     """
     with machine(stage.runtime, announce=False) as here, only_writer(stage.name, here.leads):
         at_once = here.at_once(stage.seeds)
-        workers = here.workers_of(stage.recipe.batch_size, at_once)
+        workers = here.workers_of(stage.training.batch_size, at_once)
         here = replace(here.shared(at_once * workers), workers=workers)
         here.announce(runs_at_once=at_once)
         dataset = load(stage.data)
         images = resident(dataset.train.images, dataset.train.labels, here.device)
         identity = {
-            "recipe": stage.recipe.model_dump(),
+            "training": stage.training.model_dump(),
             "identity": stage.identity,
             "data": load_card(stage.data)["sha256"],
             "code": code_digest(),
@@ -70,7 +69,7 @@ def run_stage(stage: Stage) -> None:
             for index, seed in enumerate(range(stage.seed, stage.seed + stage.seeds))
         ]
         if at_once * workers > 1:
-            import_module("torch._dynamo")  # else the first optimiser of every child imports it, which takes 1.5 s
+            import_module("torch._dynamo")  # otherwise the first optimiser of every child imports it, which takes 1.5 s
         for _ in side_by_side([partial(run.train, here) for run in runs], at_once):
             pass
         if here.leads:
@@ -79,19 +78,20 @@ def run_stage(stage: Stage) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of a stage. It keeps its model, snapshots and tables with its checkpoints until the stage ends."""
+    """One seed of a stage. Its results stay in the checkpoint folder until the stage has finished all seeds."""
 
     stage: Stage
     seed: int
     key: str  # see `run_key`
     dataset: Dataset
     images: Resident
-    line: int  # of the terminal, for the progress bar
+    line: int  # line of the terminal in which the progress bar is drawn
 
     def train(self, here: Machine) -> None:
-        """Train, unless the run has ended before."""
-        checkpoints = Checkpoints(self.stage.name, self.key, here.leads)
-        if self.results.exists():
+        """Train the seed, unless an earlier, interrupted call of the stage finished it."""
+        stage = self.stage
+        checkpoints = Checkpoints(stage.name, self.key, here.leads)
+        if (self.folder / RESULTS).exists():
             return
         if here.workers > 1:
             count = here.workers
@@ -99,39 +99,34 @@ class Run:
             return
         torch.manual_seed(fold(self.seed, "weights"))
         try:
-            objective, config = self.stage.build(self.dataset)
-        except ValueError as error:  # of a network whose levels do not fit the images
-            raise InputError(f"{self.stage.data}: {error}") from None
-        name = self.stage.name if self.stage.seeds == 1 else f"{self.stage.name} seed {self.seed}"
-        runtime, epochs = self.stage.runtime, tuple(self.stage.snapshot_epochs)
-        plan = Plan(name, self.seed, runtime.checkpoint_seconds, runtime.compile, epochs, self.line)
-        trained = Trainer(objective, self.images, self.stage.recipe, plan, here, checkpoints).run()
+            objective, config = stage.build(self.dataset)
+        except ValueError as error:  # the network does not support the size of the images
+            raise InputError(f"{stage.data}: {error}") from None
+        title = stage.name if stage.seeds == 1 else f"{stage.name} seed {self.seed}"
+        runtime, epochs = stage.runtime, tuple(stage.snapshot_epochs)
+        plan = Plan(title, self.seed, runtime.checkpoint_seconds, runtime.compile, epochs, self.line)
+        trained = Trainer(objective, self.images, stage.training, plan, here, checkpoints).run()
         if here.leads:
-            about = {"stage": self.stage.name, "seed": self.seed, **config, "classes": self.dataset.classes}
+            about = {"stage": stage.name, "seed": self.seed, **config, "classes": self.dataset.classes}
             save_model(self.folder / "model", trained.network, about)
             tables = {"history": trained.history, "epochs": trained.epochs, "timing": trained.timing}
-            write_text(self.results, json.dumps(tables))
+            write_text(self.folder / RESULTS, json.dumps(tables))
 
     @property
     def folder(self) -> Path:
         return ROOT / self.stage.name / self.key
 
-    @property
-    def results(self) -> Path:
-        """File that a run writes last: its history, epoch times and timing."""
-        return self.folder / "results.json"
-
 
 def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
-    """Write models, snapshots, tables and timing of ended runs, and remove their checkpoints."""
-    shutil.rmtree(Path("snapshots") / stage.name, ignore_errors=True)
-    for run in runs:
-        for outputs, name in (("models", "model"), ("snapshots", "snapshots")):
+    """Write the models, snapshots, tables and timing of finished runs, and remove their checkpoints."""
+    for outputs, name in (("models", "model"), ("snapshots", "snapshots")):
+        shutil.rmtree(Path(outputs) / stage.name, ignore_errors=True)
+        for run in runs:
             folder = seed_folder(Path(outputs) / stage.name, run.seed, stage.seed)
             for file in sorted((run.folder / name).glob("[!.]*")):
-                with written_whole(folder / file.name) as partial:
-                    shutil.copyfile(file, partial)
-    results = [json.loads(run.results.read_text(encoding="utf-8")) for run in runs]
+                with written_whole(folder / file.name) as temporary:
+                    shutil.copyfile(file, temporary)
+    results = [json.loads((run.folder / RESULTS).read_text(encoding="utf-8")) for run in runs]
     study, _, variant = stage.name.partition("/")
     prefix = f"plots/{study}/{variant}_" if variant else f"plots/{study}/"
     for table, name in (("history", "training.csv"), ("epochs", "timing.csv")):
@@ -152,22 +147,21 @@ def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
 
 
 def combined_timing(timings: list[dict], at_once: int) -> dict:
-    """Combine the timings of equal runs, of which `at_once` ran side by side.
+    """Combine the timings of runs of the same length, of which `at_once` ran side by side.
 
-    Total seconds and images per second are wall-clock values of all runs together; CPU seconds are added up.
+    `seconds_total` and `images_per_second` are wall-clock values of all runs; `cpu_seconds_total` is a sum.
     """
-
-    def total(key: str) -> float:
-        return sum(timing[key] for timing in timings)
-
+    count = len(timings)
+    rounds = -(-count // at_once)
+    seconds = rounds * sum(timing["seconds_total"] for timing in timings) / count
+    images = timings[0]["images_per_second"] * timings[0]["seconds_total"]
     return timings[0] | {
-        "seconds_per_epoch": total("seconds_per_epoch") / len(timings),
-        "seconds_total": total("seconds_total") / at_once,
-        "cpu_seconds_total": total("cpu_seconds_total"),
-        # All runs see equally many images, so their mean rate is the harmonic mean.
-        "images_per_second": at_once * len(timings) / sum(1 / timing["images_per_second"] for timing in timings),
-        "checkpoint_seconds": total("checkpoint_seconds") / at_once,
-        "resumed": total("resumed"),
-        "runs": len(timings),
+        "seconds_per_epoch": sum(timing["seconds_per_epoch"] for timing in timings) / count,
+        "seconds_total": seconds,
+        "cpu_seconds_total": sum(timing["cpu_seconds_total"] for timing in timings),
+        "images_per_second": count * images / seconds,
+        "checkpoint_seconds": rounds * sum(timing["checkpoint_seconds"] for timing in timings) / count,
+        "resumed": sum(timing["resumed"] for timing in timings),
+        "runs": count,
         "runs_at_once": at_once,
     }

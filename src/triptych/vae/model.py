@@ -1,19 +1,19 @@
-"""The report's convolutional VAE network."""
+"""The convolutional network of the VAE, as in the report."""
 
 import torch
 from torch import Tensor, nn
 
-# exp(20) and exp(-30) still fit float32; outside, one bad step would make the KL infinite.
+# exp(20) and exp(-30) still fit in float32. Without the limits, one bad step would make the KL infinite.
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
 
 
 class VAE(nn.Module):
-    """Encoder of strided 4x4 convolutions, decoder of nearest upsampling and 3x3 convolutions, mirrored.
+    """Encoder of strided 4x4 convolutions, and a mirrored decoder of nearest upsampling and 3x3 convolutions.
 
     Args:
         image_shape: (C, H, W); H and W are multiples of 2**len(channels).
-        channels: output channels of the encoder's levels, from fine to coarse.
-        latents: the size of z.
+        channels: output channels of each encoder level, from fine to coarse.
+        latents: number of latents, the size of z.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], channels: list[int], latents: int) -> None:
@@ -21,7 +21,7 @@ class VAE(nn.Module):
         image_channels, height, width = image_shape
         scale = 2 ** len(channels)
         if height % scale or width % scale:
-            raise ValueError(f"{len(channels)} levels need height and width divisible by {scale}, got {height}x{width}")
+            raise ValueError(f"height and width must be divisible by {scale} (2**levels), got {height}x{width}")
         self.coarse_shape = (channels[-1], height // scale, width // scale)
         coarse_size = channels[-1] * (height // scale) * (width // scale)
 
@@ -37,14 +37,14 @@ class VAE(nn.Module):
         levels = []
         for before, after in zip(channels[::-1], outputs, strict=True):
             levels += [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1), nn.LeakyReLU(0.2)]
-        self.decoder = nn.Sequential(*levels[:-1])  # an image may take any value: no activation after the last
+        self.decoder = nn.Sequential(*levels[:-1])  # no activation after the last convolution: pixels take any value
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) in [-1, 1] -> mean and log-variance of q(z|x), each (B, latents), float32."""
+        """Return mean and log-variance of q(z|x), each (B, latents) float32, of images (B, C, H, W) in [-1, 1]."""
         hidden = self.encoder(images)
         return self.mu(hidden).float(), self.log_var(hidden).float().clamp(*LOG_VARIANCE_RANGE)
 
     def decode(self, z: Tensor) -> Tensor:
-        """(B, latents) -> the mean of p(x|z), (B, C, H, W)."""
+        """Return the mean of p(x|z), (B, C, H, W), for z (B, latents)."""
         hidden = self.expand(z).unflatten(1, self.coarse_shape)
         return self.decoder(hidden.contiguous(memory_format=torch.channels_last))

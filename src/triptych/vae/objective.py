@@ -1,4 +1,4 @@
-"""Variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114): the negative evidence lower bound as a loss."""
+"""Training objective of the VAE: the negative evidence lower bound (Kingma & Welling 2014, arXiv:1312.6114)."""
 
 import math
 
@@ -10,32 +10,31 @@ from triptych.vae.model import VAE
 
 
 def kl_to_standard_normal(mu: Tensor, log_var: Tensor) -> Tensor:
-    """KL(N(mu, exp(log_var)) || N(0, I)) for each row of (B, latents), in nats (Appendix B)."""
+    """Return KL(N(mu, exp(log_var)) || N(0, I)) of each row of mu and log_var, (B, latents), in nats (appendix B)."""
     return 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(dim=1)
 
 
 def gaussian_nll(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
-    """-log N(x; mean, sigma² I) for each image of (B, C, H, W), summed over its dimensions, in nats."""
+    """Return -log N(x; mean, sigma² I) of each image of x, (B, C, H, W), in nats."""
     dimensions = x[0].numel()
     squared_error = (x - mean).square().flatten(1).sum(dim=1)
     return 0.5 * squared_error / sigma**2 + dimensions * (math.log(sigma) + 0.5 * math.log(2 * math.pi))
 
 
 def reparameterise(mu: Tensor, log_var: Tensor, epsilon: Tensor) -> Tensor:
-    """z = mu + sigma * epsilon (section 2.4)."""
+    """Return z = mu + exp(log_var / 2) epsilon (section 2.4)."""
     return mu + (0.5 * log_var).exp() * epsilon
 
 
 class VAEObjective(Objective):
-    """-ELBO = E_q[-log p(x|z)] + KL(q(z|x) || p(z)), with p(x|z) = N(decoder(z), sigma² I) and one z per image."""
+    """Loss -ELBO = E_q[-log p(x|z)] + KL(q(z|x) || p(z)), with p(x|z) = N(decoder(z), sigma² I) and one z per image."""
 
     def __init__(self, network: VAE, sigma: float) -> None:
         super().__init__()
-        self.network = network
-        self.sigma = sigma
+        self.network, self.sigma = network, sigma
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean over images of (summed nll + KL), in nats per image; terms `nll` and `kl`."""
+        """Return the mean of nll + KL over the images, in nats, and both terms as `nll` and `kl`."""
         mu, log_var = self.network.encode(batch.images)
         z = reparameterise(mu, log_var, draw.normal(tuple(mu.shape)))
         nll = gaussian_nll(batch.images, self.network.decode(z).float(), self.sigma).mean()

@@ -1,4 +1,4 @@
-"""The VAE in params.yaml: its section `vae`, and `sampling.vae`."""
+"""Schema of the sections `vae` and `sampling.vae` of params.yaml."""
 
 from typing import Annotated, Literal
 
@@ -9,32 +9,26 @@ from triptych.training.params import SnapshotTraining
 
 
 class VAENetwork(Section):
-    """Sizes of the encoder and, mirrored, the decoder."""
+    """Sizes of the VAE's network; see `triptych.vae.model`."""
 
     channels: Annotated[list[Count], Field(min_length=1)]
     latents: Count
 
     @property
     def multiple(self) -> int:
-        """Divisor that the sides of images must have."""
+        """Divisor of the height and width of images."""
         return 2 ** len(self.channels)
 
 
 class VAEParams(Section):
-    """The VAE and its training.
-
-    Attributes:
-        seeds: number of trained models. Samples and measures use the first.
-    """
-
     network: VAENetwork
     likelihood_sigma: Positive
     training: SnapshotTraining
-    seeds: Count = 1
+    seeds: Count = 1  # number of trained models; samples and measures use the first
 
 
 class FittedPrior(Section):
-    """The mixture of Gaussians that is fitted to the aggregate posterior; see `triptych.vae.prior`."""
+    """Settings of the fitted mixture of Gaussians; see `triptych.vae.prior`."""
 
     components: Count
     covariance: Literal["full", "tied", "diag"]
@@ -43,7 +37,7 @@ class FittedPrior(Section):
 
 
 class VAESampling(Section):
-    """Draws from both priors, and paths through the latent space."""
+    """Number of samples from each prior, and size of the paths through the latent space."""
 
     samples: Annotated[int, Field(ge=2)]
     fitted_prior: FittedPrior
@@ -52,7 +46,7 @@ class VAESampling(Section):
 
 
 class SamplingParams(Section, extra="ignore"):
-    """The keys of section `sampling` that concern the VAE."""
+    """Keys of the section `sampling` that sampling from the VAE uses."""
 
     batch_size: Count
     vae: VAESampling

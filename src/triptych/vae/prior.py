@@ -1,8 +1,8 @@
 """A prior fitted after training: a mixture of Gaussians in place of N(0, I).
 
-The decoder has learned to decode the aggregate posterior q(z), the mean of q(z|x) over the training images. Where q(z)
-differs from N(0, I), samples of N(0, I) lie in regions that the decoder has never seen. Ex-post density estimation
-(Ghosh et al. 2020, arXiv:1903.12436, section 4) fits a density to q(z) and draws from that instead.
+The decoder is trained on the aggregate posterior q(z), the mean of q(z|x) over the training images. Where q(z) differs
+from N(0, I), samples of N(0, I) fall in regions on which the decoder was not trained. Ex-post density estimation (Ghosh
+et al. 2020, arXiv:1903.12436, section 4) fits a density to q(z) and samples from it.
 """
 
 import warnings
@@ -19,40 +19,34 @@ from threadpoolctl import threadpool_limits
 
 from triptych.core.errors import InputError
 from triptych.core.seeds import fold
-from triptych.machine.randomness import ImageNoise
+from triptych.measures.images import ImageNoise
 from triptych.vae.params import FittedPrior
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """A mixture of K Gaussians over z.
+    """A mixture of K Gaussians over z."""
 
-    Attributes:
-        weights: (K,) shares, which sum to 1.
-        means: (K, latents).
-        factors: (K, latents, latents) lower triangular; factor times its transpose is the covariance.
-    """
-
-    weights: np.ndarray
-    means: np.ndarray
-    factors: np.ndarray
+    weights: np.ndarray  # (K,); their sum is 1
+    means: np.ndarray  # (K, latents)
+    factors: np.ndarray  # (K, latents, latents), lower Cholesky factors of the covariances
 
     def draw(self, count: int, seed: int) -> np.ndarray:
-        """(count, latents) float32; z of image i is a function of the mixture, the seed and i."""
+        """Draw z, (count, latents) float32. Row i depends on the mixture, the seed and i alone."""
         latents = self.means.shape[1]
         noise = ImageNoise(seed, "fitted prior", range(count), (latents + 1,), "cpu").normal().double().numpy()
-        # The first number of each image, made uniform, chooses its Gaussian.
+        # The first random number of each image, converted to a uniform one, chooses its Gaussian.
         component = np.searchsorted(np.cumsum(self.weights[:-1]), ndtr(noise[:, 0]))
         steps = np.einsum("nij,nj->ni", self.factors[component], noise[:, 1:])
         return (self.means[component] + steps).astype(np.float32)
 
 
 def load_mixture(path: Path) -> Mixture:
-    """Load a mixture from a file of tensors; raise InputError if it is missing, damaged, or holds something else."""
+    """Load a mixture from a safetensors file. Raises InputError if it is missing, damaged or not a mixture."""
     try:
         return Mixture(**load_file(path))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such prior; `dvc repro` fits it") from None
+        raise InputError(f"{path}: no such file; `dvc repro sample@vae` fits the prior and writes it") from None
     except (SafetensorError, TypeError) as error:
         raise InputError(f"{path}: not a mixture of Gaussians ({' '.join(str(error).split())})") from None
 
@@ -60,18 +54,14 @@ def load_mixture(path: Path) -> Mixture:
 def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -> Mixture:
     """Fit a mixture by expectation maximisation to draws of q(z|x) of each image.
 
-    Args:
-        mu, log_var: (N, latents) of q(z|x), one row per training image.
-        settings: number and covariance of the Gaussians, and number of draws per image.
-        seed: of the draws and of where the search starts.
-
-    Raises:
-        InputError: fewer draws than Gaussians, or Gaussians that shrink to a point.
+    `mu` and `log_var` are the means and log-variances of q(z|x), (N, latents). Raises InputError if there are too few
+    draws for the number of Gaussians, or if a covariance becomes singular.
     """
     draws = posterior_draws(mu, log_var, settings.draws, seed)
     if len(draws) <= settings.components:
         raise InputError(
-            f"sampling.vae.fitted_prior.components: {settings.components} Gaussians need more than {len(draws)} draws"
+            f"sampling.vae.fitted_prior.components: {settings.components} is too many for {len(draws)} draws of the "
+            "posterior; must be smaller than the number of draws (training images x draws)"
         )
     mixture = GaussianMixture(
         settings.components,
@@ -79,9 +69,9 @@ def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -
         max_iter=settings.iterations,
         random_state=fold(seed, "mixture") % 2**32,
     )
-    # One thread: several add up in another order each time.
+    # One thread, because several threads add numbers in a varying order.
     with threadpool_limits(limits=1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # `iterations` may stop the search early
+        warnings.simplefilter("ignore", ConvergenceWarning)  # `iterations` may end the fit before convergence
         try:
             mixture.fit(draws)
         except ValueError as error:
@@ -95,7 +85,7 @@ def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -
 
 
 def posterior_draws(mu: np.ndarray, log_var: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """(draws N, latents) float64 of z = μ + σ ε, `draws` per row: together draws of the aggregate posterior."""
+    """Draw z = mu + sigma epsilon `draws` times per image, (draws * N, latents) float64: the aggregate posterior."""
     noise = ImageNoise(seed, "aggregate posterior", range(len(mu)), mu.shape[1:], "cpu")
     sigma = np.exp(log_var.astype(np.float64) / 2)
     return np.concatenate([mu + sigma * noise.normal().double().numpy() for _ in range(draws)])

@@ -1,6 +1,6 @@
 """Stage `sample@vae`: samples, reconstructions, and paths through the latent space.
 
-The decoder computes in float32 whatever the precision of training: lower precision moves its images by grey levels.
+The decoder always computes in float32: a lower precision changes grey levels of its images.
 """
 
 import time
@@ -15,21 +15,20 @@ from tqdm import tqdm
 from triptych.core.files import write_arrays
 from triptych.data.storage import Dataset
 from triptych.machine.device import Machine
-from triptych.machine.randomness import ImageNoise
+from triptych.measures.images import ImageNoise, float_batches, to_uint8
 from triptych.nn.weights import load_model, load_weights, save_tensors, snapshot_files
-from triptych.training.objective import float_batches, to_uint8
 from triptych.vae.model import VAE
 from triptych.vae.params import SamplingParams
 from triptych.vae.prior import fit
 
-SHOWN = 64  # images of a sample sheet
-RECONSTRUCTED = 32  # test images of a reconstruction sheet
-TRAVERSED = 8  # latents of the figure of traversals
+SHOWN = 64  # samples per sheet
+RECONSTRUCTED = 32  # test images per sheet of reconstructions
+TRAVERSED = 8  # latents in the figure of traversals
 
 
 @dataclass(frozen=True)
 class Codec:
-    """Encoder and decoder of a VAE for uint8 images (N, C, H, W) on the CPU, in batches on `device`."""
+    """Encoder and decoder of a VAE for uint8 images (N, C, H, W). Computes in batches on `device`."""
 
     network: VAE
     device: torch.device
@@ -37,38 +36,38 @@ class Codec:
 
     @torch.inference_mode()
     def posterior(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and log-variance of q(z|x), each (N, latents) float32."""
+        """Return mean and log-variance of q(z|x) of each image, both (N, latents) float32."""
         batches = [self.network.encode(batch) for batch in float_batches(images, self.batch_size, self.device)]
         mu, log_var = (torch.cat(tensors).cpu().numpy() for tensors in zip(*batches, strict=True))
         return mu, log_var
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Posterior means (N, latents), float32."""
+        """Return the mean of q(z|x) of each image, (N, latents) float32."""
         return self.posterior(images)[0]
 
     @torch.inference_mode()
     def decode(self, z: np.ndarray | Tensor) -> np.ndarray:
-        """Means of p(x|z) of z (N, latents)."""
+        """Return the mean of p(x|z), as a uint8 image, for each row of z (N, latents)."""
         batches = torch.as_tensor(z).to(self.device).split(self.batch_size)
         return torch.cat([to_uint8(self.network.decode(batch)).cpu() for batch in batches]).numpy()
 
 
 def prior_draws(count: int, latents: int, seed: int) -> Tensor:
-    """z ~ N(0, I), (count, latents); z of image i depends on the seed and i alone, so that sheets show the same z."""
+    """Draw z ~ N(0, I), (count, latents). Row i depends on the seed and i alone, so that all sheets show the same z."""
     return ImageNoise(seed, "samples", range(count), (latents,), "cpu").normal()
 
 
 def interpolation_paths(mu: np.ndarray, labels: np.ndarray, pairs: int, steps: int) -> np.ndarray:
-    """(pairs, steps, latents) straight lines between posterior means of the images of `class_pairs`."""
+    """Return straight lines between the posterior means of `class_pairs`, (pairs, steps, latents)."""
     first, second = class_pairs(labels, pairs).T
     share = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
     return mu[first, None] * (1 - share) + mu[second, None] * share
 
 
 def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
-    """(pairs, 2) indices of images of different class; at most `count`.
+    """Return indices of at most `count` pairs of images of different class, (pairs, 2).
 
-    Images of the first half are paired with those of the second. If that gives too few pairs, as for alternating
+    Images of the first half are paired with images of the second half. If that gives too few pairs, as for alternating
     labels, images one index apart are paired, then two, and so on. With fewer than two classes any two images pair.
     """
     half, pairs = len(labels) // 2, np.empty((0, 2), np.int64)
@@ -83,9 +82,10 @@ def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Paths (TRAVERSED, steps, latents) along the latents that carry most, around the first image; and those latents.
+    """Return paths around the first image along the TRAVERSED strongest latents, and the indices of these latents.
 
-    Under a standard normal prior, a latent whose mean varies most over the data holds most information.
+    The paths are (TRAVERSED, steps, latents). Under a standard normal prior, the latents whose posterior means vary
+    most over the images contain most information.
     """
     strongest = np.argsort(-mu.var(axis=0))[:TRAVERSED]
     values = np.linspace(-3, 3, steps, dtype=np.float32)
@@ -98,30 +98,23 @@ def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]
 def draw(
     folder: Path, model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, machine: Machine
 ) -> list[dict]:
-    """Write prior.safetensors, the fitted mixture, and images.npz to `folder`, with images in uint8 (…, C, H, W):
+    """Write prior.safetensors, the fitted mixture, and images.npz to `folder`, with uint8 images (…, C, H, W):
 
     - `samples` (N) from N(0, I), and `fitted_samples` (N) from the fitted prior;
     - `originals` (n), the first test images, and `posterior_means` (M, latents) of all test images;
     - `epoch_samples` and `epoch_reconstructions` (E, n) after each of `epochs` (E,);
     - `interpolations` (pairs, steps), and `traversals` (latents, steps) of the latents `traversed`.
 
-    Args:
-        folder: output folder.
-        model: folder of the trained network.
-        snapshots: folder of the weights after each snapshot epoch.
-        dataset: the prior is fitted to its training images; its test images are encoded.
-        params: section `sampling`.
-        seed: of the draws.
-        machine: where to compute.
+    The prior is fitted to the training images of `dataset`. `model` is the folder of the trained network, `snapshots`
+    the folder of its weights after each snapshot epoch. Raises InputError if a file is missing or invalid, or the prior
+    cannot be fitted.
 
     Returns:
-        Timing rows for each prior: sampler, steps, seconds_per_image, threads, and fit_seconds for the fitted one.
-
-    Raises:
-        InputError: a file is missing, damaged or of another architecture; or a prior cannot be fitted.
+        One timing row per prior: sampler, steps, seconds_per_image, threads, and fit_seconds for the fitted one.
     """
     network, _ = load_model(model, VAE, machine.device)
-    kept, codec, settings = snapshot_files(snapshots), Codec(network, machine.device, params.batch_size), params.vae
+    codec, settings = Codec(network, machine.device, params.batch_size), params.vae
+    weights_of = snapshot_files(snapshots)
     latents = network.mu.out_features
     start = time.perf_counter()
     prior = fit(*codec.posterior(dataset.train.images), settings.fitted_prior, seed)
@@ -130,6 +123,12 @@ def draw(
     fitted_samples, fitted_row = _timed(codec, "decoder, fitted prior", prior.draw(settings.samples, seed))
     originals, steps = np.array(dataset.test.images[:RECONSTRUCTED]), settings.interpolation_steps
     mu = codec.encode(dataset.test.images)
+    shape = dataset.test.images.shape[1:]
+
+    def decoded(paths: np.ndarray) -> np.ndarray:
+        images = [codec.decode(path) for path in paths]
+        return np.array(images, np.uint8).reshape(*paths.shape[:2], *shape)  # also without any path
+
     between = interpolation_paths(mu, np.asarray(dataset.test.labels), settings.interpolation_pairs, steps)
     around, traversed = traversal_paths(mu, steps)
     arrays = {
@@ -137,13 +136,13 @@ def draw(
         "samples": samples,
         "fitted_samples": fitted_samples,
         "posterior_means": mu,
-        "interpolations": _decoded_paths(codec, between, dataset),
-        "traversals": _decoded_paths(codec, around, dataset),
+        "interpolations": decoded(between),
+        "traversals": decoded(around),
         "traversed": traversed,
-        "epochs": np.array(list(kept)),
+        "epochs": np.array(list(weights_of)),
     }
     epoch_samples, epoch_reconstructions = [], []
-    for weights in tqdm(kept.values(), desc="sample@vae"):
+    for weights in tqdm(weights_of.values(), desc="sample@vae"):
         load_weights(weights, network)  # replaces the final weights
         epoch_samples.append(codec.decode(prior_draws(SHOWN, latents, seed)))
         epoch_reconstructions.append(codec.decode(codec.encode(originals)))
@@ -154,16 +153,8 @@ def draw(
 
 
 def _timed(codec: Codec, name: str, z: np.ndarray | Tensor) -> tuple[np.ndarray, dict]:
-    """Images of z, and their row of timing."""
+    """Return the decoded images and their timing row."""
     start = time.perf_counter()
     images = codec.decode(z)
     seconds = (time.perf_counter() - start) / len(z)
     return images, {"sampler": name, "steps": 1, "seconds_per_image": seconds, "threads": torch.get_num_threads()}
-
-
-def _decoded_paths(codec: Codec, paths: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """(paths, steps, C, H, W) uint8 of paths (paths, steps, latents); there may be no paths."""
-    images = np.empty((*paths.shape[:2], *dataset.test.images.shape[1:]), np.uint8)
-    for i, path in enumerate(paths):
-        images[i] = codec.decode(path)
-    return images

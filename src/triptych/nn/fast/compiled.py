@@ -1,8 +1,8 @@
-"""Compile loops over arrays to machine code with numba, where it is installed and `runtime.kernels` is `fast`.
+"""Compile kernels, which are loops over numpy arrays, with numba if it is installed and `runtime.kernels` is `fast`.
 
-Kernels take numpy arrays. A bfloat16 tensor is passed as an array of uint16, since numpy has no such type: `real` and
-`stored` convert its values to and from float32. Kernels are compiled without fast-math, so that sums keep their order,
-products are not fused with sums, and every CPU computes the same bits.
+numpy has no bfloat16, so that bfloat16 tensors are passed as arrays of uint16; `real` and `stored` convert values to
+and from float32. Kernels are compiled without fast-math: sums keep their order, products are not fused with sums, and
+every CPU computes the same bits.
 """
 
 import hashlib
@@ -19,17 +19,17 @@ try:
     import numba
     from numba.core.caching import InTreeCacheLocator
     from numba.extending import overload
-except ImportError:  # torch's own operations are used instead
+except ImportError:  # the torch references are used instead
     numba = None
 
 
 def enabled() -> bool:
-    """Return True if compiled kernels may be called here, rather than torch's operations."""
+    """Return True if compiled kernels may be used."""
     return numba is not None and device.kernels == "fast" and not torch.compiler.is_compiling()
 
 
 def readable(x: Tensor) -> bool:
-    """Return True if kernels can read (B, C) or (B, C, H, W): enabled, on the CPU, channels last, and not traced."""
+    """Return True if kernels can read `x`: a dense CPU tensor (B, C) or channels-last (B, C, H, W), outside traces."""
     return (
         enabled()
         and type(x) is Tensor
@@ -44,24 +44,24 @@ def readable(x: Tensor) -> bool:
 
 
 def dense(x: Tensor) -> torch.memory_format:
-    """Return the layout in which the channels of a pixel are neighbours in memory."""
+    """Return the memory format in which the channels of a pixel are adjacent."""
     return torch.channels_last if x.dim() == 4 else torch.contiguous_format
 
 
 def array(x: Tensor, groups: int) -> np.ndarray:
-    """View a `readable` tensor as a (groups, values) array of float32, or of uint16 for bfloat16; channels last."""
+    """View a `readable` tensor as an array (groups, values), channels last. bfloat16 is viewed as uint16."""
     x = x.detach()
     flat = (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).reshape(groups, -1)
     return flat.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else flat.numpy()
 
 
 def inlined(function: Callable) -> Callable:
-    """Compile a function that only kernels call."""
+    """Compile a function that kernels call."""
     return function if numba is None else numba.njit(error_model="numpy")(function)
 
 
 def compiled(function: Callable) -> Callable:
-    """Compile a kernel when it is first called, or load the machine code of an earlier process."""
+    """Compile a kernel at its first call, or load the machine code that an earlier process cached."""
     if numba is None:
         return function
     options = {"error_model": "numpy", "nogil": True}
@@ -72,7 +72,7 @@ def compiled(function: Callable) -> Callable:
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
-        return numba.njit(**options)(function)  # no folder is writable: each process compiles anew
+        return numba.njit(**options)(function)  # no folder is writable, so that each process compiles
     finally:
         numba.config.CACHE_LOCATOR_CLASSES = locators
 
@@ -83,16 +83,16 @@ def real(value: np.generic) -> np.float32:
 
 
 def stored(value: np.float32, like: np.generic) -> np.generic:
-    """Convert to the type of `like`; bfloat16 rounds to the nearest value, and ties to the even one."""
+    """Convert to the type of `like`, with rounding to nearest even for bfloat16."""
     raise NotImplementedError
 
 
 if numba is not None:
-    # numba itself looks only at the file of the kernel, not at those of the functions that it calls.
+    # numba's own cache considers only the file of the kernel, not the files of functions that it calls.
     _SOURCES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 
     class StateLocator(InTreeCacheLocator):
-        """Store machine code in a folder named by a hash of the sources, not by their path: copies share it."""
+        """Cache machine code by a hash of the sources instead of their path, so that copies of the project share it."""
 
         def __init__(self, function: Callable, file: str) -> None:
             super().__init__(function, file)
@@ -113,5 +113,5 @@ if numba is not None:
 
     @numba.njit
     def _rounded(bits):
-        # A NaN stays one: those of arithmetic and those read from bfloat16 have zeros in the lower half.
+        # NaN stays NaN, because the lower half of its bits is zero after arithmetic and when read from bfloat16.
         return np.uint32(bits + np.uint32(0x7FFF) + np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1)))

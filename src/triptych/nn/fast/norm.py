@@ -1,7 +1,7 @@
-"""Batch norm with a shortcut and ReLU, and the standardisation of images: by compiled kernels or torch's operations.
+"""Batch norm fused with a shortcut and ReLU, and standardisation of images, with kernels and with torch.
 
-On a CPU the kernels read memory twice in each direction, where torch takes six passes and its batch norm of bfloat16 in
-channels last is slow. Where several processes share a batch, torch's way also copies each tensor to float32 and back.
+On a CPU, the kernels read memory twice in each direction, whereas torch needs six passes and is slow for bfloat16 in
+channels last. If several processes share a batch, torch's way also copies each tensor to float32 and back.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from triptych.nn.fast.compiled import array, compiled, dense, inlined, readable, real, stored
 
-TILE = 256  # half the values per inner loop, rounded to rows of channels: few channels still make a long loop
-TILES = 64  # tiles that are summed in float32 before the sums are added up in float64
-# A channel in [-1, 1] whose standard deviation is about one level of 8 bits counts as flat, and stays small.
+TILE = 256  # an inner loop runs over up to twice as many values, in whole pixels
+TILES = 64  # number of tiles that are summed in float32 before their sum is added up in float64
+# Added to the variance of images in [-1, 1], so that noise of about one level of 8 bits is not amplified.
 FLAT = 1e-4
 
 _groups = 1
@@ -26,9 +26,9 @@ _groups = 1
 
 @contextmanager
 def grouped(count: int) -> Iterator[None]:
-    """Treat a batch as `count` equal groups, one after another, that pass the network as if each were alone.
+    """Split batches into `count` equal groups, which `BatchNorm` normalises by their own statistics in training.
 
-    In training, every `BatchNorm` normalises each group by its own statistics.
+    A network then computes the same result for each group as for that group alone.
     """
     global _groups
     before, _groups = _groups, count
@@ -39,7 +39,7 @@ def grouped(count: int) -> Iterator[None]:
 
 
 def group_by_group(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply a layer to one group of the batch after another, see `grouped`."""
+    """Apply a layer to each group of a batch separately, see `grouped`."""
     if _groups == 1:
         return layer(x)
     groups = x.chunk(_groups)
@@ -48,20 +48,20 @@ def group_by_group(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm of (B, C) or (B, C, H, W) with ReLU as an option (Ioffe & Szegedy 2015, arXiv:1502.03167).
+    """Batch norm of (B, C) or (B, C, H, W), optionally with ReLU (Ioffe & Szegedy 2015, arXiv:1502.03167).
 
     Parameters and buffers are those of torch's batch norms.
     """
 
     relu = False
-    over_processes = False  # a subclass of which `torch_norm` takes the statistics of all processes
+    over_processes = False  # True in subclasses whose `torch_norm` uses the statistics of all processes
 
     def __init__(self, channels: int, affine: bool = True, relu: bool = False) -> None:
         super().__init__(channels, affine=affine)
         self.relu = relu
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """Return relu(norm(x) + shortcut), each only where there is one."""
+        """Return relu(norm(x) + shortcut); ReLU and the shortcut are optional."""
         if self.fusible(x, shortcut):
             self.num_batches_tracked.add_(_groups)
             weight, bias = self.weight, self.bias
@@ -73,11 +73,11 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         return functional.relu(x) if self.relu else x
 
     def torch_norm(self, x: Tensor) -> Tensor:
-        """Normalise by torch's operations: the reference of the kernels."""
+        """Normalise with torch: the reference implementation of the kernels."""
         return super().forward(x)
 
     def fusible(self, x: Tensor, shortcut: Tensor | None = None) -> bool:
-        """Return True if the kernels can take these tensors and this norm's own, and compute what torch does."""
+        """Return True if the kernels support these tensors and those of this norm, and compute what torch computes."""
         own = (self.weight, self.bias, self.running_mean, self.running_var)
         return (
             self.training
@@ -97,9 +97,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() not in (2, 4):
-            raise ValueError(
-                f"BatchNorm: the input has {input.dim()} dimensions; 2 (B, C) or 4 (B, C, H, W) are allowed"
-            )
+            raise ValueError(f"BatchNorm: expected (B, C) or (B, C, H, W), got {input.dim()} dimensions")
 
 
 class _FusedNorm(torch.autograd.Function):
@@ -111,7 +109,7 @@ class _FusedNorm(torch.autograd.Function):
         ctx.groups, ctx.processes = _groups, dist.get_world_size() if norm.over_processes else 1
         ctx.rows = x.numel() // channels // ctx.groups * ctx.processes
         ctx.statistics = np.empty((ctx.groups, 2, channels), np.float32)
-        to, values = array(out, ctx.groups), array(x, ctx.groups)
+        outputs, values = array(out, ctx.groups), array(x, ctx.groups)
         added = None if shortcut is None else array(shortcut, ctx.groups)
         affine = weight.detach().numpy(), bias.detach().numpy()
         running = norm.running_mean.numpy(), norm.running_var.numpy()
@@ -120,7 +118,7 @@ class _FusedNorm(torch.autograd.Function):
             if ctx.processes > 1:
                 _over_processes(torch.from_numpy(ctx.statistics))
             _track(ctx.statistics, ctx.rows, float(norm.momentum), float(norm.eps), *running, *span)
-            normalise(values, added, *affine, norm.relu, ctx.statistics, to, *span)
+            normalise(values, added, *affine, norm.relu, ctx.statistics, outputs, *span)
         ctx.save_for_backward(x, weight, *([out] if norm.relu else []))
         ctx.has_shortcut = shortcut is not None
         return out
@@ -132,16 +130,16 @@ class _FusedNorm(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=dense(x))
         x_gradient, shortcut_gradient = torch.empty_like(x), torch.empty_like(x) if ctx.has_shortcut else None
         tensors = x, gradient, x_gradient, out[0] if out else None, shortcut_gradient
-        values, above, to, relu, passed = (None if t is None else array(t, ctx.groups) for t in tensors)
+        values, of_out, of_x, outputs, of_shortcut = (None if t is None else array(t, ctx.groups) for t in tensors)
         sums = torch.empty((ctx.groups, 2, len(weight)), dtype=torch.float32)
         for span in _spans(ctx):
-            _channel_sums(above, relu, values, ctx.statistics, passed, sums.numpy(), *span)
+            _channel_sums(of_out, outputs, values, ctx.statistics, of_shortcut, sums.numpy(), *span)
             total = sums
-            if ctx.processes > 1:  # parameters keep this process's own sums: their gradients are added up later
+            if ctx.processes > 1:  # the training loop sums the gradients of parameters over processes later
                 total = sums.clone()
                 dist.all_reduce(total)
-            below_relu = (above, relu) if passed is None else (passed, None)
-            _input_gradient(*below_relu, values, ctx.statistics, ctx.rows, weight.numpy(), total.numpy(), to, *span)
+            before_relu = (of_out, outputs) if of_shortcut is None else (of_shortcut, None)
+            _input_gradient(*before_relu, values, ctx.statistics, ctx.rows, weight.numpy(), total.numpy(), of_x, *span)
         bias_gradient, weight_gradient = sums.sum(dim=0)
         gradients = x_gradient, weight_gradient, bias_gradient, shortcut_gradient
         needed = zip(gradients, ctx.needs_input_grad, strict=False)
@@ -149,15 +147,16 @@ class _FusedNorm(torch.autograd.Function):
 
 
 def _spans(ctx: FunctionCtx) -> list[tuple[int, int]]:
-    """Ranges of groups for each call of a kernel: one by one, so that a group's second pass finds it in a near cache.
+    """Return the range of groups for each call of a kernel.
 
-    All at once where processes exchange statistics between the two passes.
+    Usually it is one group, which the second pass then finds in the cache. If processes exchange statistics between the
+    two passes, it is all groups.
     """
     return [(0, ctx.groups)] if ctx.processes > 1 else [(group, group + 1) for group in range(ctx.groups)]
 
 
 def _over_processes(statistics: Tensor) -> None:
-    """Replace each group's mean and variance, (groups, 2, C), by those of the equally many rows of all processes."""
+    """Replace the means and variances, (groups, 2, C), by those over all processes, which have equally many rows."""
     gathered = [torch.empty_like(statistics) for _ in range(dist.get_world_size())]
     dist.all_gather(gathered, statistics)
     mean, variance = torch.stack(gathered).unbind(dim=2)
@@ -166,9 +165,9 @@ def _over_processes(statistics: Tensor) -> None:
 
 
 def standardised(images: Tensor) -> Tensor:
-    """Shift each channel of each image, (B, C, H, W), to mean 0 and scale it to variance 1.
+    """Normalise each channel of each image (B, C, H, W) to mean 0 and variance 1.
 
-    This removes brightness, contrast and cast, which two views could share without showing the same object.
+    This removes brightness, contrast and colour cast, which two views could share without showing the same object.
     """
     if readable(images) and images.dim() == 4 and not images.requires_grad:
         out = torch.empty_like(images)
@@ -176,18 +175,18 @@ def standardised(images: Tensor) -> Tensor:
             array(images, len(images)), np.empty((1, 2, images.shape[1]), np.float32), FLAT, array(out, len(out))
         )
         return out
-    # On a CPU in channels last this takes a quarter of the time of torch.var_mean.
+    # On a CPU and in channels last, this takes a quarter of the time of torch.var_mean.
     centred = images - images.mean(dim=(2, 3), keepdim=True)
     variance = centred.square().mean(dim=(2, 3), keepdim=True)
     return centred * (variance + FLAT).rsqrt()
 
 
-# --- Kernels. Tensors are (groups, values) arrays in which channels alternate; statistics are (groups, 2, C). ---
+# --- Kernels: tensors are arrays (groups, values), channels last; statistics are (groups, 2, C) ---
 
 
 @inlined
 def _tiled(channels):
-    """Repeat one number per channel over a tile of values."""
+    """Repeat numbers (C,) over a tile of values."""
     tile = np.empty(2 * max(1, TILE // len(channels)) * len(channels), np.float32)
     for start in range(0, len(tile), len(channels)):
         tile[start : start + len(channels)] = channels
@@ -196,7 +195,7 @@ def _tiled(channels):
 
 @inlined
 def _gather(tile, sums):
-    """Add a tile to the sums per channel and clear it."""
+    """Add the values of a tile to the sums per channel, and set the tile to zero."""
     for start in range(0, len(tile), len(sums)):
         for c in range(len(sums)):
             sums[c] += tile[start + c]
@@ -210,7 +209,7 @@ def _cut(values, group, start, stop):
 
 @compiled
 def moments(x, statistics, first, last):
-    """Write means and biased variances, in two passes: one would cancel where the mean is large."""
+    """Write means and biased variances. Two passes avoid cancellation for large means."""
     for group in range(first, last):
         mean, variance = statistics[group]
         _centred_sums(x[group], np.zeros_like(mean), False, mean)
@@ -219,7 +218,7 @@ def moments(x, statistics, first, last):
 
 @inlined
 def _centred_sums(x, centre, squared, result):
-    """Write the mean of x - centre, or of its square, for each channel."""
+    """Write the mean per channel of x - centre, or of its square."""
     centre, sums = _tiled(centre), np.zeros(len(result), np.float64)
     tile = np.zeros_like(centre)
     for start in range(0, len(x), len(tile)):
@@ -240,7 +239,7 @@ def _centred_sums(x, centre, squared, result):
 
 @compiled
 def _track(statistics, rows, momentum, eps, running_mean, running_var, first, last):
-    """Move the running statistics, and replace the variances by inverse standard deviations."""
+    """Update the running statistics. Replace the variances in `statistics` by inverse standard deviations."""
     for group in range(first, last):
         mean, inverse = statistics[group]
         for c in range(len(mean)):
@@ -259,10 +258,10 @@ def normalise(x, shortcut, weight, bias, relu, statistics, out, first, last):
         centre, scale, shift = _tiled(mean), _tiled(inverse * weight), _tiled(bias)
         for start in range(0, x.shape[1], len(centre)):
             stop = start + len(centre)
-            values, to, added = x[group, start:stop], out[group, start:stop], _cut(shortcut, group, start, stop)
+            values, outputs, added = x[group, start:stop], out[group, start:stop], _cut(shortcut, group, start, stop)
             for j in range(len(values)):
                 value = _plus((real(values[j]) - centre[j]) * scale[j] + shift[j], added, j)
-                to[j] = stored(floor if value < floor else value, to[j])
+                outputs[j] = stored(floor if value < floor else value, outputs[j])
 
 
 @inlined
@@ -273,10 +272,10 @@ def _plus(value, added, j):
 
 
 @compiled
-def _channel_sums(gradient, out, x, statistics, passed, sums, first, last):
-    """Write the gradients of bias and weight per group, and where there is a shortcut what ReLU passes on to it.
+def _channel_sums(gradient, out, x, statistics, shortcut_gradient, sums, first, last):
+    """Write the gradients of bias and weight per group, and that of the shortcut if there is one.
 
-    Without an output there is no ReLU.
+    `out` is None without ReLU.
     """
     for group in range(first, last):
         mean, inverse = statistics[group]
@@ -284,11 +283,11 @@ def _channel_sums(gradient, out, x, statistics, passed, sums, first, last):
         tile, products = np.zeros_like(centre), np.zeros_like(centre)
         for start in range(0, x.shape[1], len(centre)):
             stop = start + len(centre)
-            values, above = x[group, start:stop], gradient[group, start:stop]
-            outputs, to = _cut(out, group, start, stop), _cut(passed, group, start, stop)
+            values, of_out = x[group, start:stop], gradient[group, start:stop]
+            outputs, of_shortcut = _cut(out, group, start, stop), _cut(shortcut_gradient, group, start, stop)
             for j in range(len(values)):
-                slope = _below_relu(above, outputs, j)
-                _keep(slope, to, j)
+                slope = _before_relu(of_out, outputs, j)
+                _keep(slope, of_shortcut, j)
                 tile[j] += slope
                 products[j] += slope * (real(values[j]) - centre[j])
             if start // len(tile) % TILES == TILES - 1:
@@ -302,21 +301,21 @@ def _channel_sums(gradient, out, x, statistics, passed, sums, first, last):
 
 
 @inlined
-def _below_relu(gradient, out, j):
+def _before_relu(gradient, out, j):
     if out is None:
         return real(gradient[j])
     return np.float32(0) if real(out[j]) <= np.float32(0) else real(gradient[j])
 
 
 @inlined
-def _keep(value, to, j):
-    if to is not None:
-        to[j] = stored(value, to[j])
+def _keep(value, target, j):
+    if target is not None:
+        target[j] = stored(value, target[j])
 
 
 @compiled
 def _input_gradient(gradient, out, x, statistics, rows, weight, sums, x_gradient, first, last):
-    """Write scale * gradient + slope * (x - mean) + level, from the sums over all rows."""
+    """Write scale * gradient + slope * (x - mean) + level, whose coefficients follow from the sums over all rows."""
     for group in range(first, last):
         mean, inverse = statistics[group]
         scale, slope, level = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)
@@ -327,11 +326,12 @@ def _input_gradient(gradient, out, x, statistics, rows, weight, sums, x_gradient
         centre, scale, slope, level = _tiled(mean), _tiled(scale), _tiled(slope), _tiled(level)
         for start in range(0, x.shape[1], len(centre)):
             stop = start + len(centre)
-            values, above, outputs = x[group, start:stop], gradient[group, start:stop], _cut(out, group, start, stop)
-            to = x_gradient[group, start:stop]
+            values, of_out, outputs = x[group, start:stop], gradient[group, start:stop], _cut(out, group, start, stop)
+            of_x = x_gradient[group, start:stop]
             for j in range(len(values)):
-                value = _below_relu(above, outputs, j) * scale[j] + (real(values[j]) - centre[j]) * slope[j] + level[j]
-                to[j] = stored(value, to[j])
+                before = _before_relu(of_out, outputs, j)
+                value = before * scale[j] + (real(values[j]) - centre[j]) * slope[j] + level[j]
+                of_x[j] = stored(value, of_x[j])
 
 
 @compiled

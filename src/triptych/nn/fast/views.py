@@ -1,9 +1,9 @@
-"""Random views and heavy operations in one pass over the images, for CPUs.
+"""Kernels for random views and heavy operations on CPUs, which process one image after another.
 
-The plain torch references are `ssl/shared/views.py` and `ssl/shared/heavy.py`; functions of the same name have the same
-formula there, on the whole batch, in some forty passes over memory. Here each image, (C, H, W), stays in the nearest
-cache from its crop to its last operation, and inner loops run over neighbouring pixels. The kernels use no constants of
-other modules, since numba's cache would not see them change.
+The torch references are `ssl/shared/views.py` and `ssl/shared/heavy.py`, where functions of the same name have the same
+formulas; they process whole batches in about forty passes over memory. Here each image (C, H, W) stays in the fastest
+cache from the first operation to the last, and inner loops run over adjacent pixels. Kernels use no constants of other
+modules, because numba's cache would not notice their changes.
 """
 
 import numpy as np
@@ -14,17 +14,17 @@ from triptych.nn.fast.compiled import compiled, enabled, inlined
 
 ZERO, HALF, ONE, TWO, THREE, SIX = (np.float32(value) for value in (0, 0.5, 1, 2, 3, 6))
 TINY = np.finfo(np.float32).tiny
-# Adding and subtracting this rounds floats below 2^22 half to even: a float32 of this size has no fraction.
+# Adding and subtracting this value rounds floats below 2^22 to integers, since a float32 of its size has no fraction.
 ROUNDER = np.float32(1.5 * 2**23)
 
-# One record per image. Neutral values switch an operation off.
+# Parameters of one image. Zeros, or `UNJITTERED`, turn an operation off.
 VIEW = np.dtype(
     [
         ("box", np.float32, 4),  # top, left, height and width of the crop
         ("flipped", np.bool_),
         ("rotated", np.bool_),
-        ("map", np.float32, (2, 3)),  # of the rotation, from a pixel to its source
-        ("jitter", np.float32, 4),  # factors of brightness, contrast and saturation, and the turn of the hue
+        ("map", np.float32, (2, 3)),  # affine map from a pixel to its source
+        ("jitter", np.float32, 4),  # factors of brightness, contrast and saturation, and rotation of the hue in turns
         ("grey", np.bool_),
         ("blurred", np.bool_),
         ("solarized", np.bool_),
@@ -33,34 +33,30 @@ VIEW = np.dtype(
     align=True,
 )
 UNJITTERED = (1, 1, 1, 0)
-# Operations of heavy views: one of the affine maps, or one of the others in the order of `heavy.OPERATIONS`.
+# Values of `operation`: any affine map, or one of the other operations in the order of `heavy.OPERATIONS`.
 MAP, POSTERIZE, SOLARIZE, EQUALIZE, SHARPNESS, CUTOUT = range(6)
 HEAVY_VIEW = np.dtype(
     [
         ("operation", np.int32),
         ("map", np.float32, (2, 3)),
         ("sharpness", np.float32),
-        ("centre", np.float32, 2),  # of the cutout, as shares of height and width
+        ("centre", np.float32, 2),  # of the cutout, in shares of height and width
     ],
     align=True,
 )
 
 
 def fusible(images: Tensor) -> bool:
-    """Return True if the kernels of this module can make views of these images, instead of torch's operations."""
+    """Return True if the kernels of this module support these images."""
     return enabled() and images.device.type == "cpu" and images.dtype == torch.float32
 
 
 @compiled
 def fuse(images, parameters, taps_down, taps_across, luma, views):
-    """Write the view of each image.
+    """Write a view of each image (B, H, W, C) to `views` (B, height, width, C), where C is 3 or 1.
 
-    Args:
-        images: (B, H, W, C); C is 3 or 1.
-        parameters: (B,) of `VIEW`.
-        taps_down, taps_across: (B, 2 radius + 1) weights of the blur along columns and rows.
-        luma: (4,) weights of red, green and blue in grey, and a constant.
-        views: (B, height, width, C), of the size of the views.
+    `parameters` is an array (B,) of `VIEW`. `taps_down` and `taps_across`, (B, 2 radius + 1), are blur weights along
+    columns and rows. `luma` has the weights of red, green and blue in luminance, and a constant.
     """
     _, height, width, channels = views.shape
     image = np.empty((channels, height, width), np.float32)
@@ -89,15 +85,10 @@ def fuse(images, parameters, taps_down, taps_across, luma, views):
 
 @compiled
 def fuse_heavy(images, parameters, tables, scale, side, views):
-    """Write each image after one heavy operation.
+    """Apply one heavy operation to each image (B, H, W, C) and write the results to `views`.
 
-    Args:
-        images: (B, H, W, C).
-        parameters: (B,) of `HEAVY_VIEW`.
-        tables: (3, 256) values of the levels: unchanged, posterized and solarized.
-        scale: levels per unit of the values.
-        side: of the cutout, in pixels.
-        views: (B, H, W, C).
+    `parameters` is an array (B,) of `HEAVY_VIEW`. `tables`, (3, 256), maps levels to values: unchanged, posterized and
+    solarized. `scale` is the number of levels per unit of the values, and `side` the side of a cutout in pixels.
     """
     count, height, width, channels = images.shape
     image = np.empty((channels, height, width), np.float32)
@@ -140,9 +131,9 @@ def clamp(value):
 
 @inlined
 def write(image, view):
-    """Write in channels-last order and clamp: weights that sum to one up to rounding can leave the range by an ulp."""
+    """Write an image (C, H, W) to a view (H, W, C), clamped to [-1, 1], which rounding can exceed by an ulp."""
     pixels = view.reshape(view.size)
-    if len(image) == 3:  # six times as fast as a loop over channels
+    if len(image) == 3:  # six times as fast as the general loop
         red, green, blue = planes(image)
         for i in range(len(red)):
             pixels[3 * i], pixels[3 * i + 1], pixels[3 * i + 2] = clamp(red[i]), clamp(green[i]), clamp(blue[i])
@@ -176,7 +167,7 @@ def resized_crop(image, box, flipped, view):
 
 @inlined
 def interpolation(start, length, mirrored, inputs, outputs):
-    """Return for each output pixel the two input pixels around it, and the weight of the second."""
+    """Return, for each output pixel, the two input pixels around its source and the weight of the second."""
     before, after = np.empty(outputs, np.uint32), np.empty(outputs, np.uint32)
     weight = np.empty(outputs, np.float32)
     for i in range(outputs):
@@ -192,9 +183,9 @@ def interpolation(start, length, mirrored, inputs, outputs):
 
 @inlined
 def sample(image, matrix, reflect, padded, view):
-    """Interpolate each pixel at its source. Outside lies the image reflected at its border, or zeros.
+    """Interpolate the image at the source of each pixel. Outside, it is reflected if `reflect` is True, otherwise zero.
 
-    `padded` has room for a border of one pixel before the image and two after it.
+    `padded` is a buffer for the image with a border of one pixel before it and two after it.
     """
     channels, height, width = image.shape
     stride = width + 3
@@ -215,7 +206,7 @@ def sample(image, matrix, reflect, padded, view):
 
 @inlined
 def sources(matrix, height, width, stride, reflect):
-    """Return for each pixel the upper left of the four around its source, and the source's offset from it."""
+    """Return, for each pixel, the index of the upper left pixel next to its source, and the offsets from that pixel."""
     xx, xy, x0 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
     yx, yy, y0 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
     middle_x, middle_y = np.float32(width - 1) * HALF, np.float32(height - 1) * HALF
@@ -246,7 +237,7 @@ def truncated(value):
 
 @inlined
 def reflected(source, size):
-    """Reflect a coordinate at the borders until it lies within the image."""
+    """Reflect a coordinate at the borders of the image until it is inside."""
     size = np.float32(size)
     source = abs(source + HALF)
     times = truncated(source / size)
@@ -288,7 +279,7 @@ def gaussian_blur(image, taps_down, taps_across, scratch):
 
 @inlined
 def mirrored_index(index, size):
-    """Reflect the index of a pixel beyond the border at the centre of the outermost pixel."""
+    """Reflect an index outside the image at the centre of the outermost pixel, which is not repeated."""
     index = abs(index)
     return index if index < size else 2 * (size - 1) - index
 
@@ -339,7 +330,7 @@ def adjust_contrast(image, factor, luma):
 
 @inlined
 def channel_mean(channel):
-    """Sum column by column first: a fixed order, and fast."""
+    """Return the mean of a channel, summed over columns first, which is fast and fixes the order."""
     height, width = channel.shape
     columns = np.zeros(width, np.float32)
     for y in range(height):

@@ -1,7 +1,7 @@
-"""AsymSiam (Wang et al., CVPR 2022, arXiv:2204.00613): SimSiam with different kinds of views for its two branches.
+"""AsymSiam (Wang et al., CVPR 2022, arXiv:2204.00613): SimSiam with different views for its two branches.
 
-The source is the branch with predictor and gradient, the target the one with the stop-gradient. More variance helps
-the source, less helps the target.
+The source branch has the predictor and the gradient, the target branch the stop-gradient. The paper finds that more
+variance helps the source and less variance helps the target.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +18,12 @@ from triptych.ssl.shared.params import AreaShare, SSLRecipe, ViewParams
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import Batch, Objective
 
-# From images (B, C, H, W) to one view of each.
+# Maps images (B, C, H, W) to one view of each image.
 Augmentation = Callable[[Tensor, Draw], Tensor]
 
 
 def changes_of(section: type[Section]) -> type[Section]:
-    """Return the section with every key optional at any depth; values are checked as in the section."""
+    """Return a copy of the schema in which every key is optional, at any depth; values are validated as before."""
     fields = {}
     for name, field in section.model_fields.items():
         annotation = field.annotation
@@ -36,32 +36,33 @@ def changes_of(section: type[Section]) -> type[Section]:
 
 
 class ViewChanges(changes_of(ViewParams)):
-    """Changes of an augmentation: any of the keys of `ViewParams`; None for a key that is not changed."""
+    """Changes of an augmentation: any keys of `ViewParams`. Keys that are not changed are None."""
 
     def applied(self, views: ViewParams) -> ViewParams:
         return ViewParams.model_validate(overlaid(views.model_dump(), self.model_dump(exclude_none=True)))
 
 
 class Recipe(SSLRecipe):
-    """Settings of AsymSiam. Without asymmetry it is SimSiam in one direction."""
+    """Settings of AsymSiam. Without any asymmetry it is SimSiam with the first term of its loss only."""
 
     predictor_hidden: Count
-    source: ViewChanges  # changes of `views`, here and in `target` ("AsymAug"); empty for none
-    target: ViewChanges
-    source_views: Count  # 1 in the paper; 2 give as many gradients as SimSiam's symmetric loss
-    scale_mix: bool  # mixes each full source view from two views ("ScaleMix")
-    mean_encodings: Count  # views whose encodings the target averages ("MeanEnc")
+    source: ViewChanges  # changes of `views` for the source branch ("AsymAug"); {} for none
+    target: ViewChanges  # changes of `views` for the target branch
+    source_views: Count  # 1 in the paper; 2 compute as many gradients as SimSiam's symmetric loss
+    scale_mix: bool  # combine two views into each full source view ("ScaleMix")
+    mean_encodings: Count  # number of target views whose encodings are averaged ("MeanEnc")
     small_crops: Annotated[int, Field(ge=0)]  # additional small source views ("MultiCrop")
     small_crop_scale: Annotated[list[AreaShare], *Bounds]
     small_crop_size: Count  # side in pixels
 
 
 class AsymSiam(Objective):
-    """L = mean over the source views s of D(p_s, stopgrad(z)), z the mean encoding of the target views.
+    """L = mean over source views s of D(p_s, stopgrad(z)), where z is the mean encoding of the target views.
 
-    `sources`, `targets` and `small` hold one augmentation per view. No target view is also a source, so fewer views
-    need gradients than in SimSiam's symmetric loss. The authors' code applies such views to MoCo v2; here the method is
-    SimSiam, without momentum encoder and negatives. Batch norm uses the statistics of each view.
+    `sources`, `targets` and `small` have one augmentation per view. No target view is also a source view, so that fewer
+    views need gradients than in SimSiam's symmetric loss. The authors' code applies asymmetric views to MoCo v2; here
+    they are applied to SimSiam, which has no momentum encoder and no negatives. Batch norm uses the statistics of each
+    view.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class AsymSiam(Objective):
         self.network, self.sources, self.targets, self.small = network, sources, targets, small
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its terms; `full_views` and `small_crops` are mean losses of the source views."""
+        """Return the loss and its terms: the mean losses of full source views and of small crops."""
         source_views, small_views, target_views = (
             [augmentation(batch.images, draw) for augmentation in augmentations]
             for augmentations in (self.sources, self.small, self.targets)
@@ -98,10 +99,10 @@ class AsymSiam(Objective):
 
 
 class ScaleMix:
-    """Augmentation that pastes a box of a second view of the same image into a first one.
+    """Augmentation that makes two views of each image and pastes a box of the second into the first.
 
-    The box is CutMix's (Yun et al. 2019, arXiv:1905.04899): λ ~ U(0, 1), its sides are sqrt(1 - λ) of the image's, and
-    its centre is uniform in the image, whose border cuts it off. Each image has its own λ.
+    The box is that of CutMix (Yun et al. 2019, arXiv:1905.04899): λ ~ U(0, 1) per image, the sides of the box are
+    sqrt(1 - λ) times those of the image, its centre is uniform in the image, and the border of the image clips it.
     """
 
     def __init__(self, views: Augmentation) -> None:
@@ -118,7 +119,7 @@ class ScaleMix:
 
 
 def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """Return a mask (B, size) of the pixels within half a side of the centre, both (B,) shares of the axis."""
+    """Return a mask (B, size) of the pixels within side / 2 of the centre; both are (B,) and in shares of the axis."""
     pixel = (torch.arange(size, device=centre.device) + 0.5) / size
     return (pixel - centre[:, None]).abs() < side[:, None] / 2
 

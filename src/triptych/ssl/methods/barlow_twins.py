@@ -1,4 +1,4 @@
-"""Barlow Twins (Zbontar et al. 2021, arXiv:2103.03230): each dimension agrees between views and repeats no other."""
+"""Barlow Twins (Zbontar et al. 2021, arXiv:2103.03230): the cross-correlation of two views approaches the identity."""
 
 from typing import Annotated
 
@@ -7,26 +7,27 @@ from pydantic import Field
 from torch import Tensor
 
 from triptych.machine.randomness import Draw
-from triptych.ssl.shared.network import SiameseNetwork, gathered, spread
+from triptych.ssl.shared.network import SiameseNetwork, spread
 from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import Batch, Objective
+from triptych.training.processes import gathered
 
-# Added to each variance, as by the batch norm with which the authors' code standardises.
+# Added to each variance, as in the batch norm of the authors' code.
 EPSILON = 1e-5
 
 
 class Recipe(SSLRecipe):
-    off_diagonal: Annotated[float, Field(ge=0)]  # λ; the paper has 0.005 for 8192 dimensions
+    off_diagonal: Annotated[float, Field(ge=0)]  # λ; 0.005 in the paper, for 8192 dimensions
 
 
 class BarlowTwins(Objective):
-    """L = Σ_i (1 - C_ii)² + λ Σ_i Σ_{j≠i} C_ij² (equation 1), C the cross-correlation of two views' projections.
+    """L = Σ_i (1 - C_ii)² + λ Σ_i Σ_{j≠i} C_ij² (equation 1), where C is the cross-correlation of the projections.
 
-    C is computed over the global batch. The authors' code multiplies the sum by a further constant, which acts on the
-    learning rate; here it is left out. Batch norm uses the statistics of each view. The network has no predictor, and
-    its projector ends without a norm. The paper blurs and solarises its two views differently; here both are drawn
-    alike.
+    C is computed over the global batch. The authors' code also multiplies the loss by a constant, which only scales the
+    learning rate and is omitted here. Batch norm uses the statistics of each view. The network has no predictor, and
+    its projector ends without a norm. The paper blurs and solarizes its two views with different probabilities; here
+    both have the same distribution.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, off_diagonal: float) -> None:
@@ -43,9 +44,9 @@ class BarlowTwins(Objective):
 
 
 def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
-    """Return C (d, d), the correlations of dimension i of z1 with dimension j of z2, both (N, d) (equation 2).
+    """Return C (d, d), the correlation of dimension i of z1 with dimension j of z2, both (N, d) (equation 2).
 
-    Autocast is off here: the result has the precision of the arguments.
+    Autocast is disabled, so that the result has the precision of the arguments.
     """
     with torch.autocast(z1.device.type, enabled=False):
         return standardised(z1).T @ standardised(z2) / len(z1)
@@ -57,12 +58,12 @@ def standardised(z: Tensor) -> Tensor:
 
 
 def invariance(C: Tensor) -> Tensor:
-    """Return Σ_i (1 - C_ii)²: 0 if each dimension is the same for both views."""
+    """Return Σ_i (1 - C_ii)², which is 0 if each dimension is perfectly correlated between the views."""
     return (1 - C.diagonal()).square().sum()
 
 
 def redundancy(C: Tensor) -> Tensor:
-    """Return Σ_i Σ_{j≠i} C_ij²: 0 if no two dimensions are correlated."""
+    """Return Σ_i Σ_{j≠i} C_ij², which is 0 if no two dimensions are correlated."""
     return (C - C.diagonal().diag()).square().sum()
 
 

@@ -15,16 +15,16 @@ from triptych.training.objective import Batch, Objective
 class Recipe(SSLRecipe):
     projector_norm: bool  # False as in section 3.3; True as in SimSiam and MoCo v3 (arXiv:2104.02057, section 4)
     predictor_hidden: Count
-    momentum: Share  # τ_base at the start; the paper has 0.996, for ten times the number of steps
-    momentum_end: Probability  # 1 in the paper; the value of `momentum` keeps τ constant
+    momentum: Share  # τ at the start; 0.996 in the paper, which trains for ten times as many steps
+    momentum_end: Probability  # τ at the end; 1 in the paper
 
 
 class BYOL(Objective):
     """L_BYOL = L(q(z1), z'2) + L(q(z2), z'1), with z of the online and z' of the target network (equation 2).
 
-    The sum of both directions, as in the paper, not their mean. Each view passes each network once, and batch norm uses
-    the statistics of each view. All weights, the predictor's included, follow one schedule of the learning rate, as in
-    the paper. The paper blurs and solarises its two views differently; here both are drawn alike.
+    As in the paper, the loss is the sum of both directions, not their mean, and the learning rate of all weights,
+    including those of the predictor, follows one schedule. Batch norm uses the statistics of each view. The paper blurs
+    and solarizes its two views with different probabilities; here both have the same distribution.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, recipe: Recipe) -> None:
@@ -49,7 +49,7 @@ def regression(q: Tensor, z: Tensor) -> Tensor:
 
 
 def momentum_at(start: float, end: float, progress: float) -> float:
-    """Return τ after a share of the run: half a cosine from `start` to `end` (section 3.3)."""
+    """Return τ at a share `progress` of the run: half a cosine from `start` to `end` (section 3.3)."""
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
 
 

@@ -1,7 +1,7 @@
 """DSSL (Bai et al., CVPR 2022, "Directional Self-supervised Learning for Heavy Image Augmentations").
 
-A heavily augmented view may have lost what its standard view shows. It is made from that view and pulled towards it,
-not the other way round, so that heavy augmentation adds to SimSiam instead of breaking it.
+Heavy augmentation can destroy the content of an image. DSSL makes each heavily augmented view from a standard view and
+pulls the heavy view towards the standard one, but not the standard view towards the heavy one.
 """
 
 from torch import Tensor
@@ -16,18 +16,18 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of DSSL; projector and predictor are SimSiam's."""
+    """Settings of DSSL. Projector and predictor are those of SimSiam."""
 
     predictor_hidden: Count
     heavy: HeavyParams
-    alpha: Probability  # α; 0 pulls only heavy views to standard ones
+    alpha: Probability  # α; with 0, standard views are not pulled towards heavy views
 
 
 class DSSL(Objective):
     """L = [D(p1, z2) + D(p2, z1)] / 2 + (1 - α) [D(p̂1, z1) + D(p̂2, z2)] / 2 + α [D(p1, ẑ1) + D(p2, ẑ2)] / 2.
 
-    p and z belong to two standard views v1 and v2, p̂ and ẑ to their heavy views, which are augmentations of v1 and v2
-    themselves. D stops the gradient of z. Batch norm uses the statistics of each view.
+    p and z belong to the standard views v1 and v2. p̂ and ẑ belong to the heavy views, which are augmentations of v1 and
+    v2. D stops the gradient of its second argument. Batch norm uses the statistics of each view.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, heavy: RandAugment, alpha: float) -> None:

@@ -1,4 +1,4 @@
-"""SimCLR (Chen et al. 2020, arXiv:2002.05709): each view is matched with its partner among all views of the batch."""
+"""SimCLR (Chen et al. 2020, arXiv:2002.05709): contrast the two views of an image with all other views of the batch."""
 
 import torch
 from torch import Tensor
@@ -6,10 +6,11 @@ from torch.nn import functional
 
 from triptych.core.schema import Positive
 from triptych.machine.randomness import Draw
-from triptych.ssl.shared.network import SiameseNetwork, gathered, spread
+from triptych.ssl.shared.network import SiameseNetwork, spread
 from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import Batch, Objective
+from triptych.training.processes import gathered
 
 
 class Recipe(SSLRecipe):
@@ -19,7 +20,7 @@ class Recipe(SSLRecipe):
 class SimCLR(Objective):
     """L = mean over all 2N views i of -log(exp(s_ij) / Σ_{k≠i} exp(s_ik)), j the other view of i's image (equation 1).
 
-    s_ik is the cosine similarity of z_i and z_k over τ. The candidates k are the 2N - 1 other views of the global
+    s_ik is the cosine similarity of z_i and z_k divided by τ, and k runs over the 2N - 1 other views of the global
     batch. Batch norm uses the statistics of each view; the authors' code uses those of both views together. The network
     has no predictor, and its projector ends without a norm.
     """
@@ -29,7 +30,7 @@ class SimCLR(Objective):
         self.network, self.views, self.temperature = network, views, temperature
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, log(2N - 1) if all projections are equal, and its terms; the first two sum to it."""
+        """Return the loss and its terms; `positive` and `negative` add up to the loss."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = similarities(z1, z2, self.temperature)
@@ -39,9 +40,9 @@ class SimCLR(Objective):
 
 
 def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """Return s_ik = cos(z_i, z_k) / τ, (2N, 2N), of the rows of z1 and z2, each (N, d), in this order.
+    """Return s_ik = cos(z_i, z_k) / τ, (2N, 2N), for the rows z_i of z1 and z2, both (N, d), concatenated.
 
-    Autocast is off here: the result has the precision of the arguments.
+    Autocast is disabled, so that the result has the precision of the arguments.
     """
     z = functional.normalize(torch.cat([z1, z2]), dim=1)
     with torch.autocast(z.device.type, enabled=False):
@@ -49,7 +50,7 @@ def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def positive(s: Tensor) -> Tensor:
-    """Return minus the mean similarity of the two views of an image."""
+    """Return the negative mean similarity of the two views of an image."""
     return -s.diagonal(len(s) // 2).mean()
 
 

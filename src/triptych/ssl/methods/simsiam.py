@@ -1,4 +1,4 @@
-"""SimSiam (Chen & He 2021, arXiv:2011.10566): two views, one encoder, a predictor and a stop-gradient."""
+"""SimSiam (Chen & He 2021, arXiv:2011.10566): one encoder for two views, a predictor and a stop-gradient."""
 
 from typing import Literal
 
@@ -14,26 +14,28 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of SimSiam. Its ablations change one of them."""
+    """Settings of SimSiam. Each ablation changes one of them."""
 
-    predictor: Literal["mlp", "none", "fixed_random"]  # h, the identity, h at its start (section 4.2)
+    predictor: Literal["mlp", "none", "fixed_random"]  # h, no h, or h with fixed random weights (section 4.2)
     predictor_hidden: Count
-    stop_gradient: bool  # False detaches nothing (section 4.1)
+    stop_gradient: bool  # False lets gradients flow into both branches (section 4.1)
     symmetric: bool  # False drops the second term of the loss (section 4.6)
-    momentum: Share  # 0 for none, as in the paper; else τ of the target branch's moving average, as in BYOL
+    momentum: Share  # 0 as in the paper; otherwise τ of a momentum encoder as target, as in BYOL
 
     @model_validator(mode="after")
     def _average_without_gradient(self) -> "Recipe":
         if self.momentum and not self.stop_gradient:
-            raise ValueError("a momentum encoder has no gradients: stop_gradient: false needs momentum: 0.0")
+            raise ValueError(
+                "stop_gradient: false requires momentum: 0.0, because a momentum encoder receives no gradients"
+            )
         return self
 
 
 class SimSiam(Objective):
-    """L = D(p1, stopgrad(z2)) / 2 + D(p2, stopgrad(z1)) / 2 (equations 2 and 4).
+    """L = D(p1, stopgrad(z2)) / 2 + D(p2, stopgrad(z1)) / 2 (equation 4).
 
-    z = f(x) is the projection of a view x and p = h(z) its prediction, both (B, dim); D is `negative_cosine`. Batch
-    norm uses the statistics of each view.
+    z = f(x) is the projection of a view x and p = h(z) its prediction, both (B, dim). D is `negative_cosine`. With
+    `momentum`, z is the projection of the momentum encoder. Batch norm uses the statistics of each view.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, recipe: Recipe) -> None:

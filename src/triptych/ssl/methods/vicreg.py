@@ -1,4 +1,4 @@
-"""VICReg (Bardes et al. 2022, arXiv:2105.04906): views agree, every dimension varies, and no two vary together."""
+"""VICReg (Bardes et al. 2022, arXiv:2105.04906): invariance, variance and covariance of the projections."""
 
 from typing import Annotated
 
@@ -9,19 +9,20 @@ from torch.nn import functional
 
 from triptych.core.schema import Positive
 from triptych.machine.randomness import Draw
-from triptych.ssl.shared.network import SiameseNetwork, gathered, spread
+from triptych.ssl.shared.network import SiameseNetwork, spread
 from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import Batch, Objective
+from triptych.training.processes import gathered
 
-# ε of equation 2 as in the authors' code; it keeps the gradient of a dimension without variance finite.
+# ε of equation 2, as in the authors' code: keeps the gradient finite for a dimension without variance.
 EPSILON = 1e-4
 
 Weight = Annotated[float, Field(ge=0)]
 
 
 class Recipe(SSLRecipe):
-    """Settings of VICReg. In its ablations, a weight of 0 drops a term from the loss."""
+    """Settings of VICReg. Its ablations set a weight to 0, which drops that term."""
 
     invariance_weight: Weight  # λ, 25 in the paper
     variance_weight: Weight  # μ, 25
@@ -30,11 +31,11 @@ class Recipe(SSLRecipe):
 
 
 class VICReg(Objective):
-    """L = λ s(Z, Z') + μ v(Z, Z') + ν c(Z, Z') (equation 6), over the projections Z, Z' (N, d) of the global batch.
+    """L = λ s(Z, Z') + μ v(Z, Z') + ν c(Z, Z') (equation 6), for the projections Z, Z' (N, d) of the global batch.
 
-    Published forms differ by constants. These are the ones of the authors' code, to which the weights 25, 25 and 1
-    belong: s is the mean over images and dimensions, where equation 5 sums over dimensions; v is the mean of the two
-    branches, where equation 6 has their sum; c is the sum of the two branches. Batch norm uses the statistics of each
+    The paper and the authors' code differ by constants; this is the form of the code, for which the weights 25, 25 and
+    1 are meant. s is the mean over images and dimensions, whereas equation 5 sums over dimensions. v is the mean over
+    the branches, whereas equation 6 sums them. c is the sum over the branches. Batch norm uses the statistics of each
     view. The network has no predictor, and its projector ends without a norm.
     """
 
@@ -43,7 +44,7 @@ class VICReg(Objective):
         self.network, self.views, self.recipe = network, views, recipe
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its terms before their weights."""
+        """Return the loss and its terms without their weights."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = invariance(z1, z2)
@@ -55,22 +56,19 @@ class VICReg(Objective):
 
 
 def invariance(z1: Tensor, z2: Tensor) -> Tensor:
-    """Return s = Σ_b ‖z_b - z'_b‖² / (N d) of z1 and z2 (N, d): 0 if the views agree."""
+    """Return s = Σ_b ‖z_b - z'_b‖² / (N d) for z1 and z2 (N, d)."""
     return (z1 - z2).square().mean()
 
 
 def variance(z: Tensor, gamma: float) -> Tensor:
-    """Return v = Σ_j max(0, γ - sqrt(Var(z_j) + ε)) / d of z (N, d), Var divided by N - 1 (equations 1 and 2).
-
-    0 if every dimension has at least the standard deviation γ; close to γ if all images are one point.
-    """
+    """Return v = Σ_j max(0, γ - sqrt(Var(z_j) + ε)) / d for z (N, d), with unbiased variances (equations 1 and 2)."""
     return functional.relu(gamma - (z.var(dim=0) + EPSILON).sqrt()).mean()
 
 
 def covariance(z: Tensor) -> Tensor:
-    """Return c = Σ_i Σ_{j≠i} C_ij² / d of z (N, d), C its covariance divided by N - 1 (equations 3 and 4).
+    """Return c = Σ_i Σ_{j≠i} C_ij² / d for z (N, d), with the unbiased covariance C (equations 3 and 4).
 
-    Autocast is off here: the result has the precision of the argument.
+    Autocast is disabled, so that the result has the precision of the argument.
     """
     centred = z - z.mean(dim=0)
     with torch.autocast(z.device.type, enabled=False):

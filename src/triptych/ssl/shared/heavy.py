@@ -1,24 +1,21 @@
-"""RandAugment (Cubuk et al. 2020, arXiv:1909.13719) of whole batches: N operations on each image, at magnitude M.
+"""RandAugment (Cubuk et al. 2020, arXiv:1909.13719) on batches: N random operations per image, at magnitude M.
 
-It makes the heavy views of DSSL (Bai et al. 2022, "Directional Self-supervised Learning for Heavy Image
-Augmentations", arXiv:2110.13555) from standard views, and so draws only operations that standard views lack: no
-brightness, contrast or saturation. M ranges to 10 as in the paper, where torchvision's ranges to 30; its meaning is
-that of torchvision's table:
+It makes the heavy views of DSSL (Bai et al. 2022, arXiv:2110.13555) from standard views, and so has only operations
+that standard views lack: no brightness, contrast or saturation. As in the paper, M is at most 10 (torchvision: 30).
+The strengths are those of torchvision. Signs are random.
 
-| operation                | at M                                           | sign   |
-| ------------------------ | ---------------------------------------------- | ------ |
-| shear_x, shear_y         | 0.3 M/10 pixels per pixel, from the upper left | random |
-| translate_x, translate_y | 150/331 M/10 of the side, in whole pixels      | random |
-| rotate                   | 30 M/10 degrees                                | random |
-| sharpness                | factor 1 + 0.9 M/10; with a minus, it blurs    | random |
-| posterize                | keeps 8 - 4 M/10 bits of 8, rounded            |        |
-| solarize                 | inverts levels from 255 (1 - M/10) on          |        |
-| equalize                 | the same at every M                            |        |
-| cutout                   | a square of M/20 of the shorter side, anywhere |        |
+- shear_x, shear_y: ±0.3 M/10 pixels per pixel, with the upper left corner fixed.
+- translate_x, translate_y: ±150/331 M/10 of the side, rounded down to pixels.
+- rotate: ±30 M/10 degrees.
+- sharpness: a factor of 1 ± 0.9 M/10; a factor below 1 blurs.
+- posterize: keeps 8 - 4 M/10 of 8 bits, rounded.
+- solarize: inverts levels of at least 255 (1 - M/10).
+- equalize: does not depend on M.
+- cutout: a square of M/20 of the shorter side at a random position.
 
-torchvision has no cutout: at M = 10 this one is DeVries & Taylor's (2017, arXiv:1708.04552) 16 of CIFAR-10's 32 pixels.
-Images are floats; posterize, solarize and equalize convert them to the 8 bits that torchvision works on. Unlike its
-default, maps interpolate bilinearly, and pixels from outside or cut out are mid-grey (0 here), as in the paper.
+torchvision has no cutout; at M = 10 it is that of DeVries & Taylor (2017, arXiv:1708.04552), 16 of CIFAR-10's 32
+pixels. Posterize, solarize and equalize convert float images to 8 bits, as in torchvision. Unlike its default, affine
+maps interpolate bilinearly, and pixels outside the image or cut out are mid-grey (0 here), as in the paper.
 """
 
 import math
@@ -41,20 +38,20 @@ LEVELS_PER_UNIT = (BRIGHTEST + 1 - 1e-3) / 2
 
 
 class RandAugment:
-    """Alter each image of a batch by its own random `OPERATIONS`."""
+    """Applies random `OPERATIONS` to each image of a batch."""
 
     def __init__(self, params: HeavyParams) -> None:
         self.params = params
 
     @torch.no_grad()
     def __call__(self, views: Tensor, draw: Draw) -> Tensor:
-        """Return heavy views, channels last, of (B, C, H, W) in [-1, 1]; without operations the same tensor."""
+        """Return heavy views, channels last, of images (B, C, H, W) in [-1, 1]."""
         if not self.params.operations:
             return views
-        # Under autocast some operations would round the images to bfloat16.
+        # Under autocast, some operations would round the images to bfloat16.
         with torch.autocast(views.device.type, enabled=False):
             if not kernels.fusible(views):
-                views = views.contiguous()  # most of torch's operations take one channel after another, or copy
+                views = views.contiguous()  # most of torch's operations are slower, or copy, in channels last
             for _ in range(self.params.operations):
                 operation, side, down, right = draw.uniform((len(views), 4)).unbind(1)
                 operation = (operation * len(OPERATIONS)).long()
@@ -64,14 +61,14 @@ class RandAugment:
 
 
 def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply `OPERATIONS[operation]` to each image; the centre of a cutout is (B, 2) in [0, 1) of height and width."""
+    """Apply `OPERATIONS[operation]` to each image. `centre`, (B, 2), places cutouts, in shares of height and width."""
     strength = magnitude / LARGEST_MAGNITUDE
     make = fused_augmented if kernels.fusible(images) else torch_augmented
     return make(images, operation, strength, sign, centre)
 
 
 def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Make the images of `torch_augmented` up to rounding; each image costs no more than its own operation."""
+    """Compute `torch_augmented`, up to rounding, image by image with only the chosen operation."""
     parameters = np.zeros(len(images), kernels.HEAVY_VIEW)
     parameters["operation"] = (operation - len(MAPS) + 1).clamp(min=0).numpy()
     parameters["map"] = sources(operation, strength, sign, images.shape[-2:]).numpy()
@@ -85,7 +82,7 @@ def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Te
 
 
 def torch_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply every operation to the whole batch and keep the chosen results: the reference of the kernels."""
+    """Apply every operation to the whole batch and select the results: the reference implementation of the kernels."""
     chosen = {name: (operation == index)[:, None, None, None] for index, name in enumerate(OPERATIONS)}
     mapped = sample(images, sources(operation, strength, sign, images.shape[-2:]), "zeros")
     images = torch.where((operation < len(MAPS))[:, None, None, None], mapped, images)
@@ -94,18 +91,21 @@ def torch_augmented(images: Tensor, operation: Tensor, strength: float, sign: Te
     return cut_out(images, cutout_side(strength, images.shape[-2:]), centre, chosen["cutout"])
 
 
-# --- Affine maps: (B, 2, 3), from a pixel's (x, y, 1) to its source's (x, y), in pixels from the image's centre ---
+# --- Affine maps: (B, 2, 3), from the (x, y, 1) of a pixel to the (x, y) of its source, in pixels from the centre ---
 
 
 def rotation(angle: Tensor) -> Tensor:
     turn = torch.deg2rad(angle)
     cos, sin, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
-    # y points downwards, so that the source of a pixel is its position turned clockwise.
+    # y points downwards, so that the source of a pixel is its position rotated clockwise.
     return torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
 
 
 def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps of the chosen `MAPS`, else the identity. Sign 1 moves right or down, or turns counter-clockwise."""
+    """Return the affine map of each image, the identity for other operations.
+
+    Sign 1 moves the image right or down, or rotates it counter-clockwise.
+    """
     height, width = size
 
     def signed(name: str, value: float) -> Tensor:
@@ -115,7 +115,7 @@ def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, i
     shear_x, shear_y = signed("shear_x", 0.3 * strength), signed("shear_y", 0.3 * strength)
     right = signed("translate_x", math.floor(150 / 331 * width * strength))
     down = signed("translate_y", math.floor(150 / 331 * height * strength))
-    # A shear from the upper left corner shifts the centre by its effect over half the image.
+    # The fixed point of a shear is the upper left corner, so it also shifts the centre.
     maps[:, 0, 1] += shear_x
     maps[:, 0, 2] += shear_x * (height / 2) - right
     maps[:, 1, 0] += shear_y
@@ -124,11 +124,11 @@ def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, i
 
 
 def sample(images: Tensor, maps: Tensor, outside: Literal["reflection", "zeros"]) -> Tensor:
-    """Interpolate (B, C, H, W) bilinearly at each pixel's source; outside lies the reflected image, or zeros.
+    """Interpolate images (B, C, H, W) bilinearly at the source of each pixel.
 
-    torchvision's rotation leaves zeros: black corners that no image has would mark every view and give away its angle.
-    The grid is that of `affine_grid` without aligned corners, but computed without a matrix product, which TF32
-    would round to a hundredth of a pixel.
+    Views use reflection, because the zeros of torchvision's rotation would show the angle. The grid is that of
+    `affine_grid` with `align_corners=False`, but computed without a matrix product, which TF32 would round to a
+    hundredth of a pixel.
     """
     height, width = images.shape[-2:]
     x, y = centred(width, images), centred(height, images)[:, None]
@@ -144,7 +144,7 @@ def centred(size: int, like: Tensor) -> Tensor:
     return torch.arange(size, device=like.device, dtype=like.dtype) - (size - 1) / 2
 
 
-# --- Levels: (256,) int32 -> as many along the last dimension ---
+# --- Levels of 8 bits: maps of (256,) int32 to as many new levels along the last dimension ---
 
 
 def values(levels: Tensor) -> Tensor:
@@ -160,13 +160,13 @@ def solarize(level: Tensor, strength: float) -> Tensor:
 
 
 def equalize(level: Tensor, pixels: Tensor) -> Tensor:
-    """Spread each channel's levels evenly, as Pillow: (B, C, 256) for (B, C, pixels) int64 levels.
+    """Return the new levels (B, C, 256) that equalise each channel as Pillow does, from int64 levels (B, C, pixels).
 
-    A level becomes the number of darker pixels divided by the step, which is a 255th of the number of pixels darker
-    than the brightest level in use. If that number is below 255, levels stay as they are.
+    The new level is the number of darker pixels divided by a step, which is 1/255 of the number of pixels darker than
+    the brightest level in use. If that number is below 255, levels do not change.
     """
     counts = torch.zeros(*pixels.shape[:2], len(level), dtype=torch.int32, device=pixels.device)
-    # Counts are integers, whose sum does not depend on the order in which a GPU adds them.
+    # Integer counts do not depend on the order in which a GPU adds them.
     counts.scatter_add_(2, pixels, counts.new_ones(1).expand_as(pixels))
     darker = counts.cumsum(2, dtype=torch.int32) - counts
     step = torch.where(counts > 0, darker, 0).amax(2, keepdim=True).div(BRIGHTEST, rounding_mode="floor")
@@ -175,7 +175,7 @@ def equalize(level: Tensor, pixels: Tensor) -> Tensor:
 
 
 def relevelled(images: Tensor, strength: float, chosen: dict[str, Tensor]) -> Tensor:
-    # Truncation maps values that interpolation left outside the range by an ulp to 0 or 255.
+    # Truncation maps values that exceed the range by an ulp to 0 or 255.
     pixels = images.add(1).mul_(LEVELS_PER_UNIT).long().flatten(2)
     level = torch.arange(BRIGHTEST + 1, dtype=torch.int32, device=images.device)
     table = torch.where(chosen["posterize"][..., 0], posterize(level, strength), level)
@@ -193,10 +193,9 @@ def sharpness(strength: float, sign: Tensor) -> Tensor:
 
 
 def sharpen(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the image smoothed by weights of 1/13 for neighbours and 5/13; factor 1 keeps it. Borders stay."""
+    """Blend each image with a smoothed one (3x3 weights 1/13, centre 5/13); factor 1 and borders change nothing."""
     rows = images[..., :-2] + images[..., 1:-1] + images[..., 2:]
     neighbours = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
-    # (neighbours + 4 x) / 13 - x, of which factor 1 adds nothing.
     change = neighbours.sub_(images[..., 1:-1, 1:-1], alpha=9).mul_((1 - factor) / 13)
     return functional.pad(change, (1, 1, 1, 1)).add_(images).clamp_(-1, 1)
 

@@ -1,22 +1,20 @@
-"""Encoder, projector and predictor of the methods that compare two views of an image."""
+"""Encoder, projector and predictor, which all methods share, and the terms that several losses use."""
 
 import copy
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional
 
 from triptych.nn.backbones import build_backbone
 from triptych.nn.fast.norm import BatchNorm, grouped
-from triptych.training import processes as collectives
 from triptych.training.objective import Objective
 
 
 class Projector(nn.Sequential):
-    """Linear layers with batch norm and ReLU after each but the last.
+    """Linear layers with batch norm and ReLU after each except the last.
 
-    With `last_norm` that one ends in a batch norm without affine map (SimSiam, section 3); else it has a bias only.
+    The last layer has a batch norm without an affine map if `last_norm` (SimSiam, section 3), otherwise a bias.
     """
 
     def __init__(self, features: int, hidden: list[int], dim: int, last_norm: bool = True) -> None:
@@ -29,14 +27,14 @@ class Projector(nn.Sequential):
 
 
 class Predictor(nn.Sequential):
-    """Bottleneck of two layers with batch norm and ReLU on the hidden one only (Chen & He 2021, section 3)."""
+    """Two linear layers, with batch norm and ReLU on the hidden layer only (Chen & He 2021, section 3)."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__(nn.Linear(dim, hidden, bias=False), BatchNorm(hidden), nn.ReLU(), nn.Linear(hidden, dim))
 
 
 class SiameseNetwork(nn.Module):
-    """Encoder f, a projector on a backbone, and predictor h: the identity if `predictor` is None."""
+    """Encoder f (backbone and projector) and predictor h, which is the identity if `predictor` is None."""
 
     def __init__(self, in_channels: int, backbone: dict, projector: dict, predictor: dict | None) -> None:
         super().__init__()
@@ -50,40 +48,30 @@ class SiameseNetwork(nn.Module):
         return z, self.predictor(z)
 
     def each(self, *images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return z and p of each view (B, C, H, W), as if views passed one by one, with fewer operations."""
+        """Return (z, p) of each batch of views, (B, C, H, W). Batch norm uses the statistics of each batch alone."""
         with grouped(len(images)):
             z, p = self(torch.cat(images))
         return list(zip(z.chunk(len(images)), p.chunk(len(images)), strict=True))
 
 
 def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
-    """Return D(p, z) = -(p / ‖p‖) · (z / ‖z‖), the mean over rows (B, dim) (equation 1 of SimSiam)."""
+    """Return the mean over rows (B, dim) of D(p, z) = -(p / ‖p‖) · (z / ‖z‖) (SimSiam, equation 1)."""
     return -functional.cosine_similarity(p, z, dim=1).mean()
 
 
 @torch.no_grad()
 def spread(z: Tensor) -> Tensor:
-    """Return sqrt(dim) times the mean std of the channels of z / ‖z‖, z (B, dim) (SimSiam, section 4.1).
+    """Return sqrt(dim) times the mean std of the channels of z / ‖z‖, for z (B, dim) (SimSiam, section 4.1).
 
-    1 if directions are spread evenly, 0 if all are one point.
+    The value is 1 for directions spread evenly over the sphere, and 0 if all embeddings are equal.
     """
     return functional.normalize(z, dim=1).std(dim=0, correction=0).mean() * z.shape[1] ** 0.5
-
-
-def gathered(rows: Tensor) -> Tensor:
-    """Return the rows (B, ...) of all processes in the order of the global batch, with gradients.
-
-    Every process must pass equally many rows and computes the loss of the global batch from the result. The gradient
-    of a parameter is then that of one process with the whole batch.
-    """
-    alone = not dist.is_initialized() or dist.get_world_size() == 1
-    return rows if alone else collectives.gathered(rows)
 
 
 class MomentumEncoder(nn.Module):
     """Target network: backbone and projector with a moving average ξ of the online weights θ (BYOL, section 3.1).
 
-    Batch norm uses the statistics of the target's own batch and keeps its own running ones, as in the authors' code.
+    As in the authors' code, batch norm uses the statistics of the target's own batch, and its own running statistics.
     """
 
     def __init__(self, online: SiameseNetwork) -> None:
@@ -98,13 +86,13 @@ class MomentumEncoder(nn.Module):
 
     @torch.no_grad()
     def update(self, online: SiameseNetwork, momentum: float) -> None:
-        """Set ξ to τ ξ + (1 - τ) θ (equation 1 of BYOL), with τ the momentum in [0, 1]."""
+        """Set ξ to τ ξ + (1 - τ) θ, where τ is the momentum in [0, 1] (BYOL, equation 1)."""
         theta = [*online.backbone.parameters(), *online.projector.parameters()]
         torch._foreach_lerp_(list(self.parameters()), theta, 1 - momentum)
 
 
 def constant_for_predictor(objective: Objective) -> list[dict]:
-    """Return optimiser groups that keep the predictor's learning rate constant (SimSiam, section 4.2)."""
+    """Return optimiser groups in which the predictor's learning rate is constant (SimSiam, section 4.2)."""
     predictor = [p for p in objective.network.predictor.parameters() if p.requires_grad]
     in_predictor = {id(p) for p in predictor}
     encoder = [p for p in objective.parameters() if p.requires_grad and id(p) not in in_predictor]

@@ -1,4 +1,4 @@
-"""The `ssl` section of params.yaml: settings that all variants share, each method's, and each variant's changes."""
+"""Schema of the `ssl` section in params.yaml: settings of all variants, of each method and of each variant."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -17,22 +17,22 @@ AreaShare = Annotated[float, Field(gt=0, le=1)]
 class HeavyParams(Section):
     """RandAugment (Cubuk et al. 2020, arXiv:1909.13719)."""
 
-    operations: Annotated[int, Field(ge=0)]  # N, applied one after another; 0 leaves images unchanged
+    operations: Annotated[int, Field(ge=0)]  # N, the number applied to each image; 0 leaves images unchanged
     magnitude: Annotated[float, Field(ge=0, le=10)]  # M, strength of each operation
 
 
 class ViewParams(Section):
-    """The augmentation, in the order of its operations; probabilities are per image, pairs are [low, high]."""
+    """Settings of the augmentation, in the order of its operations. Probabilities apply per image."""
 
     crop_scale: Annotated[list[AreaShare], *Bounds]  # share of the image's area
     crop_ratio: Annotated[list[Positive], *Bounds]  # width over height, before rounding to pixels
-    flip: Probability  # left to right
-    rotation: Annotated[float, Field(ge=0, le=180)]  # x turns by [-x, x] degrees
-    jitter: Probability  # of a change of the next four
-    brightness: Strength  # x draws the factor from [max(0, 1 - x), 1 + x], as in the next two
+    flip: Probability  # horizontal
+    rotation: Annotated[float, Field(ge=0, le=180)]  # x draws an angle from [-x, x] degrees
+    jitter: Probability  # of changing brightness, contrast, saturation and hue
+    brightness: Strength  # x draws the factor from [max(0, 1 - x), 1 + x]; so do contrast and saturation
     contrast: Strength
     saturation: Strength
-    hue: Annotated[float, Field(ge=0, le=0.5)]  # x turns the colour circle by [-x, x]
+    hue: Annotated[float, Field(ge=0, le=0.5)]  # x draws the rotation from [-x, x] turns of the colour circle
     grey: Probability
     blur: Probability
     blur_sigma: Annotated[list[Positive], *Bounds]  # standard deviation in pixels
@@ -42,7 +42,7 @@ class ViewParams(Section):
 
 
 class SharedRecipe(Section):
-    """Settings of all variants, unless their method's section or their own overrides them."""
+    """Settings of all variants. The sections of a method and of a variant can override them."""
 
     seeds: Count
     snapshot_every: Count
@@ -51,13 +51,13 @@ class SharedRecipe(Section):
 
 
 class SSLTraining(Training):
-    """A training run with batch norm, which needs at least two images per batch."""
+    """Settings of a training run with batch norm, which needs at least two images per batch."""
 
     batch_size: Annotated[int, Field(ge=2)]
 
 
 class SSLRecipe(SharedRecipe):
-    """The whole recipe of a variant; each method adds its own fields."""
+    """All settings of a variant. Each method adds its own fields."""
 
     projector_hidden: list[Count]
     projector_dim: Count
@@ -65,7 +65,7 @@ class SSLRecipe(SharedRecipe):
 
     @property
     def snapshot_epochs(self) -> tuple[int, ...]:
-        """Epochs whose weights are kept: the first, every `snapshot_every`-th and the last."""
+        """Epochs whose weights are saved: the first, every `snapshot_every`-th and the last."""
         epochs = self.training.epochs
         return tuple(sorted({1, *range(self.snapshot_every, epochs + 1, self.snapshot_every), epochs}))
 
@@ -79,7 +79,7 @@ class SSLRecipe(SharedRecipe):
 
 
 class Variant(Section):
-    """The method of a variant and the keys that override its recipe, which the method's schema checks."""
+    """The method of a variant and the keys that it overrides, which `recipes.recipe` validates."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -94,12 +94,12 @@ class SSLParams(Section):
     @model_validator(mode="after")
     def _has_a_baseline(self) -> "SSLParams":
         if "simsiam" not in self.variants:
-            raise ValueError("variants must hold simsiam, which the others are compared with")
+            raise ValueError("variants must include simsiam, the baseline of all comparisons")
         return self
 
 
 def recipe_layers(ssl: Mapping, variant: str) -> dict[str, dict]:
-    """Return the sections that make a variant's recipe by their keys in params.yaml; missing ones are empty."""
+    """Return the sections that a variant's recipe is merged from, by their keys in params.yaml."""
     own = dict(ssl["variants"][variant])
     method = own.pop("method", "")
     return {

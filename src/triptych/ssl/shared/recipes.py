@@ -1,4 +1,4 @@
-"""The methods, and the recipe of each variant, validated by its method's schema."""
+"""Find the methods, and validate the recipe of each variant with the schema of its method."""
 
 import pkgutil
 from collections.abc import Sequence
@@ -20,38 +20,32 @@ def names() -> list[str]:
 
 
 def method(name: str) -> ModuleType:
-    """Return a method's module, with `Recipe`, its schema, and `build`, returning objective and network arguments."""
+    """Return the module of a method, which has its schema, `Recipe`, and `build(recipe, in_channels)`."""
     return import_module(f"{PACKAGE}.{name}")
 
 
 def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
     """Return the recipe of a variant as its method's `Recipe`.
 
-    A wrong one raises InputError, which names the key as it is written: in the variant's, method's or shared section.
+    Raises InputError for invalid settings; the message names the key in the section of params.yaml that sets it.
     """
     if variant not in ssl.variants:
         raise InputError(f"{path}: 'ssl.variants' has no '{variant}'{nearest(variant, ssl.variants)}")
     name = ssl.variants[variant].method
     if name not in names():
-        raise InputError(f"{path}: 'ssl.variants.{variant}.method' is '{name}'{nearest(name, names())}")
+        raise InputError(f"{path}: 'ssl.variants.{variant}.method': unknown method '{name}'{nearest(name, names())}")
     if name not in ssl.methods:
         raise InputError(f"{path}: key 'ssl.methods.{name}' is missing")
-    layers = recipe_layers(ssl.model_dump(), variant)
-    return validate(method(name).Recipe, merged(layers), partial(_section_of, layers), path)
+    return validated(recipe_layers(ssl.model_dump(), variant), name, path)
 
 
-def check(ssl: SSLParams, path: Path = PARAMS) -> None:
-    for name, own in ssl.methods.items():
-        if name not in names():
-            raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{nearest(name, names())}")
-        layers = {"ssl.shared": ssl.shared.model_dump(), f"ssl.methods.{name}": own}
-        validate(method(name).Recipe, merged(layers), partial(_section_of, layers), path)
-    for variant in ssl.variants:
-        recipe(ssl, variant, path)
+def validated(layers: dict[str, dict], method_name: str, path: Path) -> SSLRecipe:
+    """Merge the layers of a recipe and validate the result, see `recipe`."""
+    return validate(method(method_name).Recipe, merged(layers), partial(_section_of, layers), path)
 
 
 def _section_of(layers: dict[str, dict], keys: Sequence[str]) -> str:
-    """Return the name of the layer that sets a key of the merged recipe; for a missing key, that of its section."""
+    """Return the name of the layer that sets a key of the merged recipe, or for a missing key its parent."""
     section = list(layers)[1]  # a key that is missing at the top belongs to the method
     for key in keys:
         setting, value = {}, None

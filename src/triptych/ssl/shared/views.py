@@ -1,11 +1,11 @@
 """Random views of a batch of images, as in SimCLR (arXiv:2002.05709, appendix A), BYOL (arXiv:2006.07733, appendix B)
-and SimSiam (arXiv:2011.10566, section 3); each image has its own random parameters.
+and SimSiam (arXiv:2011.10566, section 3). Each image has its own random parameters.
 
-The operations are torchvision's, written for values in [-1, 1]: a factor of 1 then changes no bit. Resizing and
-blurring multiply by one small matrix per image and axis, which is fast on small images.
+The operations are those of torchvision for values in [-1, 1], where a factor of 1 changes no bit. Resizing and blurring
+multiply by one small matrix per image and axis, which is fast for small images.
 
-All random numbers are drawn first. Then on a CPU `nn/fast/views.py` makes the views in one pass, image by image; on
-GPUs, under torch.compile and with `runtime.kernels: plain` the operations of this module run on the whole batch.
+All random parameters are drawn first. On a CPU, the kernels of `nn/fast/views.py` then make the views image by image.
+On GPUs, under torch.compile and with `runtime.kernels: plain`, the operations of this module process the whole batch.
 """
 
 import math
@@ -21,29 +21,29 @@ from triptych.ssl.shared.heavy import RandAugment, rotation, sample
 from triptych.ssl.shared.params import ViewParams
 
 CROP_TRIALS = 10
-# torchvision's weights of red, green and blue in grey. They sum to 0.9999, here as there.
+# torchvision's weights of red, green and blue for luminance, which sum to 0.9999.
 LUMA = (0.2989, 0.587, 0.114)
 
 
 class Choices(NamedTuple):
-    """Random parameters of a batch of views, one row per image; None where an operation is off."""
+    """Random parameters of the views, one row per image; None for an operation that is off."""
 
-    boxes: Tensor  # (B, 4) top, left, height and width of the crops, whole pixels as floats
+    boxes: Tensor  # (B, 4) top, left, height and width of the crops in pixels, integers stored as floats
     flipped: Tensor | None  # (B,) bool
     angles: Tensor | None  # (B,) degrees
-    jitter: Tensor | None  # (B, 4) factors of brightness, contrast and saturation, and turns of the hue
+    jitter: Tensor | None  # (B, 4) factors of brightness, contrast and saturation, and rotation of the hue in turns
     grey: Tensor | None  # (B,) bool
     blurred: Tensor | None  # (B,) bool
-    sigma: Tensor | None  # (B,) pixels
+    sigma: Tensor | None  # (B,) standard deviation of the blur in pixels
     solarized: Tensor | None  # (B,) bool
     inverted: Tensor | None  # (B,) bool
 
 
 class Views:
-    """Make one random view of each image of a batch, `size` pixels in height and width; 0 keeps those of the images.
+    """Makes one random view of each image. `size` is the side of the views in pixels, or 0 for that of the images.
 
-    A view is a function of the params, the batch size, and the draw's seed and step. An operation with probability 0
-    draws nothing, nor does a rotation by 0.
+    The views depend only on the params, the batch size, and the seed and step of the draw. Operations with probability
+    0, and a rotation by 0 degrees, draw no random numbers.
     """
 
     def __init__(self, params: ViewParams, size: int = 0) -> None:
@@ -52,10 +52,10 @@ class Views:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """Return a view of each image, (B, C, H, W) float32 in [-1, 1] with C 3 or 1, channels last."""
+        """Return a view of each image, channels last; both are (B, C, H, W) float32 in [-1, 1], where C is 3 or 1."""
         choices = self.choose(len(images), images.shape[-2:], draw)
         size = tuple(self.size or side for side in images.shape[-2:])
-        # Under autocast the matrix products would round the images to bfloat16.
+        # Under autocast, matrix products would round the images to bfloat16.
         with torch.autocast(images.device.type, enabled=False):
             make = fused_views if kernels.fusible(images) else torch_views
             return self.heavy(make(images, choices, size, self.params), draw)
@@ -66,7 +66,7 @@ class Views:
         return Choices(
             boxes=random_boxes(params.crop_scale, params.crop_ratio, size, count, draw),
             flipped=happens(params.flip, count, draw),
-            angles=random_angles(params.rotation, count, draw) if params.rotation else None,
+            angles=params.rotation * (2 * draw.uniform((count,)) - 1) if params.rotation else None,
             jitter=random_jitter(params, count, draw) if params.jitter else None,
             grey=happens(params.grey, count, draw),
             blurred=happens(params.blur, count, draw),
@@ -84,8 +84,10 @@ def happens(probability: float, count: int, draw: Draw) -> Tensor | None:
 
 
 def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], count: int, draw: Draw) -> Tensor:
-    """Draw (count, 4) crops as torchvision's RandomResizedCrop (Szegedy et al. 2015, arXiv:1409.4842): the first of ten
-    random boxes that fits into the image; if none fits, the largest central one with an allowed width over height.
+    """Draw (count, 4) boxes as torchvision's RandomResizedCrop does (Szegedy et al. 2015, arXiv:1409.4842).
+
+    A box is the first of ten random boxes that fits into the image. If none fits, it is the largest central box with an
+    allowed aspect ratio.
     """
     high, wide = size
     area, log_ratio = draw.uniform((count, CROP_TRIALS, 2)).unbind(-1)
@@ -110,10 +112,6 @@ def central_box(ratio: list[float], size: tuple[int, int]) -> tuple[int, int]:
     if wide / high > ratio[1]:
         return high, round(high * ratio[1])
     return high, wide
-
-
-def random_angles(largest: float, count: int, draw: Draw) -> Tensor:
-    return largest * (2 * draw.uniform((count,)) - 1)
 
 
 def random_jitter(params: ViewParams, count: int, draw: Draw) -> Tensor:
@@ -148,12 +146,12 @@ def fused_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
 
 
 def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
-    """Apply one operation after the other to the whole batch: the reference of the kernels."""
+    """Apply each operation to the whole batch: the reference implementation of the kernels."""
     views = resized_crop(images, choices.boxes, choices.flipped, size)
     if choices.angles is not None:
         views = sample(views, rotation(choices.angles), "reflection")
     if choices.jitter is not None:
-        # In one fixed order, where torchvision shuffles them: 24 orders would be 24 passes over the batch.
+        # The order is fixed. torchvision shuffles it, but 24 orders would require 24 passes over the batch.
         for strength, adjust, factor in zip(
             (params.brightness, params.contrast, params.saturation, params.hue),
             (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue),
@@ -169,7 +167,7 @@ def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
         views = solarize(views, choices.solarized)
     if choices.inverted is not None:
         views = invert(views, choices.inverted)
-    # Weights that sum to one only up to rounding can leave the range by an ulp.
+    # Interpolation weights sum to one only up to rounding, so that values can exceed the range by an ulp.
     return views.clamp_(-1, 1).contiguous(memory_format=torch.channels_last)
 
 
@@ -177,9 +175,9 @@ def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
 
 
 def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tuple[int, int]) -> Tensor:
-    """Crop each image to its box, resize it bilinearly and mirror it where `flipped`; fastest if channels are last.
+    """Crop each image to its box, resize it bilinearly without antialiasing, and mirror it if `flipped`.
 
-    Pixels outside the box have no influence; where a box shrinks, neither have pixels between the sampled positions.
+    Pixels outside the box have no influence. The function is fastest for channels-last images.
     """
     top, left, height, width = boxes.unbind(1)
     rows = interpolation(top, height, None, images.shape[2], size[0])
@@ -188,13 +186,13 @@ def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tu
 
 
 def interpolation(start: Tensor, length: Tensor, mirrored: Tensor | None, inputs: int, outputs: int) -> Tensor:
-    """(B, outputs, inputs) weights that stretch `length` input pixels from `start` on over the output."""
+    """Return weights (B, outputs, inputs) that resize the `length` input pixels from `start` on to the output size."""
     pixel = torch.arange(inputs, device=start.device, dtype=start.dtype)
     output = torch.arange(outputs, device=start.device, dtype=start.dtype)
     if mirrored is not None:
         output = torch.where(mirrored[:, None], output.flip(0), output)
     length = length[:, None]
-    # Pixel centres lie at halves. Beyond the outermost centres of the box its outermost pixels are repeated.
+    # The centre of pixel i is at i + 0.5. Beyond the outermost centres of a box, its outermost pixels are repeated.
     source = ((output + 0.5) * (length / outputs) - 0.5).clamp(min=0).minimum(length - 1) + start[:, None]
     return (source[:, :, None] - pixel).abs_().neg_().add_(1).clamp_(min=0)
 
@@ -219,7 +217,7 @@ def luminance(images: Tensor) -> Tensor:
     if images.shape[1] == 1:
         return images
     red, green, blue = images.split(1, dim=1)
-    # In [-1, 1] the constant makes up for weights that do not sum to 1.
+    # The constant compensates in [-1, 1] for weights that do not sum to 1.
     grey = red * LUMA[0] + (sum(LUMA) - 1)
     return grey.add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
@@ -243,26 +241,26 @@ def blended(images: Tensor, factor: Tensor, other: Tensor) -> Tensor:
 
 
 def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Rotate the hue of HSV by a fraction of a turn, in [-0.5, 0.5].
+    """Rotate the hue of HSV by a number of turns in [-0.5, 0.5].
 
-    A channel is the pixel's least value plus its chroma times the nearness of the hue to the channel's own colour: 1
-    within a sixth of a turn, 0 from a third of a turn on, linear between. Least value and chroma do not rotate.
+    A channel is the minimum of the pixel plus its chroma times the nearness of the hue to the colour of the channel.
+    Nearness is 1 up to a distance of a sixth of a turn, 0 from a third of a turn, and linear in between.
     """
     if images.shape[1] == 1:
         return images
     red, green, blue = images.split(1, dim=1)
     least = torch.minimum(torch.minimum(red, green), blue)
     chroma = torch.maximum(torch.maximum(red, green), blue).sub_(least)
-    # With channels scaled to [0, 1] by least value and chroma, 1 + green + blue - red is the distance from red towards
-    # cyan, in sixths of a turn, and the sign of green - blue is the direction. The textbook's three cases per pixel
-    # would take twice as long. Without chroma the hue is 0.
+    # With channels scaled to [0, 1] by minimum and chroma, 1 + green + blue - red is the distance of the hue from red,
+    # in sixths of a turn, and the sign of green - blue its direction. The textbook formula with its three cases takes
+    # twice as long. Without chroma the hue is 0.
     hue = (green - least).add_(blue).sub_(red).add_(chroma)
     hue.div_(chroma.clamp(min=torch.finfo(chroma.dtype).tiny)).copysign_(green - blue)
     hue.add_(per_image(6 * turns))
     hue.sub_((hue / 6).round_(), alpha=6)
-    # Made on the device: copying constants there would make the host wait.
+    # Created on the device, because copying constants to it would synchronise.
     own_colours = torch.arange(0, 6, 2, device=images.device).view(1, 3, 1, 1)
-    # For y of at most 7 sixths, | |y| - 3 | - 1 is 2 less y's distance from the nearest whole turn, up to the clamp.
+    # For y up to 7 sixths, | |y| - 3 | - 1 is 2 minus the distance of y from the nearest whole turn, before clamping.
     nearness = (hue - own_colours).abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)
     return torch.where(per_image(turns) == 0, images, nearness.mul_(chroma).add_(least))
 
@@ -276,19 +274,19 @@ def blur_radius(sigma: list[float]) -> int:
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, radius: int) -> Tensor:
-    """Blur where `chosen`; borders are reflected, so the radius is cut to the side less 1. Fastest if contiguous."""
+    """Blur the images that are `chosen`. Borders are reflected, which limits the radius to the side minus 1."""
     down, across = (blur_matrix(sigma, chosen, radius, size) for size in images.shape[-2:])
     return along_rows(down, along_columns(across, images))
 
 
 def blur_taps(sigma: Tensor, radius: int) -> Tensor:
     offset = torch.arange(-radius, radius + 1, device=sigma.device)
-    # Below exp(-50) a weight adds nothing, but subnormal floats make the products many times slower.
+    # Weights below exp(-50) have no effect, but subnormal floats would make the products many times slower.
     return torch.softmax((-0.5 * (offset / sigma[:, None]) ** 2).clamp_(min=-50), dim=1)
 
 
 def blur_matrix(sigma: Tensor, chosen: Tensor, radius: int, size: int) -> Tensor:
-    """(B, size, size) weights [output, input] of a blur along one axis; the identity where not `chosen`."""
+    """Return weights (B, size, size) [output, input] of a blur along one axis; the identity for images not `chosen`."""
     radius = min(radius, size - 1)
     offset = torch.arange(-radius, radius + 1, device=sigma.device)
     gaussian = blur_taps(sigma, radius)

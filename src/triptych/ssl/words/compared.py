@@ -1,8 +1,12 @@
-"""Numbers of the claims on encoders: variants on the same test images and seeds, and at equal cost of training."""
+"""Numbers of the claims on encoders: differences on the same test images and seeds, or at equal training cost.
+
+claims.yaml calls these functions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +15,8 @@ from triptych.core.errors import InputError
 from triptych.measures.estimate import Estimate
 from triptych.report.claims import Condition, Evidence, Fact, Measure, OverSeeds, SeedRange, value
 from triptych.report.formatting import POINTS, YES_NO
-from triptych.report.metrics import METRICS
-from triptych.report.reader import Metrics, Results, UnmeasuredError
+from triptych.report.reader import Results, UnmeasuredError
+from triptych.report.record import METRICS, Metric
 from triptych.ssl.words.variants import BASELINES, UNTRAINED, metrics_of, results_path, title, variants
 
 if TYPE_CHECKING:  # slow to import; the terminal only needs the texts of claims
@@ -21,14 +25,11 @@ if TYPE_CHECKING:  # slow to import; the terminal only needs the texts of claims
 KNN = "knn_accuracy"
 
 
-# The same test images and seeds ---------------------------------------------------------------------------------------
-
-
 def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
-    """Return the measure of a sum of kNN accuracies, paired over test images and over the first seeds that all have.
+    """Return a function that computes a signed sum of accuracies, paired over test images and common seeds.
 
-    A term is its sign, a variant, and the classifier: `knn`, or that of a baseline, such as `pixel_knn`. The purpose
-    names the stream of resamples behind the interval.
+    Each term is (sign, variant, classifier), where the classifier is `knn` or a baseline, such as `pixel_knn`.
+    `purpose` seeds the bootstrap of the interval.
     """
 
     def measure(evidence: Evidence) -> OverSeeds:
@@ -38,8 +39,8 @@ def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
         for (_, name, _), correct in zip(terms, hits, strict=True):
             if correct.shape[1] != hits[0].shape[1]:
                 raise InputError(
-                    f"{results_path(name)}: its {correct.shape[1]} images are not the {hits[0].shape[1]} of "
-                    f"{results_path(terms[0][1])}; run evaluate_ssl again"
+                    f"{results_path(name)}: has results for {correct.shape[1]} images, but "
+                    f"{results_path(terms[0][1])} for {hits[0].shape[1]}; run evaluate_ssl again"
                 )
         seeds = min(map(len, hits))
         signs = [sign for sign, _, _ in terms]
@@ -51,65 +52,62 @@ def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
 
 
 def _correct(results: Results, name: str, classifier: str) -> np.ndarray:
-    """Return whether each test image was classified correctly, (seeds, images)."""
+    """Return a boolean array (seeds, images), True where the test image was classified correctly."""
     arrays, key = results.arrays(results_path(name)), f"{classifier}_correct"
     if key not in arrays:
-        results.metrics(f"ssl/{name}").number(KNN)  # fails with the reason, such as missing labels
+        results.metrics(f"ssl/{name}").number(KNN)  # raises an error with the reason, such as missing labels
         raise UnmeasuredError(f"{results_path(name)} has no {key}")
     return arrays[key]
 
 
 def knn_difference(one: str, other: str) -> Measure:
-    """Return the measure of the kNN accuracy of one variant minus that of another."""
+    """Return a function that computes the difference in kNN accuracy, `one` minus `other`."""
     return accuracies(f"{one} {other}", (1, one, "knn"), (-1, other, "knn"))
 
 
 def above_baseline(name: str, baseline: str) -> Measure:
-    """Return the measure of the kNN accuracy of a variant minus that of a baseline."""
+    """Return a function that computes the difference in kNN accuracy, variant minus baseline."""
     return accuracies(f"{name} {baseline}", (1, name, "knn"), (-1, name, f"{baseline}_knn"))
 
 
 def lowest_margin(*names: str) -> Measure:
-    """Return the measure of the lowest kNN accuracy of variants above a baseline."""
+    """Return a function that computes the smallest difference in kNN accuracy, variant minus baseline."""
     margins = [above_baseline(name, baseline) for name in names for baseline in BASELINES]
     return lambda evidence: min((margin(evidence) for margin in margins), key=lambda estimate: estimate.value)
 
 
 def each_seed(name: str, key: str, minus: str = "") -> Measure:
-    """Return the measure of a number of each seed, less that of the same seed of a variant `minus`."""
+    """Return a function that computes a mean over seeds, or that of the differences from the variant `minus`."""
 
     def measure(evidence: Evidence) -> SeedRange:
-        values = _each_seed(metrics_of(evidence.results, name), key)
+        values = _each_seed(evidence, name, key)
         if minus:
-            others = _each_seed(metrics_of(evidence.results, minus), key)
-            values = [one - other for one, other in zip(values, others, strict=False)]
+            values = [one - other for one, other in zip(values, _each_seed(evidence, minus, key), strict=False)]
         return SeedRange(sum(values) / len(values), min(values), max(values))
 
     return measure
 
 
-def _each_seed(metrics: Metrics, key: str) -> list[float]:
+def _each_seed(evidence: Evidence, name: str, key: str) -> list[float]:
+    metrics = metrics_of(evidence.results, name)
     if key in metrics.left_out:
         raise metrics.missing(key)
-    values = [row.number(key) for row in metrics.rows("seeds")]
+    values = [seed.number(key) for seed in metrics.rows("seeds")]
     if not values:
         raise UnmeasuredError(f"{metrics.path} has no {key} per seed")
     return values
 
 
 def bound(side: str, of: Measure) -> Measure:
-    """Return the measure of one bound of another: `low` or `high`."""
+    """Return a function that computes one bound, `low` or `high`, of another number."""
     return lambda evidence: getattr(of(evidence), side)
 
 
-# Equal cost -----------------------------------------------------------------------------------------------------------
-
-
 def at_equal(one: str, other: str, cost: str) -> Measure:
-    """Return the measure of the kNN accuracy of one variant minus that of another at equal `images` or `seconds`.
+    """Return a function that computes the difference in kNN accuracy at equal cost (`images` or `seconds`).
 
-    Each seed is read where the cheaper of the two ends, by linear interpolation between measured epochs. The interval
-    is over seeds alone, which share the test images.
+    For each seed, both courses are interpolated linearly at the cost where the cheaper one ends. The interval covers
+    seeds only, because all seeds have the same test images.
     """
 
     def measure(evidence: Evidence) -> Estimate:
@@ -131,9 +129,9 @@ def at_equal(one: str, other: str, cost: str) -> Measure:
 
 
 def spent_course(results: Results, name: str) -> pd.DataFrame:
-    """Return kNN accuracy and cost for each measured epoch of each seed.
+    """Return one row per measured epoch and seed, with kNN accuracy and cumulative `images` and `seconds`.
 
-    Columns: epoch, seed, knn_accuracy; images seen so far; seconds of this seed's training so far, without evaluations.
+    The seconds are those of training, without evaluation.
     """
     path = f"plots/ssl/{name}_course.csv"
     course = results.table(path, "epoch", "seed")
@@ -148,11 +146,8 @@ def spent_course(results: Results, name: str) -> pd.DataFrame:
     return rows.sort_values(["seed", "epoch"], ignore_index=True)
 
 
-# Conditions and facts of several claims -------------------------------------------------------------------------------
-
-
 def learns(name: str) -> list[Condition]:
-    """Return a condition per baseline: the variant is clearly above it."""
+    """Return one condition per baseline: the variant is clearly better than the baseline."""
     named = BASELINES | {UNTRAINED: "an untrained encoder"}
     return [
         Condition(
@@ -165,24 +160,34 @@ def learns(name: str) -> list[Condition]:
 
 
 def stable(name: str) -> list[Condition]:
-    """Return the condition that a variant collapses with no seed."""
-    statement = f"{title(name)} collapses with no seed"
+    """Return the condition that no seed of a variant collapses."""
+    statement = f"No seed of {title(name)} collapses"
     return [Condition(f"{name}-stable", statement, each_seed(name, "collapsed"), "below", 0.5, ".0%")]
 
 
 def projector_dim(name: str) -> Measure:
-    """Return the measure of the width of a variant's projector output."""
+    """Return a function that reads the width of a variant's projector output."""
     return lambda evidence: variants(evidence.results.params)[name].dim
 
 
+def count_seeds(name: str) -> Measure:
+    """Return a function that counts the seeds of a variant."""
+    return lambda evidence: len(metrics_of(evidence.results, name).rows("seeds"))
+
+
 def facts_of(names: Sequence[str], keys: Sequence[str]) -> list[Fact]:
-    """Return numbers of variants under keys that begin with their names; the key `seeds` is their number of seeds."""
-    return [_fact_of(name, key) for name in names for key in keys]
+    """Return the metrics `keys` of each variant as facts with the key `<variant>_<key>`; `seeds` counts its seeds."""
+    facts = []
+    for name, key in product(names, keys):
+        metric = METRICS.get(key, Metric(key, key, format=".0f"))
+        measure = count_seeds(name) if key == "seeds" else value(f"ssl/{name}", key)
+        form = YES_NO if key == "collapsed" else metric.format
+        facts.append(Fact(f"{name}_{key}", measure, form, f"{title(name)}: {metric.name}"))
+    return facts
 
 
-def _fact_of(name: str, key: str) -> Fact:
-    if key == "seeds":
-        measure, form, label = lambda evidence: len(metrics_of(evidence.results, name).rows("seeds")), ".0f", "seeds"
-    else:
-        measure, form, label = value(f"ssl/{name}", key), METRICS[key].format, METRICS[key].name
-    return Fact(f"{name}_{key}", measure, YES_NO if key == "collapsed" else form, f"{title(name)}: {label}")
+# The functions that claims.yaml may call.
+FUNCTIONS = (
+    *(accuracies, knn_difference, lowest_margin, each_seed, bound, at_equal, projector_dim),
+    *(learns, stable, facts_of),
+)

@@ -1,4 +1,4 @@
-"""Figures of the third study: the report's 44 to 50; beyond it collapse, comparison, cost and the rivals."""
+"""Figures of encoders: figures 44 to 50 of the report, collapse, accuracy and cost of all methods, and the rivals."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ LABELS = {
     KNN: "kNN accuracy, test images",
     LINEAR: "linear accuracy, test images",
 }
-MOST_LINES = 8  # in colours of their own in one chart
+MOST_LINES = 8  # coloured lines in one chart
 LOSS_FLOOR = -1.0  # of a negative cosine
-BEYOND, RIVALS = "Beyond the report", "The rivals"
-SEEDS = "Lines are means over seeds, bands go from the lowest to the highest seed."
-INTERVALS = "Bars are intervals over test images and seeds, hollow dots are variants that collapsed."
+RIVALS = "The rivals"
+SEEDS = "Lines are means over seeds. Bands range from the lowest to the highest seed."
+INTERVALS = "Bars are intervals over test images and seeds. Hollow dots are variants that collapsed."
 SAME_RUNS = "The report shows the losses of the same two runs."
-SINGLE_SEEDS = "Bars are intervals over test images and seeds, small dots are single seeds."
+SINGLE_SEEDS = "Bars are intervals over test images and seeds. Small dots are single seeds."
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A variant: its settings, its numbers, and how figures name and draw it."""
+    """A variant with its settings and numbers, and its label and line style in figures."""
 
     name: str
     label: str
     settings: variants.Settings
     metrics: Metrics
-    history: pd.DataFrame  # one row per epoch and seed, with gaps where a measure was not taken
-    line: Mapping[str, object]  # color and linestyle, as matplotlib takes them
+    history: pd.DataFrame  # see `history`
+    line: Mapping[str, object]  # color and linestyle for matplotlib
 
     @property
     def collapsed(self) -> bool:
-        """True where the embeddings are known to have collapsed."""
+        """True if the embeddings collapsed."""
         return bool(self.metrics.value("collapsed"))
 
 
 def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) -> list[Run]:
-    """Return the named variants, or all. A missing variant, or a missing metric of `need`, raises UnmeasuredError."""
+    """Return the named variants, or all. Raises UnmeasuredError if a variant, or a metric in `need`, is missing."""
     trained = variants.variants(results.params)
     lines = variants.lines(trained)
     runs = []
@@ -69,7 +69,7 @@ def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) 
 
 
 def history(results: Results, name: str) -> pd.DataFrame:
-    """Return one row per epoch and seed: what training recorded, joined with what was measured on kept weights."""
+    """Return one row per epoch and seed: the training log joined with the metrics of the saved snapshots, or NaN."""
     training = results.table(f"plots/ssl/{name}_training.csv", "epoch", "seed", LOSS, STD)
     course = results.table(f"plots/ssl/{name}_course.csv", "epoch", "seed")
     return training.merge(course, how="left", on=["epoch", "variant", "seed"])
@@ -78,7 +78,7 @@ def history(results: Results, name: str) -> pd.DataFrame:
 def draw_baselines(
     line: Callable, runs: Sequence[Run], key: str = KNN, wanted: Iterable[str] = (UNTRAINED, PIXELS)
 ) -> None:
-    """Draw a line for each baseline that was measured; line: a method such as `axhline` of some axes."""
+    """Draw the accuracy of each measured baseline with the method `line`, such as `axhline` of axes."""
     metrics = max(runs, key=lambda run: run.history["seed"].nunique()).metrics
     for baseline in wanted:
         if f"{baseline}_{key}" in metrics:
@@ -86,66 +86,53 @@ def draw_baselines(
             line(metrics.number(f"{baseline}_{key}"), **style, zorder=1, label=BASELINES[baseline])
 
 
-# A baseline and an ablation -------------------------------------------------------------------------------------------
-
-
 def ablation_figures(
     first: int, slug: str, ablation: str, title: str, names: tuple[str, str], accuracy: str, loss: str = SAME_RUNS
 ) -> tuple[Figure, Figure]:
     """Return the figures of kNN accuracy and of training loss of SimSiam and an ablation.
 
-    `names` are those of both variants in the result lines; `accuracy` and `loss` say what the report finds.
+    `names` describe the two variants in the result lines. `accuracy` and `loss` are sentences on the report's results.
     """
 
     def draw(path: Path, results: Results, column: str) -> None:
         runs = load(results, (SIMSIAM, ablation), need=(KNN,) if column == KNN else ("final_loss",))
-        figure, [[axes]] = drawing.subplots()
-        for run in runs:
-            label = f"projector output {run.settings.dim}" if ablation == WIDE else run.label
-            drawing.curve(axes, run.history, "epoch", column, label=label, **run.line)
-        axes.set(xlabel="epoch", ylabel=LABELS[column])
-        if column == KNN:
-            draw_baselines(axes.axhline, runs)
-            classes = len(results.metrics("data").values["ssl"]["classes"])
-            axes.axhline(1 / classes, color=drawing.MUTED, linestyle="-.", linewidth=1, label="chance")
-            axes.set_ylim(0, None)
-            drawing.percent(axes.yaxis)
-        else:
-            axes.axhline(LOSS_FLOOR, color=drawing.MUTED, linestyle=":", label="lowest possible loss")
-        drawing.legend_above(figure, axes)
-        drawing.save(figure, path)
+        with drawing.chart(path, legend=2) as [[axes]]:
+            for run in runs:
+                label = f"projector output {run.settings.dim}" if ablation == WIDE else run.label
+                drawing.curve(axes, run.history, "epoch", column, label=label, **run.line)
+            axes.set(xlabel="epoch", ylabel=LABELS[column])
+            if column == KNN:
+                draw_baselines(axes.axhline, runs)
+                classes = len(results.metrics("data").values["ssl"]["classes"])
+                axes.axhline(1 / classes, color=drawing.MUTED, linestyle="-.", linewidth=1, label="chance")
+                axes.set_ylim(0, None)
+                drawing.percent(axes.yaxis)
+            else:
+                axes.axhline(LOSS_FLOOR, color=drawing.MUTED, linestyle=":", label="lowest possible loss")
 
-    def figure(number: int, column: str, caption: str, result: str) -> Figure:
-        return Figure(
-            number=number,
-            slug=f"simsiam_{slug}_{'knn' if column == KNN else LOSS}",
-            title=f"{'kNN accuracy' if column == KNN else 'Training loss'} {title}",
-            caption=f"{caption} {SEEDS}",
-            group=title[0].upper() + title[1:],
-            draw=lambda path, results: draw(path, results, column),
-            result=result,
-        )
-
-    def at_the_end(key: str) -> str:
+    def values(key: str) -> str:
         return f"{names[0]} {{ssl/{SIMSIAM}:{key}}}, {names[1]} {{ssl/{ablation}:{key}}}"
 
     return (
-        figure(
-            first,
-            KNN,
-            f"Accuracy of a kNN classifier on frozen features after each measured epoch. {accuracy}",
-            f"At the end: {at_the_end(KNN)}; untrained encoder {{ssl/{SIMSIAM}!v:random_init_{KNN}}}.",
+        Figure(
+            number=first,
+            slug=f"simsiam_{slug}_knn",
+            title=f"kNN accuracy {title}",
+            caption=f"Accuracy of a kNN classifier on frozen features after each measured epoch. {accuracy} {SEEDS}",
+            draw=lambda path, results: draw(path, results, KNN),
+            result=f"At the end: {values(KNN)}; untrained encoder {{ssl/{SIMSIAM}!v:random_init_{KNN}}}.",
+            group=title.capitalize(),
         ),
-        figure(
-            first + 1,
-            LOSS,
-            f"Negative cosine of the embeddings of two views, at best −1. {loss}",
-            f"Loss at the end: {at_the_end('final_loss')}. Embedding std: {at_the_end(STD)}.",
+        Figure(
+            number=first + 1,
+            slug=f"simsiam_{slug}_loss",
+            title=f"Training loss {title}",
+            caption=f"Negative cosine similarity of the embeddings of two views, at least −1. {loss} {SEEDS}",
+            draw=lambda path, results: draw(path, results, LOSS),
+            result=f"Loss at the end: {values('final_loss')}. Embedding std: {values(STD)}.",
+            group=title.capitalize(),
         ),
     )
-
-
-# All variants ---------------------------------------------------------------------------------------------------------
 
 
 def draw_views(path: Path, results: Results) -> None:
@@ -159,51 +146,50 @@ def draw_views(path: Path, results: Results) -> None:
 def draw_course(
     path: Path, results: Results, columns: Sequence[str], runs: Sequence[Run], others: Sequence[Run] = ()
 ) -> None:
-    """Draw columns of the histories over epochs, one chart each; `others` stay grey in the background.
+    """Draw columns of the histories against epochs, one chart each, with the `others` in grey in the background.
 
-    kNN accuracy is left out where it was not measured. The legend is in the cell after the last chart.
+    The chart of kNN accuracy is omitted if it was not measured. The cell after the last chart contains the legend.
     """
     thresholds = results.param("evaluation.ssl.collapse")
     everyone = [*runs, *others]
     columns = [column for column in columns if column != KNN or all(KNN in run.metrics for run in everyone)]
     rows = -(-(len(columns) + 1) // 2)
-    figure, cells = drawing.subplots(rows, 2, height=2.9 * rows)
-    for axes, column in zip(cells.flat, columns, strict=False):
-        shown = [run for run in everyone if column != LOSS or run.settings.method == SIMSIAM]
-        for run in shown:
-            if run in others:
-                mean = run.history.groupby("epoch")[column].mean().dropna()
-                axes.plot(mean.index, mean, color="#bbbbbb", linewidth=0.8, zorder=1.5)
-            else:
-                drawing.curve(axes, run.history, "epoch", column, markersize=4, **run.line)
-        axes.set(xlabel="epoch", ylabel=LABELS[column] + (" (SimSiam)" if column == LOSS else ""))
-        if column == KNN:
-            draw_baselines(axes.axhline, everyone)
-            drawing.percent(axes.yaxis)
-        elif column != LOSS:
-            least = thresholds[RANK if column == RANK else STD]
-            axes.axhspan(0.8 if column == RANK else 0, least, color=drawing.COLLAPSED, linewidth=0, zorder=0)
-        if column == RANK:
-            axes.set(yscale="log", ylim=(0.8, None))
-            axes.yaxis.set_major_formatter("{x:g}")
-        elif column != LOSS:
-            axes.set_ylim(0, None)
-    for axes in cells.flat[len(columns) :]:
-        axes.set_axis_off()
-    legend = cells.flat[len(columns)]
-    for run in runs:
-        legend.plot([], [], label=run.label, **run.line)
-    if others:
-        legend.plot([], [], color="#bbbbbb", linewidth=0.8, label="other variants")
-    legend.fill_between([], [], color=drawing.COLLAPSED, label="counts as collapsed")
-    if KNN in columns:
-        draw_baselines(lambda value, **line: legend.plot([], [], **line), everyone)
-    legend.legend(loc="upper left")
-    drawing.save(figure, path)
+    with drawing.chart(path, rows, 2, height=2.9 * rows) as cells:
+        for axes, column in zip(cells.flat, columns, strict=False):
+            shown = [run for run in everyone if column != LOSS or run.settings.method == SIMSIAM]
+            for run in shown:
+                if run in others:
+                    mean = run.history.groupby("epoch")[column].mean().dropna()
+                    axes.plot(mean.index, mean, color="#bbbbbb", linewidth=0.8, zorder=1.5)
+                else:
+                    drawing.curve(axes, run.history, "epoch", column, markersize=4, **run.line)
+            axes.set(xlabel="epoch", ylabel=LABELS[column] + (" (SimSiam)" if column == LOSS else ""))
+            if column == KNN:
+                draw_baselines(axes.axhline, everyone)
+                drawing.percent(axes.yaxis)
+            elif column != LOSS:
+                least = thresholds[RANK if column == RANK else STD]
+                axes.axhspan(0.8 if column == RANK else 0, least, color=drawing.COLLAPSED, linewidth=0, zorder=0)
+            if column == RANK:
+                axes.set(yscale="log", ylim=(0.8, None))
+                axes.yaxis.set_major_formatter("{x:g}")
+            elif column != LOSS:
+                axes.set_ylim(0, None)
+        for axes in cells.flat[len(columns) :]:
+            axes.set_axis_off()
+        legend = cells.flat[len(columns)]
+        for run in runs:
+            legend.plot([], [], label=run.label, **run.line)
+        if others:
+            legend.plot([], [], color="#bbbbbb", linewidth=0.8, label="other variants")
+        legend.fill_between([], [], color=drawing.COLLAPSED, label="counts as collapsed")
+        if KNN in columns:
+            draw_baselines(lambda value, **line: legend.plot([], [], **line), everyone)
+        legend.legend(loc="upper left")
 
 
 def draw_collapse(path: Path, results: Results) -> None:
-    """Draw loss, spread, rank and accuracy of all variants; SimSiam and those that collapsed stand out."""
+    """Draw loss, spread, rank and accuracy of all variants, with SimSiam and collapsed variants highlighted."""
     runs = load(results, need=("collapsed",))
     marked = [run for run in runs if run.name == SIMSIAM] + [run for run in runs if run.collapsed]
     marked = marked[:MOST_LINES]
@@ -212,10 +198,12 @@ def draw_collapse(path: Path, results: Results) -> None:
 
 
 def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bool = False) -> None:
-    """Draw an accuracy with its interval, hollow where the run collapsed: along x in a row, else along y with seeds."""
-    estimate = run.metrics.estimate(key)
+    """Draw an accuracy and its interval; the marker is hollow if the run collapsed.
+
+    If `row`, draw horizontally; else draw vertically and add the value of each seed.
+    """
+    estimate, colour = run.metrics.estimate(key), run.line["color"]
     bar = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
-    colour = run.line["color"]
     style = {"fmt": "o", "color": colour, "markerfacecolor": "white" if run.collapsed else colour, "zorder": 3}
     if row:
         axes.errorbar(estimate.value, position, xerr=bar, **style)
@@ -226,33 +214,31 @@ def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bo
 
 
 def draw_rows(path: Path, runs: Sequence[Run], keys: Sequence[str], minutes: Mapping[str, float] | None = None) -> None:
-    """Draw a row per run: accuracies with intervals over lines of the baselines, and the minutes of training."""
+    """Draw one row per run: accuracies with intervals and baselines and, if given, the minutes of training."""
     charts = len(keys) + bool(minutes)
-    figure, [cells] = drawing.subplots(1, charts, sharey=True, height=1.2 + 0.26 * len(runs))
-    for axes, key in zip(cells, keys, strict=False):
-        for row, run in enumerate(runs):
-            draw_interval(axes, run, row, key, row=True)
-        draw_baselines(axes.axvline, runs, key, BASELINES)
-        axes.set(xlim=(0, 1.02), xticks=(0.25, 0.5, 0.75), xlabel=LABELS[key].replace(", ", ",\n"))
-        drawing.percent(axes.xaxis)
-    if minutes:
-        colours = [run.line["color"] for run in runs]
-        cells[-1].barh(range(len(runs)), [minutes[run.name] for run in runs], color=colours, height=0.6)
-        cells[-1].set(xlabel="minutes of training,\none seed")
-    cells[0].set_yticks(range(len(runs)), [run.label for run in runs])
-    cells[0].set_ylim(len(runs) - 0.5, -0.5)
-    drawing.legend_above(figure, cells[0], columns=3)
-    drawing.save(figure, path)
+    with drawing.chart(path, 1, charts, sharey=True, height=1.2 + 0.26 * len(runs), legend=3) as [cells]:
+        for axes, key in zip(cells, keys, strict=False):
+            for row, run in enumerate(runs):
+                draw_interval(axes, run, row, key, row=True)
+            draw_baselines(axes.axvline, runs, key, BASELINES)
+            axes.set(xlim=(0, 1.02), xticks=(0.25, 0.5, 0.75), xlabel=LABELS[key].replace(", ", ",\n"))
+            drawing.percent(axes.xaxis)
+        if minutes:
+            colours = [run.line["color"] for run in runs]
+            cells[-1].barh(range(len(runs)), [minutes[run.name] for run in runs], color=colours, height=0.6)
+            cells[-1].set(xlabel="minutes of training,\none seed")
+        cells[0].set_yticks(range(len(runs)), [run.label for run in runs])
+        cells[0].set_ylim(len(runs) - 0.5, -0.5)
 
 
 def draw_comparison(path: Path, results: Results) -> None:
-    """Draw kNN and linear accuracy of each variant, the best at the top."""
+    """Draw kNN and linear accuracy of each variant, highest kNN accuracy first."""
     runs = load(results, need=(KNN, LINEAR))
     draw_rows(path, sorted(runs, key=lambda run: -run.metrics.number(KNN)), (KNN, LINEAR))
 
 
 def draw_cost(path: Path, results: Results) -> None:
-    """Draw kNN accuracy and training time of each variant, the cheapest at the top."""
+    """Draw kNN accuracy and training time of each variant, fastest training first."""
     runs = load(results, need=(KNN,))
     minutes = {}
     for run in runs:
@@ -262,7 +248,7 @@ def draw_cost(path: Path, results: Results) -> None:
 
 
 def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
-    """Return a number of every variant that has it, from metrics/<folder>. Without any, raise UnmeasuredError."""
+    """Return a number in metrics/<folder> by variant. Raises UnmeasuredError if no variant has it."""
     names = variants.variants(facts.results.params)
     files = {name: f"{folder}/{name}" for name in names if facts.results.has(f"metrics/{folder}/{name}.json")}
     metrics = {name: facts.results.metrics(file) for name, file in files.items()}
@@ -272,14 +258,14 @@ def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
 
 
 def collapsed_variants(facts: Facts) -> str:
-    """Count and name the variants that collapsed."""
+    """Return a sentence that counts and names the collapsed variants."""
     answers = measured_variants(facts, "ssl", "collapsed")
     names = [variants.title(name) for name, collapsed in answers.items() if collapsed]
     return f"{len(names)} of {len(answers)} variants count as collapsed" + (f": {', '.join(names)}." if names else ".")
 
 
 def best_variant(facts: Facts) -> str:
-    """Name the variant with the highest kNN accuracy."""
+    """Return a sentence on the variant with the highest kNN accuracy."""
     accuracies = measured_variants(facts, "ssl", KNN)
     best = max(accuracies, key=accuracies.get)
     return (
@@ -289,7 +275,7 @@ def best_variant(facts: Facts) -> str:
 
 
 def cheapest_variant(facts: Facts) -> str:
-    """Name the variants with the shortest and the longest epochs."""
+    """Return a sentence on the variants with the shortest and the longest epochs."""
     seconds = measured_variants(facts, "timing/ssl", "seconds_per_epoch")
     shortest, longest = min(seconds, key=seconds.get), max(seconds, key=seconds.get)
     return (
@@ -298,51 +284,43 @@ def cheapest_variant(facts: Facts) -> str:
     )
 
 
-# The rivals -----------------------------------------------------------------------------------------------------------
+# Ticks of the x axis, its label, and lines that join runs at their positions.
+Chart = tuple[Sequence[str], str, Sequence[Sequence[tuple[Run, float]]]]
+
+
+def draw_settings(path: Path, *charts: Chart, named: bool = False) -> None:
+    """Draw charts of kNN accuracy at several settings next to each other; if `named`, the legend names the lines."""
+    with drawing.chart(path, 1, len(charts), sharey=True, legend=3) as [cells]:
+        everyone = [run for *_, lines in charts for line in lines for run, _ in line]
+        for axes, (ticks, label, lines) in zip(cells, charts, strict=True):
+            for line in lines:
+                runs, positions = zip(*line, strict=True)
+                accuracies = [run.metrics.number(KNN) for run in runs]
+                name = runs[0].label if named else None
+                axes.plot(positions, accuracies, "o-", color=runs[0].line["color"], label=name)
+                for run, position in line:
+                    draw_interval(axes, run, position)
+            draw_baselines(axes.axhline, everyone)
+            axes.set_xticks(range(len(ticks)), ticks)
+            axes.set(xlabel=label, xlim=(-0.5, len(ticks) - 0.5))
+            axes.grid(axis="x", visible=False)
+        cells[0].set_ylabel(LABELS[KNN])
+        drawing.percent(cells[0].yaxis)
 
 
 def draw_barlow_twins(path: Path, results: Results) -> None:
     """Draw kNN accuracy against the batch size and against the size of the projector's output."""
-    by_batch = load(results, ("barlow_small_batch", "barlow_twins", "barlow_large_batch"), need=(KNN,))
-    by_dim = load(results, ("barlow_narrow", "barlow_twins", "barlow_wide"), need=(KNN,))
-    figure, [cells] = drawing.subplots(1, 2, sharey=True)
-    for axes, runs, setting, label in (
-        (cells[0], by_batch, lambda run: run.settings.recipe["training"]["batch_size"], "batch size"),
-        (cells[1], by_dim, lambda run: run.settings.dim, "projector output"),
-    ):
-        runs = sorted(runs, key=setting)
-        axes.plot(range(len(runs)), [run.metrics.number(KNN) for run in runs], color=runs[0].line["color"])
-        for position, run in enumerate(runs):
-            draw_interval(axes, run, position)
-        axes.set_xticks(range(len(runs)), [f"{setting(run):,}" for run in runs])
-        axes.set(xlabel=label, xlim=(-0.5, len(runs) - 0.5))
-        axes.grid(axis="x", visible=False)
-        draw_baselines(axes.axhline, [*by_batch, *by_dim])
-    cells[0].set_ylabel(LABELS[KNN])
-    drawing.percent(cells[0].yaxis)
-    drawing.legend_above(figure, cells[0])
-    drawing.save(figure, path)
 
+    def chart(names: Sequence[str], setting: Callable[[Run], int], label: str) -> Chart:
+        runs = sorted(load(results, names, need=(KNN,)), key=setting)
+        return [f"{setting(run):,}" for run in runs], label, [[(run, position) for position, run in enumerate(runs)]]
 
-def draw_settings(
-    path: Path, ticks: Sequence[str], lines: Sequence[Sequence[tuple[Run, float]]], named: bool = False
-) -> None:
-    """Draw kNN accuracy at settings; lines: runs with their positions, joined by a line that a legend may name."""
-    figure, [[axes]] = drawing.subplots()
-    for line in lines:
-        runs, positions = [run for run, _ in line], [position for _, position in line]
-        accuracies = [run.metrics.number(KNN) for run in runs]
-        label = runs[0].label if named else None
-        axes.plot(positions, accuracies, "o-", color=runs[0].line["color"], label=label)
-        for run, position in line:
-            draw_interval(axes, run, position)
-    draw_baselines(axes.axhline, [run for line in lines for run, _ in line])
-    axes.set_xticks(range(len(ticks)), ticks)
-    axes.set(xlim=(-0.5, len(ticks) - 0.5), ylabel=LABELS[KNN])
-    axes.grid(axis="x", visible=False)
-    drawing.percent(axes.yaxis)
-    drawing.legend_above(figure, axes, columns=3)
-    drawing.save(figure, path)
+    batches, widths = ("barlow_small_batch", "barlow_large_batch"), ("barlow_narrow", "barlow_wide")
+    draw_settings(
+        path,
+        chart(("barlow_twins", *batches), lambda run: run.settings.recipe["training"]["batch_size"], "batch size"),
+        chart(("barlow_twins", *widths), lambda run: run.settings.dim, "projector output"),
+    )
 
 
 def draw_heavy_views(path: Path, results: Results) -> None:
@@ -351,39 +329,37 @@ def draw_heavy_views(path: Path, results: Results) -> None:
     simsiam, simsiam_heavy, byol, byol_heavy, dssl = load(results, names, need=(KNN,))
     ticks = ["standard views", "heavy views", "heavy views next to\nstandard ones"]
     lines = [[(simsiam, -0.06), (simsiam_heavy, 0.94)], [(byol, 0.06), (byol_heavy, 1.06)], [(dssl, 2)]]
-    draw_settings(path, ticks, lines, named=True)
+    draw_settings(path, (ticks, "", lines), named=True)
 
 
 def draw_vicreg_terms(path: Path, results: Results) -> None:
-    """Draw spread, rank and kNN accuracy of VICReg with all its terms and without one of two."""
+    """Draw spread, rank and kNN accuracy of VICReg with all terms, without variance, and without covariance."""
     runs = load(results, ("vicreg", "vicreg_no_variance", "vicreg_no_covariance"))
     draw_course(path, results, (STD, RANK, KNN), runs)
 
 
 def draw_byol(path: Path, results: Results) -> None:
-    """Draw kNN accuracy of SimSiam and BYOL against the images seen and the minutes of training."""
+    """Draw kNN accuracy of SimSiam and BYOL against the number of images seen and the minutes of training."""
     runs = load(results, (SIMSIAM, "byol"), need=(KNN,))
-    figure, [cells] = drawing.subplots(1, 2, sharey=True)
-    for run in runs:
-        course = spent_course(results, run.name)
-        course["minutes"] = course.groupby("epoch")["seconds"].transform("mean") / 60
-        for axes, x in zip(cells, ("images", "minutes"), strict=True):
-            drawing.curve(axes, course, x, KNN, label=run.label, **run.line)
-    for axes, label in zip(cells, ("images seen", "minutes of training"), strict=True):
-        draw_baselines(axes.axhline, runs)
-        axes.set(xlabel=label, ylabel=LABELS[KNN], xlim=(0, None), ylim=(0, None))
-    cells[0].locator_params(axis="x", nbins=4)
-    cells[0].xaxis.set_major_formatter("{x:,.0f}")
-    drawing.percent(cells[0].yaxis)
-    drawing.legend_above(figure, cells[0])
-    drawing.save(figure, path)
+    with drawing.chart(path, 1, 2, sharey=True, legend=2) as [cells]:
+        for run in runs:
+            course = spent_course(results, run.name)
+            course["minutes"] = course.groupby("epoch")["seconds"].transform("mean") / 60
+            for axes, x in zip(cells, ("images", "minutes"), strict=True):
+                drawing.curve(axes, course, x, KNN, label=run.label, **run.line)
+        for axes, label in zip(cells, ("images seen", "minutes of training"), strict=True):
+            draw_baselines(axes.axhline, runs)
+            axes.set(xlabel=label, ylabel=LABELS[KNN], xlim=(0, None), ylim=(0, None))
+        cells[0].locator_params(axis="x", nbins=4)
+        cells[0].xaxis.set_major_formatter("{x:,.0f}")
+        drawing.percent(cells[0].yaxis)
 
 
 def draw_asymmetry(path: Path, results: Results) -> None:
     """Draw kNN accuracy of AsymSiam with equal, asymmetric and exchanged views."""
     runs = load(results, ("asymsiam_symmetric", "asymsiam", "asymsiam_reverse"), need=(KNN,))
     ticks = ["the same views\nfor both", "source stronger,\ntarget weaker", "source weaker,\ntarget stronger"]
-    draw_settings(path, ticks, [[(run, position)] for position, run in enumerate(runs)])
+    draw_settings(path, (ticks, "", [[(run, position)] for position, run in enumerate(runs)]))
 
 
 FIGURES = (
@@ -393,8 +369,8 @@ FIGURES = (
         ablation="no_stop_gradient",
         title="with and without stop-gradient",
         names=("with stop-gradient", "without"),
-        accuracy="In the report it collapses without stop-gradient.",
-        loss="In the report it reaches −1 without stop-gradient, which means collapse and not success.",
+        accuracy="In the report, accuracy collapses without stop-gradient.",
+        loss="In the report, the loss reaches −1 without stop-gradient, which means collapse and not success.",
     ),
     *ablation_figures(
         first=46,
@@ -402,7 +378,7 @@ FIGURES = (
         ablation="no_predictor",
         title="with and without the predictor",
         names=("with the predictor", "without"),
-        accuracy="In the report it is much lower without the predictor.",
+        accuracy="In the report, accuracy is much lower without the predictor.",
     ),
     *ablation_figures(
         first=48,
@@ -416,7 +392,7 @@ FIGURES = (
         number=50,
         slug="simsiam_views",
         title="Augmented views of training images",
-        caption="At the left a training image, then views of it. SimSiam learns to give any two of them the same "
+        caption="A training image at the left, followed by views of it. SimSiam learns to give any two views the same "
         "embedding.",
         group="Augmentation",
         draw=draw_views,
@@ -427,9 +403,8 @@ FIGURES = (
         number=51,
         slug="simsiam_collapse",
         title="Collapse over epochs",
-        caption=f"SimSiam and the variants that collapsed, with all others in grey. {SEEDS} The shaded range counts as "
-        "collapsed.",
-        group=BEYOND,
+        caption=f"SimSiam and the variants that collapsed, with all others in grey. {SEEDS} Values in the shaded range "
+        "count as collapsed.",
         draw=draw_collapse,
         result=collapsed_variants,
     ),
@@ -439,7 +414,6 @@ FIGURES = (
         title="Accuracy of all methods",
         caption=f"kNN and linear accuracy on frozen features after the last epoch. {INTERVALS} Vertical lines are "
         "baselines that have learned nothing.",
-        group=BEYOND,
         draw=draw_comparison,
         result=best_variant,
     ),
@@ -447,8 +421,7 @@ FIGURES = (
         number=57,
         slug="simsiam_cost",
         title="Accuracy and training time of all methods",
-        caption=f"kNN accuracy after the last epoch, and the time that training one encoder took. {INTERVALS}",
-        group=BEYOND,
+        caption=f"kNN accuracy after the last epoch, and the training time of one encoder. {INTERVALS}",
         draw=draw_cost,
         result=cheapest_variant,
     ),
@@ -457,7 +430,7 @@ FIGURES = (
         slug="simsiam_barlow_twins",
         title="Barlow Twins with several batch sizes and output sizes",
         caption=f"kNN accuracy after the last epoch. {SINGLE_SEEDS} The report says that Barlow Twins needs no large "
-        "batch and gains from dimensions.",
+        "batch and gains from a larger output.",
         group=RIVALS,
         draw=draw_barlow_twins,
         result="kNN accuracy: {ssl/barlow_small_batch:knn_accuracy} with the smallest batch, "
@@ -472,9 +445,9 @@ FIGURES = (
         "mislead BYOL less, and help DSSL.",
         group=RIVALS,
         draw=draw_heavy_views,
-        result="kNN accuracy with heavy views, and with standard ones: SimSiam {ssl/simsiam_heavy:knn_accuracy}, "
-        "{ssl/simsiam!v:knn_accuracy}; BYOL {ssl/byol_heavy:knn_accuracy}, {ssl/byol!v:knn_accuracy}; DSSL uses both, "
-        "{ssl/dssl:knn_accuracy}.",
+        result="kNN accuracy with heavy views: SimSiam {ssl/simsiam_heavy:knn_accuracy} (standard views "
+        "{ssl/simsiam!v:knn_accuracy}), BYOL {ssl/byol_heavy:knn_accuracy} (standard views "
+        "{ssl/byol!v:knn_accuracy}). DSSL, with both types of views: {ssl/dssl:knn_accuracy}.",
     ),
     Figure(
         number=60,
@@ -493,11 +466,11 @@ FIGURES = (
         number=61,
         slug="simsiam_byol",
         title="BYOL and SimSiam against images seen and training time",
-        caption=f"kNN accuracy at equal numbers of images and at equal time. {SEEDS}",
+        caption=f"kNN accuracy against the number of images seen and against training time. {SEEDS}",
         group=RIVALS,
         draw=draw_byol,
-        result="kNN accuracy at the end: BYOL {ssl/byol:knn_accuracy} at {timing/ssl/byol:seconds_per_epoch} s per "
-        "epoch, SimSiam {ssl/simsiam:knn_accuracy} at {timing/ssl/simsiam:seconds_per_epoch} s.",
+        result="kNN accuracy at the end: BYOL {ssl/byol:knn_accuracy} with {timing/ssl/byol:seconds_per_epoch} s per "
+        "epoch, SimSiam {ssl/simsiam:knn_accuracy} with {timing/ssl/simsiam:seconds_per_epoch} s per epoch.",
     ),
     Figure(
         number=62,

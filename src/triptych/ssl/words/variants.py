@@ -1,65 +1,34 @@
-"""The variants and baselines of SimSiam's study: titles, settings, and colours in figures."""
+"""Variants and baselines of SimSiam's study: titles, settings, and line styles in figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 
+from triptych.core.schema import read_yaml
 from triptych.report.formatting import written
 from triptych.report.reader import Metrics, Results, UnmeasuredError
+from triptych.report.record import Model
 from triptych.ssl.shared.params import SharedRecipe, merged, recipe_layers
 
 SIMSIAM, WIDE = "simsiam", "projector_4096"
-# Sections of a recipe whose settings are described with the section's name in front.
+# Sections of a recipe whose name precedes their settings in descriptions.
 NAMED_SECTIONS = ("source", "target", "heavy")
 # Width of the projector's output in the report.
 REPORT_DIMS = {SIMSIAM: 2048, WIDE: 4096}
-# Titles; other variants go by their name with spaces.
-TITLES = {
-    SIMSIAM: "SimSiam",
-    "no_stop_gradient": "without stop-gradient",
-    "no_predictor": "without predictor",
-    WIDE: "wider projector",
-    "simsiam_heavy": "SimSiam (heavy views)",
-    "barlow_twins": "Barlow Twins",
-    "barlow_small_batch": "Barlow Twins (smaller batch)",
-    "barlow_large_batch": "Barlow Twins (larger batch)",
-    "barlow_narrow": "Barlow Twins (narrower)",
-    "barlow_wide": "Barlow Twins (wider)",
-    "byol": "BYOL",
-    "byol_heavy": "BYOL (heavy views)",
-    "dssl": "DSSL",
-    "vicreg": "VICReg",
-    "vicreg_no_variance": "VICReg without variance",
-    "vicreg_no_covariance": "VICReg without covariance",
-    "asymsiam": "AsymSiam",
-    "asymsiam_reverse": "AsymSiam (exchanged)",
-    "asymsiam_symmetric": "AsymSiam (symmetric)",
-    "simclr": "SimCLR",
-}
-# Colours that colour-blind readers can tell apart: a method's, which its variants share, and those of the ablations of
-# the report. Methods that are not named here take further colours in turn.
-OWN_COLOURS = {SIMSIAM: "#0072B2", "no_stop_gradient": "#D55E00", "no_predictor": "#009E73", WIDE: "#CC79A7"}
-METHOD_COLOURS = {
-    SIMSIAM: OWN_COLOURS[SIMSIAM],
-    "barlow_twins": "#56B4E9",
-    "vicreg": "#E69F00",
-    "byol": "#941112",
-    "dssl": "#05096D",
-    "asymsiam": "#664451",
-    "simclr": "#000000",
-}
-COLOURS = ("#808000", "#3F51B5", "#8B0000", "#2E7D32", "#5F7A8C")
-# Baselines that have learned nothing: the prefix of their metrics, such as `pixel_knn_accuracy`, and their name.
+_TEXTS = read_yaml(Path(__file__).with_name("variants.yaml"))
+METHOD_COLOURS, OWN_COLOURS = _TEXTS["method_colours"], _TEXTS["variant_colours"]
+# Baselines without training: prefix of their metrics, such as `pixel_knn_accuracy`, and name.
 UNTRAINED, PIXELS = "random_init", "pixel"
 BASELINES = {UNTRAINED: "untrained encoder", PIXELS: "pixels", "raw_pixel": "raw pixels"}
 BASELINE_DASHES = {UNTRAINED: (0, (5, 2)), PIXELS: (0, (1.2, 1.6)), "raw_pixel": (0, (6, 1.8, 1.2, 1.8))}
-# Line styles of a method's further variants; the first is solid.
+# Line styles of variants with the same colour; the first variant has a solid line.
 DASHES = ((0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (2.6, 1.3)))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """An entry of ssl.variants: a method, the differences from its recipe, and the whole recipe."""
+    """An entry of ssl.variants: its method, its differences from the method's recipe, and its complete recipe."""
 
     method: str
     own: Mapping
@@ -67,18 +36,19 @@ class Settings:
 
     @property
     def dim(self) -> int | None:
-        """Width of the projector's output; None where the method has no projector."""
+        """Width of the projector's output; None if the method has no projector."""
         return self.recipe.get("projector_dim")
 
     @property
     def described(self) -> str:
-        """Its differences in words, or without any the method's recipe: `projector output 512, symmetric`."""
+        """Differences from the method's recipe in words, or the recipe itself: `projector output 512, symmetric`."""
         recipe = {key: value for key, value in self.recipe.items() if isinstance(value, str | int | float)}
-        return described(self.own or {key: recipe[key] for key in recipe if key not in SharedRecipe.model_fields})
+        settings = self.own or {key: recipe[key] for key in recipe if key not in SharedRecipe.model_fields}
+        return ", ".join(_words(settings))
 
 
 def variants(params: Mapping) -> dict[str, Settings]:
-    """Return the entries of ssl.variants of params.yaml in their order."""
+    """Return the entries of ssl.variants in params.yaml, by name."""
     ssl = params.get("ssl") or {}
     entries = {}
     for name, given in (ssl.get("variants") or {}).items():
@@ -87,20 +57,23 @@ def variants(params: Mapping) -> dict[str, Settings]:
     return entries
 
 
-def described(settings: Mapping) -> str:
-    """Describe settings: `crop scale 0.2 to 1, jitter 0.8`."""
-    return ", ".join(_words(settings))
+def models(params: Mapping) -> list[Model]:
+    """Return one model per variant."""
+    return [
+        Model(f"ssl/{name}", title(name), f"ssl@{name}", f"evaluate_ssl@{name}", settings.described)
+        for name, settings in variants(params).items()
+    ]
 
 
 def title(variant: str) -> str:
     """Return the title of a variant."""
-    return TITLES.get(variant, variant.replace("_", " "))
+    return _TEXTS["titles"].get(variant, variant.replace("_", " "))
 
 
 def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
-    """Return color and linestyle of each variant, for matplotlib; those that share a colour have dashes."""
+    """Return color and linestyle of each variant for matplotlib. Variants with the same colour differ in dashes."""
     unknown = dict.fromkeys(entry.method for entry in trained.values() if entry.method not in METHOD_COLOURS)
-    by_method = METHOD_COLOURS | dict(zip(unknown, cycle(COLOURS), strict=False))
+    by_method = METHOD_COLOURS | dict(zip(unknown, cycle(_TEXTS["other_colours"]), strict=False))
     drawn: dict[str, dict[str, object]] = {}
     for name, entry in trained.items():
         colour = OWN_COLOURS.get(name, by_method[entry.method])
@@ -110,19 +83,19 @@ def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
 
 
 def metrics_of(results: Results, name: str) -> Metrics:
-    """Return the metrics of a variant; raise UnmeasuredError where params.yaml does not train it."""
+    """Return the metrics of a variant; raise UnmeasuredError if params.yaml does not contain the variant."""
     if name not in variants(results.params):
         raise UnmeasuredError(f"ssl.variants in params.yaml has no {name}")
     return results.metrics(f"ssl/{name}")
 
 
 def results_path(variant: str) -> str:
-    """Return the path of a variant's arrays: correctly classified test images, and some views."""
+    """Return the path of a variant's result arrays."""
     return f"evaluations/ssl/{variant}/results.npz"
 
 
 def remark(params: Mapping) -> str:
-    """Compare the widths of projector outputs in this run with the report's; return an empty text without any."""
+    """Return a sentence that compares the widths of projector outputs with the report's; empty if there are none."""
     trained = variants(params)
     pairs = [(trained[name].dim, report) for name, report in REPORT_DIMS.items() if name in trained]
     texts = [

@@ -1,84 +1,63 @@
-"""Figures of the VAE: the report's 1 to 27, both priors and traversals of the latents."""
+"""Figures of the VAE: figures 1 to 27 of the report, samples from both priors, and latent traversals."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from triptych.report import drawing, generated_figures
-from triptych.report.generated_figures import BEYOND, REPORT_EPOCHS, after_epoch, nearest_epoch
 from triptych.report.reader import Results, UnmeasuredError
 from triptych.report.record import Figure
 from triptych.report.sentences import Facts, literal
 
-IMAGES, LATENTS = "samples/vae/images.npz", "plots/vae/latents"
+IMAGES, LATENTS = generated_figures.images_path("vae"), "plots/vae/latents"
 SNAPSHOTS = (1, 10, 15, 20, 25)  # epochs that the report shows
-CLASSES = 10  # of the report's data
-STRONGEST = 3  # latents of a class, as many as the metric top_latents_share sums
+CLASSES = 10  # in the report's data
+STRONGEST = 3  # latents that stand out per class; the metric top_latents_share sums as many
 INTERPOLATIONS = 3  # as in the report
+NATS = " nats per image"
 
 
-def reconstructions(number: int, report_epoch: int) -> Figure:
-    """Return the figure of test images and their reconstructions after an epoch."""
-
-    def draw(path: Path, results: Results) -> None:
-        arrays, (epoch, _) = results.arrays(IMAGES), nearest_epoch(results, "vae", report_epoch)
-        originals, [rebuilt] = arrays["originals"], arrays["epoch_reconstructions"][arrays["epochs"] == epoch]
-        bands = []
-        for start in range(0, len(rebuilt), drawing.COLUMNS):
-            row = slice(start, start + drawing.COLUMNS)
-            bands += [("test image", originals[row]), ("reconstruction", rebuilt[row])]
-        drawing.image_sheet(path, bands)
-
-    return Figure(
-        number=number,
-        slug=f"vae_reconstructions_{report_epoch}",
-        title=f"VAE reconstructions, the report's epoch {report_epoch} of {REPORT_EPOCHS}",
-        caption="Test images, each above its reconstruction, which is decoded from the mean of the posterior.",
-        group="Reconstructions during training",
-        draw=draw,
-        result=after_epoch(
-            "vae",
-            report_epoch,
-            lambda epoch, last: (
-                f"Epoch {epoch} of {last}: reconstruction term of the loss "
-                f"{{plots/vae/training:epoch={epoch}.nll}} nats per image, after the last epoch "
-                f"{{plots/vae/training:epoch={last}.nll}}."
-            ),
-        ),
-        shows_data=True,
-    )
+def reconstruction_bands(arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Return rows of test images, each followed by their reconstructions after an epoch."""
+    originals, [rebuilt] = arrays["originals"], arrays["epoch_reconstructions"][rows]
+    bands = []
+    for start in range(0, len(rebuilt), drawing.COLUMNS):
+        row = slice(start, start + drawing.COLUMNS)
+        bands += [("test image", originals[row]), ("reconstruction", rebuilt[row])]
+    return bands
 
 
 def class_latents(number: int, index: int) -> Figure:
-    """Return the figure of the latents of a class: the mean of each over the images of the class, with its spread."""
+    """Return the figure of the mean and the standard deviation of each latent over the images of a class."""
 
     def strongest(rows: list[dict]) -> tuple[str, list[int]]:
-        """Return the name of the class and the positions of its strongest latents in the table."""
+        """Return the name of the class and the indices of its strongest latents in the table."""
         classes = list(dict.fromkeys(row["class"] for row in rows))
         if index >= len(classes):
-            raise UnmeasuredError(f"the images have {len(classes) or 'no'} classes")
-        positions = [position for position, row in enumerate(rows) if row["class"] == classes[index]]
-        return classes[index], sorted(positions, key=lambda position: -rows[position]["share"])[:STRONGEST]
+            raise UnmeasuredError(f"this figure needs at least {index + 1} classes; the images have {len(classes)}")
+        indices = [position for position, row in enumerate(rows) if row["class"] == classes[index]]
+        return classes[index], sorted(indices, key=lambda position: -rows[position]["share"])[:STRONGEST]
 
     def draw(path: Path, results: Results) -> None:
         table = results.table(f"{LATENTS}.csv", "class", "latent", "mean", "std", "share")
-        name, positions = strongest(table.to_dict("records"))
+        name, indices = strongest(table.to_dict("records"))
         latents = table[table["class"] == name].sort_values("latent")
-        top = latents["latent"].isin(table["latent"].iloc[positions])
-        figure, [[axes]] = drawing.subplots(height=3.2)
-        for rows, colour, of_bar, label in (
-            (latents[top], drawing.PALETTE[1], drawing.PALETTE[1], f"the {STRONGEST} strongest"),
-            (latents[~top], drawing.PALE, "#999999", "other latents"),
-        ):
-            axes.bar(rows["latent"], rows["mean"], yerr=rows["std"], color=colour, ecolor=of_bar, label=label)
-        axes.axhline(0, color=drawing.INK, linewidth=0.8)
-        axes.set(xlabel="latent variable", ylabel="mean of μ, ± 1 std")
-        axes.grid(axis="x", visible=False)
-        drawing.legend_above(figure, axes)
-        drawing.save(figure, path)
+        top = latents["latent"].isin(table["latent"].iloc[indices])
+        with drawing.chart(path, height=3.2, legend=2) as [[axes]]:
+            for rows, colour, of_bar, label in (
+                (latents[top], drawing.PALETTE[1], drawing.PALETTE[1], f"the {STRONGEST} strongest"),
+                (latents[~top], drawing.PALE, "#999999", "other latents"),
+            ):
+                axes.bar(rows["latent"], rows["mean"], yerr=rows["std"], color=colour, ecolor=of_bar, label=label)
+            axes.axhline(0, color=drawing.INK, linewidth=0.8)
+            axes.set(xlabel="latent variable", ylabel="mean of μ, ± 1 std")
+            axes.grid(axis="x", visible=False)
 
     def result(facts: Facts) -> str:
         rows = facts.content(LATENTS)
-        name, positions = strongest(rows)
-        shares = ", ".join(f"z{rows[at]['latent']} {{{LATENTS}!p:{at}.share}}" for at in positions)
+        name, indices = strongest(rows)
+        shares = ", ".join(f"z{rows[at]['latent']} {{{LATENTS}!p:{at}.share}}" for at in indices)
         return f"Share in the squared distance of class {literal(name)} from the mean of all images: {shares}."
 
     return Figure(
@@ -86,7 +65,7 @@ def class_latents(number: int, index: int) -> Figure:
         slug=f"vae_latents_{index}",
         title=f"Latent variables of class {index}",
         caption=f"Mean and standard deviation of each latent over the images of the class. The {STRONGEST} latents "
-        "that contribute most to the distance of the class from the mean of all images stand out.",
+        "that contribute most to the distance between the class and the mean of all images are highlighted.",
         group="Latent variables of each class",
         draw=draw,
         result=result,
@@ -123,22 +102,32 @@ def draw_traversals(path: Path, results: Results) -> None:
 
 FIGURES = (
     generated_figures.wall_clock(
-        number=generated_figures.VAE_WALL_CLOCK,
-        study="vae",
-        name="VAE",
-        caption="Time of each epoch, and time since the start. The report calls the time per epoch steady.",
+        generated_figures.VAE_WALL_CLOCK, "vae", "The report says that the time per epoch is steady."
     ),
-    *generated_figures.samples_during_training(
-        first=2, study="vae", name="VAE", epochs=SNAPSHOTS, loss="training loss", unit=" nats per image"
+    *(
+        generated_figures.samples_after_epoch(number, "vae", epoch, NATS)
+        for number, epoch in enumerate(SNAPSHOTS, start=2)
     ),
-    *(reconstructions(number, epoch) for number, epoch in enumerate(SNAPSHOTS, start=7)),
+    *(
+        generated_figures.images_after_epoch(
+            number,
+            "vae",
+            epoch,
+            content="reconstructions",
+            caption="Test images, each above its reconstruction, which is decoded from the mean of the posterior.",
+            bands=reconstruction_bands,
+            loss="reconstruction term of the loss",
+            key="nll",
+            unit=NATS,
+            shows_data=True,
+        )
+        for number, epoch in enumerate(SNAPSHOTS, start=7)
+    ),
     *generated_figures.final_samples(
-        first=generated_figures.VAE_FINAL_SAMPLES,
-        study="vae",
-        name="VAE",
-        caption="One of the first five samples, not selected, and the probability that the judge gives each class. The "
-        "report calls such samples blurry.",
-        results=(
+        generated_figures.VAE_FINAL_SAMPLES,
+        "vae",
+        "The report calls such samples blurry.",
+        (
             "The judge recognises {vae:recognisability} of the VAE's samples and {vae!v:real_recognisability} of test "
             "images.",
             "The VAE's samples have a sharpness ratio of {vae:sharpness_ratio}; 1 is as sharp as real images.",
@@ -154,8 +143,8 @@ FIGURES = (
         number=27,
         slug="vae_interpolations",
         title="VAE interpolations in latent space",
-        caption="Each row decodes points at equal distances on the line between the latents of two test images. The "
-        "report calls the change smooth.",
+        caption="Each row decodes evenly spaced points on the line between the latents of two test images. The report "
+        "calls the change smooth.",
         group="Interpolation",
         draw=draw_interpolations,
         result="The largest step in the judge's features is {vae:interpolation_smoothness} times the mean step; 1 is "
@@ -165,9 +154,8 @@ FIGURES = (
         number=63,
         slug="vae_priors",
         title="Two priors with the same decoder",
-        caption="Samples from N(0, I), the prior of training, samples from a mixture of Gaussians that was fitted to "
-        "the latents after training, and reconstructions of test images above the images.",
-        group=BEYOND,
+        caption="Samples from N(0, I), the prior used in training; samples from a mixture of Gaussians that was fitted "
+        "to the latents after training; reconstructions of test images; and these test images.",
         draw=draw_priors,
         result="Recognised by the judge: {vae:recognisability} of samples from N(0, I), "
         "{vae:fitted_prior.recognisability} from the fitted prior. Fréchet distance: {vae:frechet_distance} and "
@@ -177,9 +165,8 @@ FIGURES = (
         number=55,
         slug="vae_latent_traversals",
         title="Latent traversals",
-        caption="In each row one latent goes from −3 to 3 and the others keep the values of one test image. The rows "
-        "are the latents that vary most.",
-        group=BEYOND,
+        caption="In each row one latent changes from −3 to 3, while the others keep the values of one test image. The "
+        "rows show the latents that vary most.",
         draw=draw_traversals,
         result="{vae:active_units} latents are active: their mean varies over test images.",
     ),

@@ -1,0 +1,28 @@
+"""Named tasks with a progress bar."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from triptych.machine.processes import side_by_side
+
+Result = TypeVar("Result")
+
+
+def run_tasks(title: str, tasks: Mapping[str, Callable[[], Result]], at_once: int = 1) -> dict[str, Result]:
+    """Run tasks, `at_once` of them side by side, and return their results by name in the order of `tasks`."""
+    names, results = list(tasks), {}
+    interval = 0.5 if sys.stderr.isatty() else 20.0  # keeps log files short
+    with tqdm(total=len(tasks), desc=title, mininterval=interval, dynamic_ncols=True) as bar:
+        for index, result in side_by_side(list(tasks.values()), at_once):
+            results[names[index]] = result
+            bar.set_postfix_str(names[index], refresh=False)
+            bar.update()
+    return {name: results[name] for name in names}
+
+
+def merged_results(title: str, tasks: Mapping[str, Callable[[], dict]], at_once: int = 1) -> dict:
+    """Run tasks as `run_tasks` does and merge the mappings that they return."""
+    return {key: value for result in run_tasks(title, tasks, at_once).values() for key, value in result.items()}
