@@ -27,12 +27,13 @@ from triptych.ddpm.samplers import draw_images
 from triptych.judge.measure import Judge, Judged
 from triptych.machine.device import Machine, machine
 from triptych.measures.distributions import FrechetReference
+from triptych.measures.images import to_uint8
 from triptych.measures.intervals import Resampling
 from triptych.measures.params import EvaluationParams
 from triptych.params import check
 from triptych.training.checkpoint import Checkpoints
 from triptych.training.loop import Plan, Trained, Trainer
-from triptych.training.objective import resident, to_uint8
+from triptych.training.objective import resident
 
 PARAMS = Path("params.yaml")
 RECIPES = Path(__file__).with_suffix(".yaml")

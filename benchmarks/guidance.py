@@ -19,9 +19,9 @@ from triptych.ddpm.objective import Denoising, load_trained
 from triptych.ddpm.sample import Autoguidance, load_guide
 from triptych.ddpm.samplers import draw_images
 from triptych.machine.device import Machine, machine
+from triptych.measures.images import to_uint8
 from triptych.nn.weights import snapshot_files
 from triptych.params import Params, check
-from triptych.training.objective import to_uint8
 
 MODEL, SNAPSHOTS = Path("models/ddpm"), Path("snapshots/ddpm")
 

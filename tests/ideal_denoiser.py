@@ -9,7 +9,7 @@ from toy_diffusion import COSINE, EDM, LINEAR, Constant, process
 from triptych.core.schema import validate
 from triptych.ddpm.objective import DenoisingObjective, DiffusionObjective, EDMObjective
 from triptych.ddpm.params import EDMProcess
-from triptych.machine.randomness import ImageNoise
+from triptych.measures.images import ImageNoise
 
 PROCESSES: dict[str, DenoisingObjective] = {
     "cosine": DiffusionObjective(Constant(), process(schedule=COSINE)),

@@ -18,9 +18,10 @@ from triptych.data.storage import load
 from triptych.judge.measure import Judge
 from triptych.machine.device import Machine
 from triptych.measures.distributions import FrechetReference
+from triptych.measures.images import to_uint8
 from triptych.measures.intervals import Resampling
 from triptych.params import Params
-from triptych.training.objective import resident, to_uint8
+from triptych.training.objective import resident
 
 DATA, CLASSIFIER = Path("data/generative"), Path("models/classifier")
 MINUTES = (2, 4, 6)

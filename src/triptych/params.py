@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from triptych.core.schema import Count, Runtime, Section, read_yaml, validate
+from triptych.core.errors import InputError
+from triptych.core.schema import Count, Runtime, Section, nearest, read_yaml, validate
 from triptych.data.sources.params import DataParams
 from triptych.ddpm.params import DDPMParams, DDPMSampling
 from triptych.judge.params import ClassifierParams
@@ -59,13 +60,23 @@ class Params(Section):
         return self
 
 
+def check_recipes(ssl: SSLParams, path: Path) -> None:
+    """Validate the recipe of every method and variant. Raises InputError."""
+    for name, own in ssl.methods.items():
+        if name not in recipes.names():
+            raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{nearest(name, recipes.names())}")
+        recipes.validated({"ssl.shared": ssl.shared.model_dump(), f"ssl.methods.{name}": own}, name, path)
+    for variant in ssl.variants:
+        recipes.recipe(ssl, variant, path)
+
+
 def validated(tree: dict[str, Any], path: Path) -> Params:
     """Validate the content of a params file, including the recipe of every method and variant.
 
     Raises InputError, with one line that names the file, the key, the value, and what is allowed.
     """
     params: Params = validate(Params, tree, "", path)
-    recipes.check(params.ssl, path)
+    check_recipes(params.ssl, path)
     return params
 
 

@@ -12,7 +12,7 @@ from triptych.ddpm.model import denoising_network
 from triptych.ddpm.objective import DenoisingObjective, diffusion_method
 from triptych.ddpm.params import DDPMParams
 from triptych.ddpm.samplers import reverse
-from triptych.machine.randomness import ImageNoise
+from triptych.measures.images import ImageNoise
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SHAPE = (3, 32, 32)

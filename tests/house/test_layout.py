@@ -16,7 +16,7 @@ ALLOWED = {
     "data": {"core", "machine"},
     "nn": {"core", "machine"},
     "training": {"core", "machine", "data", "nn"},
-    "measures": {"core", "data"},
+    "measures": {"core", "machine", "data", "training"},
     "report": {"core", "measures"},
     "judge": {"core", "machine", "data", "nn", "training", "measures", "report"},
     **dict.fromkeys(STUDIES, {"core", "machine", "data", "nn", "training", "measures", "report", "judge"}),

@@ -23,10 +23,9 @@ def plot(tmp_path_factory) -> Path:
     """A figure of lines and letters."""
     path = tmp_path_factory.mktemp("plot") / "plot.png"
     values = np.sin(np.arange(32))
-    figure, [[axes]] = drawing.subplots()
-    axes.bar(range(32), values, yerr=abs(values) / 4)
-    axes.set(xlabel="x", ylabel="y")
-    drawing.save(figure, path)
+    with drawing.chart(path) as [[axes]]:
+        axes.bar(range(32), values, yerr=abs(values) / 4)
+        axes.set(xlabel="x", ylabel="y")
     return path
 
 

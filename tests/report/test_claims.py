@@ -1,4 +1,4 @@
-"""The engine of claims, and a clear yes, a clear no and an open case for each claim."""
+"""The rules for claims, and for each claim a case that is met, one that is not met, and one that is undecided."""
 
 import fnmatch
 import json
@@ -47,7 +47,7 @@ KEYS = [
 CONDITION_KEYS = ["id", "statement", "measured", "interval", "threshold", "verdict"]
 YES, NO, OPEN = "reproduced", "not reproduced", "inconclusive"
 
-# The cases below are made for these thresholds; any other is that of params.yaml.
+# The cases below are made for these thresholds; params.yaml has all others.
 THRESHOLDS = {
     "vae": {
         "epoch_spread": 0.1,
@@ -66,12 +66,12 @@ LIMITS = validate(ClaimsParams, overlaid(PARAMS["claims"], THRESHOLDS), "claims"
 
 # --- Evidence from a few numbers ---
 
-# What has learned nothing.
+# Accuracy of the baselines without training.
 BASELINES = {"random_init_knn": 0.15, "pixel_knn": 0.40, "raw_pixel_knn": 0.3}
 
 
 def measured(**numbers: float | tuple[float, float]) -> dict:
-    """The content of a metrics file: each number plain, or with half the width of its interval."""
+    """Return the content of a metrics file. A pair is a number and half the width of its interval."""
     pairs = {key: number for key, number in numbers.items() if isinstance(number, tuple)}
     return {
         **{key: number[0] if key in pairs else number for key, number in numbers.items()},
@@ -92,7 +92,7 @@ def vae_numbers(**numbers: float | tuple[float, float]) -> dict:
 
 
 def ddpm_numbers(at_30: dict | None = None, at_120: dict | None = None, **numbers: float | tuple[float, float]) -> dict:
-    """Restorations from t = 30 and t = 120 under their names, as `same_class` and `ssim`, and the rest."""
+    """Return the metrics of the DDPM, with changes to the restorations from t = 30 and t = 120."""
     usual = {
         "recognisability": (0.4, 0.02),
         "real_recognisability": 0.99,
@@ -122,9 +122,9 @@ def variant(
     images: int = 1000,
     pace: float = 10.0,
 ) -> dict:
-    """A trained variant: each seed classifies a first share of images correctly; a std below 0.5 is a collapse.
+    """Return the files of a trained variant. Each seed classifies the first images correctly; std < 0.5 is a collapse.
 
-    Its accuracy after the first epoch is half of that at the end.
+    The accuracy after the first epoch is half of the final accuracy.
     """
     std = float(np.mean(stds))
     hits = {key: _first(images, share) for key, share in {"knn": accuracies, **baselines}.items()}
@@ -156,7 +156,7 @@ def variant(
 
 
 def _first(images: int, share: float | tuple[float, ...]) -> np.ndarray:
-    """(seeds, images), the first share of them true."""
+    """Return a boolean array (seeds, images), of which the first share is True."""
     return np.arange(images) < images * np.atleast_1d(share)[:, None]
 
 
@@ -196,9 +196,9 @@ def write_run(
     latents: pd.DataFrame = LATENTS,
     **variants: dict | None,
 ) -> None:
-    """A run under which every claim holds; a variant that is None was not trained.
+    """Write a run in which every claim holds, with changes; a variant that is None was not trained.
 
-    `seconds` are the VAE's CPU time, and its wall-clock time unless `clock` is given.
+    `seconds` are the CPU time of the VAE's epochs, and also the wall-clock time unless `clock` is given.
     """
     trained = {name: found for name, found in (TRAINED | variants).items() if found}
     params = {
@@ -233,7 +233,7 @@ def write_run(
 
 @pytest.fixture
 def evidence(tmp_path: Path) -> Callable[..., Evidence]:
-    """From what differs from `write_run` to evidence, each time in a folder of its own."""
+    """Return a function that writes a run with changes to a new folder and returns its evidence."""
 
     def build(**changes: object) -> Evidence:
         root = tmp_path / str(len(list(tmp_path.iterdir())))
@@ -248,7 +248,7 @@ def of_run(root: Path) -> Evidence:
 
 
 def record(evidence: Evidence, name: str) -> dict:
-    """The record of one claim alone."""
+    """Return the record of one claim."""
     return CLAIMS[IDS.index(name)].record(evidence, FIGURES)
 
 
@@ -374,7 +374,7 @@ CASES = {
 }
 
 
-# CPU time may show that epochs are steady; a wide spread may come from other work on the machine.
+# A large spread of time per epoch may come from other work on the machine, so it refutes nothing.
 NEVER_REFUTED = {"vae-wall-clock"}
 WOULD_DECIDE = re.compile("would decide it|More seeds would not help")
 
@@ -432,7 +432,7 @@ def test_a_higher_assumed_autocorrelation_takes_steadier_epochs(evidence):
 
 
 def test_the_difference_of_ablation_and_baseline_is_paired(evidence):
-    """Only images that one of the two gets right make the difference uncertain."""
+    """Only images that exactly one of the two classifies correctly make the difference uncertain."""
     base = variant((0.6,))
     scattered = base | {
         "arrays": base["arrays"] | {"knn_correct": np.roll(base["arrays"]["knn_correct"], 350, axis=1)[:, ::-1]}
@@ -541,7 +541,7 @@ def test_differences_of_independent_numbers(evidence):
 
 
 def test_claims_are_read_from_yaml(tmp_path: Path, evidence):
-    """Functions of the study stand next to those of the engine, and one may give several conditions."""
+    """Claims may call functions of the study, and a function may return several conditions."""
 
     def twice(one: Callable) -> Callable:
         return lambda run: Estimate(*(2 * end for end in (one(run).value, one(run).low, one(run).high)))
@@ -683,7 +683,7 @@ def test_of_several_open_conditions_the_one_that_needs_most_seeds_counts(evidenc
 
 
 def test_a_negligible_gain_may_be_decided_by_its_margin_sooner_than_by_zero(evidence):
-    """Half a point of gain with little spread: that it is less than one point shows before that it is any."""
+    """A gain of half a point with little spread is distinguished from one point before it is from zero."""
     run = evidence(projector_4096=variant((0.594, 0.621), dim=1024))
     claim, values = record(run, "dim-4096"), knn_difference("projector_4096", "simsiam")(run).values
     ways = [seeds_to_exclude(values, threshold, 0.95) for threshold in (0.0, -0.01, 0.01)]
@@ -755,7 +755,7 @@ def test_each_claim_names_figures_of_its_own_study():
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The files that the stage reads, in the current folder, with the settings of params.yaml."""
+    """Return the current folder, with the files that the stage reads."""
     write_run(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path

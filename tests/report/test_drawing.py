@@ -67,7 +67,7 @@ def test_a_curve_is_the_mean_over_seeds_where_measured_in_a_band_over_all_seeds(
     history = pd.DataFrame(
         {"epoch": [1, 2, 3, 1, 2, 3], "seed": [0, 0, 0, 1, 1, 1], "knn": [0.1, gap, 0.3, 0.3, gap, 0.5]}
     )
-    figure, [[axes]] = drawing.subplots()
+    figure, axes = plt.subplots()
     drawing.curve(axes, history, "epoch", "knn", color="teal", label="A")
     [line] = axes.get_lines()
     assert line.get_xydata() == pytest.approx(np.array([[1, 0.2], [3, 0.4]]))

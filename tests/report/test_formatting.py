@@ -1,4 +1,4 @@
-"""The one formatter writes numbers as people read them."""
+"""Numbers as text."""
 
 from triptych.measures.estimate import Estimate
 from triptych.report.formatting import (
@@ -6,10 +6,10 @@ from triptych.report.formatting import (
     PLAIN,
     POINTS,
     duration,
+    hardware,
     written,
     written_interval,
     written_limit,
-    written_place,
 )
 
 
@@ -49,8 +49,8 @@ def test_durations():
     assert [duration(s) for s in (1.25, 48.2, 204, 7500)] == ["1.25 s", "48 s", "3 min 24 s", "2 h 05 min"]
 
 
-def test_a_place_says_how_many_computed():
-    assert written_place({"device": "cpu", "threads": 2, "processes": 1}) == "CPU, 2 threads"
-    assert written_place({"device": "cpu", "threads": 1, "processes": 2}) == "CPU, 2 processes of 1 thread"
-    assert written_place({"device": "NVIDIA H100", "threads": 8}) == "NVIDIA H100, 8 threads"
-    assert written_place({}) == "unknown device, 1 thread"
+def test_hardware():
+    assert hardware({"device": "cpu", "threads": 2, "processes": 1}) == "CPU, 2 threads"
+    assert hardware({"device": "cpu", "threads": 1, "processes": 2}) == "CPU, 2 processes of 1 thread"
+    assert hardware({"device": "NVIDIA H100", "threads": 8}) == "NVIDIA H100, 8 threads"
+    assert hardware({}) == "unknown device, 1 thread"

@@ -1,4 +1,4 @@
-"""The one reader: what it finds in files, and how it says in one line what is wrong with one."""
+"""The reader of results: values from files, and errors of one line for missing and damaged files."""
 
 import json
 from pathlib import Path
@@ -37,6 +37,8 @@ def test_a_number_with_its_interval_is_an_estimate(root: Path):
     assert metrics.number("accuracy") == 0.5
     assert metrics.rows("rows")[0].estimate("ssim") == Estimate(0.9, 0.8, 1.0)
     assert metrics.rows("no table") == []
+    assert metrics.estimate("rows.t=30.ssim") == metrics.value("rows.-1.ssim") == Estimate(0.9, 0.8, 1.0)
+    assert metrics.number("parts.prior") == 1.5 and "rows.t=31.ssim" not in metrics and "rows.1.ssim" not in metrics
     assert {key: metrics.leaves()[key] for key in ("accuracy", "parts.prior")} == {
         "accuracy": Estimate(0.5, 0.4, 0.6),
         "parts.prior": 1.5,

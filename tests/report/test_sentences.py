@@ -1,4 +1,4 @@
-"""The result line of a figure quotes the files' own numbers, each with the file that it comes from."""
+"""The result line of a figure quotes numbers of the files, each with the path of its file."""
 
 import json
 from pathlib import Path

@@ -7,10 +7,11 @@ import pytest
 
 from triptych.core.errors import InputError
 from triptych.core.schema import validate
+from triptych.params import check_recipes
 from triptych.ssl.methods import simsiam
 from triptych.ssl.shared import recipes as methods
 from triptych.ssl.shared.params import SSLParams, SSLRecipe
-from triptych.ssl.shared.recipes import check, recipe
+from triptych.ssl.shared.recipes import recipe
 
 PATH = Path("params.yaml")
 VIEWS = {
@@ -68,7 +69,7 @@ def study(**values: object) -> SSLParams:
 
 def refusal(**values: object) -> str:
     with pytest.raises(InputError) as caught:
-        check(study(**values), PATH)
+        check_recipes(study(**values), PATH)
     message = str(caught.value)
     assert message.startswith("params.yaml: ") and "\n" not in message
     return message.removeprefix("params.yaml: ")

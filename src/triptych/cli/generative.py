@@ -27,7 +27,7 @@ from triptych.ddpm.params import SamplerName
 from triptych.ddpm.sample import Autoguidance, alpha_bars, load_guide, restore
 from triptych.ddpm.samplers import checked, evaluations, reverse
 from triptych.machine.device import machine
-from triptych.machine.randomness import ImageNoise
+from triptych.measures.images import ImageNoise
 from triptych.measures.similarity import psnr
 from triptych.nn.weights import load_model, snapshot_files
 from triptych.params import SamplingParams

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def load(folder: Path | str) -> Dataset:
     """Load a dataset with memory-mapped, read-only arrays. A missing or damaged file raises InputError."""
     folder = Path(folder)
     card = load_card(folder)
-    splits = {}
+    splits: dict[str, Any] = {}
     for split in SPLITS:
         arrays = {}
         for name in ARRAYS:

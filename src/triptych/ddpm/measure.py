@@ -13,14 +13,13 @@ from triptych.ddpm.objective import Denoising, add_noise, posterior_variance
 from triptych.ddpm.samplers import evaluations
 from triptych.judge.generated import GenerativeMeasures
 from triptych.judge.measure import Judge
-from triptych.machine.randomness import ImageNoise
 from triptych.machine.tasks import merged_results, run_tasks
 from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
+from triptych.measures.images import ImageNoise, float_batches
 from triptych.measures.intervals import Resampling
 from triptych.measures.similarity import psnr, ssim
-from triptych.training.objective import float_batches
 
 Row = dict[str, float | Estimate | LeftOut]
 DISTANCE = ("frechet_distance", "low", "high")

@@ -22,10 +22,10 @@ from triptych.ddpm.objective import Denoising, DenoisingObjective, add_noise, de
 from triptych.ddpm.params import LinearSchedule, Restoration, Sampler, SamplingParams
 from triptych.ddpm.samplers import ancestral, checked, clipped, draw_images, reverse
 from triptych.machine.device import Machine
-from triptych.machine.randomness import ImageNoise
 from triptych.machine.tasks import run_tasks
+from triptych.measures.images import ImageNoise, float_batches, to_uint8
 from triptych.nn.weights import load_weights, snapshot_files
-from triptych.training.objective import float_batches, to_float, to_uint8
+from triptych.training.objective import to_float
 
 SHOWN = 64  # samples per sheet
 RESTORED_SHOWN = 16  # test images in the figure of restorations over t

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from triptych.core.errors import InputError
 from triptych.ddpm.objective import Denoising, posterior, sigma_of
-from triptych.machine.randomness import ImageNoise
 from triptych.measures.degeneracy import refuse_degenerate
-from triptych.training.objective import to_uint8
+from triptych.measures.images import ImageNoise, to_uint8
 
 Denoiser = Callable[[Tensor, float], Tensor]
 # Returns new standard normal numbers for a batch of images at each call, as `ImageNoise.normal` does.

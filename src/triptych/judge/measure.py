@@ -10,9 +10,9 @@ from triptych.data.storage import Dataset
 from triptych.judge.model import Classifier
 from triptych.measures import needs
 from triptych.measures.estimate import Estimate, LeftOut
+from triptych.measures.images import float_batches
 from triptych.measures.intervals import proportion
 from triptych.nn.weights import load_model
-from triptych.training.objective import float_batches
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-import psutil
-
+import triptych
 from triptych.core.errors import InputError, one_line_errors
 from triptych.core.files import write_json
 
@@ -124,19 +123,8 @@ def stage_clock(stage: str) -> Iterator[None]:
     imported = time.time()
     yield
     if int(os.environ.get("RANK", 0)) == 0:
-        times = {"started": min(process_start(), imported), "imported": imported, "ended": time.time()}
+        times = {"started": triptych.STARTED, "imported": imported, "ended": time.time()}
         peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        megabytes = (
-            sum(peaks) // 2**10 if sys.platform == "linux" else sum(peaks) // 2**20
-        )  # KiB on Linux, bytes on macOS
+        megabytes = sum(peaks) // 2 ** (10 if sys.platform == "linux" else 20)  # macOS counts bytes, Linux KiB
         clock = {key: round(value, 3) for key, value in times.items()} | {"peak_megabytes": megabytes}
         write_json(CLOCKS / f"{stage}.json", clock)
-
-
-def process_start() -> float:
-    """Return the Unix time at which this process started, in seconds, accurate to 0.01 s."""
-    start = psutil.Process().create_time()
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        # Linux counts from boot time, which psutil rounds to whole seconds.
-        start += time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - psutil.boot_time()
-    return start

@@ -17,7 +17,7 @@ from triptych.core.errors import InputError
 from triptych.core.files import write_json, write_text
 from triptych.page import tables, verdicts
 from triptych.page.verdicts import Verdict
-from triptych.report.formatting import written, written_place
+from triptych.report.formatting import hardware, written
 from triptych.report.reader import CLAIMS, Results, value_at
 from triptych.report.record import Study
 from triptych.report.sentences import Facts, plain, sources
@@ -196,7 +196,7 @@ def _machines(results: Results) -> list[str]:
     texts = []
     for _, timing in tables.trainings(results):
         torch = f"torch {timing['torch']}" if "torch" in timing else ""
-        texts.append(", ".join(filter(None, (written_place(timing), timing.get("precision"), torch))))
+        texts.append(", ".join(filter(None, (hardware(timing), timing.get("precision"), torch))))
     return list(dict.fromkeys(texts))
 
 

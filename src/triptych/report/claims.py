@@ -29,7 +29,7 @@ Answer = bool | None
 VERDICTS: dict[Answer, str] = {True: "reproduced", False: "not reproduced", None: "inconclusive"}
 NOT_MEASURED = "not measured"
 ANSWERS: dict[Answer, str] = {True: "met", False: "not met", None: "undecided"}
-ONE_SEED = 1  # instead of a number of seeds that would decide: one seed has no spread from which to estimate it
+ONE_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Evidence:
         return -value if key.startswith("-") else value
 
 
-Measure = Callable[[Evidence], Estimate | float]
+Measure = Callable[[Evidence], Estimate | float]  # computes one number of a claim
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +59,7 @@ class OverSeeds(Estimate):
     level: float  # confidence level
 
     def seeds_to_exclude(self, *thresholds: float) -> int | None:
-        """Return the number of seeds at which the interval would exclude all thresholds.
-
-        None if no number would, ONE_SEED if only one seed was measured.
-        """
-        if len(self.values) < 2:
-            return ONE_SEED
+        """Return the number of seeds whose interval would exclude all thresholds; None if no number would."""
         from triptych.measures.power import seeds_to_exclude
 
         needed = [seeds_to_exclude(self.values, threshold, self.level) for threshold in thresholds]
@@ -76,22 +71,22 @@ class SeedRange(Estimate):
 
 
 def number(file: str, key: str) -> Measure:
-    """Return the measure that reads a number of metrics/<file>.json with its interval."""
+    """Return a function that reads a number of metrics/<file>.json with its interval."""
     return lambda evidence: evidence.results.metrics(file).estimate(key)
 
 
 def value(file: str, key: str) -> Measure:
-    """Return the measure that reads a number of metrics/<file>.json without its interval."""
+    """Return a function that reads a number of metrics/<file>.json without its interval."""
     return lambda evidence: evidence.results.metrics(file).number(key)
 
 
 def threshold(key: str) -> Measure:
-    """Return the measure that reads a threshold."""
+    """Return a function that reads a threshold."""
     return lambda evidence: evidence.threshold(key)
 
 
 def difference(one: Measure, other: Measure) -> Measure:
-    """Return the measure of one number minus another, for models with independent samples."""
+    """Return a function that computes the difference of two numbers from independent samples."""
 
     def measure(evidence: Evidence) -> Estimate:
         from triptych.measures import intervals
@@ -110,7 +105,7 @@ class Condition:
     measure: Callable[[Evidence], Estimate]
     direction: Literal["above", "below", "within"]  # within: closer to zero than the threshold
     threshold: str | float  # a number, or a key for `Evidence.threshold`
-    format: str  # of the number and the threshold, see `formatting.written`
+    format: str  # for the number and the threshold, see `formatting.written`
     no_difference: str = ""  # key of a margin; not met if the whole interval is within this margin of zero
     refutable: bool = True  # if False, the condition is undecided instead of not met
 
@@ -163,9 +158,14 @@ class Outcome:
         return f"{self._statement}: {ANSWERS[self.answer]}, at {number}."
 
     def seeds_needed(self) -> int | None:
-        """Return the number of seeds that would decide the condition; None if no number would."""
+        """Return the number of seeds that would decide the condition.
+
+        None if no number would; ONE_SEED if one seed was measured, from which it cannot be estimated.
+        """
         if not isinstance(self.estimate, OverSeeds):
             return None
+        if len(self.estimate.values) < 2:
+            return ONE_SEED
         ways = [self.estimate.seeds_to_exclude(self.threshold)]
         if abs(self.estimate.value) < self.margin:
             ways.append(self.estimate.seeds_to_exclude(-self.margin, self.margin))
@@ -186,10 +186,9 @@ def every(answers: Iterable[Answer]) -> Answer:
 
 
 def unanimous(answers: Iterable[Answer]) -> Answer:
-    """Return True or False if all answers agree on it, else None.
+    """Return the answer that all conditions share, else None.
 
-    Unlike `every`, conditions that contradict each other leave the claim undecided, as when a claim fails in one
-    measure and holds in another and does not say which counts.
+    Use it instead of `every` if the claim does not say which condition counts when they contradict each other.
     """
     first, *rest = dict.fromkeys(answers)
     return None if rest else first
@@ -197,7 +196,7 @@ def unanimous(answers: Iterable[Answer]) -> Answer:
 
 @dataclass(frozen=True)
 class Fact:
-    """An additional number in the evidence of a claim, which decides nothing."""
+    """An additional number in the evidence of a claim, without effect on the verdict."""
 
     key: str  # in `evidence`; the bounds of its interval have the keys `<key>_low` and `<key>_high`
     measure: Measure
@@ -222,9 +221,9 @@ class Claim:
     id: str
     claim: str
     report_says: str  # statement or figure of the report
-    statistic: str  # name of the claim's number; after a ";", those of further conditions, which the page omits
+    statistic: str  # names the claim's number; the page omits what follows a ";" (numbers of further conditions)
     conditions: tuple[Condition, ...]
-    figures: Sequence[str]  # slugs with shell-style wildcards
+    figures: Sequence[str]  # slugs, with shell-style wildcards
     facts: tuple[Fact, ...] = ()
     would_decide: str = ""  # a sentence for an undecided claim; by default, on the number of seeds
     combine: Callable[[Iterable[Answer]], Answer] = every
@@ -237,7 +236,7 @@ class Claim:
         return self.conditions[0].format
 
     def numbers(self, figures: Sequence[Figure]) -> list[int]:
-        """Return the sorted numbers of the claim's figures."""
+        """Return the figure numbers of the claim in ascending order."""
         return sorted({one.number for one in figures for pattern in self.figures if fnmatch(one.slug, pattern)})
 
     def record(self, evidence: Evidence, figures: Sequence[Figure]) -> dict:

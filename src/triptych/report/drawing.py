@@ -5,7 +5,8 @@ matplotlib and seaborn are slow to import, so functions import them: page and te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,15 @@ DPI = 140
 COLUMNS = 16  # images per row of a sheet
 
 
-def subplots(rows: int = 1, columns: int = 1, height: float = HEIGHT, **options: object) -> tuple[Figure, np.ndarray]:
-    """Return a figure in the project's style and its (rows, columns) array of axes; see `pyplot.subplots`."""
+@contextmanager
+def chart(
+    path: Path, rows: int = 1, columns: int = 1, height: float = HEIGHT, legend: int = 0, **options: object
+) -> Iterator[np.ndarray]:
+    """Yield a (rows, columns) array of axes in the project's style, and then write the PNG.
+
+    legend: number of columns of a legend above the chart, which lists the labels of the first axes. options: as for
+    `pyplot.subplots`.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -50,7 +58,11 @@ def subplots(rows: int = 1, columns: int = 1, height: float = HEIGHT, **options:
     }
     sns.set_theme(context="paper", style="whitegrid", palette=PALETTE, font_scale=1.1, rc=look)
     options = {"figsize": (WIDTH, height), "layout": "constrained", "squeeze": False} | options
-    return plt.subplots(rows, columns, **options)
+    figure, cells = plt.subplots(rows, columns, **options)
+    yield cells
+    if legend:
+        figure.legend(*cells[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=legend)
+    save(figure, path)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -60,11 +72,6 @@ def save(figure: Figure, path: Path) -> None:
     with written_whole(path) as partial:
         figure.savefig(partial, format="png", metadata={"Software": None}, bbox_inches="tight", facecolor="white")
     plt.close(figure)
-
-
-def legend_above(figure: Figure, axes: Axes, columns: int = 2) -> None:
-    """Put the legend of `axes` above all axes of the figure."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=columns)
 
 
 def percent(axis: Axis) -> None:
@@ -105,12 +112,11 @@ def image_sheet(path: Path, bands: Sequence[tuple[str, np.ndarray]], columns: in
     gap = np.full((2, *pictures[0].shape[1:]), 255, np.uint8)
     sheet = np.concatenate([block for picture in pictures for block in (picture, gap)][:-1])
     height, width = sheet.shape[:2]
-    figure, [[axes]] = subplots(figsize=(SHEET_WIDTH, SHEET_WIDTH * height / width))
-    axes.imshow(sheet, interpolation="nearest")
     tops = np.cumsum([0, *(len(picture) + len(gap) for picture in pictures)])[:-1]
     middles = [top + len(picture) / 2 for top, picture in zip(tops, pictures, strict=True)]
-    axes.grid(visible=False)
-    axes.set(xticks=[], frame_on=False)
-    axes.set_yticks(middles, [name for name, _ in bands])
-    axes.tick_params(length=0)
-    save(figure, path)
+    with chart(path, figsize=(SHEET_WIDTH, SHEET_WIDTH * height / width)) as [[axes]]:
+        axes.imshow(sheet, interpolation="nearest")
+        axes.grid(visible=False)
+        axes.set(xticks=[], frame_on=False)
+        axes.set_yticks(middles, [name for name, _ in bands])
+        axes.tick_params(length=0)

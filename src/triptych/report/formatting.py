@@ -54,8 +54,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def written_place(timing: Mapping) -> str:
-    """Return the hardware in a training-time file, such as `CPU, 2 processes of 1 thread` or the name of a GPU."""
+def hardware(timing: Mapping) -> str:
+    """Format the hardware in a training-time file, such as `CPU, 2 processes of 1 thread` or the name of a GPU."""
     device = str(timing.get("device", "unknown device"))
     name = device.upper() if device in ("cpu", "mps") else device
     threads, processes = timing.get("threads", 1), timing.get("processes", 1)

@@ -14,31 +14,30 @@ NAMES = {"vae": "VAE", "ddpm": "DDPM"}
 REPORT_EPOCHS = 30  # length of the report's training; a shorter run shows the corresponding epochs
 # The reference classifier of images without classes predicts the angle of a counter-clockwise rotation.
 ROTATIONS = ("0°", "90°", "180°", "270°")
-# Numbers of figures that captions of the other study mention.
+# Numbers of figures that captions of the DDPM mention.
 VAE_WALL_CLOCK, VAE_FINAL_SAMPLES = 1, 12
 
 
 def images_path(study: str) -> str:
-    """Return the path of the images that a study's sampling stage wrote."""
+    """Return the path of a study's generated images."""
     return f"samples/{study}/images.npz"
 
 
 def wall_clock(number: int, study: str, remark: str) -> Figure:
-    """Return the figure of training time per epoch; `remark` ends its caption."""
+    """Return the figure of training time per epoch; its caption ends with `remark`."""
 
     def draw(path: Path, results: Results) -> None:
         table = results.table(f"plots/{study}/timing.csv", "epoch", "seconds")
         seconds = table.groupby("epoch")["seconds"].mean()
-        figure, [[per_epoch, total]] = drawing.subplots(1, 2)
-        per_epoch.plot(seconds, "o-")
-        per_epoch.axhline(seconds.median(), color=drawing.MUTED, linestyle="--", label="median")
-        per_epoch.set(xlabel="epoch", ylabel="seconds per epoch", ylim=(0, 1.25 * seconds.max()))
-        per_epoch.legend()
-        total.plot(seconds.cumsum() / 60, "o-")
-        total.set(xlabel="epoch", ylabel="minutes since the start", ylim=(0, None))
-        for axes in (per_epoch, total):
-            axes.xaxis.get_major_locator().set_params(integer=True)
-        drawing.save(figure, path)
+        with drawing.chart(path, 1, 2) as [[per_epoch, total]]:
+            per_epoch.plot(seconds, "o-")
+            per_epoch.axhline(seconds.median(), color=drawing.MUTED, linestyle="--", label="median")
+            per_epoch.set(xlabel="epoch", ylabel="seconds per epoch", ylim=(0, 1.25 * seconds.max()))
+            per_epoch.legend()
+            total.plot(seconds.cumsum() / 60, "o-")
+            total.set(xlabel="epoch", ylabel="minutes since the start", ylim=(0, None))
+            for axes in (per_epoch, total):
+                axes.xaxis.get_major_locator().set_params(integer=True)
 
     return Figure(
         number=number,
@@ -53,7 +52,7 @@ def wall_clock(number: int, study: str, remark: str) -> Figure:
 
 
 def samples_after_epoch(number: int, study: str, report_epoch: int, unit: str = "") -> Figure:
-    """Return the figure of samples after an epoch; `unit` is that of the training loss."""
+    """Return the figure of samples after an epoch; `unit` is the unit of the training loss."""
     return images_after_epoch(
         number,
         study,
@@ -117,7 +116,7 @@ def images_after_epoch(
 def final_samples(first: int, study: str, remark: str, result_lines: Sequence[str]) -> tuple[Figure, ...]:
     """Return figures of the first samples of the trained model, one per result line, numbered from `first`.
 
-    `remark` ends their caption.
+    Their caption ends with `remark`.
     """
 
     def figure(index: int, result: str) -> Figure:
@@ -130,15 +129,14 @@ def final_samples(first: int, study: str, remark: str, result_lines: Sequence[st
                     f"too few samples for this figure: the run drew {len(judged)}, at least {index + 1} are needed"
                 )
             sample = results.arrays(images_path(study))["samples"][index]
-            page, [[picture, bars]] = drawing.subplots(1, 2, height=2.8)
-            picture.imshow(drawing.grid(sample[None], 1), interpolation="nearest")
-            picture.set_axis_off()
-            colours = [drawing.PALE] * len(classes)
-            colours[judged[index].argmax()] = drawing.PALETTE[1]
-            bars.bar(classes, judged[index], color=colours)
-            bars.set(xlabel="class", ylabel="probability", ylim=(0, 1))
-            bars.grid(axis="x", visible=False)
-            drawing.save(page, path)
+            with drawing.chart(path, 1, 2, height=2.8) as [[picture, bars]]:
+                picture.imshow(drawing.grid(sample[None], 1), interpolation="nearest")
+                picture.set_axis_off()
+                colours = [drawing.PALE] * len(classes)
+                colours[judged[index].argmax()] = drawing.PALETTE[1]
+                bars.bar(classes, judged[index], color=colours)
+                bars.set(xlabel="class", ylabel="probability", ylim=(0, 1))
+                bars.grid(axis="x", visible=False)
 
         return Figure(
             number=first + index,

@@ -39,7 +39,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: its texts, and the function that draws it."""
+    """Number, texts and drawing function of a figure."""
 
     number: int  # see LAST_OF_REPORT
     slug: str  # last part of the file name
@@ -83,7 +83,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Study:
-    """One of the three studies, or the judge. Metrics, figures and models are in the order in which they are shown."""
+    """A study, or the judge. Metrics, figures and models are in display order."""
 
     slug: str  # in links
     short: str  # title in the contents
@@ -104,7 +104,7 @@ class Study:
         return any(metric.short for metric in self.metrics)
 
     def writers(self, params: Mapping) -> dict[str, str]:
-        """Return the stage that writes each file of this study's numbers."""
+        """Return the stage that writes each file of this study's results, by path."""
         files = dict(self.tables)
         for model in self.models(params):
             files |= {model.metrics: model.measured_by, model.timing: model.trained_by}
@@ -124,11 +124,8 @@ def read_study(folder: Path, *functions: Callable, **fields: object) -> Study:
     return Study(**texts, metrics=metrics, claims=read_claims(claims, *functions) if claims.exists() else (), **fields)
 
 
-# Metrics --------------------------------------------------------------------------------------------------------------
-
-
 def collapse_in_words(metrics: Metrics) -> str:
-    """Return `no`, or the type of collapse and its first epoch: `complete from epoch 2`."""
+    """Return `no`, or the type of collapse and its first epoch, such as `complete from epoch 2`."""
     if not metrics.values["collapsed"]:
         return "no"
     kind, since = metrics.value("collapse_kind"), metrics.value("collapsed_since_epoch")

@@ -18,6 +18,7 @@ from triptych.core.seeds import fold
 from triptych.data.storage import Dataset
 from triptych.machine.tasks import run_tasks
 from triptych.measures import needs
+from triptych.measures.images import float_batches
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import EvaluationParams, KNNParams
 from triptych.nn.backbones import build_backbone
@@ -57,9 +58,7 @@ def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, ba
 @torch.inference_mode()
 def backbone_features(backbone: nn.Module, images: np.ndarray, device: torch.device, batch_size: int) -> Tensor:
     backbone.eval()
-    starts = range(0, len(images), batch_size)
-    batches = (torch.as_tensor(np.array(images[start : start + batch_size])).to(device) for start in starts)
-    return torch.cat([backbone(to_float(batch)).float() for batch in batches])
+    return torch.cat([backbone(batch).float() for batch in float_batches(images, batch_size, device)])
 
 
 # --- Classifiers: from features (..., d) of training and test images to (N,) bool, True if a test image is correct ---
@@ -199,8 +198,7 @@ def untrained_encoder(
     torch.manual_seed(fold(seed, "weights"))
     encoder = build_backbone(in_channels=dataset.train.images.shape[1], **backbone.model_dump())
     encoder.to(device, memory_format=torch.channels_last)
-    images = torch.from_numpy(np.array(dataset.train.images[:NORM_IMAGES])).to(device)
-    torch.optim.swa_utils.update_bn([to_float(batch) for batch in images.split(batch_size)], encoder)
+    torch.optim.swa_utils.update_bn(float_batches(dataset.train.images[:NORM_IMAGES], batch_size, device), encoder)
     return encoder
 
 

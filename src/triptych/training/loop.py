@@ -249,13 +249,6 @@ class Trainer:
         bad = ~torch.isfinite(terms["loss"])
         self.bad_step = torch.where(bad, self.bad_step.clamp(max=step), self.bad_step)
 
-    def _means(self) -> dict[str, float]:
-        values = torch.stack(list(self.sums.values())) / self.count
-        if self.machine.world > 1:
-            dist.all_reduce(values)
-            values /= self.machine.world
-        return dict(zip(self.sums, values.tolist(), strict=True))
-
     def _read_loss(self, bar: tqdm) -> None:
         bad = int(self.bad_step)
         if bad < self.steps:
@@ -281,10 +274,14 @@ class Trainer:
         return bool(flag)
 
     def _end_epoch(self, epoch: int) -> None:
-        row = {"epoch": epoch, "images": self.progress.step * self.training.batch_size, **self._means()}
-        row["learning_rate"] = self.optimisers[0].param_groups[0]["lr"]
+        means = torch.stack(list(self.sums.values())) / self.count
+        if self.machine.world > 1:
+            dist.all_reduce(means)
+            means /= self.machine.world
+        row = {"epoch": epoch, "images": self.progress.step * self.training.batch_size}
+        row |= dict(zip(self.sums, means.tolist(), strict=True))
+        self.progress.history.append(row | {"learning_rate": self.optimisers[0].param_groups[0]["lr"]})
         self._reset_sums()
-        self.progress.history.append(row)
         if epoch in self.plan.snapshot_epochs and self.machine.leads:
             save_weights(snapshot_file(self.checkpoints.folder / "snapshots", epoch), self.network)
         self._save()

@@ -1,6 +1,5 @@
 """Interface between the training loop and the methods: images on the device, batches and objectives."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,17 +28,6 @@ def resident(images: np.ndarray, labels: np.ndarray, device: torch.device) -> Re
 def to_float(images: Tensor) -> Tensor:
     """Convert uint8 (B, C, H, W) to float32 in [-1, 1], channels last."""
     return images.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1.0)
-
-
-def float_batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield batches of `size` images as floats in [-1, 1] on the device, from uint8 images (N, C, H, W)."""
-    for start in range(0, len(images), size):
-        yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Convert floats (B, C, H, W) in [-1, 1] to uint8, rounded and clipped."""
-    return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def epoch_order(count: int, seed: int, epoch: int, device: torch.device) -> Tensor:

@@ -26,6 +26,8 @@ from triptych.training.objective import Objective, Resident, resident
 from triptych.training.params import Training
 from triptych.training.processes import in_workers
 
+RESULTS = "results.json"  # the file that a run writes last: its history, epoch times and timing
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -89,7 +91,7 @@ class Run:
         """Train the seed, unless an earlier, interrupted call of the stage finished it."""
         stage = self.stage
         checkpoints = Checkpoints(stage.name, self.key, here.leads)
-        if self.results.exists():
+        if (self.folder / RESULTS).exists():
             return
         if here.workers > 1:
             count = here.workers
@@ -108,16 +110,11 @@ class Run:
             about = {"stage": stage.name, "seed": self.seed, **config, "classes": self.dataset.classes}
             save_model(self.folder / "model", trained.network, about)
             tables = {"history": trained.history, "epochs": trained.epochs, "timing": trained.timing}
-            write_text(self.results, json.dumps(tables))
+            write_text(self.folder / RESULTS, json.dumps(tables))
 
     @property
     def folder(self) -> Path:
         return ROOT / self.stage.name / self.key
-
-    @property
-    def results(self) -> Path:
-        """File that a run writes last: its history, epoch times and timing."""
-        return self.folder / "results.json"
 
 
 def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
@@ -129,7 +126,7 @@ def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
             for file in sorted((run.folder / name).glob("[!.]*")):
                 with written_whole(folder / file.name) as temporary:
                     shutil.copyfile(file, temporary)
-    results = [json.loads(run.results.read_text(encoding="utf-8")) for run in runs]
+    results = [json.loads((run.folder / RESULTS).read_text(encoding="utf-8")) for run in runs]
     study, _, variant = stage.name.partition("/")
     prefix = f"plots/{study}/{variant}_" if variant else f"plots/{study}/"
     for table, name in (("history", "training.csv"), ("epochs", "timing.csv")):

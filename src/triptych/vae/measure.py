@@ -16,7 +16,7 @@ from triptych.machine.tasks import merged_results
 from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
-from triptych.training.objective import float_batches, to_uint8
+from triptych.measures.images import float_batches, to_uint8
 from triptych.vae.model import VAE
 from triptych.vae.objective import kl_to_standard_normal, reparameterise
 from triptych.vae.prior import Mixture

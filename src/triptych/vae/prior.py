@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from triptych.core.errors import InputError
 from triptych.core.seeds import fold
-from triptych.machine.randomness import ImageNoise
+from triptych.measures.images import ImageNoise
 from triptych.vae.params import FittedPrior
 
 

@@ -15,9 +15,8 @@ from tqdm import tqdm
 from triptych.core.files import write_arrays
 from triptych.data.storage import Dataset
 from triptych.machine.device import Machine
-from triptych.machine.randomness import ImageNoise
+from triptych.measures.images import ImageNoise, float_batches, to_uint8
 from triptych.nn.weights import load_model, load_weights, save_tensors, snapshot_files
-from triptych.training.objective import float_batches, to_uint8
 from triptych.vae.model import VAE
 from triptych.vae.params import SamplingParams
 from triptych.vae.prior import fit

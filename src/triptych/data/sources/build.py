@@ -5,6 +5,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def _splits(dataset: Dataset) -> dict[str, Split]:
 
 
 def _shuffled(dataset: Dataset, seed: int) -> Dataset:
-    splits = {}
+    splits: dict[str, Any] = {}
     for name, split in _splits(dataset).items():
         order = torch.randperm(len(split.images), generator=generator("cpu", seed, "order of images", name)).numpy()
         splits[name] = Split(split.images[order], split.labels[order])
@@ -93,7 +94,7 @@ def _padded(dataset: Dataset) -> Dataset:
         return dataset
     width = (PADDED - SMALL) // 2
     widths = (0, 0), (0, 0), (width, width), (width, width)
-    splits = {
+    splits: dict[str, Any] = {
         name: Split(np.pad(split.images, widths, mode="edge"), split.labels) for name, split in _splits(dataset).items()
     }
     source = f"{dataset.source}; framed from {SMALL} x {SMALL} to {PADDED} x {PADDED} by its border pixels"
@@ -166,7 +167,7 @@ def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
     for channel in range(images.shape[1]):
         # Counts of the 256 values in chunks, because a float copy of the images might not fit in memory.
         chunks = (images[start : start + 4096, channel].reshape(-1) for start in range(0, len(images), 4096))
-        counts = sum(np.bincount(chunk, minlength=256) for chunk in chunks)
+        counts = np.sum([np.bincount(chunk, minlength=256) for chunk in chunks], axis=0)
         mean = float(counts @ levels / counts.sum())
         means.append(mean)
         deviations.append(float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum())))

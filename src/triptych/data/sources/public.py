@@ -36,7 +36,7 @@ def load(params: Torchvision, seed: int) -> Dataset:
         for split in SPLITS:
             _open(params, split, download=True)
     _check_files(params)
-    splits = {}
+    splits: dict[str, Any] = {}
     for split in SPLITS:
         source = _open(params, split, download=False)
         labels = source.labels if hasattr(source, "labels") else source.targets

@@ -6,6 +6,7 @@ are drawn in blocks, each with a few tensor operations.
 """
 
 import functools
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -97,11 +98,12 @@ class _Chance:
     def __init__(self, *names: int | str) -> None:
         self.generator = generator("cpu", *names)
 
-    def between(self, low: float, high: float, *shape: int) -> Tensor:
+    def between(self, bounds: Sequence[float], *shape: int) -> Tensor:
+        low, high = bounds
         return low + (high - low) * torch.rand((BLOCK, *shape), generator=self.generator)
 
     def around(self, spread: float, *shape: int) -> Tensor:
-        return self.between(-spread, spread, *shape)
+        return self.between((-spread, spread), *shape)
 
     def normal(self, *shape: int) -> Tensor:
         return torch.randn((BLOCK, *shape), generator=self.generator)
@@ -114,12 +116,12 @@ def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tens
     """Draw one block of images uint8 (BLOCK, 3, size, size), and return them and their labels int64 (BLOCK,)."""
     chance = _Chance(seed, "streetdigits", split, block)
     # Every ten images contain each digit once, in random order.
-    labels = chance.between(0, 1).view(-1, len(CLASSES)).argsort(dim=1).flatten()
+    labels = chance.between((0, 1)).view(-1, len(CLASSES)).argsort(dim=1).flatten()
     grid, pixel = _grid(chance, knobs)
     ink, shade = _ink(chance, knobs, labels, grid, pixel)
     picture = _paint(chance, knobs, ink, shade)
     picture = _soften(chance, knobs, picture)
-    sensor = chance.normal(3, knobs.size, knobs.size) * chance.between(0, knobs.noise, 1, 1, 1)
+    sensor = chance.normal(3, knobs.size, knobs.size) * chance.between((0, knobs.noise), 1, 1, 1)
     return (picture + sensor).clamp_(0, 1).mul_(255).round_().to(torch.uint8), labels
 
 
@@ -128,7 +130,7 @@ def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
 
     The unit is the height of the digit, whose centre is at (0, 0).
     """
-    height = chance.between(*knobs.digit_height, 1, 1)
+    height = chance.between(knobs.digit_height, 1, 1)
     centre = (torch.arange(knobs.size) + 0.5) / knobs.size - 0.5
     x = centre.view(1, 1, -1) - chance.around(knobs.shift, 1, 1)
     y = centre.view(1, -1, 1) - chance.around(knobs.shift, 1, 1)
@@ -149,13 +151,13 @@ def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pix
     fields, widths = _atlas()
     font = chance.index(len(FONTS))
     width = widths[font, labels]
-    shadow_offset = torch.stack([chance.around(0.08), chance.between(0.03, 0.09)], dim=-1).view(BLOCK, 1, 1, 2)
+    shadow_offset = torch.stack([chance.around(0.08), chance.between((0.03, 0.09))], dim=-1).view(BLOCK, 1, 1, 2)
     field = _field(fields[font, labels], grid)
     shade = _field(fields[font, labels], grid - shadow_offset)
     for side in (-1, 1):
         other = chance.index(len(CLASSES))
-        present = chance.between(0, 1, 1, 1) < knobs.neighbours
-        step = side * ((width + widths[font, other]) / 2 + chance.between(0.1, 0.25))
+        present = chance.between((0, 1), 1, 1) < knobs.neighbours
+        step = side * ((width + widths[font, other]) / 2 + chance.between((0.1, 0.25)))
         offset = torch.stack([step, chance.around(0.05)], dim=-1).view(BLOCK, 1, 1, 2)
         neighbour = fields[font, other]
         field = torch.where(present, field.maximum(_field(neighbour, grid - offset)), field)
@@ -176,11 +178,11 @@ def _field(fields: Tensor, grid: Tensor) -> Tensor:
 def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> Tensor:
     """Paint wall and digits in uneven light. Return (BLOCK, 3, size, size), approximately in [0, 1]."""
     size = knobs.size
-    wall = chance.between(*knobs.luminance, 1, 1, 1)
-    contrast = chance.between(*knobs.contrast, 1, 1, 1)
+    wall = chance.between(knobs.luminance, 1, 1, 1)
+    contrast = chance.between(knobs.contrast, 1, 1, 1)
     # The digit is lighter or darker than the wall: at random if both fit into [0, 1], else whichever fits.
     lighter = torch.where(
-        (wall - contrast < 0) | (wall + contrast > 1), wall < 0.5, chance.between(0, 1, 1, 1, 1) < 0.5
+        (wall - contrast < 0) | (wall + contrast > 1), wall < 0.5, chance.between((0, 1), 1, 1, 1) < 0.5
     )
     digit = torch.where(lighter, wall + contrast, wall - contrast).clamp_(0, 1)
     wall, digit = wall + _tint(chance, knobs.channel_spread), digit + _tint(chance, knobs.channel_spread)
@@ -188,11 +190,11 @@ def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> 
     centre = torch.linspace(-1, 1, size)
     slope_x, slope_y = chance.around(knobs.gradient, 1, 1, 1) / 2, chance.around(knobs.gradient, 1, 1, 1) / 2
     light = slope_x * centre.view(1, 1, 1, -1) + slope_y * centre.view(1, 1, -1, 1)
-    coarse = chance.normal(1, 5, 5) * chance.between(0, knobs.texture, 1, 1, 1)
-    fine = chance.normal(1, 16, 16) * chance.between(0, knobs.texture, 1, 1, 1)
+    coarse = chance.normal(1, 5, 5) * chance.between((0, knobs.texture), 1, 1, 1)
+    fine = chance.normal(1, 16, 16) * chance.between((0, knobs.texture), 1, 1, 1)
     stains = _enlarge(coarse, size) + 0.5 * _enlarge(fine, size)
 
-    wall = (wall + stains) * (1 - chance.between(0, knobs.shadow, 1, 1, 1) * shade)
+    wall = (wall + stains) * (1 - chance.between((0, knobs.shadow), 1, 1, 1) * shade)
     return torch.lerp(wall, digit + 0.3 * stains, ink) + light
 
 

@@ -20,7 +20,7 @@ REPORT_TIMES = {30: "is restored", 120: "is not restored"}
 
 
 def strips(first: int, t: int) -> tuple[Figure, Figure]:
-    """Return the figures of one test image that is noised to time t, and restored from it."""
+    """Return two figures: a test image noised step by step to time t, and restored from there."""
     row = f"ddpm:restoration.t={t}"
 
     def figure(number: int, slug: str, title: str, caption: str, result: str, restored: bool = False) -> Figure:
@@ -59,25 +59,24 @@ def draw_restoration_rate(path: Path, results: Results) -> None:
     """Draw the share of images that keep their class, SSIM and PSNR against t."""
     results.metrics("ddpm").number("half_restored_t")
     table = results.table("plots/ddpm/restoration.csv", "t", "metric", "value", "low", "high")
-    figure, axes_of = drawing.subplots(3, sharex=True, height=6.0)
-    labels = {"same_class": "same class", "ssim": "SSIM", "psnr": "PSNR, dB"}
-    for axes, (metric, label) in zip(axes_of.flat, labels.items(), strict=True):
-        rows = table[table["metric"] == metric].sort_values("t")
-        axes.plot(rows["t"], rows["value"], "o-")
-        axes.fill_between(rows["t"], rows["low"], rows["high"], alpha=0.2)
-        for t in REPORT_TIMES:
-            axes.axvline(t, color=drawing.PALETTE[1], linestyle="--")
-        axes.set(ylabel=label, xscale="log", ylim=(None if metric == "psnr" else 0, None))
-    drawing.percent(axes_of[0, 0].yaxis)
-    ticks = sorted({int(table["t"].min()), int(table["t"].max()), *REPORT_TIMES})
-    axes.set_xticks(ticks, [str(t) for t in ticks])
-    axes.minorticks_off()
-    axes.set_xlabel("t (linear schedule, T = 1000)")
-    drawing.save(figure, path)
+    with drawing.chart(path, 3, sharex=True, height=6.0) as axes_of:
+        labels = {"same_class": "same class", "ssim": "SSIM", "psnr": "PSNR, dB"}
+        for axes, (metric, label) in zip(axes_of.flat, labels.items(), strict=True):
+            rows = table[table["metric"] == metric].sort_values("t")
+            axes.plot(rows["t"], rows["value"], "o-")
+            axes.fill_between(rows["t"], rows["low"], rows["high"], alpha=0.2)
+            for t in REPORT_TIMES:
+                axes.axvline(t, color=drawing.PALETTE[1], linestyle="--")
+            axes.set(ylabel=label, xscale="log", ylim=(None if metric == "psnr" else 0, None))
+        drawing.percent(axes_of[0, 0].yaxis)
+        ticks = sorted({int(table["t"].min()), int(table["t"].max()), *REPORT_TIMES})
+        axes.set_xticks(ticks, [str(t) for t in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("t (linear schedule, T = 1000)")
 
 
 def restoration_rate(facts: Facts) -> str:
-    """Return the sentence on the t from which half of the images change class; if there is none, on the last t."""
+    """Return a sentence on the t from which half of the images change class, or on the last t if there is none."""
     if facts.look_up("ddpm", "half_restored_reached"):
         return "From t = {ddpm:half_restored_t}, half of the test images are restored as another class."
     return (
@@ -102,34 +101,34 @@ def draw_sampling_cost(path: Path, results: Results) -> None:
     floor = results.metrics("ddpm").number("frechet_floor")
     timing = results.timing("sample/ddpm").values["sampling"]
     seconds = {(row["sampler"], row["steps"]): row["seconds_per_image"] for row in timing}
-    figure, [[axes]] = drawing.subplots(height=4.0)
-    # Samplers cost almost the same at equal steps, so each has its labels at another corner of its points.
-    corners = cycle(((5, 5), (-5, 5), (5, -12), (-5, -12)))
-    for (name, rows), corner in zip(measured.sort_values("steps").groupby("sampler"), corners, strict=False):
-        costs = [seconds[name, steps] for steps in rows["steps"]]
-        bars = abs(rows[["low", "high"]].to_numpy().T - rows["frechet_distance"].to_numpy())
-        line = axes.errorbar(costs, rows["frechet_distance"], bars, marker="o", capsize=3, label=name.replace("_", " "))
-        for cost, row in zip(costs, rows.itertuples(), strict=True):
-            axes.annotate(
-                f"{row.steps:,}",
-                (cost, row.frechet_distance),
-                xytext=corner,
-                textcoords="offset points",
-                ha="left" if corner[0] > 0 else "right",
-                color=line[0].get_color(),
+    with drawing.chart(path, height=4.0, legend=3) as [[axes]]:
+        # Samplers cost almost the same at equal steps, so each has its labels at another corner of its points.
+        corners = cycle(((5, 5), (-5, 5), (5, -12), (-5, -12)))
+        for (name, rows), corner in zip(measured.sort_values("steps").groupby("sampler"), corners, strict=False):
+            costs = [seconds[name, steps] for steps in rows["steps"]]
+            bars = abs(rows[["low", "high"]].to_numpy().T - rows["frechet_distance"].to_numpy())
+            line = axes.errorbar(
+                costs, rows["frechet_distance"], bars, marker="o", capsize=3, label=name.replace("_", " ")
             )
-    axes.axhline(floor, color=drawing.MUTED, linestyle=":", label="training images")
-    axes.set(xlabel="seconds per image", ylabel="Fréchet distance (lower is better)", xscale="log", ylim=(0, None))
-    axes.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("")
-    axes.margins(x=0.1)
-    drawing.legend_above(figure, axes, columns=3)
-    drawing.save(figure, path)
+            for cost, row in zip(costs, rows.itertuples(), strict=True):
+                axes.annotate(
+                    f"{row.steps:,}",
+                    (cost, row.frechet_distance),
+                    xytext=corner,
+                    textcoords="offset points",
+                    ha="left" if corner[0] > 0 else "right",
+                    color=line[0].get_color(),
+                )
+        axes.axhline(floor, color=drawing.MUTED, linestyle=":", label="training images")
+        axes.set(xlabel="seconds per image", ylabel="Fréchet distance (lower is better)", xscale="log", ylim=(0, None))
+        axes.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
+        axes.margins(x=0.1)
 
 
 def best_sampler(facts: Facts) -> str:
-    """Return the sentence on the sampler with the lowest Fréchet distance and on those that are not clearly worse."""
+    """Return a sentence that names the best sampler and counts the samplers that are not clearly worse."""
     rows = facts.content(SAMPLING)
     if not rows:
         raise UnmeasuredError(f"{SAMPLING}.csv contains no sampler comparison")
@@ -150,19 +149,17 @@ def draw_guidance(path: Path, results: Results) -> None:
     columns = [column for value, bounds in intervals.items() for column in (value, *bounds)]
     measured, ddpm = results.table(f"{GUIDANCE}.csv", "epoch", "weight", *columns), results.metrics("ddpm")
     real_images = ddpm.number("frechet_floor"), ddpm.number("real_recognisability")
-    figure, [[distance, recognised]] = drawing.subplots(1, 2)
-    for axes, (value, bounds) in zip((distance, recognised), intervals.items(), strict=True):
-        for epoch, rows in measured.groupby("epoch"):
-            bars = abs(rows[list(bounds)].to_numpy().T - rows[value].to_numpy())
-            axes.errorbar(rows["weight"], rows[value], bars, marker="o", capsize=3, label=f"guide: epoch {epoch}")
-        axes.set_xticks(sorted(measured["weight"].unique()))
-    for axes, value in zip((distance, recognised), real_images, strict=True):
-        axes.axhline(value, color=drawing.MUTED, linestyle=":", label="real images")
-    distance.set(xlabel="weight (1: no guidance)", ylabel="Fréchet distance (lower is better)", ylim=(0, None))
-    recognised.set(xlabel="weight (1: no guidance)", ylabel="recognised by the judge", ylim=(0, 1.02))
-    drawing.percent(recognised.yaxis)
-    drawing.legend_above(figure, distance, columns=3)
-    drawing.save(figure, path)
+    with drawing.chart(path, 1, 2, legend=3) as [[distance, recognised]]:
+        for axes, (value, bounds) in zip((distance, recognised), intervals.items(), strict=True):
+            for epoch, rows in measured.groupby("epoch"):
+                bars = abs(rows[list(bounds)].to_numpy().T - rows[value].to_numpy())
+                axes.errorbar(rows["weight"], rows[value], bars, marker="o", capsize=3, label=f"guide: epoch {epoch}")
+            axes.set_xticks(sorted(measured["weight"].unique()))
+        for axes, value in zip((distance, recognised), real_images, strict=True):
+            axes.axhline(value, color=drawing.MUTED, linestyle=":", label="real images")
+        distance.set(xlabel="weight (1: no guidance)", ylabel="Fréchet distance (lower is better)", ylim=(0, None))
+        recognised.set(xlabel="weight (1: no guidance)", ylabel="recognised by the judge", ylim=(0, 1.02))
+        drawing.percent(recognised.yaxis)
 
 
 def draw_guided_samples(path: Path, results: Results) -> None:

@@ -36,18 +36,12 @@ def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
         raise InputError(f"{path}: 'ssl.variants.{variant}.method': unknown method '{name}'{nearest(name, names())}")
     if name not in ssl.methods:
         raise InputError(f"{path}: key 'ssl.methods.{name}' is missing")
-    layers = recipe_layers(ssl.model_dump(), variant)
-    return validate(method(name).Recipe, merged(layers), partial(_section_of, layers), path)
+    return validated(recipe_layers(ssl.model_dump(), variant), name, path)
 
 
-def check(ssl: SSLParams, path: Path = PARAMS) -> None:
-    for name, own in ssl.methods.items():
-        if name not in names():
-            raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{nearest(name, names())}")
-        layers = {"ssl.shared": ssl.shared.model_dump(), f"ssl.methods.{name}": own}
-        validate(method(name).Recipe, merged(layers), partial(_section_of, layers), path)
-    for variant in ssl.variants:
-        recipe(ssl, variant, path)
+def validated(layers: dict[str, dict], method_name: str, path: Path) -> SSLRecipe:
+    """Merge the layers of a recipe and validate the result, see `recipe`."""
+    return validate(method(method_name).Recipe, merged(layers), partial(_section_of, layers), path)
 
 
 def _section_of(layers: dict[str, dict], keys: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ claims.yaml calls these functions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from triptych.measures.estimate import Estimate
 from triptych.report.claims import Condition, Evidence, Fact, Measure, OverSeeds, SeedRange, value
 from triptych.report.formatting import POINTS, YES_NO
 from triptych.report.reader import Results, UnmeasuredError
-from triptych.report.record import METRICS
+from triptych.report.record import METRICS, Metric
 from triptych.ssl.words.variants import BASELINES, UNTRAINED, metrics_of, results_path, title, variants
 
 if TYPE_CHECKING:  # slow to import; the terminal only needs the texts of claims
@@ -24,11 +25,8 @@ if TYPE_CHECKING:  # slow to import; the terminal only needs the texts of claims
 KNN = "knn_accuracy"
 
 
-# The same test images and seeds ---------------------------------------------------------------------------------------
-
-
 def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
-    """Return the measure of a signed sum of accuracies, paired over test images and over the seeds that all have.
+    """Return a function that computes a signed sum of accuracies, paired over test images and common seeds.
 
     Each term is (sign, variant, classifier), where the classifier is `knn` or a baseline, such as `pixel_knn`.
     `purpose` seeds the bootstrap of the interval.
@@ -63,23 +61,23 @@ def _correct(results: Results, name: str, classifier: str) -> np.ndarray:
 
 
 def knn_difference(one: str, other: str) -> Measure:
-    """Return the measure of the kNN accuracy of one variant minus that of another."""
+    """Return a function that computes the difference in kNN accuracy, `one` minus `other`."""
     return accuracies(f"{one} {other}", (1, one, "knn"), (-1, other, "knn"))
 
 
 def above_baseline(name: str, baseline: str) -> Measure:
-    """Return the measure of the kNN accuracy of a variant minus that of a baseline."""
+    """Return a function that computes the difference in kNN accuracy, variant minus baseline."""
     return accuracies(f"{name} {baseline}", (1, name, "knn"), (-1, name, f"{baseline}_knn"))
 
 
 def lowest_margin(*names: str) -> Measure:
-    """Return the measure of the smallest difference between a variant's kNN accuracy and a baseline's."""
+    """Return a function that computes the smallest difference in kNN accuracy, variant minus baseline."""
     margins = [above_baseline(name, baseline) for name in names for baseline in BASELINES]
     return lambda evidence: min((margin(evidence) for margin in margins), key=lambda estimate: estimate.value)
 
 
 def each_seed(name: str, key: str, minus: str = "") -> Measure:
-    """Return the measure of a number over seeds, or of its difference from the same seeds of the variant `minus`."""
+    """Return a function that computes a mean over seeds, or that of the differences from the variant `minus`."""
 
     def measure(evidence: Evidence) -> SeedRange:
         values = _each_seed(evidence, name, key)
@@ -94,22 +92,19 @@ def _each_seed(evidence: Evidence, name: str, key: str) -> list[float]:
     metrics = metrics_of(evidence.results, name)
     if key in metrics.left_out:
         raise metrics.missing(key)
-    values = [row.number(key) for row in metrics.rows("seeds")]
+    values = [seed.number(key) for seed in metrics.rows("seeds")]
     if not values:
         raise UnmeasuredError(f"{metrics.path} has no {key} per seed")
     return values
 
 
 def bound(side: str, of: Measure) -> Measure:
-    """Return the measure of one bound, `low` or `high`, of another measure."""
+    """Return a function that computes one bound, `low` or `high`, of another number."""
     return lambda evidence: getattr(of(evidence), side)
 
 
-# Equal cost -----------------------------------------------------------------------------------------------------------
-
-
 def at_equal(one: str, other: str, cost: str) -> Measure:
-    """Return the measure of the difference in kNN accuracy of two variants at equal cost: `images` or `seconds`.
+    """Return a function that computes the difference in kNN accuracy at equal cost (`images` or `seconds`).
 
     For each seed, both courses are interpolated linearly at the cost where the cheaper one ends. The interval covers
     seeds only, because all seeds have the same test images.
@@ -134,7 +129,7 @@ def at_equal(one: str, other: str, cost: str) -> Measure:
 
 
 def spent_course(results: Results, name: str) -> pd.DataFrame:
-    """Return one row per measured epoch and seed: epoch, seed, knn_accuracy, and cumulative `images` and `seconds`.
+    """Return one row per measured epoch and seed, with kNN accuracy and cumulative `images` and `seconds`.
 
     The seconds are those of training, without evaluation.
     """
@@ -151,11 +146,8 @@ def spent_course(results: Results, name: str) -> pd.DataFrame:
     return rows.sort_values(["seed", "epoch"], ignore_index=True)
 
 
-# Conditions and facts of several claims -------------------------------------------------------------------------------
-
-
 def learns(name: str) -> list[Condition]:
-    """Return one condition per baseline: the variant is clearly better."""
+    """Return one condition per baseline: the variant is clearly better than the baseline."""
     named = BASELINES | {UNTRAINED: "an untrained encoder"}
     return [
         Condition(
@@ -174,23 +166,27 @@ def stable(name: str) -> list[Condition]:
 
 
 def projector_dim(name: str) -> Measure:
-    """Return the measure of the width of a variant's projector output."""
+    """Return a function that reads the width of a variant's projector output."""
     return lambda evidence: variants(evidence.results.params)[name].dim
 
 
+def count_seeds(name: str) -> Measure:
+    """Return a function that counts the seeds of a variant."""
+    return lambda evidence: len(metrics_of(evidence.results, name).rows("seeds"))
+
+
 def facts_of(names: Sequence[str], keys: Sequence[str]) -> list[Fact]:
-    """Return the numbers `keys` of each variant, as facts with the key `<variant>_<key>`; `seeds` counts its seeds."""
-    return [_fact_of(name, key) for name in names for key in keys]
+    """Return the metrics `keys` of each variant as facts with the key `<variant>_<key>`; `seeds` counts its seeds."""
+    facts = []
+    for name, key in product(names, keys):
+        metric = METRICS.get(key, Metric(key, key, format=".0f"))
+        measure = count_seeds(name) if key == "seeds" else value(f"ssl/{name}", key)
+        form = YES_NO if key == "collapsed" else metric.format
+        facts.append(Fact(f"{name}_{key}", measure, form, f"{title(name)}: {metric.name}"))
+    return facts
 
 
-def _fact_of(name: str, key: str) -> Fact:
-    if key == "seeds":
-        measure, form, label = lambda evidence: len(metrics_of(evidence.results, name).rows("seeds")), ".0f", "seeds"
-    else:
-        measure, form, label = value(f"ssl/{name}", key), METRICS[key].format, METRICS[key].name
-    return Fact(f"{name}_{key}", measure, YES_NO if key == "collapsed" else form, f"{title(name)}: {label}")
-
-
+# The functions that claims.yaml may call.
 FUNCTIONS = (
     *(accuracies, knn_difference, lowest_margin, each_seed, bound, at_equal, projector_dim),
     *(learns, stable, facts_of),

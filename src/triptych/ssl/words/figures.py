@@ -78,7 +78,7 @@ def history(results: Results, name: str) -> pd.DataFrame:
 def draw_baselines(
     line: Callable, runs: Sequence[Run], key: str = KNN, wanted: Iterable[str] = (UNTRAINED, PIXELS)
 ) -> None:
-    """Draw the value of each baseline that was measured with `line`, such as the method `axhline` of axes."""
+    """Draw the accuracy of each measured baseline with the method `line`, such as `axhline` of axes."""
     metrics = max(runs, key=lambda run: run.history["seed"].nunique()).metrics
     for baseline in wanted:
         if f"{baseline}_{key}" in metrics:
@@ -91,26 +91,24 @@ def ablation_figures(
 ) -> tuple[Figure, Figure]:
     """Return the figures of kNN accuracy and of training loss of SimSiam and an ablation.
 
-    `names` stand for the two variants in the result lines. `accuracy` and `loss` are sentences on the report's results.
+    `names` describe the two variants in the result lines. `accuracy` and `loss` are sentences on the report's results.
     """
 
     def draw(path: Path, results: Results, column: str) -> None:
         runs = load(results, (SIMSIAM, ablation), need=(KNN,) if column == KNN else ("final_loss",))
-        figure, [[axes]] = drawing.subplots()
-        for run in runs:
-            label = f"projector output {run.settings.dim}" if ablation == WIDE else run.label
-            drawing.curve(axes, run.history, "epoch", column, label=label, **run.line)
-        axes.set(xlabel="epoch", ylabel=LABELS[column])
-        if column == KNN:
-            draw_baselines(axes.axhline, runs)
-            classes = len(results.metrics("data").values["ssl"]["classes"])
-            axes.axhline(1 / classes, color=drawing.MUTED, linestyle="-.", linewidth=1, label="chance")
-            axes.set_ylim(0, None)
-            drawing.percent(axes.yaxis)
-        else:
-            axes.axhline(LOSS_FLOOR, color=drawing.MUTED, linestyle=":", label="lowest possible loss")
-        drawing.legend_above(figure, axes)
-        drawing.save(figure, path)
+        with drawing.chart(path, legend=2) as [[axes]]:
+            for run in runs:
+                label = f"projector output {run.settings.dim}" if ablation == WIDE else run.label
+                drawing.curve(axes, run.history, "epoch", column, label=label, **run.line)
+            axes.set(xlabel="epoch", ylabel=LABELS[column])
+            if column == KNN:
+                draw_baselines(axes.axhline, runs)
+                classes = len(results.metrics("data").values["ssl"]["classes"])
+                axes.axhline(1 / classes, color=drawing.MUTED, linestyle="-.", linewidth=1, label="chance")
+                axes.set_ylim(0, None)
+                drawing.percent(axes.yaxis)
+            else:
+                axes.axhline(LOSS_FLOOR, color=drawing.MUTED, linestyle=":", label="lowest possible loss")
 
     def values(key: str) -> str:
         return f"{names[0]} {{ssl/{SIMSIAM}:{key}}}, {names[1]} {{ssl/{ablation}:{key}}}"
@@ -156,39 +154,38 @@ def draw_course(
     everyone = [*runs, *others]
     columns = [column for column in columns if column != KNN or all(KNN in run.metrics for run in everyone)]
     rows = -(-(len(columns) + 1) // 2)
-    figure, cells = drawing.subplots(rows, 2, height=2.9 * rows)
-    for axes, column in zip(cells.flat, columns, strict=False):
-        shown = [run for run in everyone if column != LOSS or run.settings.method == SIMSIAM]
-        for run in shown:
-            if run in others:
-                mean = run.history.groupby("epoch")[column].mean().dropna()
-                axes.plot(mean.index, mean, color="#bbbbbb", linewidth=0.8, zorder=1.5)
-            else:
-                drawing.curve(axes, run.history, "epoch", column, markersize=4, **run.line)
-        axes.set(xlabel="epoch", ylabel=LABELS[column] + (" (SimSiam)" if column == LOSS else ""))
-        if column == KNN:
-            draw_baselines(axes.axhline, everyone)
-            drawing.percent(axes.yaxis)
-        elif column != LOSS:
-            least = thresholds[RANK if column == RANK else STD]
-            axes.axhspan(0.8 if column == RANK else 0, least, color=drawing.COLLAPSED, linewidth=0, zorder=0)
-        if column == RANK:
-            axes.set(yscale="log", ylim=(0.8, None))
-            axes.yaxis.set_major_formatter("{x:g}")
-        elif column != LOSS:
-            axes.set_ylim(0, None)
-    for axes in cells.flat[len(columns) :]:
-        axes.set_axis_off()
-    legend = cells.flat[len(columns)]
-    for run in runs:
-        legend.plot([], [], label=run.label, **run.line)
-    if others:
-        legend.plot([], [], color="#bbbbbb", linewidth=0.8, label="other variants")
-    legend.fill_between([], [], color=drawing.COLLAPSED, label="counts as collapsed")
-    if KNN in columns:
-        draw_baselines(lambda value, **line: legend.plot([], [], **line), everyone)
-    legend.legend(loc="upper left")
-    drawing.save(figure, path)
+    with drawing.chart(path, rows, 2, height=2.9 * rows) as cells:
+        for axes, column in zip(cells.flat, columns, strict=False):
+            shown = [run for run in everyone if column != LOSS or run.settings.method == SIMSIAM]
+            for run in shown:
+                if run in others:
+                    mean = run.history.groupby("epoch")[column].mean().dropna()
+                    axes.plot(mean.index, mean, color="#bbbbbb", linewidth=0.8, zorder=1.5)
+                else:
+                    drawing.curve(axes, run.history, "epoch", column, markersize=4, **run.line)
+            axes.set(xlabel="epoch", ylabel=LABELS[column] + (" (SimSiam)" if column == LOSS else ""))
+            if column == KNN:
+                draw_baselines(axes.axhline, everyone)
+                drawing.percent(axes.yaxis)
+            elif column != LOSS:
+                least = thresholds[RANK if column == RANK else STD]
+                axes.axhspan(0.8 if column == RANK else 0, least, color=drawing.COLLAPSED, linewidth=0, zorder=0)
+            if column == RANK:
+                axes.set(yscale="log", ylim=(0.8, None))
+                axes.yaxis.set_major_formatter("{x:g}")
+            elif column != LOSS:
+                axes.set_ylim(0, None)
+        for axes in cells.flat[len(columns) :]:
+            axes.set_axis_off()
+        legend = cells.flat[len(columns)]
+        for run in runs:
+            legend.plot([], [], label=run.label, **run.line)
+        if others:
+            legend.plot([], [], color="#bbbbbb", linewidth=0.8, label="other variants")
+        legend.fill_between([], [], color=drawing.COLLAPSED, label="counts as collapsed")
+        if KNN in columns:
+            draw_baselines(lambda value, **line: legend.plot([], [], **line), everyone)
+        legend.legend(loc="upper left")
 
 
 def draw_collapse(path: Path, results: Results) -> None:
@@ -219,21 +216,19 @@ def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bo
 def draw_rows(path: Path, runs: Sequence[Run], keys: Sequence[str], minutes: Mapping[str, float] | None = None) -> None:
     """Draw one row per run: accuracies with intervals and baselines and, if given, the minutes of training."""
     charts = len(keys) + bool(minutes)
-    figure, [cells] = drawing.subplots(1, charts, sharey=True, height=1.2 + 0.26 * len(runs))
-    for axes, key in zip(cells, keys, strict=False):
-        for row, run in enumerate(runs):
-            draw_interval(axes, run, row, key, row=True)
-        draw_baselines(axes.axvline, runs, key, BASELINES)
-        axes.set(xlim=(0, 1.02), xticks=(0.25, 0.5, 0.75), xlabel=LABELS[key].replace(", ", ",\n"))
-        drawing.percent(axes.xaxis)
-    if minutes:
-        colours = [run.line["color"] for run in runs]
-        cells[-1].barh(range(len(runs)), [minutes[run.name] for run in runs], color=colours, height=0.6)
-        cells[-1].set(xlabel="minutes of training,\none seed")
-    cells[0].set_yticks(range(len(runs)), [run.label for run in runs])
-    cells[0].set_ylim(len(runs) - 0.5, -0.5)
-    drawing.legend_above(figure, cells[0], columns=3)
-    drawing.save(figure, path)
+    with drawing.chart(path, 1, charts, sharey=True, height=1.2 + 0.26 * len(runs), legend=3) as [cells]:
+        for axes, key in zip(cells, keys, strict=False):
+            for row, run in enumerate(runs):
+                draw_interval(axes, run, row, key, row=True)
+            draw_baselines(axes.axvline, runs, key, BASELINES)
+            axes.set(xlim=(0, 1.02), xticks=(0.25, 0.5, 0.75), xlabel=LABELS[key].replace(", ", ",\n"))
+            drawing.percent(axes.xaxis)
+        if minutes:
+            colours = [run.line["color"] for run in runs]
+            cells[-1].barh(range(len(runs)), [minutes[run.name] for run in runs], color=colours, height=0.6)
+            cells[-1].set(xlabel="minutes of training,\none seed")
+        cells[0].set_yticks(range(len(runs)), [run.label for run in runs])
+        cells[0].set_ylim(len(runs) - 0.5, -0.5)
 
 
 def draw_comparison(path: Path, results: Results) -> None:
@@ -263,14 +258,14 @@ def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
 
 
 def collapsed_variants(facts: Facts) -> str:
-    """Return the sentence that counts and names the collapsed variants."""
+    """Return a sentence that counts and names the collapsed variants."""
     answers = measured_variants(facts, "ssl", "collapsed")
     names = [variants.title(name) for name, collapsed in answers.items() if collapsed]
     return f"{len(names)} of {len(answers)} variants count as collapsed" + (f": {', '.join(names)}." if names else ".")
 
 
 def best_variant(facts: Facts) -> str:
-    """Return the sentence on the variant with the highest kNN accuracy."""
+    """Return a sentence on the variant with the highest kNN accuracy."""
     accuracies = measured_variants(facts, "ssl", KNN)
     best = max(accuracies, key=accuracies.get)
     return (
@@ -280,7 +275,7 @@ def best_variant(facts: Facts) -> str:
 
 
 def cheapest_variant(facts: Facts) -> str:
-    """Return the sentence on the variants with the shortest and the longest epochs."""
+    """Return a sentence on the variants with the shortest and the longest epochs."""
     seconds = measured_variants(facts, "timing/ssl", "seconds_per_epoch")
     shortest, longest = min(seconds, key=seconds.get), max(seconds, key=seconds.get)
     return (
@@ -295,24 +290,22 @@ Chart = tuple[Sequence[str], str, Sequence[Sequence[tuple[Run, float]]]]
 
 def draw_settings(path: Path, *charts: Chart, named: bool = False) -> None:
     """Draw charts of kNN accuracy at several settings next to each other; if `named`, the legend names the lines."""
-    figure, [cells] = drawing.subplots(1, len(charts), sharey=True)
-    everyone = [run for *_, lines in charts for line in lines for run, _ in line]
-    for axes, (ticks, label, lines) in zip(cells, charts, strict=True):
-        for line in lines:
-            runs, positions = zip(*line, strict=True)
-            accuracies = [run.metrics.number(KNN) for run in runs]
-            name = runs[0].label if named else None
-            axes.plot(positions, accuracies, "o-", color=runs[0].line["color"], label=name)
-            for run, position in line:
-                draw_interval(axes, run, position)
-        draw_baselines(axes.axhline, everyone)
-        axes.set_xticks(range(len(ticks)), ticks)
-        axes.set(xlabel=label, xlim=(-0.5, len(ticks) - 0.5))
-        axes.grid(axis="x", visible=False)
-    cells[0].set_ylabel(LABELS[KNN])
-    drawing.percent(cells[0].yaxis)
-    drawing.legend_above(figure, cells[0], columns=3)
-    drawing.save(figure, path)
+    with drawing.chart(path, 1, len(charts), sharey=True, legend=3) as [cells]:
+        everyone = [run for *_, lines in charts for line in lines for run, _ in line]
+        for axes, (ticks, label, lines) in zip(cells, charts, strict=True):
+            for line in lines:
+                runs, positions = zip(*line, strict=True)
+                accuracies = [run.metrics.number(KNN) for run in runs]
+                name = runs[0].label if named else None
+                axes.plot(positions, accuracies, "o-", color=runs[0].line["color"], label=name)
+                for run, position in line:
+                    draw_interval(axes, run, position)
+            draw_baselines(axes.axhline, everyone)
+            axes.set_xticks(range(len(ticks)), ticks)
+            axes.set(xlabel=label, xlim=(-0.5, len(ticks) - 0.5))
+            axes.grid(axis="x", visible=False)
+        cells[0].set_ylabel(LABELS[KNN])
+        drawing.percent(cells[0].yaxis)
 
 
 def draw_barlow_twins(path: Path, results: Results) -> None:
@@ -348,20 +341,18 @@ def draw_vicreg_terms(path: Path, results: Results) -> None:
 def draw_byol(path: Path, results: Results) -> None:
     """Draw kNN accuracy of SimSiam and BYOL against the number of images seen and the minutes of training."""
     runs = load(results, (SIMSIAM, "byol"), need=(KNN,))
-    figure, [cells] = drawing.subplots(1, 2, sharey=True)
-    for run in runs:
-        course = spent_course(results, run.name)
-        course["minutes"] = course.groupby("epoch")["seconds"].transform("mean") / 60
-        for axes, x in zip(cells, ("images", "minutes"), strict=True):
-            drawing.curve(axes, course, x, KNN, label=run.label, **run.line)
-    for axes, label in zip(cells, ("images seen", "minutes of training"), strict=True):
-        draw_baselines(axes.axhline, runs)
-        axes.set(xlabel=label, ylabel=LABELS[KNN], xlim=(0, None), ylim=(0, None))
-    cells[0].locator_params(axis="x", nbins=4)
-    cells[0].xaxis.set_major_formatter("{x:,.0f}")
-    drawing.percent(cells[0].yaxis)
-    drawing.legend_above(figure, cells[0])
-    drawing.save(figure, path)
+    with drawing.chart(path, 1, 2, sharey=True, legend=2) as [cells]:
+        for run in runs:
+            course = spent_course(results, run.name)
+            course["minutes"] = course.groupby("epoch")["seconds"].transform("mean") / 60
+            for axes, x in zip(cells, ("images", "minutes"), strict=True):
+                drawing.curve(axes, course, x, KNN, label=run.label, **run.line)
+        for axes, label in zip(cells, ("images seen", "minutes of training"), strict=True):
+            draw_baselines(axes.axhline, runs)
+            axes.set(xlabel=label, ylabel=LABELS[KNN], xlim=(0, None), ylim=(0, None))
+        cells[0].locator_params(axis="x", nbins=4)
+        cells[0].xaxis.set_major_formatter("{x:,.0f}")
+        drawing.percent(cells[0].yaxis)
 
 
 def draw_asymmetry(path: Path, results: Results) -> None:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 
+from triptych.core.schema import read_yaml
 from triptych.report.formatting import written
 from triptych.report.reader import Metrics, Results, UnmeasuredError
 from triptych.report.record import Model
@@ -14,42 +16,8 @@ SIMSIAM, WIDE = "simsiam", "projector_4096"
 NAMED_SECTIONS = ("source", "target", "heavy")
 # Width of the projector's output in the report.
 REPORT_DIMS = {SIMSIAM: 2048, WIDE: 4096}
-# Titles; the title of any other variant is its name with spaces.
-TITLES = {
-    SIMSIAM: "SimSiam",
-    "no_stop_gradient": "without stop-gradient",
-    "no_predictor": "without predictor",
-    WIDE: "wider projector",
-    "simsiam_heavy": "SimSiam (heavy views)",
-    "barlow_twins": "Barlow Twins",
-    "barlow_small_batch": "Barlow Twins (smaller batch)",
-    "barlow_large_batch": "Barlow Twins (larger batch)",
-    "barlow_narrow": "Barlow Twins (narrower)",
-    "barlow_wide": "Barlow Twins (wider)",
-    "byol": "BYOL",
-    "byol_heavy": "BYOL (heavy views)",
-    "dssl": "DSSL",
-    "vicreg": "VICReg",
-    "vicreg_no_variance": "VICReg without variance",
-    "vicreg_no_covariance": "VICReg without covariance",
-    "asymsiam": "AsymSiam",
-    "asymsiam_reverse": "AsymSiam (exchanged)",
-    "asymsiam_symmetric": "AsymSiam (symmetric)",
-    "simclr": "SimCLR",
-}
-# Colours that colour-blind readers can distinguish: one per ablation of the report, and one per method for all other
-# variants. Methods without an entry use COLOURS in turn.
-OWN_COLOURS = {SIMSIAM: "#0072B2", "no_stop_gradient": "#D55E00", "no_predictor": "#009E73", WIDE: "#CC79A7"}
-METHOD_COLOURS = {
-    SIMSIAM: OWN_COLOURS[SIMSIAM],
-    "barlow_twins": "#56B4E9",
-    "vicreg": "#E69F00",
-    "byol": "#941112",
-    "dssl": "#05096D",
-    "asymsiam": "#664451",
-    "simclr": "#000000",
-}
-COLOURS = ("#808000", "#3F51B5", "#8B0000", "#2E7D32", "#5F7A8C")
+_TEXTS = read_yaml(Path(__file__).with_name("variants.yaml"))
+METHOD_COLOURS, OWN_COLOURS = _TEXTS["method_colours"], _TEXTS["variant_colours"]
 # Baselines without training: prefix of their metrics, such as `pixel_knn_accuracy`, and name.
 UNTRAINED, PIXELS = "random_init", "pixel"
 BASELINES = {UNTRAINED: "untrained encoder", PIXELS: "pixels", "raw_pixel": "raw pixels"}
@@ -99,13 +67,13 @@ def models(params: Mapping) -> list[Model]:
 
 def title(variant: str) -> str:
     """Return the title of a variant."""
-    return TITLES.get(variant, variant.replace("_", " "))
+    return _TEXTS["titles"].get(variant, variant.replace("_", " "))
 
 
 def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
     """Return color and linestyle of each variant for matplotlib. Variants with the same colour differ in dashes."""
     unknown = dict.fromkeys(entry.method for entry in trained.values() if entry.method not in METHOD_COLOURS)
-    by_method = METHOD_COLOURS | dict(zip(unknown, cycle(COLOURS), strict=False))
+    by_method = METHOD_COLOURS | dict(zip(unknown, cycle(_TEXTS["other_colours"]), strict=False))
     drawn: dict[str, dict[str, object]] = {}
     for name, entry in trained.items():
         colour = OWN_COLOURS.get(name, by_method[entry.method])

@@ -9,9 +9,9 @@ from triptych.vae.words.figures import STRONGEST
 
 
 def epoch_times(key: str) -> Measure:
-    """Return the measure of one number about the seconds per epoch: their spread around the mean, and its causes.
+    """Return a function that computes one number about the time per epoch, such as its relative standard deviation.
 
-    On a CPU these are seconds of CPU time, which other work on the machine hardly changes; else of wall-clock time.
+    Use CPU time if the CPU trains, because other load hardly changes it; otherwise, wall-clock time.
     """
 
     def measure(evidence: Evidence) -> Estimate | float:
@@ -43,7 +43,7 @@ def epoch_times(key: str) -> Measure:
 
 
 def latent_shares(key: str) -> Measure:
-    """Return the measure of one number about the share of each latent in the between-class variance."""
+    """Return a function that computes one number about the share of latents in the between-class variance."""
 
     def measure(evidence: Evidence) -> float:
         table = evidence.results.table("plots/vae/latents.csv", "class", "latent", "share")

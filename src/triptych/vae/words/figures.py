@@ -44,17 +44,15 @@ def class_latents(number: int, index: int) -> Figure:
         name, indices = strongest(table.to_dict("records"))
         latents = table[table["class"] == name].sort_values("latent")
         top = latents["latent"].isin(table["latent"].iloc[indices])
-        figure, [[axes]] = drawing.subplots(height=3.2)
-        for rows, colour, of_bar, label in (
-            (latents[top], drawing.PALETTE[1], drawing.PALETTE[1], f"the {STRONGEST} strongest"),
-            (latents[~top], drawing.PALE, "#999999", "other latents"),
-        ):
-            axes.bar(rows["latent"], rows["mean"], yerr=rows["std"], color=colour, ecolor=of_bar, label=label)
-        axes.axhline(0, color=drawing.INK, linewidth=0.8)
-        axes.set(xlabel="latent variable", ylabel="mean of μ, ± 1 std")
-        axes.grid(axis="x", visible=False)
-        drawing.legend_above(figure, axes)
-        drawing.save(figure, path)
+        with drawing.chart(path, height=3.2, legend=2) as [[axes]]:
+            for rows, colour, of_bar, label in (
+                (latents[top], drawing.PALETTE[1], drawing.PALETTE[1], f"the {STRONGEST} strongest"),
+                (latents[~top], drawing.PALE, "#999999", "other latents"),
+            ):
+                axes.bar(rows["latent"], rows["mean"], yerr=rows["std"], color=colour, ecolor=of_bar, label=label)
+            axes.axhline(0, color=drawing.INK, linewidth=0.8)
+            axes.set(xlabel="latent variable", ylabel="mean of μ, ± 1 std")
+            axes.grid(axis="x", visible=False)
 
     def result(facts: Facts) -> str:
         rows = facts.content(LATENTS)

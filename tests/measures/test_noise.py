@@ -12,8 +12,7 @@ from toy_diffusion import COSINE, process
 from triptych.ddpm.model import denoising_network
 from triptych.ddpm.objective import DiffusionObjective
 from triptych.ddpm.samplers import draw_images, reverse
-from triptych.machine.randomness import ImageNoise
-from triptych.training.objective import to_uint8
+from triptych.measures.images import ImageNoise, to_uint8
 
 CPU, SHAPE, CALLS = torch.device("cpu"), (3, 4, 4), 3
 
