@@ -13,14 +13,12 @@ from triptych.machine.processes import run_script
 from triptych.measures.estimate import write_metrics
 from triptych.measures.params import EvaluationParams
 
-TASKS_AT_ONCE = 8
-
 
 def main() -> None:
     """Read params, models and samples, and write metrics, tables and class probabilities."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as here:
-        at_once = here.at_once(TASKS_AT_ONCE)
+        at_once = here.at_once(tasks=8)
         device = here.shared(at_once).device
         measures = DDPMMeasures(
             method=load_trained(Path("models/ddpm"), device),

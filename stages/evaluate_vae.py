@@ -15,14 +15,12 @@ from triptych.vae.measure import VAEMeasures
 from triptych.vae.model import VAE
 from triptych.vae.prior import load_mixture
 
-TASKS_AT_ONCE = 6
-
 
 def main() -> None:
     """Read params, models and samples, and write metrics, tables and class probabilities."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as here:
-        at_once = here.at_once(TASKS_AT_ONCE)
+        at_once = here.at_once(tasks=6)
         device = here.shared(at_once).device
         measures = VAEMeasures(
             network=load_model(Path("models/vae"), VAE, device)[0],

@@ -96,22 +96,13 @@ def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], 
     heights, widths = torch.sqrt(area / aspect).round(), torch.sqrt(area * aspect).round()
     fits = (heights > 0) & (heights <= high) & (widths > 0) & (widths <= wide)
     first, any_fits = fits.byte().argmax(dim=1, keepdim=True), fits.any(dim=1)
-    central_height, central_width = central_box(ratio, size)
+    central_height, central_width = min(high, round(wide / ratio[0])), min(wide, round(high * ratio[1]))
     height = torch.where(any_fits, heights.gather(1, first)[:, 0], central_height)
     width = torch.where(any_fits, widths.gather(1, first)[:, 0], central_width)
     down, right = draw.uniform((count, 2)).unbind(-1)
     top = torch.where(any_fits, torch.floor(down * (high - height + 1)), (high - central_height) // 2)
     left = torch.where(any_fits, torch.floor(right * (wide - width + 1)), (wide - central_width) // 2)
     return torch.stack([top, left, height, width], dim=1)
-
-
-def central_box(ratio: list[float], size: tuple[int, int]) -> tuple[int, int]:
-    high, wide = size
-    if wide / high < ratio[0]:
-        return round(wide / ratio[0]), wide
-    if wide / high > ratio[1]:
-        return high, round(high * ratio[1])
-    return high, wide
 
 
 def random_jitter(params: ViewParams, count: int, draw: Draw) -> Tensor:
