@@ -95,7 +95,6 @@ def pixel_accuracy(params: Params, dataset: Dataset) -> float:
 def table(params: Params, drawn: Dataset, real: Dataset, judge: Judge, place: Machine) -> str:
     """Return the table of drawn and other digits with all measures."""
     at_once = place.at_once(4)
-    place = place.shared(at_once)
     both = {"drawn": drawn, "others": real}
     parts: dict[str, Callable[[], float]] = {
         f"{measure} {name}": partial(work, params, dataset, place)
@@ -146,7 +145,6 @@ def main() -> None:
             return
         settings = validate(list[dict], yaml.safe_load(KNOBS.read_text(encoding="utf-8")), "", KNOBS)
         at_once = place.at_once(len(settings))
-        place.shared(at_once)
         reference = FrechetReference(judge(real.test.images).features)
         parts = {
             ", ".join(f"{key} {value}" for key, value in changes.items()) or "as it is": partial(

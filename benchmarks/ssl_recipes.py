@@ -101,7 +101,6 @@ def main() -> None:
     print(f"| recipe | {' | '.join(COLUMNS)} |\n|{'---|' * (1 + len(COLUMNS))}")
     with machine(every[0].runtime) as place:
         at_once = place.at_once(len(entries))
-        place = place.shared(at_once)
         works = [
             partial(row, entry, params, range(params.seed, params.seed + asked.seeds), place)
             for entry, params in zip(entries, every, strict=True)

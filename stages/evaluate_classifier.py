@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from triptych.core.files import write_json
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.judge.measure import Judge, judge_quality
 from triptych.machine.device import machine
 from triptych.machine.processes import run_script
-from triptych.measures.estimate import split
-from triptych.measures.needs import print_left_out
+from triptych.measures.estimate import write_metrics
 from triptych.measures.params import EvaluationParams
 
 
@@ -21,8 +19,7 @@ def main() -> None:
         dataset = load("data/generative")
         judged = Judge.load(Path("models/classifier"), here.device, settings.batch_size)(dataset.test.images)
     numbers = judge_quality(judged, dataset, settings.recognition_threshold, settings.confidence_level)
-    print_left_out("evaluate_classifier", numbers)
-    write_json("metrics/classifier.json", split(numbers))
+    write_metrics("metrics/classifier.json", numbers)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from triptych.core.files import read_arrays, write_arrays, write_json, write_text
+from triptych.core.files import read_arrays, write_arrays, write_text
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.ddpm.measure import DDPMMeasures, restoration_table
@@ -10,18 +10,19 @@ from triptych.ddpm.objective import load_trained
 from triptych.judge.measure import Judge
 from triptych.machine.device import machine
 from triptych.machine.processes import run_script
-from triptych.measures.estimate import split
-from triptych.measures.needs import print_left_out
+from triptych.measures.estimate import write_metrics
 from triptych.measures.params import EvaluationParams
-
-TASKS_AT_ONCE = 8
 
 
 def main() -> None:
     """Read params, models and samples, and write metrics, tables and class probabilities."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as here:
+<<<<<<< HEAD
         at_once = here.at_once(TASKS_AT_ONCE)
+=======
+        at_once = here.at_once(tasks=8)
+>>>>>>> main
         measures = DDPMMeasures(
             method=load_trained(Path("models/ddpm"), here.device),
             judge=Judge.load(Path("models/classifier"), here.device, params.evaluation.batch_size),
@@ -33,8 +34,7 @@ def main() -> None:
             at_once=at_once,
         )
         numbers = measures.numbers()
-        print_left_out("evaluate_ddpm", numbers)
-        write_json("metrics/ddpm.json", split(numbers))
+        write_metrics("metrics/ddpm.json", numbers)
         write_text("plots/ddpm/restoration.csv", restoration_table(numbers["restoration"]).to_csv(index=False))
         write_text("plots/ddpm/sampling.csv", measures.sampling().to_csv(index=False))
         write_text("plots/ddpm/guidance.csv", measures.guidance().to_csv(index=False))

@@ -4,13 +4,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from triptych.core.files import read_arrays, write_arrays, write_json, write_text
+from triptych.core.files import read_arrays, write_arrays, write_text
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.machine.device import machine
 from triptych.machine.processes import run_script
-from triptych.measures.estimate import split
-from triptych.measures.needs import print_left_out
+from triptych.measures.estimate import write_metrics
 from triptych.measures.params import EvaluationParams
 from triptych.ssl.measure import SSLMeasures, final_losses
 from triptych.ssl.probe import BASELINES, measure_baselines
@@ -42,9 +41,8 @@ def main(variant: str) -> None:
             device=here.device,
             at_once=at_once,
         )
-        print_left_out(f"evaluate_ssl@{variant}", measures.left_out)
         results = measures.measure(Path("models/ssl") / variant, Path("snapshots/ssl") / variant, losses)
-        write_json(f"metrics/ssl/{variant}.json", split(measures.summary(results)))
+        write_metrics(f"metrics/ssl/{variant}.json", measures.summary(results))
         write_text(f"plots/ssl/{variant}_course.csv", measures.course(results).to_csv(index=False))
         write_arrays(f"evaluations/ssl/{variant}/results.npz", measures.arrays(results))
 

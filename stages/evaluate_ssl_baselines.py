@@ -1,13 +1,13 @@
 """Stage `ssl_baselines`: accuracies on the third study's images without training, by pixels and by random encoders."""
 
-from triptych.core.files import write_arrays, write_json
+from triptych.core.files import write_arrays
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.machine.device import machine
 from triptych.machine.processes import run_script
-from triptych.measures.estimate import split
+from triptych.measures.estimate import write_metrics
 from triptych.measures.intervals import Resampling
-from triptych.measures.needs import print_left_out, two_classes
+from triptych.measures.needs import two_classes
 from triptych.measures.params import EvaluationParams
 from triptych.ssl.probe import BASELINES, measure_baselines
 from triptych.ssl.shared.params import SSLParams
@@ -19,13 +19,12 @@ def main() -> None:
     shared, settings, dataset = params.ssl.shared, params.evaluation, load("data/ssl")
     reason = two_classes(dataset)
     left_out = {f"{name}_accuracy": reason for name in BASELINES} if reason else {}
-    print_left_out("ssl_baselines", left_out)
     seeds = range(params.seed, params.seed + shared.seeds)
     with machine(params.runtime) as here:
         at_once = here.at_once(2 + len(seeds))
         correct = measure_baselines(shared.backbone, seeds, dataset, settings, here.device, at_once)
     resampling = Resampling(params.seed, settings.confidence_level, settings.bootstrap, "ssl baselines")
-    write_json("metrics/ssl_baselines.json", split(resampling.accuracies(correct) | left_out))
+    write_metrics("metrics/ssl_baselines.json", resampling.accuracies(correct) | left_out)
     write_arrays("evaluations/ssl_baselines/results.npz", {f"{name}_correct": rows for name, rows in correct.items()})
 
 

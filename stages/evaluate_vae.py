@@ -2,28 +2,25 @@
 
 from pathlib import Path
 
-from triptych.core.files import read_arrays, write_arrays, write_json, write_text
+from triptych.core.files import read_arrays, write_arrays, write_text
 from triptych.core.schema import Runtime, read
 from triptych.data.storage import load
 from triptych.judge.measure import Judge
 from triptych.machine.device import machine
 from triptych.machine.processes import run_script
-from triptych.measures.estimate import split
-from triptych.measures.needs import print_left_out
+from triptych.measures.estimate import write_metrics
 from triptych.measures.params import EvaluationParams
 from triptych.nn.weights import load_model
 from triptych.vae.measure import VAEMeasures
 from triptych.vae.model import VAE
 from triptych.vae.prior import load_mixture
 
-TASKS_AT_ONCE = 6
-
 
 def main() -> None:
     """Read params, models and samples, and write metrics, tables and class probabilities."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as here:
-        at_once = here.at_once(TASKS_AT_ONCE)
+        at_once = here.at_once(tasks=6)
         measures = VAEMeasures(
             network=load_model(Path("models/vae"), VAE, here.device)[0],
             judge=Judge.load(Path("models/classifier"), here.device, params.evaluation.batch_size),
@@ -35,9 +32,7 @@ def main() -> None:
             device=here.device,
             at_once=at_once,
         )
-        numbers = measures.numbers()
-        print_left_out("evaluate_vae", numbers)
-        write_json("metrics/vae.json", split(numbers))
+        write_metrics("metrics/vae.json", measures.numbers())
         write_text("plots/vae/latents.csv", measures.latents().to_csv(index=False))
         write_arrays("evaluations/vae/judged.npz", {"final_probabilities": measures.final_probabilities()})
 

@@ -10,6 +10,7 @@ the last commit.
 import argparse
 import json
 import sys
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -41,8 +42,7 @@ def speeds(params: Params, place: Machine, rounds: int) -> dict[str, dict]:
     every = tuple(range(place.threads + 1))
     rows = {}
     tell("SimSiam on one thread")
-    rows["simsiam_one_thread"] = simsiam.measure(params.ssl, place.shared(place.threads), (0,), rounds)
-    place = place.shared(1)
+    rows["simsiam_one_thread"] = simsiam.measure(params.ssl, replace(place, threads=1), (0,), rounds)
     tell("SimSiam on all threads")
     rows["simsiam_all_threads"] = simsiam.measure(params.ssl, place, every[:3], rounds)
     tell("VAE")
@@ -70,7 +70,7 @@ def main() -> None:
         from benchmarks.peers import quality
 
         quality.check()
-    with machine(params.runtime) as place:
+    with machine(params.runtime, one_thread=False) as place:
         results = {"rounds": asked.rounds, **speeds(params, place, asked.rounds)}
         results["machine"] = doctor.machine() | place.describe() | {"peers": about}
         results["quality"] = before.get("quality")  # kept from the commit that it names

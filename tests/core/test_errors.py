@@ -1,4 +1,4 @@
-"""User errors give one line and exit code 2; a full disk or a closed pipe leaves earlier files intact."""
+"""User errors are one line and exit code 2. A full disk or a closed pipe leaves existing files unchanged."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, follow the umask, and damaged ones are refused."""
+"""Files are written atomically and follow the umask. Damaged files raise InputError."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_a_file_that_is_linked_elsewhere_is_replaced_and_not_written_to(tmp_path):
-    """DVC can link outputs into its cache (cache.type symlink or hardlink), whose objects must stay as they are."""
+    """DVC can link outputs into its cache (cache.type symlink or hardlink), and cached files must not change."""
     cached = tmp_path / "cached"
     cached.write_text("old")
     (tmp_path / "hard").hardlink_to(cached)

@@ -1,4 +1,4 @@
-"""Every source gives the common form, and bad input one line that names the file."""
+"""Every source gives a dataset of the same format. Invalid input gives one line that names the file."""
 
 import gzip
 import hashlib
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 MNIST = ROOT.parent / "shared" / "data" / "MNIST" / "raw"
 
 
-def source(**params: object):  # any of the sources
+def source(**params: object):  # one of the source sections
     return validate(Source, params, "data.generative", "params.yaml")
 
 
@@ -37,7 +37,7 @@ def refused(match: str, **params: object) -> None:
 
 
 def pairs(split: Split) -> list[tuple[bytes, int]]:
-    """Images with their labels, whatever their order."""
+    """Return sorted (image, label) pairs."""
     return sorted((image.tobytes(), int(label)) for image, label in zip(split.images, split.labels, strict=True))
 
 
@@ -99,7 +99,7 @@ def test_mnist_is_framed_to_sides_that_networks_can_halve_and_the_card_says_so(m
 
 
 def test_a_sorted_dataset_is_shuffled_by_the_seed(tmp_path):
-    """Measures take the first images of a split: of sorted ones they would see one class."""
+    """Measures use the first images of a split, which would be of one class in a sorted dataset."""
     arranged = np.repeat(np.arange(3), 40)
     given = npz(tmp_path, x_train=pixels(120, 8, 8, 3), y_train=arranged)
     once, again, other = (build(source(**given), seed) for seed in (0, 0, 1))
@@ -126,7 +126,7 @@ def test_damaged_mnist_files_are_named(mnist):
     for name in ("train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
         path = mnist / "MNIST" / "raw" / name
         whole = path.read_bytes()
-        for content in (whole[:-1], b"", b"PK" + whole):  # truncated, empty, not idx
+        for content in (whole[:-1], b"", b"PK" + whole):  # truncated, empty, not IDX
             path.write_bytes(content)
             refused(name, **mnist_params(mnist))
         path.unlink()
@@ -144,7 +144,7 @@ def test_a_failed_download_is_one_line(tmp_path, monkeypatch, capfd):
 
     monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
     refused("mnist.*could not be downloaded", **mnist_params(tmp_path, download=True))
-    assert len("".join(capfd.readouterr()).splitlines()) == 1  # our own announcement
+    assert len("".join(capfd.readouterr()).splitlines()) == 1  # the message before the download
 
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="the MNIST files are not on this machine")
@@ -166,7 +166,7 @@ def svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     known = {}
     for split, count in (("train", 40), ("test", 20)):
         path = tmp_path / f"{split}_32x32.mat"
-        # As published: height, width, channel, image; the digit 0 carries the label 10.
+        # As published: (height, width, channel, image), and label 10 for the digit 0.
         savemat(path, {"X": pixels(32, 32, 3, count), "y": np.arange(1, count + 1).reshape(-1, 1) % 10 + 1})
         known[split] = ["", path.name, hashlib.md5(path.read_bytes()).hexdigest()]
     monkeypatch.setattr(SVHN, "split_list", known)
@@ -279,12 +279,12 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\
 
 @pytest.fixture
 def ghostscript(tmp_path_factory, monkeypatch) -> Path:
-    """A `gs` on PATH; the file that each start of it leaves."""
+    """Put a `gs` on PATH, and return the file that it creates when it starts."""
     folder = tmp_path_factory.mktemp("bin")
     (folder / "gs").write_text(f"#!/bin/sh\ntouch {folder}/started\n")
     (folder / "gs").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # Pillow looks for it once
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # Pillow caches its search for gs
     return folder / "started"
 
 
@@ -336,7 +336,7 @@ def test_images_are_resized_by_the_shorter_side_and_keep_their_middle(tmp_path):
 
 def test_any_colour_mode_becomes_rgb_and_photographs_stand_upright(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera lay on its side
+    exif[0x0112] = 6  # rotated by 90 degrees
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
         for mode in ("L", "RGBA", "P", "1", "CMYK"):
@@ -370,7 +370,7 @@ def test_damaged_notes_of_the_camera_cost_no_image(folder):
 
 
 def grey(levels: np.ndarray, path: Path) -> np.ndarray:
-    """One channel of an image of such values, as it is read."""
+    """Save values as an image, and return one channel of the image that is read."""
     Image.fromarray(levels).save(path)
     image = read_image(path, 16)
     assert np.array_equal(image[0], image[1]) and np.array_equal(image[0], image[2])
@@ -565,7 +565,7 @@ def test_prepare_writes_everything_or_nothing(tmp_path):
     assert len(load(tmp_path / "data" / "generative").train.images) == 20
     assert len(load(tmp_path / "data" / "ssl").train.images) == 30
 
-    # An error in one dataset leaves both as they were.
+    # An error in one dataset leaves both unchanged.
     for pair in (({"name": "npz", "root": "missing.npz"}, other), (other, MIDDLING | {"neighbours": 2.0})):
         refusal = prepare(tmp_path, *pair)
         assert refusal.returncode == 2 and len(refusal.stderr.splitlines()) == 1, refusal.stderr

@@ -1,4 +1,4 @@
-"""Datasets on disk: round trips, atomic writing, and error messages that name the damaged file."""
+"""Datasets on disk: round trips, atomic saving, and error messages that name the damaged file."""
 
 import hashlib
 import json

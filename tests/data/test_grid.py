@@ -1,4 +1,4 @@
-"""The picture of a dataset shows its training images, one row per class."""
+"""The picture of a dataset shows training images, one row per class."""
 
 import numpy as np
 

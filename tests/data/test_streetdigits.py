@@ -1,4 +1,4 @@
-"""Drawn digits: deterministic, balanced, readable, and as hard as the knobs say."""
+"""Drawn digits are deterministic, balanced and readable, and follow their settings."""
 
 import numpy as np
 import pytest
@@ -87,9 +87,9 @@ def test_easiest_digits_are_told_apart_by_their_nearest_neighbour():
 
 
 def test_the_digit_stands_out_by_the_contrast():
-    """On a flat wall of brightness 0.1 with contrast 0.6 the pixels run from 0.1 to 0.7."""
+    """On a plain wall of brightness 0.1 with contrast 0.6, pixels range from 0.1 to 0.7."""
     images, _ = draw(100, 0, "train", easy(contrast=[0.6, 0.6]))
-    # A thin stroke may fill no pixel whole; the boldest do.
+    # Only bold strokes cover whole pixels.
     assert images.min() == round(0.1 * 255) and images.max() == pytest.approx(0.7 * 255, abs=1)
     assert (images[:, :, 0, 0] == round(0.1 * 255)).all()
 
@@ -107,7 +107,7 @@ def test_neighbours_reach_the_frame_in_their_share_of_images():
     crowded, _ = draw(500, 0, "train", easy(digit_height=[0.7, 0.7], neighbours=0.5))
     empty, full = alone[:, 0, :, 31].max(axis=1), crowded[:, 0, :, 31].max(axis=1)
     assert (empty < 60).all()
-    # Not every neighbour is wide enough to be seen at the very edge of the frame.
+    # Some neighbours are too narrow to reach the last column.
     assert 0.3 < (full > 60).mean() <= 0.58
 
 

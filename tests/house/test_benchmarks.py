@@ -1,4 +1,4 @@
-"""The benchmarks that run whole stages match the pipeline and its params."""
+"""Benchmarks that run whole stages match the pipeline and its params."""
 
 from pathlib import Path
 

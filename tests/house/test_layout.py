@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "triptych"
 
-# What each package, and each module at the top, may import besides itself. Imports point downwards.
+# Packages that each package or top-level module can import. Imports point downwards.
 STUDIES = {"vae", "ddpm", "ssl"}
 READING = {"core", "measures", "report"}
 ALLOWED = {
@@ -27,7 +27,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "stages": {"core", "machine", "data", "nn", "training", "measures", "report", "judge", "studies", "page", *STUDIES},
 }
-# Packages whose modules read files, never models.
+# Packages whose modules read results and load no models.
 NO_TORCH = {"core", "report", "page", "studies"}
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "misc", "common"}
 
@@ -74,7 +74,7 @@ def test_imports_point_downwards():
 
 
 def test_a_method_imports_no_other_method_and_what_methods_share_imports_none():
-    """Otherwise a change of one method would retrain another."""
+    """Otherwise a change of one method would retrain other methods."""
     found = {
         path.relative_to(PACKAGE).as_posix(): names
         for path in sources("src/triptych/ssl")
@@ -94,7 +94,7 @@ def test_packages_that_only_read_files_import_no_torch():
 
 
 def test_modules_have_specific_names_and_docstrings():
-    """Every module has a specific name and a docstring; package files below the root hold nothing else."""
+    """Package files (__init__.py) below the root contain only a docstring."""
     assert [path for path in sources("src", "stages", "tests") if path.stem in EMPTY_NAMES] == []
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sources("src/triptych", "stages")}
     assert [path for path, tree in trees.items() if not ast.get_docstring(tree)] == []

@@ -1,4 +1,4 @@
-"""A command run by a test always ends, with every process that it started."""
+"""A command that a test runs always ends, together with all processes that it started."""
 
 import subprocess
 import time

@@ -1,4 +1,4 @@
-"""Intervals for series whose neighbours resemble each other equal the textbook's where none do."""
+"""Intervals of autocorrelated series are valid, and equal the textbook intervals without autocorrelation."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
-"""Coverage of each kind of interval at the sizes that the pipeline uses; docs/claims.md reports it.
+"""Coverage of each type of interval at the sample sizes of the pipeline; docs/claims.md reports it.
 
-Within two points of 95 % unless a test says otherwise.
+The coverage must be within two points of 95 % unless a test states another range.
 """
 
 from collections.abc import Iterable
@@ -17,12 +17,12 @@ LEVEL, WITHIN = 0.95, 0.02
 
 
 def coverage(found: Iterable[Estimate], truth: float) -> float:
-    """Return the share of intervals that contain the truth."""
+    """Return the fraction of intervals that contain the true value."""
     return float(np.mean([one.low <= truth <= one.high for one in found]))
 
 
 def resampled(trial: int, draws: int = 200) -> Resampling:
-    """Resamples of its own for each trial; the pipeline draws 500."""
+    """Return the settings of one trial. Each trial has its own resamples; the pipeline draws 500."""
     return Resampling(trial, LEVEL, draws, "coverage")
 
 
@@ -31,15 +31,15 @@ def resampled(trial: int, draws: int = 200) -> Resampling:
 
 @pytest.mark.parametrize(("images", "trials"), [(100, 2000), (200, 2000), (500, 2000), (2000, 2000)])
 def test_means_of_skewed_values(images: int, trials: int):
-    """Exponential values are more lopsided than errors, bits or structural similarities of images are."""
+    """Exponential values are more skewed than errors, bits or structural similarities of images."""
     values = np.random.default_rng(images).standard_exponential((trials, images))
     assert coverage((mean(row, LEVEL) for row in values), 1.0) == pytest.approx(LEVEL, abs=WITHIN)
 
 
 def proportions_cover(images: int, shares: np.ndarray) -> np.ndarray:
-    """Exactly: the probability of every count, summed over those whose interval holds the share."""
+    """Return the exact coverage: the probability of all counts whose interval contains the proportion."""
     counts = range(images + 1)
-    # Far from the shares counts have no probability: their intervals are not needed.
+    # Counts far from the proportions have no probability, so their intervals are not needed.
     likely = [k for k in counts if binom.pmf(k, images, shares).max() > 1e-9]
     found = [proportion(np.arange(images) < k, LEVEL) for k in likely]
     held = np.array([(one.low <= shares) & (shares <= one.high) for one in found])
@@ -62,7 +62,7 @@ def test_proportions_of_which_fewer_than_one_is_expected_may_cover_84_percent(im
 
 
 def test_differences_of_proportions():
-    """Recognised of the DDPM's 2,000 samples and of the VAE's."""
+    """Difference of the proportions recognised in 2,000 samples of the DDPM and of the VAE."""
     counts = np.random.default_rng(0).binomial(2000, [0.5, 0.08], (2000, 2))
     of_count = {count: proportion(np.arange(2000) < count, LEVEL) for count in set(counts.flat)}
     found = (difference(of_count[one], of_count[other]) for one, other in counts)
@@ -73,7 +73,7 @@ def test_differences_of_proportions():
 
 
 def test_ratios_of_means():
-    """With 200 images each, a tenth of the pipeline's."""
+    """With 200 images per sample, a tenth of the number in the pipeline."""
 
     def ratio(trial: int) -> Estimate:
         rng = np.random.default_rng(trial)
@@ -83,7 +83,7 @@ def test_ratios_of_means():
 
 
 def test_frechet_distances_in_one_dimension():
-    """To a fixed reference, N(0, 1); the truth is the distance that 200 images measure on average, which is biased."""
+    """The reference is fixed, N(0, 1). The true value is the mean distance of 200 images, which is biased."""
 
     def distance(values: np.ndarray) -> float:
         return float(values.mean()) ** 2 + (float(values.std(ddof=1)) - 1) ** 2
@@ -94,7 +94,7 @@ def test_frechet_distances_in_one_dimension():
         resampled(trial, 100).recentred(distance(row), lambda rows, row=row: distance(row[rows]), 200, "frechet")
         for trial, row in enumerate(samples)
     )
-    # Two points, and the simulation's own error of one.
+    # Two points plus one point for the error of the simulation.
     assert coverage(found, expected) == pytest.approx(LEVEL, abs=WITHIN + 0.01)
 
 
@@ -119,7 +119,7 @@ def test_intervals_over_four_seeds():
 
 
 def test_intervals_over_two_seeds_are_short():
-    """Their variance is so uncertain that Satterthwaite's degrees of freedom are too many."""
+    """With two seeds the variance is so uncertain that Satterthwaite's degrees of freedom are too many."""
     covers = [over_seeds(2, seed_std) for seed_std in (0.06, 0.1)]
     assert all(0.84 < cover < 0.93 for cover in covers), covers
 
@@ -128,7 +128,7 @@ def test_intervals_over_two_seeds_are_short():
 
 
 def autoregressive(rho: float, trials: int = 20_000, epochs: int = 15) -> np.ndarray:
-    """(trials, epochs) of a stationary series of mean 1 and standard deviation 0.05, made by its recursion."""
+    """Simulate series (trials, epochs) with mean 1 and standard deviation 0.05."""
     series = np.random.default_rng(0).standard_normal((trials, epochs))
     for epoch in range(1, epochs):
         series[:, epoch] = rho * series[:, epoch - 1] + np.sqrt(1 - rho**2) * series[:, epoch]
@@ -136,7 +136,7 @@ def autoregressive(rho: float, trials: int = 20_000, epochs: int = 15) -> np.nda
 
 
 def spreads(series: np.ndarray, rho: float) -> tuple[np.ndarray, np.ndarray]:
-    """The bounds (trials,) of each series: in proportion to its own spread, as two series confirm."""
+    """Return the bounds (trials,) of each series. They are proportional to its standard deviation."""
     one, other = (relative_spread(row, LEVEL, rho) for row in series[:2])
     assert (one.low / one.value, one.high / one.value) == pytest.approx(
         (other.low / other.value, other.high / other.value)
@@ -149,7 +149,7 @@ def spreads(series: np.ndarray, rho: float) -> tuple[np.ndarray, np.ndarray]:
 def test_the_spread_of_fifteen_autocorrelated_epochs(rho: float):
     low, high = spreads(autoregressive(rho), 0.7)
     assert np.mean((low <= 0.05) & (high >= 0.05)) == pytest.approx(LEVEL, abs=WITHIN)
-    # A claim that is never refuted rests on the upper bound, which is rarely too low.
+    # Refuting a claim depends on the upper bound, which is rarely too low.
     assert np.mean(high < 0.05) < 0.01
 
 
@@ -168,7 +168,7 @@ def test_the_trend_of_fifteen_autocorrelated_epochs():
         (changes, _), squares, *_ = np.polyfit(np.arange(15), series.T, 1, full=True)
         one = slope(series[0], LEVEL, 0.7)
         assert one.value == pytest.approx(changes[0])
-        # In proportion to the residuals, as those of a second series confirm.
+        # Bounds are proportional to the residuals; a second series confirms it.
         half = (one.high - one.value) * np.sqrt(squares / squares[0])
         assert slope(series[1], LEVEL, 0.7).high == pytest.approx(changes[1] + half[1])
         covers.append(np.mean(np.abs(changes) <= half))

@@ -1,4 +1,4 @@
-"""Samples that are no images are refused, and images pass."""
+"""Degenerate samples raise InputError, and images do not."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The discretised Gaussian's masses equal scipy's and sum to one; bits per dimension count what they should."""
+"""The probabilities of the discretised Gaussian equal those of scipy and sum to one. Bits per dimension are correct."""
 
 import math
 from itertools import product
@@ -23,7 +23,7 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 
 
 def reference_log_mass(mean: float, sigma: float) -> np.ndarray:
-    """(256,) by scipy in float64: differences of the distribution function, on the side that keeps their digits."""
+    """Return log-probabilities (256,) computed with scipy in float64, from the tail that keeps precision."""
     levels = LEVELS.numpy()
     above, below = (levels + LEVEL_WIDTH / 2 - mean) / sigma, (levels - LEVEL_WIDTH / 2 - mean) / sigma
     above[-1], below[0] = np.inf, -np.inf
@@ -34,7 +34,7 @@ def reference_log_mass(mean: float, sigma: float) -> np.ndarray:
 
 
 def test_the_masses_of_the_256_levels_are_scipy_s_and_sum_to_one():
-    """In float64 to its last digits, also where the Gaussian is narrower than a level; in float32, as images are."""
+    """In float64 to the last digits, even if the Gaussian is narrower than a level; in float32 less precisely."""
     for mean, sigma in [*product((-1.5, -1.0, -0.2, 0.0, 0.371, 1.0, 1.3), (0.02, 0.1, 0.5, 1.0, 3.0)), (0.1, 0.003)]:
         case, expected = f"mean {mean}, sigma {sigma}", reference_log_mass(mean, sigma)
         wide = discretised_gaussian_log_mass(LEVELS, torch.tensor(mean, dtype=torch.float64), sigma)
@@ -52,7 +52,7 @@ def test_the_mass_of_a_level_is_its_density_times_its_width_where_the_density_is
 
 
 def test_unit_variance_costs_8_32_bits_even_when_every_pixel_is_right():
-    """log2 of (255/2) levels times sqrt(2 pi): the floor that the report's likelihood cannot go below."""
+    """With sigma = 1 the report's likelihood is at least log2(255 / 2 * sqrt(2 pi)) bits per dimension."""
     x = numbers(2, 3, 4, 4)
     bits = bits_per_dimension(-gaussian_nll(x, x, 1.0), 48, density=True)
     assert bits.tolist() == pytest.approx([math.log2(255 / 2 * math.sqrt(2 * math.pi))] * 2)

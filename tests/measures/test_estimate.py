@@ -1,4 +1,4 @@
-"""Estimates: comparison with thresholds, and their form in files."""
+"""Comparison of estimates with thresholds, and their form in files."""
 
 import json
 
@@ -12,7 +12,7 @@ def test_an_estimate_is_beyond_a_threshold_only_with_its_whole_interval():
     number = Estimate(0.5, 0.4, 0.6)
     assert [number.above(threshold) for threshold in (0.3, 0.5, 0.7)] == [True, None, False]
     assert [number.below(threshold) for threshold in (0.3, 0.5, 0.7)] == [False, None, True]
-    # At the bound itself: no interval that touches a threshold lies beyond it.
+    # An interval whose bound equals the threshold is not beyond it.
     assert (number.above(0.4), number.above(0.6)) == (None, False)
     assert (number.below(0.4), number.below(0.6)) == (False, None)
 

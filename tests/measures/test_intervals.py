@@ -1,4 +1,4 @@
-"""Intervals equal independent references; how often they hold the truth is simulated in test_coverage.py."""
+"""Intervals equal independent references. test_coverage.py simulates their coverage."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_resamples_follow_the_seed_the_owner_and_the_purpose_and_nothing_else():
 
 
 def test_an_interval_of_a_biased_statistic_lies_around_it_and_not_below_zero():
-    """Resamples of distinct points repeat some, which lowers their spread: the draws are moved back."""
+    """Resamples repeat points, which reduces their spread, so the draws are shifted back to the estimate."""
     values = numbers(40)
     spread = float(values.std())
     found = resampling(draws=400).recentred(spread, lambda rows: float(values[rows].std()), 40, "spread")
@@ -89,7 +89,7 @@ def test_an_estimate_of_draws_has_their_central_share_as_interval():
 
 
 def accuracies(rng: np.random.Generator, seeds: int, seed_std: float, images: int = 200) -> np.ndarray:
-    """(seeds, images) values around 0.6: images differ in difficulty, and seeds in what they learned."""
+    """Return values (seeds, images) around 0.6 that differ over images (difficulty) and over seeds (training)."""
     difficulty = rng.normal(0, 0.3, images)
     return 0.6 + rng.normal(0, seed_std, (seeds, 1)) + difficulty + rng.normal(0, 0.1, (seeds, images))
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours vote as the definition says."""
+"""kNN classification equals a direct implementation of its definition."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 
 
 def clusters(count: int, classes: int, seed: int, distance: float = 1.0, channels: int = 6) -> tuple[Tensor, Tensor]:
-    """Features around one centre a class, in any order, and their classes."""
+    """Return shuffled features around one centre per class, and their classes."""
     labels = torch.from_numpy(np.random.default_rng(seed).permutation(count) % classes)
     return distance * numbers(classes, channels, seed=99)[labels] + numbers(count, channels, seed=seed), labels
 
 
 def votes_one_by_one(queries: Tensor, bank: Tensor, labels: Tensor, k: int, temperature: float) -> list[int]:
-    """The definition, query by query, over the labelled images of the bank."""
+    """Classify query by query, as in the definition, with the labelled images of the bank."""
     rows = [(np.asarray(x, dtype=np.float64), int(c)) for x, c in zip(bank, labels, strict=True) if c >= 0]
     found = []
     for query in np.asarray(queries, dtype=np.float64):
@@ -44,7 +44,7 @@ def test_the_temperature_decides_between_one_near_and_many_far_votes():
     labels, query = torch.tensor([0, 1, 1]), torch.tensor([[2.0, 0.0]])
     assert knn_classes(query, bank, labels, temperature=0.1).tolist() == [0]  # 1 against 2 exp(-2)
     assert knn_classes(query, bank, labels, temperature=1.0).tolist() == [1]  # 1 against 2 exp(-0.2)
-    # exp(1000) and exp(800) are no floats, and are not equal.
+    # exp(1000) and exp(800) overflow.
     assert knn_classes(query, bank, 1 - labels, temperature=1e-3).tolist() == [1]
 
 
@@ -64,7 +64,7 @@ def test_knn_takes_the_whole_bank_where_k_is_larger():
 
 def test_unlabelled_images_neither_vote_nor_take_a_place():
     (bank, labels), (queries, classes) = clusters(60, 3, seed=1, distance=4), clusters(20, 3, seed=2, distance=4)
-    # A copy of every query, the nearest image there is, but of no class.
+    # An unlabelled copy of every query would be its nearest neighbour.
     with_copies, with_unknown = torch.cat([queries, bank]), torch.cat([torch.full_like(classes, -1), labels])
     found = knn_classes(queries, with_copies, with_unknown, k=5)
     assert found.tolist() == knn_classes(queries, bank, labels, k=5).tolist()

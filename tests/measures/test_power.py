@@ -1,4 +1,4 @@
-"""The number of seeds that would decide is one with which intervals of simulated runs do."""
+"""With the computed number of seeds, the intervals of simulated runs decide."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ LEVEL = 0.95
 
 
 def scaled(mean: float, spread: float, seeds: int = 6, images: int = 3) -> np.ndarray:
-    """(seeds, images) whose means over images have exactly that mean and standard deviation."""
+    """Return values (seeds, images) whose means over images have exactly this mean and standard deviation."""
     rows = np.random.default_rng(0).standard_normal(seeds)
     rows = mean + spread * (rows - rows.mean()) / rows.std(ddof=1)
     return np.repeat(rows[:, None], images, axis=1)
@@ -33,7 +33,7 @@ def test_as_many_seeds_decide_four_simulated_runs_in_five_and_one_fewer_does_not
 
 
 def test_the_intervals_of_the_pipeline_decide_with_so_many_seeds():
-    """Images differ too here; each repetition of the experiment draws its own 60 and measures all seeds on them."""
+    """Images differ here as well: each repetition of the experiment draws 60 images and measures all seeds on them."""
     rng = np.random.default_rng(2)
     images = rng.standard_normal(60)
     images = 0.22 * (images - images.mean()) / images.std(ddof=1)
@@ -43,7 +43,7 @@ def test_the_intervals_of_the_pipeline_decide_with_so_many_seeds():
         resampling.seeded(0.1 + 0.22 * rng.standard_normal(60) + 0.15 * rng.standard_normal((count, 1)), str(number))
         for number in range(400)
     ]
-    assert 20 < count < 60  # 20 would do without the images
+    assert 20 < count < 60  # 20 would be enough without the variance over images
     assert np.mean([found.above(0.0) is True for found in decided]) == pytest.approx(0.8, abs=0.06)
 
 

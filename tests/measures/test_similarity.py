@@ -1,4 +1,4 @@
-"""SSIM and PSNR equal torchmetrics'."""
+"""SSIM and PSNR equal those of torchmetrics."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from triptych.measures.similarity import psnr, ssim
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_ssim_and_psnr_are_torchmetrics(channels: int) -> None:
-    """torchmetrics mirrors the image beyond its borders; whole windows are its map without the outer 5 pixels."""
+    """torchmetrics pads the image by reflection, so the outer 5 pixels of its map are removed."""
     a = pictures(5, channels)
     noisy = a + np.random.default_rng(1).normal(0, 25, a.shape)
     b = noisy.clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Numbers that the images cannot give are left out with the reason; all others are measured: no NaN, no traceback."""
+"""On small or one-class datasets, each number is measured or has a reason why it is not. No NaN, no traceback."""
 
 import json
 import math
@@ -77,7 +77,7 @@ def judge(name: str) -> Judge:
 
 
 def in_files(found: dict) -> dict:
-    """The numbers as a metrics file holds them, which would refuse NaN."""
+    """Return the numbers as they are in a metrics file, in which NaN is not allowed."""
     return json.loads(json.dumps(split(found), allow_nan=False))
 
 
@@ -120,8 +120,8 @@ def test_the_judge_s_own_numbers_take_two_classes(name):
 def test_reasons_say_what_is_needed_and_what_there_is():
     assert "all images are of one class" in needs.two_classes(dataset("one class alone")).reason
     of_class = needs.images_of_each_class(dataset("two images of a class"), 5).reason
-    assert of_class == "at least 5 test images of class '9' are needed, but there are 2"
-    assert needs.images(1, 2).reason == "at least 2 test images are needed, but there is 1"
+    assert of_class == "the measure needs at least 5 test images of class '9', but there are 2"
+    assert needs.images(1, 2).reason == "the measure needs at least 2 test images, but there is 1"
     assert needs.images(2, 2) is None and needs.two_classes(dataset("two images")) is None
 
 
@@ -129,7 +129,7 @@ def test_reasons_say_what_is_needed_and_what_there_is():
 
 
 def encoders(folder: Path, name: str) -> dict:
-    """Return the metrics of a tiny encoder that was trained and measured on a set."""
+    """Train and measure a tiny encoder on a set, and return its metrics."""
     project(folder)
     tree = tiny_params()
     tree["evaluation"]["ssl"]["collapse"]["effective_rank"] = 8.0
@@ -147,7 +147,7 @@ def test_of_one_class_no_accuracy_is_measured_and_collapse_is(tmp_path):
 
 
 def test_of_too_few_images_no_collapse_is_told(tmp_path):
-    """Two embeddings have a rank of two at most, which is no collapse."""
+    """The rank of two embeddings is at most two, which does not mean collapse."""
     found = encoders(tmp_path / "two", "two images")
     assert found["left_out"].keys() == {"collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_reason"}
     assert "collapsed" not in found["seeds"][0] and {"knn_accuracy", "effective_rank"} <= found.keys()

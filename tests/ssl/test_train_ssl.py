@@ -130,8 +130,29 @@ def test_workers_end_with_their_stage_and_are_taken_up_again(trained, tmp_path):
 
 
 @pytest.mark.skipif(not forks.AVAILABLE, reason="workers are forked, on Linux alone")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_cores_changes_no_bit(tmp_path, workers):
+    results = []
+    for cores in (1, 2, 4):
+        folder = project(tmp_path / str(cores), threads=cores)
+        tree = tiny_params(threads=cores)
+        tree["ssl"]["methods"]["simsiam"]["training"]["workers"] = workers
+        (folder / "params.yaml").write_text(yaml.safe_dump(tree))
+        environment = {"OMP_NUM_THREADS": str(cores)}
+        for script in ("train_ssl.py", "evaluate_ssl.py"):
+            done = stage(folder, script, "simsiam", environment=environment)
+            assert done.returncode == 0, done.stderr
+        results.append(weights(folder) | {"metrics": (folder / "metrics/ssl/simsiam.json").read_bytes()})
+    assert len(results[0]) > 2 and results[1] == results[0] and results[2] == results[0]
+
+
+@pytest.mark.skipif(not forks.AVAILABLE, reason="workers are forked, on Linux alone")
 def test_a_stage_whose_worker_is_killed_ends_bit_identical_to_one_that_is_not(tmp_path):
     whole, folder = project(tmp_path / "whole", threads=4), project(tmp_path / "killed", threads=4)
+    tree = tiny_params(threads=4)
+    tree["ssl"]["methods"]["simsiam"]["training"]["workers"] = 2
+    for path in (whole, folder):
+        (path / "params.yaml").write_text(yaml.safe_dump(tree))
     assert stage(whole, "train_ssl.py", "simsiam").returncode == 0
     done = stage(folder, "train_ssl.py", "simsiam", before=KILL_DURING_SEED_1)
     assert done.returncode == 2 and "SIGKILL" in done.stderr

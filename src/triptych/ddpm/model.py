@@ -293,13 +293,9 @@ class UNet(nn.Module):
             shrink = nn.Identity() if last else nn.Conv2d(after, after, 4, stride=2, padding=1)
             attention = LinearAttention(after, heads, head_size)
             self.down.append(nn.ModuleList([block(before, after), block(after, after), attention, shrink]))
-        self.middle = nn.ModuleList(
-            [
-                block(coarsest, coarsest),
-                SelfAttention(coarsest, heads, head_size, nn.GroupNorm(1, coarsest)),
-                block(coarsest, coarsest),
-            ]
-        )
+        # Created in this order, on which the initial weights depend.
+        middle = [block(coarsest, coarsest), SelfAttention(coarsest, heads, head_size, nn.GroupNorm(1, coarsest))]
+        self.middle = nn.ModuleList([*middle, block(coarsest, coarsest)])
         for after, before in zip(channels[-2::-1], channels[:0:-1], strict=True):
             attention = LinearAttention(after, heads, head_size)
             grow = nn.ConvTranspose2d(after, after, 4, stride=2, padding=1)
@@ -324,9 +320,6 @@ class UNet(nn.Module):
         return self.head(self.last(x, time))
 
 
-NETWORKS: dict[str, type[nn.Module]] = {"unet": UNet, "patch_unet": PatchUNet}
-
-
 def denoising_network(name: str, **sizes: object) -> nn.Module:
     """Build the network called `name` in params.yaml; `sizes` are the arguments of its class."""
-    return NETWORKS[name](**sizes)
+    return {"unet": UNet, "patch_unet": PatchUNet}[name](**sizes)

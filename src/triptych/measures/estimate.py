@@ -1,14 +1,17 @@
 """A number with its interval, and its form in a metrics file.
 
 A metrics file has the value of an estimate under its key, and the bounds under the same key of `intervals`. For a
-number that could not be measured, `left_out` has the reason. `split` creates this form, and `joined` reads it.
+number that could not be measured, `left_out` has the reason. `write_metrics` writes this form, and `joined` reads it.
 """
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from triptych.core.errors import InputError
+from triptych.core.files import write_json
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,21 @@ class LeftOut:
     reason: str
 
 
+def write_metrics(path: Path | str, numbers: Mapping[str, object]) -> None:
+    """Write a metrics file, and print to stderr the numbers that could not be measured, one line per reason."""
+    keys: dict[str, list[str]] = {}
+    for key, value in _leaves(numbers):
+        if isinstance(value, LeftOut):
+            keys.setdefault(value.reason, []).append(key)
+    for reason, left_out in keys.items():
+        print(f"{path}: not measured, because {reason}: {', '.join(left_out)}", file=sys.stderr)
+    write_json(path, split(numbers))
+
+
 def split(numbers: Mapping[str, object]) -> dict[str, object]:
     """Convert nested numbers to the form of a metrics file. NaN or infinity raises InputError."""
     metrics = _split(numbers)
-    for key, value in leaves(metrics):
+    for key, value in _leaves(metrics):
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{key} is {value}; the metrics file was not written")
     return metrics
@@ -78,13 +92,13 @@ def _in_file(entry: object) -> object:
     return _split(entry) if has_estimates else entry
 
 
-def leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
+def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
     """Yield key and value of each entry of nested mappings and lists, for example `restoration.0.psnr`."""
     if not isinstance(value, Mapping | list):
         yield key, value
         return
     for name, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
-        yield from leaves(entry, f"{key}.{name}".removeprefix("."))
+        yield from _leaves(entry, f"{key}.{name}".removeprefix("."))
 
 
 def joined(metrics: Mapping[str, object], key: str) -> Estimate | None:

@@ -3,13 +3,10 @@
 Used as `needs.images(count, 2) or measure(…)`.
 """
 
-import sys
-from collections.abc import Mapping
-
 import numpy as np
 
 from triptych.data.storage import Dataset
-from triptych.measures.estimate import LeftOut, leaves
+from triptych.measures.estimate import LeftOut
 
 
 def two_classes(dataset: Dataset) -> LeftOut | None:
@@ -22,7 +19,7 @@ def two_classes(dataset: Dataset) -> LeftOut | None:
 def images(count: int, least: int, what: str = "test images") -> LeftOut | None:
     if count >= least:
         return None
-    return LeftOut(f"at least {least} {what} are needed, but there {'is' if count == 1 else 'are'} {count}")
+    return LeftOut(f"the measure needs at least {least} {what}, but there {'is' if count == 1 else 'are'} {count}")
 
 
 def images_of_each_class(dataset: Dataset, least: int) -> LeftOut | None:
@@ -30,13 +27,3 @@ def images_of_each_class(dataset: Dataset, least: int) -> LeftOut | None:
         return missing
     counts = np.bincount(np.asarray(dataset.test.labels), minlength=len(dataset.classes))
     return images(int(counts.min()), least, f"test images of class '{dataset.classes[counts.argmin()]}'")
-
-
-def print_left_out(stage: str, numbers: Mapping[str, object]) -> None:
-    """Print to stderr the numbers that a stage could not measure, one line per reason."""
-    keys: dict[str, list[str]] = {}
-    for key, value in leaves(numbers):
-        if isinstance(value, LeftOut):
-            keys.setdefault(value.reason, []).append(key)
-    for reason, left_out in keys.items():
-        print(f"{stage}: not measured, because {reason}: {', '.join(left_out)}", file=sys.stderr)
