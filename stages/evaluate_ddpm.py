@@ -18,11 +18,7 @@ def main() -> None:
     """Read params, models and samples, and write metrics, tables and class probabilities."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as here:
-<<<<<<< HEAD
-        at_once = here.at_once(TASKS_AT_ONCE)
-=======
         at_once = here.at_once(tasks=8)
->>>>>>> main
         measures = DDPMMeasures(
             method=load_trained(Path("models/ddpm"), here.device),
             judge=Judge.load(Path("models/classifier"), here.device, params.evaluation.batch_size),
