@@ -25,6 +25,7 @@ HERE = Path()
 # The first line of params.yaml names its profile: `# profile: smoke. Its purpose.`
 LABEL = re.compile(r"^# profile: ([\w-]+)(?:\. (.*))?$", re.MULTILINE)
 BASE = "base"  # key of a profile file: the profile that its values are merged into
+KNOB = re.compile(r"^#   ([\w.]+) = (.+?)(  .*\n)", re.MULTILINE)  # a value that the head of default names
 TOP_KEY = re.compile(r"^((?:#.*\n|\n)*)([\w-]+):", re.MULTILINE)  # a top-level key and the comments above it
 
 Tree = dict[str, Any]
@@ -82,6 +83,7 @@ def use(name: str, root: Path = HERE) -> Tree:
     if name != DEFAULT:
         label = f"# profile: {name}. {purpose(name, root)}".removesuffix(". ")
         text = LABEL.sub(lambda _: label, _text(text, _files(name, root)), count=1)
+        text = KNOB.sub(lambda line: _knob(line, tree), text)
     write_text(root / PARAMS, text)
     return tree
 
@@ -163,10 +165,21 @@ def _text(default: str, overlays: list[Path]) -> str:
     return TOP_KEY.sub(lambda key: f"{above.get(key[2], '')}{key[2]}:", written.getvalue())
 
 
+def _knob(line: re.Match[str], tree: Tree) -> str:
+    """Return a line of the head with the value that a profile has at its key, or nothing where it has no such key."""
+    value: Any = tree
+    for key in line[1].split("."):
+        if key not in value:
+            return ""
+        value = value[key]
+    return f"#   {f'{line[1]} = {value}':<{len(line[0]) - len(line[3]) - 4}}{line[3]}"
+
+
 def _explain(tree: CommentedMap, overlay: CommentedMap) -> None:
     """Replace the comments of `tree` by those of the overlay, where it has one."""
     for key in overlay:
         if key in tree and isinstance(tree[key], CommentedMap) and tree[key] is not overlay[key]:
+            tree[key].fa.set_block_style()  # a line per value has room for the reasons
             _explain(tree[key], overlay[key])
         elif key in tree and key in overlay.ca.items:
             tree.ca.items[key] = overlay.ca.items[key]
