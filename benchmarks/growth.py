@@ -5,7 +5,8 @@
     python benchmarks/growth.py --shrink 8 --to out  # trial with an eighth of the images, into another folder
 
 growth.yaml lists the settings that grow and those that do not. For each multiple of the default number of images, all
-stages run one after another in a temporary copy of the project, each in its own process, without DVC.
+stages run one after another in a temporary copy of the project, each in its own process, without DVC. params.yaml must
+contain the profile full: `triptych profile use full`.
 
 Time is the wall-clock time of the process, and the CPU time of the process and its children (RUSAGE_CHILDREN), which
 other load on the machine does not increase. Memory is the resident set of the stage's process plus the unshared memory
@@ -135,7 +136,7 @@ def params_at(multiple: float, tree: dict, settings: Settings) -> dict:
     missing += [f"ssl.variants.{name}" for name in settings.variants if name not in tree["ssl"]["variants"]]
     if missing:
         raise InputError(
-            f"params.yaml: '{missing[0]}' is missing or not an integer; growth.yaml needs the default params"
+            f"params.yaml: '{missing[0]}' is missing or not an integer; growth.yaml needs the profile full"
         )
     grown = {
         key: max(LEAST, round(value_at(tree, key) * multiple / divisor)) for key, divisor in settings.growing.items()

@@ -25,11 +25,12 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet50
 
+from triptych.cli.profiles import merged
 from triptych.core.errors import one_line_errors
 from triptych.machine.randomness import Draw
 from triptych.nn.backbones import SmallResNet
 from triptych.nn.fast.norm import BatchNorm
-from triptych.params import Params, check
+from triptych.params import Params, validated
 from triptych.ssl.shared.params import SSLRecipe
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training.objective import Batch, Objective
@@ -141,7 +142,7 @@ class Method:
     """A method with a ResNet-50 and the sizes of its paper.
 
     Attributes:
-        name: name in params.yaml.
+        name: name in the profile full.
         recipe: default recipe with the heads of the paper.
         encoder: counts of the ResNet-50.
     """
@@ -368,7 +369,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=ROOT, help="root of the output files")
     to = parser.parse_args().to
     encoder = Encoder.counted()
-    every = methods(check(ROOT / "params.yaml"), encoder)
+    every = methods(validated(merged("full", ROOT), ROOT / "profiles/full.yaml"), encoder)
     counted = (
         f"A ResNet-50 without its last layer has {encoder.parameters:,} parameters and {encoder.norms} batch norms of "
         f"{encoder.channels:,} channels together; a forward pass of an image takes {encoder.flop / 1e9:.2f} GFLOP, and "

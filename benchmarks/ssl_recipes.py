@@ -4,9 +4,10 @@
     python benchmarks/ssl_recipes.py --seeds 1 --only "BYOL, AdamW"
     python benchmarks/ssl_recipes.py --seeds 1 --recipes benchmarks/ssl_recipes_real.yaml
 
-Each recipe in a file changes some settings of params.yaml, possibly the data; all other settings are the same. Test
-images are not used: accuracies are measured on held-out training images. No earlier stage is needed. On a CPU several
-recipes run in parallel. Prints a row of the table after each recipe: means over the seeds, with minimum and maximum.
+Each recipe in a file changes some settings of params.yaml, possibly the data; all other settings are the same. Recipes
+of rivals need the profile full or one that is based on it: `triptych profile use full`. Test images are not used:
+accuracies are measured on held-out training images. No earlier stage is needed. On a CPU several recipes run in
+parallel. Prints a row of the table after each recipe: means over the seeds, with minimum and maximum.
 """
 
 import argparse
@@ -97,6 +98,9 @@ def main() -> None:
     if asked.only and asked.only not in [entry["name"] for entry in entries]:
         raise InputError(f"{asked.recipes}: no recipe '{asked.only}'")
     entries = [entry for entry in entries if asked.only in (None, entry["name"])]
+    for entry in entries:
+        if entry["variant"] not in tree["ssl"]["variants"]:
+            raise InputError(f"{PARAMS}: no variant '{entry['variant']}'; `triptych profile use full` adds the rivals")
     every = [validated(overlaid(tree, nested(entry["changes"])), asked.recipes) for entry in entries]
     print(f"| recipe | {' | '.join(COLUMNS)} |\n|{'---|' * (1 + len(COLUMNS))}")
     with machine(every[0].runtime) as place:

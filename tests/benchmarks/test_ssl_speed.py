@@ -1,16 +1,17 @@
-"""Measure the images per second of each SSL variant's training, in two views each; no time is asserted."""
+"""Measure the images per second, in two views each, of training the SSL variants of profile full."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from triptych.core.schema import read
-from triptych.ssl.shared.params import SSLParams
+from triptych.cli.profiles import merged
+from triptych.params import validated
 from triptych.ssl.shared.recipes import method, recipe
 
 SHAPE = (3, 32, 32)
-STUDY = read(Path(__file__).parents[2] / "params.yaml", ssl=SSLParams).ssl
+ROOT = Path(__file__).parents[2]
+STUDY = validated(merged("full", ROOT), ROOT / "profiles/full.yaml").ssl
 
 
 @pytest.mark.benchmark(group="train step")

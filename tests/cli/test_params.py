@@ -256,6 +256,27 @@ def test_params_yaml_explains_its_sections_and_numbers_and_nothing_twice(project
         assert not re.search(r"#.*\b(the same$|the same as|as above|see above)", text), name
 
 
+def test_the_head_names_ten_values_to_try_that_are_in_the_file_and_can_be_changed_alone():
+    named = {key: value for key, value, _ in profiles.KNOB.findall(TEXT)}
+    assert len(named) == 10 and len(TEXT.splitlines()) <= 250
+    others = {"v": "epsilon", "[0.15, 0.5]": "[0.2, 0.6]", "[0.4, 1.0]": "[0.2, 1.0]"}
+    for key, shown in named.items():
+        value = DEFAULT
+        for part in key.split("."):
+            value = value[part]
+        assert str(value) == shown, key
+        other = yaml.safe_load(others.get(shown, "")) or 2 * value + 1
+        schema.validated(changed(key, other), Path("params.yaml"))
+
+
+def test_the_head_shows_the_values_of_the_profile_in_use(project):
+    profiles.use("best")
+    head = profiles.KNOB.findall((project / "params.yaml").read_text())
+    values = {key: value for key, value, _ in head}
+    assert values["vae.network.latents"] == "128" and values["ssl.shared.views.crop_scale"] == "[0.2, 1.0]"
+    assert "ddpm.process.parameterisation" not in values  # the process edm has none
+
+
 def test_groups_divide_the_channels_of_every_level(tmp_path):
     unet = {"name": "unet", "stem_width": 20, "width": 16, "multipliers": [1, 2], "heads": 2, "head_size": 8}
     assert validate(UNetParams, unet | {"groups": 8}, "ddpm.network", tmp_path).multiple == 2

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pages import read_section, write_section
 
+from triptych.cli.profiles import merged
 from triptych.core.errors import InputError
 from triptych.core.schema import read_yaml, validate
 from triptych.params import validated
@@ -22,7 +23,7 @@ SETTINGS = validate(growth.Settings, read_yaml(growth.SETTINGS), "", growth.SETT
 
 @pytest.fixture
 def tree() -> dict:
-    return read_yaml(PARAMS)
+    return merged("full", ROOT)
 
 
 def test_growth_has_valid_params_at_every_multiple(tree):

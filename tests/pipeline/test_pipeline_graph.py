@@ -1,17 +1,19 @@
 """The graph of dvc.yaml: each stage depends on what it uses, so a change re-runs what it affects and nothing else.
 
-Most tests read dvc.yaml as DVC resolves it. Where DVC itself must run, a temporary copy replaces each stage's script by
-a stand-in that writes new outputs at once.
+Most tests read dvc.yaml as DVC resolves it for the profile full. Where DVC itself must run, a temporary copy replaces
+each stage's script by a stand-in that writes new outputs at once.
 """
 
 import ast
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -20,12 +22,15 @@ from dvc.dependency.param import ParamsDependency
 from dvc.repo import Repo
 from shell import run
 
+from triptych.cli.profiles import merged
 from triptych.page import tables
+from triptych.report.reader import value_at
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+PARAMS = merged("full", ROOT)  # has all variants, those of default among them
 VARIANTS = PARAMS["ssl"]["variants"]
+DEFAULT_VARIANTS = ("simsiam", "no_stop_gradient", "no_predictor", "projector_4096")
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,26 @@ class Stage:
 
 
 @cache
-def pipeline() -> dict[str, Stage]:
+def resolved(profile: str) -> list:
+    """Return DVC's own stages for the params of a profile."""
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        shutil.copy(ROOT / "dvc.yaml", root)
+        (root / "params.yaml").write_text(yaml.safe_dump(merged(profile, ROOT), sort_keys=False))
+        (root / ".dvc").mkdir()
+        (root / ".dvc/config").write_text("[core]\nno_scm = true\n")
+        return Repo(folder).index.stages
+
+
+@cache
+def pipeline(profile: str = "full") -> dict[str, Stage]:
     """Return the stages of dvc.yaml by name."""
     found = {}
-    for stage in Repo(str(ROOT)).index.stages:
+    for stage in resolved(profile):
         params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
         script, argument = re.search(r"(stages/\w+\.py) ?(\w*)", str(stage.cmd)).groups()
-        found[stage.addressing] = Stage(
-            name=stage.addressing,
+        found[stage.name] = Stage(
+            name=stage.name,
             script=ROOT / script,
             argument=argument,
             desc=stage.desc,
@@ -136,10 +153,10 @@ def test_each_stage_depends_on_the_code_that_it_imports_and_on_no_folder_that_it
 def test_no_stage_lists_a_dependency_twice():
     """Apart from the roots of the data, which both datasets may share."""
     roots = {PARAMS["data"][name]["root"] for name in ("generative", "ssl")}
-    for stage in Repo(str(ROOT)).index.stages:
+    for stage in resolved("full"):
         paths = [dep.def_path for dep in stage.deps if not isinstance(dep, ParamsDependency)]
         paths = [path for path in paths if path not in roots]
-        assert len(set(paths)) == len(paths), stage.addressing
+        assert len(set(paths)) == len(paths), stage.name
 
 
 def test_each_dependency_is_source_or_made_by_a_stage():
@@ -303,6 +320,20 @@ def test_a_change_may_run_what_it_concerns_and_nothing_else():
     assert missing == [], "files of MAY_RUN that are no longer there"
     found = {change: with_readers(touched(change)) for change in MAY_RUN}
     assert found == MAY_RUN
+
+
+def test_default_and_full_share_every_stage_that_trains_samples_or_measures():
+    """So `make full` takes these stages from the cache of `make repro`, and the other way round."""
+    trees = {name: merged(name, ROOT) for name in ("default", "full")}
+    for name, stage in pipeline("default").items():
+        of_full = pipeline("full")[name]
+        assert (stage.params, stage.deps, stage.outs.keys()) == (of_full.params, of_full.deps, of_full.outs.keys())
+        if name not in PAGES:
+            for key in stage.params:
+                assert value_at(trees["default"], key) == value_at(trees["full"], key), f"{name}: {key}"
+    assert set(pipeline("full")) - set(pipeline("default")) == {
+        f"{kind}@{name}" for kind in ("ssl", "evaluate_ssl") for name in VARIANTS if name not in DEFAULT_VARIANTS
+    }
 
 
 def leaves(tree: dict, above: str = "") -> Iterator[str]:

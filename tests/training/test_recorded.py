@@ -7,15 +7,13 @@ import pytest
 import tiny_run
 import torch
 
-from triptych.core.schema import Runtime, read
+from triptych.cli.profiles import merged
 from triptych.ddpm.model import denoising_network
 from triptych.ddpm.objective import diffusion_method
-from triptych.ddpm.params import DDPMParams
 from triptych.judge.model import ClassificationObjective, Classifier, TurnObjective
-from triptych.judge.params import ClassifierParams
 from triptych.machine.device import Machine, machine
 from triptych.machine.randomness import Draw, generator
-from triptych.ssl.shared.params import SSLParams
+from triptych.params import validated
 from triptych.ssl.shared.recipes import method, recipe
 from triptych.training import loop
 from triptych.training.checkpoint import Checkpoints
@@ -24,7 +22,6 @@ from triptych.training.objective import Batch, Objective, Resident
 from triptych.training.params import Training
 from triptych.vae.model import VAE
 from triptych.vae.objective import VAEObjective
-from triptych.vae.params import VAEParams
 
 SHAPE = (3, 32, 32)
 STEPS = 2 * WARM_UP
@@ -37,14 +34,8 @@ UNET = {
     "head_size": 32,
     "groups": 8,
 }
-PARAMS = read(
-    Path(__file__).parents[2] / "params.yaml",
-    runtime=Runtime,
-    classifier=ClassifierParams,
-    vae=VAEParams,
-    ddpm=DDPMParams,
-    ssl=SSLParams,
-)
+ROOT = Path(__file__).parents[2]
+PARAMS = validated(merged("full", ROOT), ROOT / "profiles/full.yaml")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
 
@@ -78,7 +69,6 @@ METHODS = {
 } | {
     name: lambda name=name: variant(name)
     for name in ("simsiam", "barlow_twins", "vicreg", "byol", "byol_heavy", "dssl", "asymsiam", "simclr")
-    if name in PARAMS.ssl.variants
 }
 
 

@@ -25,7 +25,7 @@ HERE = Path()
 # The first line of params.yaml names its profile: `# profile: smoke. Its purpose.`
 LABEL = re.compile(r"^# profile: ([\w-]+)(?:\. (.*))?$", re.MULTILINE)
 BASE = "base"  # key of a profile file: the profile that its values are merged into
-KNOB = re.compile(r"^#   ([\w.]+) = (.+?)(  .*\n)", re.MULTILINE)  # a value that the head of default names
+KNOB = re.compile(r"^#   ([\w.]+) = (.+?) {2,}(.*\n)", re.MULTILINE)  # a value that the head of default names
 TOP_KEY = re.compile(r"^((?:#.*\n|\n)*)([\w-]+):", re.MULTILINE)  # a top-level key and the comments above it
 
 Tree = dict[str, Any]
@@ -172,7 +172,7 @@ def _knob(line: re.Match[str], tree: Tree) -> str:
         if key not in value:
             return ""
         value = value[key]
-    return f"#   {f'{line[1]} = {value}':<{len(line[0]) - len(line[3]) - 4}}{line[3]}"
+    return f"#   {line[1]} = {value}".ljust(line.start(3) - line.start() - 1) + f" {line[3]}"
 
 
 def _explain(tree: CommentedMap, overlay: CommentedMap) -> None:
