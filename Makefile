@@ -3,7 +3,7 @@
 # TORCH_INDEX=URL installs the pinned release of torch from another package index, such as PyTorch's index of CPU builds.
 
 .DEFAULT_GOAL := help
-.PHONY: repro test bench bench-peers report clean help
+.PHONY: repro full collapse test bench bench-peers report clean help
 
 INSTALLED := .venv/.installed
 INSTALLED_FROM := $(shell cat .venv/.installed 2>/dev/null)
@@ -14,6 +14,18 @@ repro: $(INSTALLED)  ## run the whole pipeline on params.yaml; print the verdict
 	@$(RUN) triptych profile check
 	@$(RUN) dvc repro $(ARGS)
 	@$(RUN) triptych report
+
+# The shell restores params.yaml on any exit, also after an error or Ctrl-C.
+full: $(INSTALLED)  ## run the profile full, with the rivals, into docs/full; then return to params.yaml and its results
+	@export $(RUN); kept=$$(mktemp) && cp params.yaml "$$kept" || exit 1; \
+	trap 'cp "$$kept" params.yaml && rm "$$kept" && echo "params.yaml is restored"' EXIT; \
+	trap 'exit 130' HUP INT TERM; \
+	triptych profile use full && triptych repro $(ARGS) && triptych report && triptych archive docs/full
+	@$(RUN) triptych repro
+
+collapse: $(INSTALLED)  ## train SimSiam with and without stop-gradient; print a verdict and draw plots/collapse.png
+	@$(RUN) triptych repro $(ARGS) evaluate_ssl@simsiam evaluate_ssl@no_stop_gradient
+	@$(RUN) triptych collapse
 
 test: $(INSTALLED)  ## run linters, the type checker, the tests and the smoke profile through DVC in a fresh clone
 	@$(RUN) ruff check .

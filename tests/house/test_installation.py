@@ -3,14 +3,16 @@
 import json
 import os
 import re
+import signal
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TARGETS = {"repro", "test", "bench", "bench-peers", "report", "clean", "help"}
+TARGETS = {"repro", "full", "collapse", "test", "bench", "bench-peers", "report", "clean", "help"}
 
 
 def normalised(requirement: str) -> str:
@@ -123,6 +125,67 @@ def test_another_build_of_torch_comes_from_its_own_index_and_is_remembered(tmp_p
     assert "--require-hashes -r requirements.lock" in installs("TORCH_INDEX=")[0]
     assert not (tmp_path / ".venv/of_the_build_before").exists()
     assert installs() == []
+
+
+TRIPTYCH = """#!/bin/sh
+echo "$*" >> log
+case "$*" in
+  "profile use full") echo full > params.yaml ;;
+  repro*) if [ -e fails ]; then exit 2; fi; if [ -e hangs ]; then sleep 60; fi ;;
+esac
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """Return a folder in which make takes all dependencies for installed, and triptych only logs its arguments."""
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/.installed").touch()
+    (tmp_path / ".venv/bin/triptych").write_text(TRIPTYCH)
+    (tmp_path / ".venv/bin/triptych").chmod(0o755)
+    (tmp_path / "params.yaml").write_text("default\n")
+    return tmp_path
+
+
+def make(folder: Path, *targets: str) -> subprocess.Popen:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(
+        ["make", *targets], cwd=folder, env=plain_environment(), text=True, start_new_session=True, **pipes
+    )
+
+
+def test_make_full_runs_the_profile_archives_it_and_returns_to_params(installed: Path):
+    process = make(installed, "full", "ARGS=--jobs 2")
+    assert "params.yaml is restored" in process.communicate(timeout=30)[0] and process.returncode == 0
+    calls = ["profile use full", "repro --jobs 2", "report", "archive docs/full", "repro"]
+    assert (installed / "log").read_text().splitlines() == calls
+    assert (installed / "params.yaml").read_text() == "default\n"
+
+
+def test_make_full_restores_params_after_an_error_and_after_ctrl_c(installed: Path):
+    (installed / "fails").touch()
+    process = make(installed, "full")
+    process.communicate(timeout=30)
+    assert process.returncode and (installed / "params.yaml").read_text() == "default\n"
+    (installed / "fails").unlink()
+    (installed / "hangs").touch()
+    process = make(installed, "full")
+    until = time.monotonic() + 30
+    while (installed / "log").read_text().count("repro") < 2:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert (installed / "params.yaml").read_text() == "full\n"
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode and (installed / "params.yaml").read_text() == "default\n"
+
+
+def test_make_collapse_runs_two_encoders_and_compares_them(installed: Path):
+    make(installed, "collapse").communicate(timeout=30)
+    calls = ["repro evaluate_ssl@simsiam evaluate_ssl@no_stop_gradient", "collapse"]
+    assert (installed / "log").read_text().splitlines() == calls
 
 
 def test_continuous_integration_runs_make_test():

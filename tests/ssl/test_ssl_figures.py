@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
+from triptych.cli import collapse
 from triptych.core.errors import InputError
 from triptych.report import drawing
 from triptych.report.reader import Results, UnmeasuredError
@@ -342,3 +343,33 @@ def test_the_stage_says_what_it_leaves_out_and_joins_the_curves_of_all_variants(
     curves = pd.read_csv("plots/curves/ssl.csv")
     assert list(dict.fromkeys(curves["variant"])) == ["no_predictor", "simsiam"]
     assert len(curves) == 2 * EPOCHS * len(SEEDS) and {"loss", "knn_accuracy"} <= set(curves)
+
+
+# --- `triptych collapse` ---
+
+PAIR = {name: STUDY[name] for name in ("simsiam", "no_stop_gradient")}
+
+
+def test_collapse_needs_the_results_of_two_encoders_only(tmp_path: Path):
+    table, verdict = collapse.compare(write_study(tmp_path, PAIR))
+    assert verdict == "Without stop-gradient the embeddings collapse; with it they do not."
+    assert [row[0] for row in table.rows] == ["SimSiam", "without stop-gradient"]
+    assert table.columns == ["model", "kNN", "linear", "std", "rank", "collapsed"]
+    assert table.rows[1][-1] == "complete from epoch 3"
+    with Image.open(tmp_path / collapse.PICTURE) as image:
+        assert image.width >= 400
+
+
+@pytest.mark.parametrize(
+    ("simsiam", "ablation", "says"), [(3, 3, "SimSiam itself collapsed"), (None, None, "Neither encoder collapsed")]
+)
+def test_the_verdict_on_collapse_is_that_of_the_run(tmp_path: Path, unsaved, simsiam, ablation, says):
+    study = {name: (*PAIR[name][:-1], since) for name, since in zip(PAIR, (simsiam, ablation), strict=True)}
+    assert says in collapse.compare(write_study(tmp_path, study))[1]
+
+
+def test_collapse_before_both_have_run_names_the_stages(tmp_path: Path):
+    results = write_study(tmp_path, PAIR)
+    (tmp_path / "metrics/ssl/no_stop_gradient.json").unlink()
+    with pytest.raises(InputError, match="no results of no_stop_gradient yet; run `triptych repro"):
+        collapse.compare(results)

@@ -201,6 +201,21 @@ def report(
         terminal.show(results)
 
 
+@app.command(epilog="Example: triptych collapse")
+def collapse() -> None:
+    """Compare SimSiam with and without stop-gradient.
+
+    Print accuracies, embedding std and effective rank with a verdict, and draw the curves to plots/collapse.png.
+    """
+    from triptych.cli.collapse import PICTURE, compare
+    from triptych.page.terminal import show_table
+    from triptych.report.reader import Results
+
+    table, verdict = compare(Results())
+    show_table(table)
+    typer.echo(f"{verdict}\ncurves: {PICTURE}")
+
+
 @app.command(epilog="Example: triptych archive docs/real --without-data")
 def archive(
     folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination. An existing archive in it is replaced.")],

@@ -1,6 +1,6 @@
 """Results as tables of text, for the page, the terminal, Markdown and the model cards."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from triptych.core.errors import InputError
@@ -157,11 +157,18 @@ def comparison(study: Study, models: Sequence[tuple[Model, Metrics]]) -> tuple[l
     return columns, [[cells.get(column.key) for column in columns] for cells in by_key]
 
 
-def compared_tables(results: Results) -> list[Table]:
-    """Tabulate each study that compares models: one row per model, one column per metric with a short name."""
+def compared_tables(results: Results, names: Collection[str] = ()) -> list[Table]:
+    """Tabulate each study that compares models: one row per model, one column per metric with a short name.
+
+    `names` selects models; all if empty.
+    """
     tabulated = []
     for study in STUDIES:
-        models = [(model, metrics) for of, model, metrics in measured(results) if of is study and study.compares]
+        models = [
+            (model, metrics)
+            for of, model, metrics in measured(results)
+            if of is study and study.compares and (not names or model.name in names)
+        ]
         if not models:
             continue
         columns, cells = comparison(study, models)

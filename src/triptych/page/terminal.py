@@ -32,7 +32,7 @@ def document(results: Results) -> dict:
 def show(results: Results) -> None:
     """Print metrics, verdicts, training times and the path of the page."""
     content = document(results)
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH)
+    console = _console()
     for numbers in (models_table(results), *compared_tables(results)):
         if numbers.rows:
             console.print(_table(numbers.without_last_column()))
@@ -48,6 +48,15 @@ def show(results: Results) -> None:
         console.print(_table(training))
     text = f"report: {PAGE}" if content["page"] else "the report page is not built yet; run `dvc repro report`"
     console.print(text, markup=False, soft_wrap=True)
+
+
+def show_table(content: Table) -> None:
+    """Print a table."""
+    _console().print(_table(content))
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH)
 
 
 def _empty(title: str) -> table.Table:
