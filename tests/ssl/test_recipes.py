@@ -86,7 +86,8 @@ def own(**overrides: object) -> SSLRecipe:
 def test_a_variant_of_its_method_alone_is_the_methods_recipe_over_what_all_share():
     made = own()
     assert isinstance(made, simsiam.Recipe)
-    assert made.model_dump() == STUDY["shared"] | STUDY["methods"]["simsiam"]
+    training = {"training": STUDY["methods"]["simsiam"]["training"] | {"workers": 1}}
+    assert made.model_dump() == STUDY["shared"] | STUDY["methods"]["simsiam"] | training
     assert made == recipe(study(), "simsiam")
 
 
