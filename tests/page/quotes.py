@@ -3,6 +3,9 @@
 The part after # is the path of the value. In a list, a key is a record's `id`, `t`, `seed` or `epoch`, or a position. A
 quote may include the interval, `[94.5 % (94.1 to 94.8 %)](...)`, or be a text.
 
+Numbers of the rivals come from the archived run of the profile full in docs/full. Until that run is archived, quotes of
+its files are not checked.
+
 As a script it updates all quotes and generated tables of README and docs after another run:
 `PYTHONPATH=src:. python tests/page/quotes.py`.
 """
@@ -15,9 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.pages import write_section
-from triptych.page.tables import results_markdown, time_markdown
+from triptych.page.tables import compared_tables, results_markdown, time_markdown
 from triptych.page.verdicts import verdicts_table
 from triptych.report.reader import Results
+from triptych.ssl.words.variants import variants
+
+ROOT = Path(__file__).parents[2]
+FULL = ROOT / "docs/full"
 
 LINK = re.compile(r"\[([^\]]+)\]\(([^)#\s]+\.json)#([^)\s]+)\)")
 NUMBER = re.compile(r"[-−]?\d[\d,]*(?:\.\d+)?")
@@ -35,6 +42,8 @@ class Quote(NamedTuple):
 def quotes(page: Path) -> Iterator[Quote]:
     """Yield the quotes of a page; files are relative to it."""
     for text, file, path in LINK.findall(page.read_text(encoding="utf-8")):
+        if FULL in (page.parent / file).resolve().parents and not FULL.exists():
+            continue
         yield Quote(" ".join(text.split()), page.parent / file, path.split("."))
 
 
@@ -111,13 +120,28 @@ def rewritten(page: Path) -> str:
     return LINK.sub(put_right, page.read_text(encoding="utf-8"))
 
 
+def runs_by_name() -> dict[str, Results]:
+    """Return the runs of the table of verdicts: on drawn digits, with the rivals if docs/full exists, and docs/real."""
+    drawn = {"full": Results(FULL)} if FULL.exists() else {"default": Results(ROOT)}
+    return drawn | {"real": Results(ROOT / "docs/real"), "rivals": Results(ROOT / "docs/real/rivals")}
+
+
+def rivals_markdown() -> str:
+    """Return the table of the rivals in docs/full, in Markdown; a sentence if that run is not archived."""
+    if not FULL.exists():
+        return "No run of the profile `full` is archived yet."
+    full, default = Results(FULL), variants(Results(ROOT).params)
+    names = {f"ssl/{name}" for name in variants(full.params) if name not in default}
+    return compared_tables(full, names)[0].without_last_column().markdown()
+
+
 def tables(root: Path) -> None:
     """Write the generated tables into README and docs."""
     here = Results(root)
     readme, real = root / "README.md", root / "docs/real/README.md"
-    runs = {"default": here, "real": Results(real.parent), "rivals": Results(real.parent / "rivals")}
     write_section(readme, "results", results_markdown(here))
-    write_section(real, "verdicts", verdicts_table(runs).markdown())
+    write_section(readme, "rivals", rivals_markdown())
+    write_section(real, "verdicts", verdicts_table(runs_by_name()).markdown())
     write_section(root / "docs/performance.md", "time", time_markdown(here))
     shown = subprocess.run(["dvc", "metrics", "show"], cwd=root, capture_output=True, text=True, check=True).stdout
     lines = "\n".join(line.rstrip() for line in shown.strip().splitlines())
@@ -126,7 +150,6 @@ def tables(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    ROOT = Path(__file__).parents[2]
     tables(ROOT)
     for each in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         each.write_text(rewritten(each), encoding="utf-8")

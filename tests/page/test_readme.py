@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from quotes import rivals_markdown
+
 from benchmarks.pages import read_section
 from triptych.page.tables import results_markdown, time_markdown
 from triptych.report.reader import Results
@@ -12,6 +14,10 @@ ROOT = Path(__file__).parents[2]
 def test_the_table_of_results_is_that_of_the_committed_run():
     """`triptych report --markdown` prints it."""
     assert read_section(ROOT / "README.md", "results") == results_markdown(Results(ROOT)).strip()
+
+
+def test_the_table_of_the_rivals_is_that_of_the_archived_run():
+    assert read_section(ROOT / "README.md", "rivals") == rivals_markdown()
 
 
 def test_the_table_of_time_is_that_of_the_committed_run():

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from quotes import runs_by_name
+
 from benchmarks.pages import read_section
 from triptych.page.build import is_archive
 from triptych.page.tables import results_markdown
@@ -20,13 +22,11 @@ def test_the_table_of_results_is_that_of_the_kept_run():
 
 
 def test_the_table_of_verdicts_is_that_of_both_runs():
-    runs = {"default": ROOT, "real": REAL, "rivals": RIVALS}
-    expected = verdicts_table({name: Results(root) for name, root in runs.items()}).markdown()
-    assert read_section(REAL / "README.md", "verdicts") == expected
+    assert read_section(REAL / "README.md", "verdicts") == verdicts_table(runs_by_name()).markdown()
 
 
 def test_the_page_discusses_every_claim_whose_verdicts_differ():
-    here, *others = ({one["id"]: one for one in Results(root).claims()} for root in (ROOT, REAL, RIVALS))
+    here, *others = ({one["id"]: one for one in run.claims()} for run in runs_by_name().values())
     for there in others:
         measured = [name for name, one in there.items() if one["measured"] is not None]
         differing = [name for name in measured if here[name]["verdict"] != there[name]["verdict"]]
