@@ -264,6 +264,18 @@ def test_an_overlay_may_be_written_in_flow_style(folder: Path):
     assert "  epochs: 3                # passes\n" in text and "# A note above the last section.\ntraining:" in text
 
 
+def test_a_section_on_one_line_gets_a_line_per_value_where_an_overlay_changes_it(folder: Path, commit):
+    head = DEFAULT[: DEFAULT.index("  optimiser:")]
+    schedule = "  schedule: {name: cosine, steps: 2} # the decay\n"
+    (folder / "params.yaml").write_text(f"{head}  optimiser: {{name: adam, rate: 0.001}} # the rule\n{schedule}")
+    (folder / "profiles/small.yaml").write_text("training:\n  optimiser:\n    rate: 0.01           # faster\n")
+    commit()
+    profiles.use("small", folder)
+    after = (folder / "params.yaml").read_text().partition("  optimiser:")[2]
+    assert " ".join(after.split()) == f"# the rule name: adam rate: 0.01 # faster {schedule.strip()}"
+    assert len(after.splitlines()) == 4
+
+
 # --- The commands ---
 
 

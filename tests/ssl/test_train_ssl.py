@@ -138,8 +138,12 @@ def test_the_number_of_cores_changes_no_bit(tmp_path, workers):
         tree = tiny_params(threads=cores)
         tree["ssl"]["methods"]["simsiam"]["training"]["workers"] = workers
         (folder / "params.yaml").write_text(yaml.safe_dump(tree))
-        for script in ("train_ssl.py", "evaluate_ssl.py"):
-            done = stage(folder, script, "simsiam")
+        for script, *variant in (
+            ["train_ssl.py", "simsiam"],
+            ["evaluate_ssl_baselines.py"],
+            ["evaluate_ssl.py", "simsiam"],
+        ):
+            done = stage(folder, script, *variant)
             assert done.returncode == 0, done.stderr
         results.append(weights(folder) | {"metrics": (folder / "metrics/ssl/simsiam.json").read_bytes()})
     assert len(results[0]) > 2 and results[1] == results[0] and results[2] == results[0]

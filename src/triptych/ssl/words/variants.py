@@ -85,7 +85,8 @@ def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
 def metrics_of(results: Results, name: str) -> Metrics:
     """Return the metrics of a variant; raise UnmeasuredError if params.yaml does not contain the variant."""
     if name not in variants(results.params):
-        raise UnmeasuredError(f"ssl.variants in params.yaml has no {name}")
+        hint = "; the profile full has it" if name in _TEXTS["titles"] else ""
+        raise UnmeasuredError(f"ssl.variants in params.yaml has no {name}{hint}")
     return results.metrics(f"ssl/{name}")
 
 
