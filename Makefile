@@ -21,6 +21,7 @@ full: $(INSTALLED)  ## run the profile full, with the rivals, into docs/full; th
 	trap 'cp "$$kept" params.yaml && rm "$$kept" && echo "params.yaml is restored"' EXIT; \
 	trap 'exit 130' HUP INT TERM; \
 	triptych profile use full && triptych repro $(ARGS) && triptych report && triptych archive docs/full
+	@$(RUN) triptych profile clean
 	@$(RUN) triptych repro
 
 collapse: $(INSTALLED)  ## train SimSiam with and without stop-gradient; print a verdict and draw plots/collapse.png

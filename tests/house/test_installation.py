@@ -159,7 +159,7 @@ def make(folder: Path, *targets: str) -> subprocess.Popen:
 def test_make_full_runs_the_profile_archives_it_and_returns_to_params(installed: Path):
     process = make(installed, "full", "ARGS=--jobs 2")
     assert "params.yaml is restored" in process.communicate(timeout=30)[0] and process.returncode == 0
-    calls = ["profile use full", "repro --jobs 2", "report", "archive docs/full", "repro"]
+    calls = ["profile use full", "repro --jobs 2", "report", "archive docs/full", "profile clean", "repro"]
     assert (installed / "log").read_text().splitlines() == calls
     assert (installed / "params.yaml").read_text() == "default\n"
 

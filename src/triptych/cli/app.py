@@ -147,6 +147,19 @@ def profile_check(
     typer.echo(f"{path}: valid")
 
 
+@profile.command("clean", epilog="Example: triptych profile clean")
+def profile_clean() -> None:
+    """Delete outputs of stages that the current profile does not have.
+
+    DVC keeps them when a profile with fewer encoders replaces another. It restores them from its cache when a profile
+    that has them runs again.
+    """
+    from triptych.cli.leftovers import remove_leftovers
+
+    deleted = remove_leftovers()
+    typer.echo(f"deleted {_count(len(deleted), 'output')} of other profiles")
+
+
 # --- pipeline, results and machine ---
 
 
