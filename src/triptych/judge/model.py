@@ -61,7 +61,7 @@ class TurnObjective(ClassificationObjective):
     """
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Rotate images (B, C, N, N) by random quarter turns, and return the loss of predicting the numbers of turns."""
+        """Rotate images (B, C, N, N) by random quarter turns, and return the loss of predicting the turns."""
         quarters = draw.integers(0, QUARTER_TURNS, (len(batch.images),))
         return super().forward(Batch(turned(batch.images, quarters), quarters), draw)
 
