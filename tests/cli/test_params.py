@@ -110,11 +110,11 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
             "'vae.training.optimiser.name' is 'None': expected one of adam, adamw, muon, sgd",
         ),
         # Numbers that contradict each other; the message names them and does not recite the section.
-        ("vae.training.snapshot_epochs", [1, 99], "'vae.training': snapshot_epochs has 99, but there are only"),
+        ("vae.training.snapshot_epochs", [1, 99], "'vae.training': snapshot_epochs must be at most epochs ("),
         (
             "vae.training.snapshot_epochs",
             [5, 1],
-            "'vae.training': snapshot_epochs must have at least one epoch",
+            "'vae.training': snapshot_epochs must be strictly increasing",
         ),
         (
             "sampling.ddpm.guidance.epoch",

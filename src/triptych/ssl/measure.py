@@ -1,4 +1,4 @@
-"""Measures of one variant: accuracies, spread and rank of embeddings, and collapse, at the end and over training."""
+"""Measures of one variant at the end of training and at its snapshots: accuracies, embeddings, and collapse."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ COLLAPSE = ("collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_rea
 
 
 def embedding_std(z: Tensor) -> float:
-    """Return the `spread` of embeddings (N, d), computed in float64."""
+    """Return the standard deviation of normalised embeddings (N, d), see `network.spread`, computed in float64."""
     return float(spread(in_float64(z)))
 
 
@@ -46,7 +46,7 @@ def effective_rank(z: Tensor) -> float:
     """Return RankMe (Garrido et al. 2023, arXiv:2210.02885, equation 1) of embeddings (N, d).
 
     RankMe is the exponential of the entropy of p = σ / ‖σ‖₁ + ε, where σ are the singular values. It ranges from 1, if
-    all embeddings lie on one line through zero, to min(N, d). Embeddings are not centred, as in the paper, so that a
+    all embeddings lie on one line through zero, to min(N, d). As in the paper, embeddings are not centred, so that a
     mean far from zero counts as one direction.
     """
     wide = in_float64(z)
@@ -93,7 +93,7 @@ def uniformity(z: Tensor, block: int = BLOCK) -> float:
 
 
 def collapse_of(std: float, rank: float, limits: CollapseThresholds) -> tuple[str, str]:
-    """Return the kind of collapse, "complete", "dimensional" or "none", and a sentence that explains it with numbers.
+    """Return the kind of collapse ("complete", "dimensional" or "none"), and a sentence with the numbers that show it.
 
     Collapse is complete if all embeddings are almost equal, and dimensional if they vary along few directions only.
     """
@@ -114,9 +114,10 @@ def collapse_of(std: float, rank: float, limits: CollapseThresholds) -> tuple[st
 
 
 def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: CollapseThresholds) -> int | None:
-    """Return the first snapshot epoch from which all seeds stay collapsed, or None if one is not collapsed at the end.
+    """Return the first snapshot epoch from which all seeds stay collapsed.
 
-    `courses` has the rows of each seed's snapshots, in the order of epochs.
+    Returns None if any seed is not collapsed at its last snapshot. `courses` contains one sequence per seed, which has
+    the metrics of its snapshots in the order of epochs.
     """
     first = []
     for rows in courses:
@@ -133,7 +134,7 @@ def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: Co
 
 
 def final_losses(table: Path) -> dict[int, float]:
-    """Return the loss of the last epoch of each seed from the table of the training stage."""
+    """Return the loss of the last epoch by seed, from the table that the training stage wrote."""
     try:
         history = pd.read_csv(table)
         return history.sort_values("epoch").groupby("seed")["loss"].last().to_dict()
@@ -150,13 +151,13 @@ class SeedResults:
 
     seed: int
     numbers: dict[str, float]  # all except accuracies
-    correct: dict[str, np.ndarray]  # per classifier (N,) bool, True for test images classified correctly
+    correct: dict[str, np.ndarray]  # mask (N,) of correctly classified test images, by classifier
     course: list[dict[str, object]]  # one row per snapshot
 
 
 @dataclass(frozen=True)
 class SSLMeasures:
-    """Measures the seeds of one variant. `baselines` is the result of `measure_baselines` for its encoder."""
+    """Computes the measures of one variant. `baselines` is the result of `measure_baselines` for its encoder."""
 
     variant: str
     dataset: Dataset
@@ -228,7 +229,7 @@ class SSLMeasures:
 
     @cached_property
     def left_out(self) -> dict[str, LeftOut]:
-        """Measures that the dataset does not allow, with the reason."""
+        """Names of the measures that cannot be computed on this dataset, with the reasons."""
         count, least_rank = len(self.dataset.test.images), self.settings.ssl.collapse.effective_rank
         # The rank of N embeddings is at most N, so that with few images it is always below the threshold.
         rank_images = max(2, math.floor(least_rank) + 1)
@@ -240,7 +241,7 @@ class SSLMeasures:
         return {key: reason for keys, reason in reasons.items() if reason for key in keys}
 
     def summary(self, results: Sequence[SeedResults]) -> dict:
-        """Return means over seeds, accuracies with intervals, the kind of collapse, and the numbers of each seed."""
+        """Return the metrics: means over seeds, accuracies with intervals, collapse, and the numbers of each seed."""
         limits, settings = self.settings.ssl.collapse, self.settings
         correct = self._correct(results)
         rows = [
@@ -263,7 +264,7 @@ class SSLMeasures:
         return pd.DataFrame([row for one in results for row in one.course])
 
     def arrays(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
-        """Return the sheet of views, and per classifier (seeds, N) bool, True for test images classified correctly."""
+        """Return a sheet of views, and a mask (seeds, N) of correctly classified test images for each classifier."""
         correct = {f"{name}_correct": rows for name, rows in self._correct(results).items()}
         return {"views": self._shown_views(), **correct}
 

@@ -48,7 +48,7 @@ def in_float64(x: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, batch_size: int) -> dict[str, Tensor]:
-    """Return the outputs of uint8 images in eval mode: "backbone", (N, d), and "projector", (N, dim)."""
+    """Return the features "backbone" (N, d) and "projector" (N, dim) of uint8 images (N, C, H, W), in eval mode."""
     network.eval()
     backbone = backbone_features(network.backbone, images, device, batch_size)
     projector = [network.projector(rows).float() for rows in backbone.split(batch_size)]
@@ -61,7 +61,7 @@ def backbone_features(backbone: nn.Module, images: np.ndarray, device: torch.dev
     return torch.cat([backbone(batch).float() for batch in float_batches(images, batch_size, device)])
 
 
-# --- Classifiers: from features (..., d) of training and test images to (N,) bool, True if a test image is correct ---
+# --- Classifiers: from features (..., d) of training and test images to a mask (N,) of correct test images ---
 
 
 def knn_correct(train: Tensor, test: Tensor, dataset: Dataset, knn: KNNParams) -> np.ndarray:
@@ -80,7 +80,7 @@ def linear_correct(
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Linear classifier of standardised features. The last row of `theta`, (d + 1, classes), is the bias."""
+    """Linear classifier of standardised features. `theta` (d + 1, classes) contains the weights and, last, the bias."""
 
     mean: Tensor
     scale: Tensor
@@ -101,11 +101,11 @@ def fit_probe(
 ) -> LinearProbe:
     """Fit a linear probe: minimise mean cross-entropy + penalty / 2 ‖weights‖² by L-BFGS in float64.
 
-    The bias is not penalised, and images of class -1 are ignored. In scikit-learn's terms the penalty is 1 / (C N).
+    The bias is not penalised, and images of class -1 are ignored. `penalty` corresponds to 1 / (C N) in scikit-learn.
     L-BFGS stops when no entry of the gradient exceeds the tolerance.
     """
     if not penalty > 0:
-        raise ValueError(f"penalty must be positive, got {penalty}: separable classes have no optimum without it")
+        raise ValueError(f"penalty must be positive, got {penalty}: otherwise separable classes have no optimum")
     x = in_float64(features)
     labels = labels.to(x.device, torch.int64)
     # Indexing copies, so that x can be standardised in place. Pixels of many images take gigabytes.
@@ -149,9 +149,9 @@ def measure_baselines(
     device: torch.device,
     at_once: int = 1,
 ) -> dict[str, np.ndarray]:
-    """Return per entry of BASELINES (seeds, N) bool, True for test images classified correctly.
+    """Return a mask of correctly classified test images, (seeds, N), for each name in BASELINES.
 
-    Baselines on pixels do not depend on the seed and have one row. With fewer than two classes, the result is {}.
+    Baselines on pixels do not depend on the seed and have one row. A dataset with fewer than two classes gives {}.
     """
     if needs.two_classes(dataset):
         return {}
@@ -191,9 +191,9 @@ def untrained_correct(
 def untrained_encoder(
     backbone: BackboneParams, seed: int, dataset: Dataset, batch_size: int, device: torch.device
 ) -> nn.Module:
-    """Return the encoder with its initial weights for a seed, and batch norm statistics of training images.
+    """Return the encoder with its random initial weights and with the batch norm statistics of training images.
 
-    With initial statistics, the encoder would not be the function that training starts from, and the baseline too low.
+    Batch norm's initial statistics would change the encoder's function and make the baseline too weak.
     """
     torch.manual_seed(fold(seed, "weights"))
     encoder = build_backbone(in_channels=dataset.train.images.shape[1], **backbone.model_dump())

@@ -1,8 +1,8 @@
-"""Compile kernels, which are loops over numpy arrays, with numba if it is installed and `runtime.kernels` is `fast`.
+"""Compile kernels (loops over numpy arrays) with numba, if it is installed and `runtime.kernels` is `fast`.
 
-numpy has no bfloat16, so that bfloat16 tensors are passed as arrays of uint16; `real` and `stored` convert values to
-and from float32. Kernels are compiled without fast-math: sums keep their order, products are not fused with sums, and
-every CPU computes the same bits.
+numpy has no bfloat16. Tensors of bfloat16 are therefore passed as arrays of uint16, and `real` and `stored` convert
+their values to and from float32. Kernels are compiled without fast-math: sums keep their order, products are not fused
+with sums, and every CPU computes the same bits.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def enabled() -> bool:
 
 
 def readable(x: Tensor) -> bool:
-    """Return True if kernels can read `x`: a dense CPU tensor (B, C) or channels-last (B, C, H, W), outside traces."""
+    """Return True if kernels can read x: a CPU tensor (B, C), or (B, C, H, W) in channels-last memory format."""
     return (
         enabled()
         and type(x) is Tensor
@@ -49,7 +49,7 @@ def dense(x: Tensor) -> torch.memory_format:
 
 
 def array(x: Tensor, groups: int) -> np.ndarray:
-    """View a `readable` tensor as an array (groups, values), channels last. bfloat16 is viewed as uint16."""
+    """View a `readable` tensor as an array (groups, values) in memory order. bfloat16 is viewed as uint16."""
     x = x.detach()
     flat = (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).reshape(groups, -1)
     return flat.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else flat.numpy()
@@ -78,12 +78,12 @@ def compiled(function: Callable) -> Callable:
 
 
 def real(value: np.generic) -> np.float32:
-    """Convert a stored value to float32."""
+    """Convert an array element, float32 or bfloat16 stored as uint16, to float32."""
     raise NotImplementedError
 
 
 def stored(value: np.float32, like: np.generic) -> np.generic:
-    """Convert to the type of `like`, with rounding to nearest even for bfloat16."""
+    """Convert a float32 to the type of `like`: float32, or uint16 for bfloat16, rounded to nearest even."""
     raise NotImplementedError
 
 
@@ -92,7 +92,7 @@ if numba is not None:
     _SOURCES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 
     class StateLocator(InTreeCacheLocator):
-        """Cache machine code by a hash of the sources instead of their path, so that copies of the project share it."""
+        """Location of numba's cache: a folder named by a hash of the sources, which copies of the project share."""
 
         def __init__(self, function: Callable, file: str) -> None:
             super().__init__(function, file)

@@ -1,4 +1,4 @@
-"""Batch norm fused with a shortcut and ReLU, and standardisation of images, with kernels and with torch.
+"""Batch norm fused with a shortcut and ReLU, and standardisation of images, as compiled kernels and in torch.
 
 On a CPU, the kernels read memory twice in each direction, whereas torch needs six passes and is slow for bfloat16 in
 channels last. If several processes share a batch, torch's way also copies each tensor to float32 and back.
@@ -39,7 +39,7 @@ def grouped(count: int) -> Iterator[None]:
 
 
 def group_by_group(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply a layer to each group of a batch separately, see `grouped`."""
+    """Apply a layer separately to each group of a batch, see `grouped`."""
     if _groups == 1:
         return layer(x)
     groups = x.chunk(_groups)
@@ -61,7 +61,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         self.relu = relu
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """Return relu(norm(x) + shortcut); ReLU and the shortcut are optional."""
+        """Return relu(norm(x) + shortcut). ReLU and the shortcut are optional."""
         if self.fusible(x, shortcut):
             self.num_batches_tracked.add_(_groups)
             weight, bias = self.weight, self.bias
@@ -77,7 +77,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         return super().forward(x)
 
     def fusible(self, x: Tensor, shortcut: Tensor | None = None) -> bool:
-        """Return True if the kernels support these tensors and those of this norm, and compute what torch computes."""
+        """Return True if the kernels support x, the shortcut, and the parameters and mode of this layer."""
         own = (self.weight, self.bias, self.running_mean, self.running_var)
         return (
             self.training
@@ -147,16 +147,16 @@ class _FusedNorm(torch.autograd.Function):
 
 
 def _spans(ctx: FunctionCtx) -> list[tuple[int, int]]:
-    """Return the range of groups for each call of a kernel.
+    """Return the groups that each call of a kernel processes, as (first, last + 1).
 
-    Usually it is one group, which the second pass then finds in the cache. If processes exchange statistics between the
-    two passes, it is all groups.
+    A call usually processes one group, whose data then stay in the cache for the second pass. If processes exchange
+    statistics between the passes, one call processes all groups.
     """
     return [(0, ctx.groups)] if ctx.processes > 1 else [(group, group + 1) for group in range(ctx.groups)]
 
 
 def _over_processes(statistics: Tensor) -> None:
-    """Replace the means and variances, (groups, 2, C), by those over all processes, which have equally many rows."""
+    """Replace means and variances (groups, 2, C) by those over all processes, which have equally many rows."""
     gathered = [torch.empty_like(statistics) for _ in range(dist.get_world_size())]
     dist.all_gather(gathered, statistics)
     mean, variance = torch.stack(gathered).unbind(dim=2)
@@ -186,7 +186,7 @@ def standardised(images: Tensor) -> Tensor:
 
 @inlined
 def _tiled(channels):
-    """Repeat numbers (C,) over a tile of values."""
+    """Return a tile of values in which the numbers per channel (C,) are repeated."""
     tile = np.empty(2 * max(1, TILE // len(channels)) * len(channels), np.float32)
     for start in range(0, len(tile), len(channels)):
         tile[start : start + len(channels)] = channels
@@ -209,7 +209,10 @@ def _cut(values, group, start, stop):
 
 @compiled
 def moments(x, statistics, first, last):
-    """Write means and biased variances. Two passes avoid cancellation for large means."""
+    """Write mean and biased variance per channel of the groups `first` to `last` - 1 to `statistics`.
+
+    Two passes avoid cancellation for large means.
+    """
     for group in range(first, last):
         mean, variance = statistics[group]
         _centred_sums(x[group], np.zeros_like(mean), False, mean)
@@ -218,7 +221,7 @@ def moments(x, statistics, first, last):
 
 @inlined
 def _centred_sums(x, centre, squared, result):
-    """Write the mean per channel of x - centre, or of its square."""
+    """Write the mean per channel of x - centre, or of its square if `squared`, to `result`."""
     centre, sums = _tiled(centre), np.zeros(len(result), np.float64)
     tile = np.zeros_like(centre)
     for start in range(0, len(x), len(tile)):
@@ -239,7 +242,7 @@ def _centred_sums(x, centre, squared, result):
 
 @compiled
 def _track(statistics, rows, momentum, eps, running_mean, running_var, first, last):
-    """Update the running statistics. Replace the variances in `statistics` by inverse standard deviations."""
+    """Update the running statistics, and replace the variances in `statistics` by inverse standard deviations."""
     for group in range(first, last):
         mean, inverse = statistics[group]
         for c in range(len(mean)):
@@ -251,7 +254,7 @@ def _track(statistics, rows, momentum, eps, running_mean, running_var, first, la
 
 @compiled
 def normalise(x, shortcut, weight, bias, relu, statistics, out, first, last):
-    """Write relu(weight * (x - mean) * inverse + bias + shortcut)."""
+    """Write relu(weight * (x - mean) * inverse + bias + shortcut) of the groups `first` to `last` - 1 to `out`."""
     floor = np.float32(0 if relu else -np.inf)
     for group in range(first, last):
         mean, inverse = statistics[group]
@@ -273,9 +276,9 @@ def _plus(value, added, j):
 
 @compiled
 def _channel_sums(gradient, out, x, statistics, shortcut_gradient, sums, first, last):
-    """Write the gradients of bias and weight per group, and that of the shortcut if there is one.
+    """Write the gradients of bias and weight, for the groups `first` to `last` - 1, to `sums` (groups, 2, C).
 
-    `out` is None without ReLU.
+    If there is a shortcut, also write its gradient. `out` is None if there is no ReLU.
     """
     for group in range(first, last):
         mean, inverse = statistics[group]
@@ -315,7 +318,10 @@ def _keep(value, target, j):
 
 @compiled
 def _input_gradient(gradient, out, x, statistics, rows, weight, sums, x_gradient, first, last):
-    """Write scale * gradient + slope * (x - mean) + level, whose coefficients follow from the sums over all rows."""
+    """Write the gradient of x, which is scale * gradient + slope * (x - mean) + level, to `x_gradient`.
+
+    The coefficients per channel are computed from `sums`, the gradients of bias and weight over all `rows`.
+    """
     for group in range(first, last):
         mean, inverse = statistics[group]
         scale, slope, level = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)

@@ -131,7 +131,7 @@ def clamp(value):
 
 @inlined
 def write(image, view):
-    """Write an image (C, H, W) to a view (H, W, C), clamped to [-1, 1], which rounding can exceed by an ulp."""
+    """Write an image (C, H, W) to `view` (H, W, C). Clamp values to [-1, 1], which rounding can exceed by an ulp."""
     pixels = view.reshape(view.size)
     if len(image) == 3:  # six times as fast as the general loop
         red, green, blue = planes(image)
@@ -167,7 +167,7 @@ def resized_crop(image, box, flipped, view):
 
 @inlined
 def interpolation(start, length, mirrored, inputs, outputs):
-    """Return, for each output pixel, the two input pixels around its source and the weight of the second."""
+    """Return the two input pixels around the source of each output pixel, and the weight of the second."""
     before, after = np.empty(outputs, np.uint32), np.empty(outputs, np.uint32)
     weight = np.empty(outputs, np.float32)
     for i in range(outputs):
@@ -206,7 +206,7 @@ def sample(image, matrix, reflect, padded, view):
 
 @inlined
 def sources(matrix, height, width, stride, reflect):
-    """Return, for each pixel, the index of the upper left pixel next to its source, and the offsets from that pixel."""
+    """Return the index of the pixel up and left of each pixel's source, and the source's offsets from that pixel."""
     xx, xy, x0 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
     yx, yy, y0 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
     middle_x, middle_y = np.float32(width - 1) * HALF, np.float32(height - 1) * HALF
@@ -279,7 +279,7 @@ def gaussian_blur(image, taps_down, taps_across, scratch):
 
 @inlined
 def mirrored_index(index, size):
-    """Reflect an index outside the image at the centre of the outermost pixel, which is not repeated."""
+    """Reflect an index outside the image about the outermost pixel, which is not repeated."""
     index = abs(index)
     return index if index < size else 2 * (size - 1) - index
 
@@ -330,7 +330,7 @@ def adjust_contrast(image, factor, luma):
 
 @inlined
 def channel_mean(channel):
-    """Return the mean of a channel, summed over columns first, which is fast and fixes the order."""
+    """Return the mean of a channel. Summing each column first is fast and fixes the order of the sum."""
     height, width = channel.shape
     columns = np.zeros(width, np.float32)
     for y in range(height):

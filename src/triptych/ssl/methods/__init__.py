@@ -1,1 +1,1 @@
-"""One module per method: its recipe and its loss."""
+"""Self-supervised methods, one per module: the schema of their settings, and their loss."""

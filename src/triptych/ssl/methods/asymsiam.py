@@ -1,7 +1,7 @@
 """AsymSiam (Wang et al., CVPR 2022, arXiv:2204.00613): SimSiam with different views for its two branches.
 
-The source branch has the predictor and the gradient, the target branch the stop-gradient. The paper finds that more
-variance helps the source and less variance helps the target.
+The source branch has the predictor and receives gradients; the target branch has the stop-gradient. The paper finds
+that views should vary more in the source branch and less in the target branch.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ Augmentation = Callable[[Tensor, Draw], Tensor]
 
 
 def changes_of(section: type[Section]) -> type[Section]:
-    """Return a copy of the schema in which every key is optional, at any depth; values are validated as before."""
+    """Return a copy of a schema in which every key is optional, at any depth. Values are validated as in the schema."""
     fields = {}
     for name, field in section.model_fields.items():
         annotation = field.annotation
@@ -36,14 +36,14 @@ def changes_of(section: type[Section]) -> type[Section]:
 
 
 class ViewChanges(changes_of(ViewParams)):
-    """Changes of an augmentation: any keys of `ViewParams`. Keys that are not changed are None."""
+    """Changes of the augmentation for one branch: any keys of `ViewParams`, or None where nothing changes."""
 
     def applied(self, views: ViewParams) -> ViewParams:
         return ViewParams.model_validate(overlaid(views.model_dump(), self.model_dump(exclude_none=True)))
 
 
 class Recipe(SSLRecipe):
-    """Settings of AsymSiam. Without any asymmetry it is SimSiam with the first term of its loss only."""
+    """Settings of AsymSiam. Without any asymmetry, AsymSiam is SimSiam with only the first term of its loss."""
 
     predictor_hidden: Count
     source: ViewChanges  # changes of `views` for the source branch ("AsymAug"); {} for none
@@ -59,10 +59,10 @@ class Recipe(SSLRecipe):
 class AsymSiam(Objective):
     """L = mean over source views s of D(p_s, stopgrad(z)), where z is the mean encoding of the target views.
 
-    `sources`, `targets` and `small` have one augmentation per view. No target view is also a source view, so that fewer
-    views need gradients than in SimSiam's symmetric loss. The authors' code applies asymmetric views to MoCo v2; here
-    they are applied to SimSiam, which has no momentum encoder and no negatives. Batch norm uses the statistics of each
-    view.
+    `sources`, `targets` and `small` contain one augmentation per view. Since target views are not source views as well,
+    fewer views need gradients than in SimSiam's symmetric loss. The authors' code applies asymmetric views to MoCo v2;
+    here they are applied to SimSiam, which has no momentum encoder and no negatives. Batch norm uses the statistics of
+    each view.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class AsymSiam(Objective):
         self.network, self.sources, self.targets, self.small = network, sources, targets, small
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its terms: the mean losses of full source views and of small crops."""
+        """Return the loss, and as terms the mean losses of full source views and of small crops."""
         source_views, small_views, target_views = (
             [augmentation(batch.images, draw) for augmentation in augmentations]
             for augmentations in (self.sources, self.small, self.targets)
@@ -101,8 +101,8 @@ class AsymSiam(Objective):
 class ScaleMix:
     """Augmentation that makes two views of each image and pastes a box of the second into the first.
 
-    The box is that of CutMix (Yun et al. 2019, arXiv:1905.04899): λ ~ U(0, 1) per image, the sides of the box are
-    sqrt(1 - λ) times those of the image, its centre is uniform in the image, and the border of the image clips it.
+    The box is drawn as in CutMix (Yun et al. 2019, arXiv:1905.04899). λ ~ U(0, 1) is drawn per image, the sides of the
+    box are sqrt(1 - λ) times those of the image, and its centre is uniform in the image, which clips the box.
     """
 
     def __init__(self, views: Augmentation) -> None:
@@ -119,7 +119,7 @@ class ScaleMix:
 
 
 def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """Return a mask (B, size) of the pixels within side / 2 of the centre; both are (B,) and in shares of the axis."""
+    """Return a mask (B, size) of pixels within side / 2 of the centre. Both are (B,), as fractions of the axis."""
     pixel = (torch.arange(size, device=centre.device) + 0.5) / size
     return (pixel - centre[:, None]).abs() < side[:, None] / 2
 

@@ -1,4 +1,4 @@
-"""Barlow Twins (Zbontar et al. 2021, arXiv:2103.03230): the cross-correlation of two views approaches the identity."""
+"""Barlow Twins (Zbontar et al. 2021, arXiv:2103.03230): drive the cross-correlation of two views to the identity."""
 
 from typing import Annotated
 
@@ -44,7 +44,7 @@ class BarlowTwins(Objective):
 
 
 def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
-    """Return C (d, d), the correlation of dimension i of z1 with dimension j of z2, both (N, d) (equation 2).
+    """Return C (d, d), where C_ij correlates dimension i of z1 with dimension j of z2, both (N, d) (equation 2).
 
     Autocast is disabled, so that the result has the precision of the arguments.
     """

@@ -22,8 +22,8 @@ class Recipe(SSLRecipe):
 class BYOL(Objective):
     """L_BYOL = L(q(z1), z'2) + L(q(z2), z'1), with z of the online and z' of the target network (equation 2).
 
-    As in the paper, the loss is the sum of both directions, not their mean, and the learning rate of all weights,
-    including those of the predictor, follows one schedule. Batch norm uses the statistics of each view. The paper blurs
+    As in the paper, the loss is the sum of both directions, and one learning rate schedule applies to all weights,
+    including those of the predictor. Batch norm uses the statistics of each view. The paper blurs
     and solarizes its two views with different probabilities; here both have the same distribution.
     """
 
@@ -49,7 +49,7 @@ def regression(q: Tensor, z: Tensor) -> Tensor:
 
 
 def momentum_at(start: float, end: float, progress: float) -> float:
-    """Return τ at a share `progress` of the run: half a cosine from `start` to `end` (section 3.3)."""
+    """Return τ after a fraction `progress` of the run. It follows a half-cosine from `start` to `end` (section 3.3)."""
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
 
 

@@ -1,7 +1,7 @@
 """DSSL (Bai et al., CVPR 2022, "Directional Self-supervised Learning for Heavy Image Augmentations").
 
-Heavy augmentation can destroy the content of an image. DSSL makes each heavily augmented view from a standard view and
-pulls the heavy view towards the standard one, but not the standard view towards the heavy one.
+Heavy augmentation can destroy the content of an image. DSSL makes each heavily augmented view from a standard view, and
+pulls heavy views towards standard views, but not standard views towards heavy views.
 """
 
 from torch import Tensor
@@ -16,7 +16,7 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of DSSL. Projector and predictor are those of SimSiam."""
+    """Settings of DSSL, which has the projector and predictor of SimSiam."""
 
     predictor_hidden: Count
     heavy: HeavyParams

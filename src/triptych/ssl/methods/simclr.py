@@ -18,11 +18,11 @@ class Recipe(SSLRecipe):
 
 
 class SimCLR(Objective):
-    """L = mean over all 2N views i of -log(exp(s_ij) / Σ_{k≠i} exp(s_ik)), j the other view of i's image (equation 1).
+    """L = mean over all 2N views i of -log(exp(s_ij) / Σ_{k≠i} exp(s_ik)), where j is the other view of the image.
 
-    s_ik is the cosine similarity of z_i and z_k divided by τ, and k runs over the 2N - 1 other views of the global
-    batch. Batch norm uses the statistics of each view; the authors' code uses those of both views together. The network
-    has no predictor, and its projector ends without a norm.
+    This is equation 1. s_ik is the cosine similarity of z_i and z_k divided by τ, and k runs over the 2N - 1 other
+    views of the global batch. Batch norm uses the statistics of each view; the authors' code uses those of both views
+    together. The network has no predictor, and its projector ends without a norm.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, temperature: float) -> None:
@@ -30,7 +30,7 @@ class SimCLR(Objective):
         self.network, self.views, self.temperature = network, views, temperature
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its terms; `positive` and `negative` add up to the loss."""
+        """Return the loss and its terms. The terms `positive` and `negative` add up to the loss."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = similarities(z1, z2, self.temperature)
@@ -40,7 +40,7 @@ class SimCLR(Objective):
 
 
 def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """Return s_ik = cos(z_i, z_k) / τ, (2N, 2N), for the rows z_i of z1 and z2, both (N, d), concatenated.
+    """Return s (2N, 2N), s_ik = cos(z_i, z_k) / τ, for the rows z_i of the concatenation of z1 and z2, both (N, d).
 
     Autocast is disabled, so that the result has the precision of the arguments.
     """
@@ -50,12 +50,12 @@ def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def positive(s: Tensor) -> Tensor:
-    """Return the negative mean similarity of the two views of an image."""
+    """Return the negative mean similarity of the two views of an image, given the similarities s (2N, 2N)."""
     return -s.diagonal(len(s) // 2).mean()
 
 
 def negative(s: Tensor) -> Tensor:
-    """Return the mean over views i of log Σ_{k≠i} exp(s_ik), from s (2N, 2N)."""
+    """Return the mean over views i of log Σ_{k≠i} exp(s_ik), given the similarities s (2N, 2N)."""
     itself = torch.eye(len(s), dtype=torch.bool, device=s.device)
     return s.masked_fill(itself, -torch.inf).logsumexp(dim=1).mean()
 

@@ -33,10 +33,10 @@ class Recipe(SSLRecipe):
 class VICReg(Objective):
     """L = λ s(Z, Z') + μ v(Z, Z') + ν c(Z, Z') (equation 6), for the projections Z, Z' (N, d) of the global batch.
 
-    The paper and the authors' code differ by constants; this is the form of the code, for which the weights 25, 25 and
-    1 are meant. s is the mean over images and dimensions, whereas equation 5 sums over dimensions. v is the mean over
-    the branches, whereas equation 6 sums them. c is the sum over the branches. Batch norm uses the statistics of each
-    view. The network has no predictor, and its projector ends without a norm.
+    The paper and the authors' code differ by constants. This implementation follows the code, to which the weights 25,
+    25 and 1 belong. s is the mean over images and dimensions, whereas equation 5 sums over dimensions. v is the mean
+    over the branches, whereas equation 6 sums them. c is the sum over the branches. Batch norm uses the statistics of
+    each view. The network has no predictor, and its projector ends without a norm.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, recipe: Recipe) -> None:
@@ -44,7 +44,7 @@ class VICReg(Objective):
         self.network, self.views, self.recipe = network, views, recipe
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its terms without their weights."""
+        """Return the loss, and its terms before they are multiplied by their weights."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = invariance(z1, z2)

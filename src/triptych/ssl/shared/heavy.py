@@ -38,14 +38,14 @@ LEVELS_PER_UNIT = (BRIGHTEST + 1 - 1e-3) / 2
 
 
 class RandAugment:
-    """Applies random `OPERATIONS` to each image of a batch."""
+    """Applies randomly chosen `OPERATIONS` to each image of a batch."""
 
     def __init__(self, params: HeavyParams) -> None:
         self.params = params
 
     @torch.no_grad()
     def __call__(self, views: Tensor, draw: Draw) -> Tensor:
-        """Return heavy views, channels last, of images (B, C, H, W) in [-1, 1]."""
+        """Return heavy views, in channels-last memory format, of images (B, C, H, W) in [-1, 1]."""
         if not self.params.operations:
             return views
         # Under autocast, some operations would round the images to bfloat16.
@@ -61,14 +61,14 @@ class RandAugment:
 
 
 def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply `OPERATIONS[operation]` to each image. `centre`, (B, 2), places cutouts, in shares of height and width."""
+    """Apply `OPERATIONS[operation]` to each image. `centre` (B, 2) is that of cutouts, as fractions of the sides."""
     strength = magnitude / LARGEST_MAGNITUDE
     make = fused_augmented if kernels.fusible(images) else torch_augmented
     return make(images, operation, strength, sign, centre)
 
 
 def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Compute `torch_augmented`, up to rounding, image by image with only the chosen operation."""
+    """Compute the result of `torch_augmented`, up to rounding, by compiled kernels."""
     parameters = np.zeros(len(images), kernels.HEAVY_VIEW)
     parameters["operation"] = (operation - len(MAPS) + 1).clamp(min=0).numpy()
     parameters["map"] = sources(operation, strength, sign, images.shape[-2:]).numpy()
@@ -82,7 +82,7 @@ def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Te
 
 
 def torch_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply every operation to the whole batch and select the results: the reference implementation of the kernels."""
+    """Apply every operation to the batch, and select one result per image: the reference of the compiled kernels."""
     chosen = {name: (operation == index)[:, None, None, None] for index, name in enumerate(OPERATIONS)}
     mapped = sample(images, sources(operation, strength, sign, images.shape[-2:]), "zeros")
     images = torch.where((operation < len(MAPS))[:, None, None, None], mapped, images)
@@ -102,7 +102,7 @@ def rotation(angle: Tensor) -> Tensor:
 
 
 def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the affine map of each image, the identity for other operations.
+    """Return the affine map (2, 3) of each image, which is the identity for operations that are not in MAPS.
 
     Sign 1 moves the image right or down, or rotates it counter-clockwise.
     """
@@ -124,9 +124,9 @@ def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, i
 
 
 def sample(images: Tensor, maps: Tensor, outside: Literal["reflection", "zeros"]) -> Tensor:
-    """Interpolate images (B, C, H, W) bilinearly at the source of each pixel.
+    """Interpolate images (B, C, H, W) bilinearly at the source of each pixel, given by affine maps (B, 2, 3).
 
-    Views use reflection, because the zeros of torchvision's rotation would show the angle. The grid is that of
+    Views use reflection, because black corners, as of torchvision's rotation, would show the angle. The grid is that of
     `affine_grid` with `align_corners=False`, but computed without a matrix product, which TF32 would round to a
     hundredth of a pixel.
     """
@@ -162,8 +162,8 @@ def solarize(level: Tensor, strength: float) -> Tensor:
 def equalize(level: Tensor, pixels: Tensor) -> Tensor:
     """Return the new levels (B, C, 256) that equalise each channel as Pillow does, from int64 levels (B, C, pixels).
 
-    The new level is the number of darker pixels divided by a step, which is 1/255 of the number of pixels darker than
-    the brightest level in use. If that number is below 255, levels do not change.
+    The new level is the number of darker pixels divided by a step. The step is 1/255 of the number of pixels that are
+    darker than the brightest level in use. If that number is below 255, levels do not change.
     """
     counts = torch.zeros(*pixels.shape[:2], len(level), dtype=torch.int32, device=pixels.device)
     # Integer counts do not depend on the order in which a GPU adds them.
@@ -193,7 +193,7 @@ def sharpness(strength: float, sign: Tensor) -> Tensor:
 
 
 def sharpen(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend each image with a smoothed one (3x3 weights 1/13, centre 5/13); factor 1 and borders change nothing."""
+    """Blend each image with its 3x3 average (weights 1/13, centre 5/13). Factor 1 keeps it; borders do not change."""
     rows = images[..., :-2] + images[..., 1:-1] + images[..., 2:]
     neighbours = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
     change = neighbours.sub_(images[..., 1:-1, 1:-1], alpha=9).mul_((1 - factor) / 13)

@@ -1,4 +1,4 @@
-"""Encoder, projector and predictor, which all methods share, and the terms that several losses use."""
+"""Networks that the methods share (encoder, projector, predictor), and terms that several losses have in common."""
 
 import copy
 
@@ -43,19 +43,19 @@ class SiameseNetwork(nn.Module):
         self.predictor = Predictor(projector["dim"], **predictor) if predictor else nn.Sequential()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z = f(x) and p = h(z), both (B, dim), of images (B, C, H, W) in [-1, 1]."""
+        """Return z = f(x) and p = h(z), both (B, dim), for images x (B, C, H, W) in [-1, 1]."""
         z = self.projector(self.backbone(images))
         return z, self.predictor(z)
 
     def each(self, *images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return (z, p) of each batch of views, (B, C, H, W). Batch norm uses the statistics of each batch alone."""
+        """Return (z, p) for each batch of views (B, C, H, W). Batch norm uses the statistics of each batch alone."""
         with grouped(len(images)):
             z, p = self(torch.cat(images))
         return list(zip(z.chunk(len(images)), p.chunk(len(images)), strict=True))
 
 
 def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
-    """Return the mean over rows (B, dim) of D(p, z) = -(p / ‖p‖) · (z / ‖z‖) (SimSiam, equation 1)."""
+    """Return D(p, z) = -(p / ‖p‖) · (z / ‖z‖), averaged over the rows of p and z (B, dim) (SimSiam, equation 1)."""
     return -functional.cosine_similarity(p, z, dim=1).mean()
 
 
@@ -71,7 +71,7 @@ def spread(z: Tensor) -> Tensor:
 class MomentumEncoder(nn.Module):
     """Target network: backbone and projector with a moving average ξ of the online weights θ (BYOL, section 3.1).
 
-    As in the authors' code, batch norm uses the statistics of the target's own batch, and its own running statistics.
+    As in the authors' code, its batch norm uses its own batches, not the statistics of the online network.
     """
 
     def __init__(self, online: SiameseNetwork) -> None:
@@ -92,7 +92,7 @@ class MomentumEncoder(nn.Module):
 
 
 def constant_for_predictor(objective: Objective) -> list[dict]:
-    """Return optimiser groups in which the predictor's learning rate is constant (SimSiam, section 4.2)."""
+    """Return parameter groups in which the predictor has a constant learning rate (SimSiam, section 4.2)."""
     predictor = [p for p in objective.network.predictor.parameters() if p.requires_grad]
     in_predictor = {id(p) for p in predictor}
     encoder = [p for p in objective.parameters() if p.requires_grad and id(p) not in in_predictor]

@@ -1,4 +1,4 @@
-"""Schema of the `ssl` section in params.yaml: settings of all variants, of each method and of each variant."""
+"""Schema of the `ssl` section in params.yaml: settings for all variants, for each method and for each variant."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -15,7 +15,7 @@ AreaShare = Annotated[float, Field(gt=0, le=1)]
 
 
 class HeavyParams(Section):
-    """RandAugment (Cubuk et al. 2020, arXiv:1909.13719)."""
+    """Settings of RandAugment (Cubuk et al. 2020, arXiv:1909.13719)."""
 
     operations: Annotated[int, Field(ge=0)]  # N, the number applied to each image; 0 leaves images unchanged
     magnitude: Annotated[float, Field(ge=0, le=10)]  # M, strength of each operation
@@ -42,7 +42,7 @@ class ViewParams(Section):
 
 
 class SharedRecipe(Section):
-    """Settings of all variants. The sections of a method and of a variant can override them."""
+    """Settings for all variants, which the sections of a method and of a variant can override."""
 
     seeds: Count
     snapshot_every: Count
@@ -79,7 +79,7 @@ class SSLRecipe(SharedRecipe):
 
 
 class Variant(Section):
-    """The method of a variant and the keys that it overrides, which `recipes.recipe` validates."""
+    """Method of a variant, and the settings that the variant overrides. `recipes.recipe` validates the result."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -99,7 +99,7 @@ class SSLParams(Section):
 
 
 def recipe_layers(ssl: Mapping, variant: str) -> dict[str, dict]:
-    """Return the sections that a variant's recipe is merged from, by their keys in params.yaml."""
+    """Return the sections of params.yaml from which a variant's settings are merged, in order, by their keys."""
     own = dict(ssl["variants"][variant])
     method = own.pop("method", "")
     return {

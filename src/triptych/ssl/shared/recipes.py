@@ -1,4 +1,4 @@
-"""Find the methods, and validate the recipe of each variant with the schema of its method."""
+"""Find the methods, and validate the recipe (all settings) of each variant with the schema of its method."""
 
 import pkgutil
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ def names() -> list[str]:
 
 
 def method(name: str) -> ModuleType:
-    """Return the module of a method, which has its schema, `Recipe`, and `build(recipe, in_channels)`."""
+    """Return the module of a method. It defines the schema `Recipe` and the function `build(recipe, in_channels)`."""
     return import_module(f"{PACKAGE}.{name}")
 
 
 def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
-    """Return the recipe of a variant as its method's `Recipe`.
+    """Return all settings of a variant as the `Recipe` of its method.
 
-    Raises InputError for invalid settings; the message names the key in the section of params.yaml that sets it.
+    Raises InputError for invalid settings. The message names the section of params.yaml that contains the setting.
     """
     if variant not in ssl.variants:
         raise InputError(f"{path}: 'ssl.variants' has no '{variant}'{nearest(variant, ssl.variants)}")
@@ -40,12 +40,12 @@ def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
 
 
 def validated(layers: dict[str, dict], method_name: str, path: Path) -> SSLRecipe:
-    """Merge the layers of a recipe and validate the result, see `recipe`."""
+    """Merge sections of params.yaml (`layers`, by name) to the recipe of a method, and validate it; see `recipe`."""
     return validate(method(method_name).Recipe, merged(layers), partial(_section_of, layers), path)
 
 
 def _section_of(layers: dict[str, dict], keys: Sequence[str]) -> str:
-    """Return the name of the layer that sets a key of the merged recipe, or for a missing key its parent."""
+    """Return the name of the section that sets a nested key of the recipe, or the parent of a missing key."""
     section = list(layers)[1]  # a key that is missing at the top belongs to the method
     for key in keys:
         setting, value = {}, None

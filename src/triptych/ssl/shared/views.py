@@ -26,7 +26,7 @@ LUMA = (0.2989, 0.587, 0.114)
 
 
 class Choices(NamedTuple):
-    """Random parameters of the views, one row per image; None for an operation that is off."""
+    """Random parameters of the views, one row per image. A field is None if its operation is turned off."""
 
     boxes: Tensor  # (B, 4) top, left, height and width of the crops in pixels, integers stored as floats
     flipped: Tensor | None  # (B,) bool
@@ -40,7 +40,7 @@ class Choices(NamedTuple):
 
 
 class Views:
-    """Makes one random view of each image. `size` is the side of the views in pixels, or 0 for that of the images.
+    """Makes one random view of each image. `size` is the side of the views in pixels; 0 keeps that of the images.
 
     The views depend only on the params, the batch size, and the seed and step of the draw. Operations with probability
     0, and a rotation by 0 degrees, draw no random numbers.
@@ -52,7 +52,7 @@ class Views:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """Return a view of each image, channels last; both are (B, C, H, W) float32 in [-1, 1], where C is 3 or 1."""
+        """Return one view of each image, (B, C, H, W) float32 in [-1, 1], in channels-last memory format."""
         choices = self.choose(len(images), images.shape[-2:], draw)
         size = tuple(self.size or side for side in images.shape[-2:])
         # Under autocast, matrix products would round the images to bfloat16.
@@ -137,7 +137,7 @@ def fused_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
 
 
 def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
-    """Apply each operation to the whole batch: the reference implementation of the kernels."""
+    """Apply one operation after another to the whole batch: the reference of the compiled kernels."""
     views = resized_crop(images, choices.boxes, choices.flipped, size)
     if choices.angles is not None:
         views = sample(views, rotation(choices.angles), "reflection")
@@ -168,7 +168,7 @@ def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
 def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tuple[int, int]) -> Tensor:
     """Crop each image to its box, resize it bilinearly without antialiasing, and mirror it if `flipped`.
 
-    Pixels outside the box have no influence. The function is fastest for channels-last images.
+    Pixels outside the box have no influence. The function is fastest for images in channels-last memory format.
     """
     top, left, height, width = boxes.unbind(1)
     rows = interpolation(top, height, None, images.shape[2], size[0])
@@ -177,7 +177,7 @@ def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tu
 
 
 def interpolation(start: Tensor, length: Tensor, mirrored: Tensor | None, inputs: int, outputs: int) -> Tensor:
-    """Return weights (B, outputs, inputs) that resize the `length` input pixels from `start` on to the output size."""
+    """Return weights (B, outputs, inputs) that resize the `length` pixels from `start` on to `outputs` pixels."""
     pixel = torch.arange(inputs, device=start.device, dtype=start.dtype)
     output = torch.arange(outputs, device=start.device, dtype=start.dtype)
     if mirrored is not None:
@@ -265,7 +265,7 @@ def blur_radius(sigma: list[float]) -> int:
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, radius: int) -> Tensor:
-    """Blur the images that are `chosen`. Borders are reflected, which limits the radius to the side minus 1."""
+    """Blur the images for which `chosen` is True. Borders are reflected, so the radius is at most the side minus 1."""
     down, across = (blur_matrix(sigma, chosen, radius, size) for size in images.shape[-2:])
     return along_rows(down, along_columns(across, images))
 
@@ -277,7 +277,7 @@ def blur_taps(sigma: Tensor, radius: int) -> Tensor:
 
 
 def blur_matrix(sigma: Tensor, chosen: Tensor, radius: int, size: int) -> Tensor:
-    """Return weights (B, size, size) [output, input] of a blur along one axis; the identity for images not `chosen`."""
+    """Return weights (B, size, size) of a blur along one axis, which are the identity if `chosen` is False."""
     radius = min(radius, size - 1)
     offset = torch.arange(-radius, radius + 1, device=sigma.device)
     gaussian = blur_taps(sigma, radius)
