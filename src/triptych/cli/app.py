@@ -130,9 +130,7 @@ def profile_use(
 
     profiles.check(name)
     if profiles.PARAMS.exists() and not force and profiles.active() is None:
-        raise InputError(
-            "params.yaml matches no profile, so its values would be lost; use --force to overwrite the file"
-        )
+        raise InputError("params.yaml matches no profile, so its values would be lost; --force overwrites the file")
     profiles.use(name)
     typer.echo(f"params.yaml now contains profile {name}; `dvc params diff` shows what changed")
 
@@ -186,12 +184,8 @@ def report(
 @app.command(epilog="Example: triptych archive docs/real --without-data")
 def archive(
     folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination folder. An existing archive is replaced.")],
-    without_data: Annotated[
-        bool, Option("--without-data", help="Omit figures that consist mainly of dataset images.")
-    ] = False,
-    force: Annotated[
-        bool, Option("--force", help="Replace results in FOLDER even if FOLDER is not an archive.")
-    ] = False,
+    without_data: Annotated[bool, Option("--without-data", help="Omit figures that mainly show the dataset.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace results in FOLDER even if not an archive.")] = False,
 ) -> None:
     """Copy the results of this run to a folder.
 

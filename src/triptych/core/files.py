@@ -19,10 +19,9 @@ UNREADABLE = (OSError, ValueError, EOFError, AttributeError, TypeError, NotImple
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path in the same folder, and rename the temporary file to `path` on success.
+    """Yield a temporary path, and rename the temporary file to `path` on success. A missing folder is created.
 
-    An existing file is replaced but never modified, because it may be a link into DVC's cache. A missing parent folder
-    is created. Permissions follow the umask.
+    An existing file is replaced, not modified, because it may be a link into DVC's cache. Permissions follow the umask.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -98,10 +98,7 @@ class DataParams(Section):
 
 
 def _refuse_other_keys(study: str, section: dict[str, Any]) -> None:
-    """Raise ValueError if keys of another source remain because only `name` was changed.
-
-    The message gives the command that replaces the whole section.
-    """
+    """Raise ValueError if keys of another source remain. The message gives the command that replaces the section."""
     fields = [source.model_fields for source in get_args(AnySource)]
     name, known = section.get("name"), set().union(*fields)
     for own in fields:
