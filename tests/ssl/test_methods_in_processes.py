@@ -65,8 +65,7 @@ def train_every_method(folder: Path) -> None:
             store, rank, world = place
             own = dist.PrefixStore(name, store)
             dist.init_process_group = partial(INIT, store=own, rank=rank, world_size=world)
-        sys.argv = ["train_ssl.py", name]
-        runpy.run_path(str(ROOT / "stages/train_ssl.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "stages/train_ssl.py"))["main"](name)
 
 
 def every_method(folder: Path, threads: int = 1) -> Path:
