@@ -69,14 +69,15 @@ def train_every_method(folder: Path) -> None:
 
 
 def every_method(folder: Path, threads: int = 1) -> Path:
-    """A project with a variant of each method, one seed each; two threads of a run are two workers."""
+    """A project with a variant of each method, one seed each, and as many workers as threads."""
     tree = tiny_params(threads)
     tree["runtime"]["precision"] = "float32"
     tree["ssl"]["shared"] |= {"seeds": 1, "snapshot_every": 1}
     # No flat images: all their pixels would pass a ReLU together or not, as the rounding of a mean decides.
     tree["ssl"]["shared"]["backbone"]["standardise"] = True
     tree["ssl"]["shared"]["views"]["brightness"] = 0.0
-    tree["ssl"]["methods"] = {name: RECIPES[name] | {"training": TRAINING} for name in names()}
+    training = TRAINING | {"workers": threads}
+    tree["ssl"]["methods"] = {name: RECIPES[name] | {"training": training} for name in names()}
     tree["ssl"]["variants"] = {name: {"method": name} for name in names()}
     (project(folder) / "params.yaml").write_text(yaml.safe_dump(tree))
     return folder
