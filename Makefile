@@ -1,5 +1,6 @@
 # `make help` lists the targets. The first target that needs them installs the pinned dependencies into .venv.
-# PYTHON=/path/to/python3 chooses the interpreter; ARGS='...' adds arguments to dvc, pytest or the report.
+# PYTHON=/path/to/python3 chooses the interpreter; ARGS='...' adds arguments to `triptych repro`, pytest or the report.
+# JOBS=n runs n stages at once; without it, as many as there are cores.
 # TORCH_INDEX=URL installs the pinned release of torch from another package index, such as PyTorch's index of CPU builds.
 
 .DEFAULT_GOAL := help
@@ -12,7 +13,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
 repro: $(INSTALLED)  ## run the whole pipeline on params.yaml; print the verdicts and the path of the report page
 	@$(RUN) triptych profile check
-	@$(RUN) dvc repro $(ARGS)
+	@$(RUN) triptych repro $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 	@$(RUN) triptych report
 
 # The shell restores params.yaml on any exit, also after an error or Ctrl-C.
@@ -46,7 +47,7 @@ report: $(INSTALLED)  ## print the results so far and the path of the report pag
 	@$(RUN) triptych report $(ARGS)
 
 clean:  ## remove tool caches, checkpoints and rendered plots; keep .venv, results and DVC's cache
-	@for path in checkpoints dvc_plots .benchmarks .pytest_cache .ruff_cache .mypy_cache build dist; do \
+	@for path in checkpoints logs dvc_plots .benchmarks .pytest_cache .ruff_cache .mypy_cache build dist; do \
 		if [ -e "$$path" ]; then rm -rf "$$path" && echo "removed $$path"; fi; \
 	done
 	@find src stages tests -type d -name __pycache__ -prune -exec rm -rf {} + && echo "removed bytecode"

@@ -1,4 +1,4 @@
-"""Stage `report`: write all results so far to one self-contained page, the headline numbers, and model cards."""
+"""Stage `report`: write the report page (one self-contained file), the headline numbers and the model cards."""
 
 from triptych.core.errors import one_line_errors
 from triptych.core.files import write_text
@@ -8,7 +8,7 @@ from triptych.report.reader import Results
 
 
 def main() -> None:
-    """Read the files of the other stages and write plots/report.html, metrics/headline and models/cards."""
+    """Read the outputs of the other stages, and write plots/report.html, metrics/headline and models/cards."""
     results = Results()
     write_text(page.PAGE, page.render(results))
     page.write_headline(results)

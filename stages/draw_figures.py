@@ -1,4 +1,4 @@
-"""Stage `figures`: draw all figures, and write the curves of all variants to one table."""
+"""Stage `figures`: draw all figures, and write the training curves of all SSL variants to one table."""
 
 from pathlib import Path
 
@@ -17,14 +17,14 @@ FOLDER, CURVES = Path("plots/figures"), Path("plots/curves/ssl.csv")
 
 
 def draw_overview(path: Path, results: Results) -> None:
-    """Draw the picture of the README: test images, and the first samples of each model."""
+    """Draw the picture of the README: test images, samples of the VAE and samples of the DDPM."""
     vae, ddpm = (results.arrays(images_path(study)) for study in ("vae", "ddpm"))
     bands = [("test images", vae["originals"]), ("VAE", vae["samples"]), ("DDPM", ddpm["samples"])]
     drawing.image_sheet(path, [(name, images[: drawing.COLUMNS]) for name, images in bands])
 
 
 def main() -> None:
-    """Draw the figures, and print which ones the results do not allow."""
+    """Draw the figures, write the table, and print which figures lack the results that they show."""
     results = Results()
     for figure in figures():
         try:

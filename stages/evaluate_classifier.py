@@ -1,4 +1,4 @@
-"""Stage `evaluate_classifier`: compute the accuracy of the judge on the test images."""
+"""Stage `evaluate_classifier`: compute the test accuracy of the judge (the classifier that rates samples)."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from triptych.measures.params import EvaluationParams
 
 
 def main() -> None:
-    """Read params and the judge, and write its metrics."""
+    """Measure the trained classifier on the test images, and write the metrics."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     settings = params.evaluation
     with machine(params.runtime) as here:

@@ -1,4 +1,4 @@
-"""Stage `ssl_baselines`: accuracies on the third study's images without training, by pixels and by random encoders."""
+"""Stage `ssl_baselines`: compute the baseline accuracies of raw pixels and of untrained encoders in the SSL study."""
 
 from triptych.core.files import write_arrays
 from triptych.core.schema import Runtime, read

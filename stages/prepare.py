@@ -1,4 +1,4 @@
-"""Stage prepare: build the datasets of the studies, with a data card and a picture of each."""
+"""Stage `prepare`: build the datasets of the studies, each with a data card (facts and statistics) and a picture."""
 
 from pathlib import Path
 

@@ -13,7 +13,7 @@ from triptych.machine.processes import run_script
 
 
 def main(name: str) -> None:
-    """Read params and the model of the study `name`, and write its images and timing."""
+    """Draw images from the model of the study `name` ("vae" or "ddpm"), and write the images and the time taken."""
     study = import_module(f"triptych.{name}.sample")  # by name, so that no study depends on the code of another
     params = read(seed=int, runtime=Runtime, sampling=study.SamplingParams)
     with machine(params.runtime) as here:

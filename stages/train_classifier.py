@@ -1,4 +1,4 @@
-"""Stage `classifier`: train the judge, the classifier that evaluates generated images."""
+"""Stage `classifier`: train the judge (the classifier that rates generated images)."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ DATA = Path("data/generative")
 
 
 def main() -> None:
-    """Read params, train, and write the outputs of the stage."""
+    """Read params.yaml, train the classifier, and write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, classifier=ClassifierParams)
     judge = params.classifier
 

@@ -12,7 +12,7 @@ from triptych.training.stage import Stage, run_stage
 
 
 def main() -> None:
-    """Read params, train, and write the outputs of the stage."""
+    """Read params.yaml, train the DDPM, and write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, ddpm=DDPMParams)
     study = params.ddpm
 

@@ -1,4 +1,4 @@
-"""Stage `ssl@<variant>`: train an encoder by comparing views, once per seed."""
+"""Stage `ssl@<variant>`: train the encoder of one variant by comparing augmented views, once per seed."""
 
 import sys
 from functools import partial
@@ -14,7 +14,7 @@ from triptych.training.stage import Stage, run_stage
 
 
 def main(variant: str) -> None:
-    """Read params, train, write the outputs of the stage."""
+    """Read params.yaml, train the encoders of `variant`, and write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, ssl=SSLParams)
     chosen = recipe(params.ssl, variant)
     name = params.ssl.variants[variant].method

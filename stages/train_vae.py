@@ -12,7 +12,7 @@ from triptych.vae.params import VAEParams
 
 
 def main() -> None:
-    """Read params, train, and write the outputs of the stage."""
+    """Read params.yaml, train the VAE, and write the outputs of the stage."""
     params = read(seed=int, runtime=Runtime, vae=VAEParams)
     study = params.vae
 

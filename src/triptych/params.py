@@ -18,7 +18,7 @@ from triptych.vae.params import VAEParams, VAESampling
 
 
 class SamplingParams(Section):
-    """Parameters of sampling from the trained generative models."""
+    """Section `sampling`: how images are drawn from the trained VAE and DDPM."""
 
     batch_size: Count
     vae: VAESampling
@@ -26,7 +26,7 @@ class SamplingParams(Section):
 
 
 class Params(Section):
-    """All sections of params.yaml."""
+    """The content of params.yaml, with one field per top-level key."""
 
     seed: int = Field(ge=0)
     runtime: Runtime
@@ -61,7 +61,7 @@ class Params(Section):
 
 
 def check_recipes(ssl: SSLParams, path: Path) -> None:
-    """Validate the recipe of every method and variant. Raises InputError."""
+    """Raise InputError if the recipe (the merged settings) of a method or variant of the SSL study is invalid."""
     for name, own in ssl.methods.items():
         if name not in recipes.names():
             raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{nearest(name, recipes.names())}")
@@ -71,9 +71,9 @@ def check_recipes(ssl: SSLParams, path: Path) -> None:
 
 
 def validated(tree: dict[str, Any], path: Path) -> Params:
-    """Validate the content of a params file, including the recipe of every method and variant.
+    """Validate `tree`, the content of the params file `path`, including the recipe of every SSL method and variant.
 
-    Raises InputError, with one line that names the file, the key, the value, and what is allowed.
+    Raises InputError if a value is invalid. The message is one line with file, key, value and allowed values.
     """
     params: Params = validate(Params, tree, "", path)
     check_recipes(params.ssl, path)
@@ -81,6 +81,6 @@ def validated(tree: dict[str, Any], path: Path) -> Params:
 
 
 def check(path: Path | str = "params.yaml") -> Params:
-    """Read and validate a params file, see `validated`."""
+    """Read a params file, and validate its content with `validated`."""
     path = Path(path)
     return validated(read_yaml(path), path)

@@ -1,4 +1,4 @@
-"""All studies, in the order in which they are shown."""
+"""The studies and the judge (the classifier that rates samples), in the order in which the report shows them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,5 +35,5 @@ def figures() -> list[Figure]:
 
 
 def writers(params: Mapping) -> dict[str, str]:
-    """Return the stage that writes each file of numbers, given the content of params.yaml."""
+    """Map each file of numbers to the DVC stage that writes it. `params` is the content of params.yaml."""
     return {path: stage for study in STUDIES for path, stage in study.writers(params).items()}

@@ -151,6 +151,8 @@ def test_the_page_holds_the_tables_of_the_committed_numbers_and_none_where_there
 
 def test_a_peer_that_is_missing_is_named_in_one_line(monkeypatch):
     monkeypatch.setattr(verb, "PEERS", ("no-such-library",))
-    with pytest.raises(InputError, match="no-such-library is not installed: .make bench-peers.") as raised:
+    with pytest.raises(
+        InputError, match="no-such-library is not installed; install it with .make bench-peers."
+    ) as raised:
         verb.versions()
     assert "\n" not in str(raised.value)

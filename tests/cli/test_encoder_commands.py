@@ -76,7 +76,7 @@ WRONG = {
     "features nowhere --encoder simsiam --out f.csv": "nowhere: no such file",
     "features empty --encoder simsiam --out f.csv": "empty: no images",
     "features images --encoder simsiam --out f.txt": "expected one of .parquet, .csv, .npz",
-    "features images --encoder simsiam --out image.png/f.csv": "image.png is no folder",
+    "features images --encoder simsiam --out image.png/f.csv": "image.png is not a folder",
     "features images --encoder simsiam --out images.csv": "images.csv: is a folder",
     "features images --encoder simsiam --out there.csv": "there.csv: already exists; replace it with --force",
     "features images --encoder simsiam --layer head --out f.csv": "layer",
@@ -87,7 +87,7 @@ WRONG = {
     "export gan out": "expected one of classifier, vae, ddpm, or ssl/<variant>",
     "export vae images": "exists and is not an empty folder",
     "export vae out": "models/vae: no trained model; train it with `dvc repro vae`",
-    "export ssl/simsiam image.png/out": "image.png is no folder",
+    "export ssl/simsiam image.png/out": "image.png is not a folder",
 }
 
 

@@ -119,7 +119,7 @@ def test_a_subset_is_part_of_a_larger_one_and_follows_the_seed(mnist):
 
 
 def test_a_subset_larger_than_the_whole_is_refused(mnist):
-    refused("mnist: train: 41 images requested, but the dataset has 40", **mnist_params(mnist, train=41))
+    refused("mnist: train: 41 images requested, but the dataset has only 40", **mnist_params(mnist, train=41))
 
 
 def test_damaged_mnist_files_are_named(mnist):
@@ -446,7 +446,7 @@ def test_two_spellings_of_an_accent_are_one_name(tmp_path):
     write_images(tmp_path / "test" / taken_apart, 2)
     assert build(source(**folder_params(tmp_path)), seed=0).classes == [composed]
     write_images(tmp_path / "train" / taken_apart, 2)
-    refused("two class folders differ only in the Unicode form of 'café'", **folder_params(tmp_path))
+    refused("two class folders 'café' differ only in Unicode normalisation", **folder_params(tmp_path))
 
 
 def test_a_name_that_is_no_text_is_refused(folder):
@@ -454,7 +454,7 @@ def test_a_name_that_is_no_text_is_refused(folder):
         (folder / "train" / os.fsdecode(b"\xff")).mkdir()
     except OSError:
         pytest.skip("this file system has only names that are text")
-    refused(r"train: class folder b'\\xff' is not UTF-8", **folder_params(folder))
+    refused(r"train: the name of class folder b'\\xff' is not UTF-8", **folder_params(folder))
 
 
 def test_folders_that_make_no_dataset_are_refused(folder):

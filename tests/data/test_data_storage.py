@@ -142,7 +142,7 @@ def test_what_cannot_be_learned_from_is_refused():
 
 
 def test_an_empty_split_is_refused():
-    with pytest.raises(InputError, match="somewhere: train: 0 images; at least 1 is needed"):
+    with pytest.raises(InputError, match="somewhere: train: 0 images; at least 1 is required"):
         validate(make(count=0), "somewhere")
 
 

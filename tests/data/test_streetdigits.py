@@ -137,7 +137,7 @@ def test_impossible_knobs_are_refused_in_one_line():
         ({"contrast": [0.8, 0.3]}, "low <= high"),
         ({"contrast": [0.8]}, "at least 2"),
         ({"luminance": [0.1, 1.5]}, "less than or equal to 1"),
-        ({"least_resolution": 33}, "must be at most size, 32, got 33"),
+        ({"least_resolution": 33}, r"must be at most size \(32\), got 33"),
         ({"digit_height": [0.0, 0.5]}, "0.2"),
         ({"neighbours": float("nan")}, "neighbours"),
         ({"contrats": [0.3, 0.8]}, "did you mean 'contrast'"),

@@ -198,7 +198,7 @@ def test_network_calls_are_counted() -> None:
 
 def test_a_schedule_that_ends_before_pure_noise_is_refused_in_one_line_for_samples_from_noise() -> None:
     short = Textured(Constant(), process(schedule=LINEAR | {"steps": 100}))
-    with pytest.raises(InputError, match=r"^ddpm\.process: .* keeps 36\.4% .* must be at most 1%.*schedule$"):
+    with pytest.raises(InputError, match=r"^ddpm\.process: .* keeps 36\.4% .*at most 1% is allowed.*schedule$"):
         draw_images(short, (3, 8, 8), 4, "ddim", 4, seed=0, batch_size=4, device=torch.device("cpu"))
     x = torch.zeros(1, 3, 8, 8)
     assert reverse(short, x, 0.5, "ddim", 4, pure_noise("start", 1).normal).shape == x.shape  # not from pure noise

@@ -45,6 +45,21 @@ def test_a_colleague_pulls_from_a_folder_and_has_nothing_to_run(checkout):
     assert "Running stage" not in run("dvc repro", colleague)
 
 
+def test_stages_run_at_once_and_through_a_launcher(checkout):
+    """A script stands in for srun: it notes the stages that it starts."""
+    run("git clone -q . ../jobs", checkout)
+    folder = checkout.parent / "jobs"
+    run(PAGE["jobs"], folder)
+    assert (folder / "models/ssl/simsiam/model.safetensors").read_bytes() == (
+        checkout / "models/ssl/simsiam/model.safetensors"
+    ).read_bytes()
+    launcher = folder / "srun"
+    launcher.write_text('#!/bin/sh\nshift 2\necho "$@" >> launched\nexec "$@"\n')
+    launcher.chmod(0o755)
+    run(PAGE["slurm"].replace("'srun", "'./srun").replace("repro ", "repro --force "), folder)
+    assert (folder / "launched").read_text().count("--single-item") == 4
+
+
 @pytest.fixture
 def bucket() -> Iterator[str]:
     """Yield the address of an S3-compatible server with an empty bucket `triptych`."""

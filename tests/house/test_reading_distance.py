@@ -12,10 +12,10 @@ SOURCE = ROOT / "src"
 PACKAGE = SOURCE / "triptych"
 FAST = PACKAGE / "nn/fast"
 
-# The counts as they are: lower them with every cut. The goals are 14,500 lines in all and 3,000 for SimSiam.
+# Limits of what a newcomer has to read; lower them when a cut allows it.
 MOST_PACKAGES = 14
-MOST_LINES = 15_450
-SIMSIAM_FILES, SIMSIAM_LINES = 25, 3_140
+MOST_LINES = 14_500
+SIMSIAM_FILES, SIMSIAM_LINES = 25, 3_000
 
 
 def lines(paths: set[Path]) -> int:

@@ -57,7 +57,7 @@ def test_what_is_left_out_has_a_reason_and_no_number():
 
 def test_no_file_holds_a_number_that_is_none():
     for wrong in (float("nan"), float("inf"), Estimate(1.0, 0.0, float("nan"))):
-        with pytest.raises(InputError, match=r"rows\.0\..*distance.* is (nan|inf); the metrics file was not written"):
+        with pytest.raises(InputError, match=r"rows\.0\..*distance.* must be finite, got (nan|inf); the metrics file"):
             split({"rows": [{"distance": wrong}]})
 
 

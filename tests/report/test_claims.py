@@ -655,7 +655,7 @@ def test_images_without_labels_have_no_latents_of_classes(evidence):
 
 def test_results_of_other_images_are_refused(evidence):
     with pytest.raises(
-        InputError, match=r"evaluations/ssl/simsiam/results.npz: has results for 1000 images.* evaluate_ssl again"
+        InputError, match=r"evaluations/ssl/simsiam/results.npz: has results for 1000 images.* rerun evaluate_ssl"
     ):
         record(evidence(no_predictor=variant((0.2, 0.2), images=900)), "predictor")
 

@@ -65,19 +65,19 @@ def train_every_method(folder: Path) -> None:
             store, rank, world = place
             own = dist.PrefixStore(name, store)
             dist.init_process_group = partial(INIT, store=own, rank=rank, world_size=world)
-        sys.argv = ["train_ssl.py", name]
-        runpy.run_path(str(ROOT / "stages/train_ssl.py"), run_name="__main__")
+        runpy.run_path(str(ROOT / "stages/train_ssl.py"))["main"](name)
 
 
 def every_method(folder: Path, threads: int = 1) -> Path:
-    """A project with a variant of each method, one seed each; two threads of a run are two workers."""
+    """A project with a variant of each method, one seed each, and as many workers as threads."""
     tree = tiny_params(threads)
     tree["runtime"]["precision"] = "float32"
     tree["ssl"]["shared"] |= {"seeds": 1, "snapshot_every": 1}
     # No flat images: all their pixels would pass a ReLU together or not, as the rounding of a mean decides.
     tree["ssl"]["shared"]["backbone"]["standardise"] = True
     tree["ssl"]["shared"]["views"]["brightness"] = 0.0
-    tree["ssl"]["methods"] = {name: RECIPES[name] | {"training": TRAINING} for name in names()}
+    training = TRAINING | {"workers": threads}
+    tree["ssl"]["methods"] = {name: RECIPES[name] | {"training": training} for name in names()}
     tree["ssl"]["variants"] = {name: {"method": name} for name in names()}
     (project(folder) / "params.yaml").write_text(yaml.safe_dump(tree))
     return folder

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from shell import left_behind
-from tiny_ssl import BATCH, EPOCHS, TRAIN, project, stage, tiny_params
+from tiny_ssl import BATCH, EPOCHS, TRAIN, project, stage, tiny_params, train_and_measure
 
 from triptych.machine import processes as forks
 
@@ -138,13 +138,7 @@ def test_the_number_of_cores_changes_no_bit(tmp_path, workers):
         tree = tiny_params(threads=cores)
         tree["ssl"]["methods"]["simsiam"]["training"]["workers"] = workers
         (folder / "params.yaml").write_text(yaml.safe_dump(tree))
-        for script, *variant in (
-            ["train_ssl.py", "simsiam"],
-            ["evaluate_ssl_baselines.py"],
-            ["evaluate_ssl.py", "simsiam"],
-        ):
-            done = stage(folder, script, *variant)
-            assert done.returncode == 0, done.stderr
+        train_and_measure(folder)
         results.append(weights(folder) | {"metrics": (folder / "metrics/ssl/simsiam.json").read_bytes()})
     assert len(results[0]) > 2 and results[1] == results[0] and results[2] == results[0]
 

@@ -137,7 +137,7 @@ def test_the_key_of_a_run_follows_each_part_of_its_identity():
 def test_a_second_writer_is_refused_while_the_first_lives(tmp_path):
     with only_writer("ssl/simsiam", root=tmp_path):
         with (
-            pytest.raises(InputError, match="stage ssl/simsiam: another process is training it"),
+            pytest.raises(InputError, match="stage ssl/simsiam is running in another process"),
             only_writer("ssl/simsiam", root=tmp_path),
         ):
             pass
@@ -161,7 +161,7 @@ with only_writer("vae", root=Path({str(tmp_path)!r})):
         [sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(InputError, match="another process is training it"), only_writer("vae", root=tmp_path):
+        with pytest.raises(InputError, match="is running in another process"), only_writer("vae", root=tmp_path):
             pass
         other.kill()
     with only_writer("vae", root=tmp_path):

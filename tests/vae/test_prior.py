@@ -103,7 +103,7 @@ def test_equal_seeds_fit_equal_bits():
 
 def test_more_gaussians_than_draws_are_refused_in_one_line():
     z = points(5)
-    with pytest.raises(InputError, match=r"fitted_prior.components: 8 is too many for 5 draws"):
+    with pytest.raises(InputError, match=r"fitted_prior.components must be smaller than .* \(5, .* got 8"):
         fit(z, certain(z), settings(components=8), seed=0)
 
 
@@ -114,7 +114,7 @@ def test_a_file_that_is_not_a_mixture_is_refused_in_one_line(content, tmp_path):
         save_file({content: WEIGHTS}, path)
     else:
         path.write_bytes(content)
-    with pytest.raises(InputError, match="prior.safetensors: not a mixture of Gaussians") as error:
+    with pytest.raises(InputError, match="prior.safetensors: damaged or not a mixture of Gaussians") as error:
         load_mixture(path)
     assert "\n" not in str(error.value)
 

@@ -1,6 +1,6 @@
-"""The commands of `triptych`: profiles, results, the state of the machine, and use of trained models.
+"""The commands of `triptych`: select profiles, show results, describe the machine, and use trained models.
 
-Commands import what they need when they run, so that help and completion are fast.
+Modules are imported when a command runs, so that help is shown quickly.
 """
 
 import json
@@ -20,7 +20,7 @@ NAMED = 3  # files per reason that `features` names; --json names all
 
 
 class OneLineTyper(typer.Typer):
-    """A typer app that reports every error, wrong usage included, as one line on stderr with exit code 2."""
+    """A typer app that reports every error, including wrong usage, as one line on stderr with exit code 2."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         """Run the command line and exit."""
@@ -65,7 +65,8 @@ def _text(text: str, name: str, default: bool | str = True) -> Any:
 
 IN_PARAMS = "params.yaml"  # shown as the default
 AsJson = Annotated[bool, Option("--json", help="Print one JSON document instead of text.")]
-Count = Annotated[int, _number("Number of images. A smaller N gives the first images of a larger N.")]
+COUNT = "Number of images. With the same seed, a smaller N gives the first N images of a larger set."
+Count = Annotated[int, _number(COUNT)]
 EncoderName = Annotated[str, _text("Name of an encoder in models/ssl.", "NAME")]
 Force = Annotated[bool, Option("--force", help="Replace existing files.")]
 Layer = Annotated[
@@ -76,6 +77,8 @@ Out = Annotated[str, _text("Output: NAME.png for one contact sheet, or FOLDER/ f
 OwnImages = Annotated[list[Path] | None, Argument(metavar="IMAGE", help="Image files of any size.")]
 Prior = Literal["normal", "fitted"]
 PRIORS = "normal|fitted"
+GUIDED = "Guide the sampler with an earlier snapshot (autoguidance). Images are sharper but less diverse."
+COMPARE = "Print only a comparison of the verdicts with the run archived in FOLDER, as Markdown."
 SAMPLERS = "Sampler: ancestral, ddim, dpm_solver, sde_dpm_solver or heun."
 Seed = Annotated[int | None, _number("Seed of the noise. The same seed gives the same images.", 0, IN_PARAMS)]
 SeedRun = Annotated[int, _number("Index of the training run, from 0. There is one run per seed.", 0)]
@@ -87,7 +90,7 @@ def main(
     context: typer.Context,
     version: Annotated[bool, Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Results and trained models of three studies of learning without labels: VAE, DDPM and SimSiam."""
+    """Show results and use trained models of three studies of learning without labels: VAE, DDPM and SimSiam."""
     if version:
         typer.echo(f"triptych {triptych.__version__}")
         raise typer.Exit
@@ -127,7 +130,7 @@ def profile_use(
 
     profiles.check(name)
     if profiles.PARAMS.exists() and not force and profiles.active() is None:
-        raise InputError("params.yaml matches no profile, so its changes would be lost; --force overwrites it")
+        raise InputError("params.yaml matches no profile, so its values would be lost; --force overwrites the file")
     profiles.use(name)
     typer.echo(f"params.yaml now contains profile {name}; `dvc params diff` shows what changed")
 
@@ -190,12 +193,12 @@ def repro(
 def report(
     as_json: AsJson = False,
     as_markdown: Annotated[bool, Option("--markdown", help="Print only the metrics, as Markdown.")] = False,
-    compare: Annotated[Path | None, _text("Compare verdicts with the run in FOLDER, as Markdown.", "FOLDER")] = None,
+    compare: Annotated[Path | None, _text(COMPARE, "FOLDER")] = None,
     time: Annotated[bool, Option("--time", help="Print only the time of each stage, as Markdown.")] = False,
 ) -> None:
     """Print the results of the stages that have run.
 
-    These are metrics with confidence intervals, verdicts on the claims, training times, and the path of the HTML page.
+    The output lists metrics, confidence intervals, verdicts on claims, training times, and the path of the HTML page.
     """
     from triptych.page import tables, terminal, verdicts
     from triptych.report.reader import Results
@@ -231,15 +234,13 @@ def collapse() -> None:
 
 @app.command(epilog="Example: triptych archive docs/real --without-data")
 def archive(
-    folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination. An existing archive in it is replaced.")],
-    without_data: Annotated[
-        bool, Option("--without-data", help="Omit figures with many images of the dataset.")
-    ] = False,
-    force: Annotated[bool, Option("--force", help="Replace results in FOLDER even if it is not an archive.")] = False,
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination folder. An existing archive is replaced.")],
+    without_data: Annotated[bool, Option("--without-data", help="Omit figures that mainly show the dataset.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace results in FOLDER even if not an archive.")] = False,
 ) -> None:
     """Copy the results of this run to a folder.
 
-    The copy contains metrics, tables, params.yaml, the HTML page, and a record of the machine and commit.
+    The copy contains metrics, tables, params.yaml, the HTML page, and a record of the machine and the git commit.
     """
     from triptych.cli.doctor import machine
     from triptych.page.build import archive as write
@@ -253,7 +254,7 @@ def archive(
 def doctor(as_json: AsJson = False) -> None:
     """Describe this machine and project.
 
-    The output lists device, threads, package versions, and problems with params.yaml and the data.
+    The output lists the device, the number of threads, package versions, and problems with params.yaml and the data.
     """
     from triptych.cli.doctor import examine
 
@@ -278,7 +279,7 @@ def sample_vae(
     count: Count = 64,
     out: Out = "samples.png",
     seed: Seed = None,
-    prior: Annotated[Prior, _text("Prior: N(0, I), or the mixture fitted by stage sample@vae.", PRIORS)] = "normal",
+    prior: Annotated[Prior, _text("Prior: N(0, I) or the mixture fitted by sample@vae.", PRIORS)] = "normal",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -298,9 +299,7 @@ def sample_ddpm(
     seed: Seed = None,
     sampler: Annotated[str | None, _text(SAMPLERS, "NAME", IN_PARAMS)] = None,
     steps: Annotated[int | None, _number("Number of sampler steps.", 1, IN_PARAMS)] = None,
-    guided: Annotated[
-        bool, Option("--guided", help="Autoguidance by a snapshot: sharper, less diverse images.")
-    ] = False,
+    guided: Annotated[bool, Option("--guided", help=GUIDED)] = False,
     guidance_weight: Annotated[
         float | None, _number("Guidance weight; 1 disables guidance. Implies --guided.", 1, IN_PARAMS, "W")
     ] = None,
@@ -333,7 +332,7 @@ def reconstruct(
 ) -> None:
     """Reconstruct images with the VAE.
 
-    Each image is written next to its reconstruction.
+    The output shows each image beside its reconstruction.
     """
     from triptych.cli import generative, images
 
@@ -347,7 +346,7 @@ def reconstruct(
 @app.command(epilog="Example: triptych interpolate photo.png drawing.jpg --steps 10")
 def interpolate(
     image: Annotated[list[Path] | None, Argument(metavar="IMAGE", help="Two image files.")] = None,
-    steps: Annotated[int | None, _number("Number of images, including both ends.", 2, IN_PARAMS)] = None,
+    steps: Annotated[int | None, _number("Number of images, including the endpoints.", 2, IN_PARAMS)] = None,
     out: Out = "interpolation.png",
     seed: Annotated[int | None, _number("Seed of the random endpoints.", 0, IN_PARAMS)] = None,
     prior: Annotated[Prior | None, _text("Prior of the random endpoints.", PRIORS, "normal")] = None,
@@ -356,7 +355,7 @@ def interpolate(
 ) -> None:
     """Interpolate in the latent space of the VAE.
 
-    The endpoints are two of your images. Without IMAGE arguments, they are two random points.
+    The endpoints are the latents of two images or, without IMAGE, two random points.
     """
     from triptych.cli import generative, images
 
@@ -380,9 +379,9 @@ def denoise(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add noise to images and remove it with the DDPM.
+    """Add noise to images and remove the noise with the DDPM.
 
-    Each image is written next to its noised and its restored version.
+    The output shows each image beside its noised and restored versions.
     """
     from triptych.cli import generative, images
 
@@ -398,7 +397,7 @@ def denoise(
 
 
 def _write(output: Any, result: Any, as_json: bool, text: str) -> None:
-    """Write the images, then print the files and `text` in one line, or the description as a JSON document."""
+    """Write the images of `result`. Print the paths and `text` on one line, or the description of `result` as JSON."""
     files = output.write(*result.groups.values())
     written = files[0] if len(files) == 1 else f"{files[0]} to {Path(files[-1]).name}"
     _print(as_json, {"written": files, **result.about}, f"{written}: {text}; {result.about['seconds']:.1f} s")
@@ -427,8 +426,8 @@ def features(
 ) -> None:
     """Compute features of images with a trained encoder.
 
-    The output has one row per image, with its path and its features. Images are preprocessed as in training: rotated
-    upright (EXIF), cropped to a square in the centre, and resized.
+    The output has one row per image, which contains the path and the features. Images are preprocessed as in training:
+    rotated upright (EXIF), cropped to a central square, and resized.
     """
     from triptych.cli import encoders
     from triptych.cli.images import check_output
@@ -458,8 +457,8 @@ def neighbours(
 ) -> None:
     """Find the training images that are most similar to an image.
 
-    Similarity is the cosine similarity of an encoder's features. The output picture shows the image, then its
-    neighbours in the order of the printed list.
+    Similarity is the cosine similarity of an encoder's features. The output picture shows the image, followed
+    by its neighbours in the order of the printed list.
     """
     from triptych.cli import encoders
     from triptych.cli.images import check_output, write_png
@@ -493,7 +492,7 @@ def export(
     ddpm        denoiser.onnx
     ssl/NAME    encoder.onnx
 
-    The folder of the DDPM also contains the config of a diffusers scheduler, but is not a diffusers pipeline.
+    For the DDPM, FOLDER also contains the config of a scheduler of the library diffusers, but not a whole pipeline.
     """
     from triptych.cli.export import export as write
 

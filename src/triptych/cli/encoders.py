@@ -1,4 +1,4 @@
-"""Use a trained encoder of the third study: features of images, and the nearest training images."""
+"""Use a trained encoder of the SSL study: compute features of images and find the nearest training images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,19 +33,19 @@ Batched = TypeVar("Batched", list[Path], np.ndarray)
 
 @dataclass(frozen=True)
 class Encoder:
-    """A trained encoder in eval mode on `device`, and the shape (C, H, W) of its input images."""
+    """A trained encoder in eval mode on `device`. `shape` is the shape (C, H, W) of an input image."""
 
     network: SiameseNetwork
     shape: tuple[int, int, int]
     device: torch.device
 
     def features(self, images: np.ndarray, layer: Layer = "backbone") -> np.ndarray:
-        """Return (N, d) float32 features of uint8 images (N, C, H, W)."""
+        """Return the output of `layer`, float32 (N, d), for uint8 images (N, C, H, W)."""
         return encode(self.network, images, self.device, BATCH)[layer].cpu().numpy()
 
 
 class Features(NamedTuple):
-    """Features (N, d) float32 of N image files, and the skipped files by reason."""
+    """Features, float32 (N, d), of N image files. `skipped` maps a reason to the files skipped for that reason."""
 
     paths: list[str]
     values: np.ndarray
@@ -53,11 +53,11 @@ class Features(NamedTuple):
 
 
 def encoder_folder(name: str, seed_run: int = 0) -> Path:
-    """Return the folder of a training run: models/ssl/<name> for the first one, its subfolder seed_<n> for others."""
+    """Return the folder of a training run: models/ssl/<name> for run 0, and models/ssl/<name>/seed_<n> for others."""
     trained = sorted(path.parent.name for path in MODELS.glob("*/config.json"))
     if not trained:
         raise InputError(
-            f"{MODELS}: no encoder; train one with `dvc repro ssl@simsiam`, or fetch it with "
+            f"{MODELS}: no trained encoder; train one with `dvc repro ssl@simsiam`, or fetch it with "
             "`dvc pull models/ssl/simsiam`"
         )
     if name not in trained:
@@ -72,27 +72,27 @@ def encoder_folder(name: str, seed_run: int = 0) -> Path:
 
 
 def load_encoder(name: str = "simsiam", seed_run: int = 0) -> Encoder:
-    """Load an encoder on a GPU if there is one. `seed_run` is the index of its training run."""
+    """Load an encoder, on a GPU if there is one. `seed_run` is the index of the encoder's training run."""
     folder, device, shape = encoder_folder(name, seed_run), choose_device("auto"), dataset_shape("ssl")
     network, config = load_model(folder, SiameseNetwork, device)
     channels = config["network"]["in_channels"]
     if channels != shape[0]:
         raise InputError(
             f"{folder}: trained on {channels}-channel images, but {DATA} has {shape[0]}-channel images; "
-            f"train it again with `dvc repro ssl@{name}`"
+            f"retrain the encoder with `dvc repro ssl@{name}`"
         )
     return Encoder(network, shape, device)
 
 
 def dataset_shape(dataset: str) -> tuple[int, int, int]:
-    """Return the shape (C, H, W) of the images in data/<dataset>, from its data card or metrics/data.json."""
+    """Return the shape (C, H, W) of the images in data/<dataset>, from the data card or metrics/data.json."""
     folder = Path("data") / dataset
     card = load_card(folder) if (folder / "card.json").exists() else Results().metrics("data").values[dataset]
     return tuple(card["shape"])
 
 
 def list_files(paths: Sequence[Path]) -> Listing:
-    """List image files in the given order. A folder may contain images, or one folder of images per class."""
+    """List image files in the given order. A folder contains either images or one folder of images per class."""
     listing = Listing()
     for path in paths:
         if path.is_dir():
@@ -116,7 +116,7 @@ def list_files(paths: Sequence[Path]) -> Listing:
 
 
 def features(encoder: Encoder, paths: Sequence[Path], layer: Layer = "backbone") -> Features:
-    """Compute the features of every readable image among files and folders."""
+    """Compute the features of every readable image in `paths`, which are image files or folders of images."""
     listing = list_files(paths)
     files = [path for path, _ in listing.images]
     names, values = [], []
@@ -142,7 +142,7 @@ def _batches(items: Batched) -> Iterator[Batched]:
 
 
 def write_features(path: Path, table: Features) -> None:
-    """Write columns path, f0, f1, … (.parquet, .csv) or arrays `path` (N,) and `features` (N, d) (.npz)."""
+    """Write a .parquet or .csv file (columns `path`, `f0`, `f1`, …) or an .npz file (arrays `path` and `features`)."""
     if path.suffix.lower() == ".npz":
         write_arrays(path, {"path": np.array(table.paths), "features": table.values})
         return
@@ -158,9 +158,9 @@ def write_features(path: Path, table: Features) -> None:
 
 
 def neighbours(encoder: Encoder, image: Path, count: int, layer: Layer = "backbone") -> tuple[np.ndarray, list[dict]]:
-    """Return the preprocessed query and its nearest training images, uint8 (1 + count, C, H, W), and their entries.
+    """Return the query and its nearest training images, uint8 (1 + count, C, H, W), and a list of these neighbours.
 
-    An entry has `index`, `similarity` (cosine) and `label` (None without classes) of a training image.
+    The list contains the `index`, `similarity` (cosine) and `label` (None without classes) of each training image.
     """
     query = read_image(image, encoder.shape)[None]
     dataset = load(DATA)
@@ -180,9 +180,9 @@ def neighbours(encoder: Encoder, image: Path, count: int, layer: Layer = "backbo
 
 
 def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return cosine similarities and indices, both (count,), of the rows of `bank` (N, d) nearest to `query` (d,).
+    """Return the similarities and indices of the `count` rows of `bank` (N, d) that are most similar to `query` (d,).
 
-    Ties are in the order of the rows.
+    The similarity is the cosine similarity. Rows of equal similarity keep their order.
     """
     directions = functional.normalize(torch.from_numpy(bank), dim=1)
     cosines = directions @ functional.normalize(torch.from_numpy(query), dim=0)
@@ -191,6 +191,6 @@ def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray
 
 
 def neighbours_picture(images: np.ndarray) -> np.ndarray:
-    """Draw images (N, C, H, W) in one row, enlarged by an integer factor; return (height, width, channels) uint8."""
+    """Draw images (N, C, H, W) in one row, enlarged by an integer factor. Return uint8 (height, width, channels)."""
     factor = -(-SIDE // images.shape[-1])
     return grid(images.repeat(factor, axis=2).repeat(factor, axis=3), columns=len(images))

@@ -1,7 +1,7 @@
 """Use the trained VAE and DDPM: sample, reconstruct, interpolate and denoise.
 
-Functions read params.yaml and models of the project in the working directory. They return arrays and write no files.
-Models are loaded on the CPU first, so that a problem with them is reported before a device is set up. Images are
+The functions read params.yaml and models from the working directory, return arrays, and write no files.
+Models are loaded on the CPU first, so that a damaged model is reported before a device is set up. Images are
 computed in full batches of one size, because rounding may depend on the batch size.
 """
 
@@ -49,20 +49,20 @@ Prior = Literal["normal", "fitted"]
 
 
 class Images(NamedTuple):
-    """Images uint8 (N, C, H, W) and their names."""
+    """Images, uint8 (N, C, H, W), and the name of each image."""
 
     names: list[str]
     images: np.ndarray
 
 
 class Result(NamedTuple):
-    """Groups of images by name, each uint8 (N, C, H, W), and a description for JSON."""
+    """The result of a command. `groups` maps names to images, uint8 (N, C, H, W); `about` is a description for JSON."""
 
     groups: Mapping[str, np.ndarray]
     about: dict[str, Any]
 
     def mean(self, key: str) -> float:
-        """Return the mean of a score over the images."""
+        """Return the mean over all images of the score `key`, such as "psnr"."""
         return sum(image[key] for image in self.about["images"]) / len(self.about["images"])
 
 
@@ -77,7 +77,7 @@ def read_params(seed: int | None = None) -> SimpleNamespace:
 
 
 def model_folder(name: str) -> Path:
-    """Return the folder of a trained model."""
+    """Return models/<name>, the folder of a trained model. Raises InputError if the model does not exist."""
     folder = MODELS / name
     if not all((folder / file).is_file() for file in ("config.json", "model.safetensors")):
         raise InputError(
@@ -87,27 +87,27 @@ def model_folder(name: str) -> Path:
 
 
 def image_shape(name: str) -> tuple[int, int, int]:
-    """Return (C, H, W) of a trained model's images."""
+    """Return the shape (C, H, W) of the images that the trained model `name` expects."""
     path = model_folder(name) / "config.json"
     try:
         channels, height, width = json.loads(path.read_text(encoding="utf-8"))["network"]["image_shape"]
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            f"{path}: network.image_shape is missing or invalid; `dvc repro {name}` trains the model again"
+            f"{path}: network.image_shape is missing or invalid; retrain the model with `dvc repro {name}`"
         ) from None
     return channels, height, width
 
 
 @contextmanager
 def trained_vae(params: SimpleNamespace) -> Iterator[Codec]:
-    """Load the trained VAE and yield it on the device of `runtime`."""
+    """Load the trained VAE and yield it on the device that `params.runtime` selects."""
     network, _ = load_model(model_folder("vae"), VAE, CPU)
     with machine(params.runtime, announce=False, one_thread=False) as host:
         yield Codec(network.to(host.device), host.device, params.sampling.batch_size)
 
 
 def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
-    """Load the trained DDPM, or its snapshot after `epoch`, in eval mode."""
+    """Load the trained DDPM, or the snapshot of the DDPM after `epoch`, in eval mode."""
     if epoch is None:
         return load_trained(model_folder("ddpm"), CPU)
     snapshots = snapshot_files(SNAPSHOTS)
@@ -118,7 +118,7 @@ def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
 
 
 def given_images(model: str, files: Sequence[Path], test: int | None = None) -> Images:
-    """Read images for a model from files. Without files, take the first `test` (default TEST_IMAGES) test images."""
+    """Read image files for a model. Without files, return the first `test` (default TEST_IMAGES) test images."""
     shape = image_shape(model)
     if files and test is not None:
         raise InputError("--test cannot be combined with image files")
@@ -127,7 +127,7 @@ def given_images(model: str, files: Sequence[Path], test: int | None = None) -> 
     images, count = load(DATA).test.images, test or TEST_IMAGES
     if images.shape[1:] != shape:
         data, expected = ("×".join(map(str, sides)) for sides in (images.shape[1:], shape))
-        raise InputError(f"{DATA}: images are {data}, but the model expects {expected}; `dvc repro` retrains it")
+        raise InputError(f"{DATA}: images are {data}, but the model expects {expected}; retrain with `dvc repro`")
     if count > len(images):
         raise InputError(f"--test {count}: must be at most {len(images)}, the number of test images in {DATA}")
     return Images([f"test image {row}" for row in range(count)], np.array(images[:count]))
@@ -146,13 +146,13 @@ def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
     if mixture.means.shape[1] != latents:
         raise InputError(
             f"{PRIOR}: fitted to {mixture.means.shape[1]} latents, but models/vae has {latents}; "
-            "fit it again with `dvc repro sample@vae`"
+            "refit the prior with `dvc repro sample@vae`"
         )
     return mixture.draw(count, seed)
 
 
 def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> Result:
-    """Draw images from the VAE. With the params and seed of the pipeline, they are its first `count` samples."""
+    """Draw images from the VAE. With the same params and seed, the stage `sample` draws the same first images."""
     params = read_params(seed)
     with trained_vae(params) as codec:
         z = draw_prior(prior, _whole(count, codec.batch_size), codec.network.mu.out_features, params.seed)
@@ -172,9 +172,9 @@ def sample_ddpm(
     guidance_weight: float | None = None,
     guidance_epoch: int | None = None,
 ) -> Result:
-    """Draw images from the DDPM. With the params and seed of the pipeline, they are its first `count` samples.
+    """Draw images from the DDPM. With the same params and seed, the stage `sample` draws the same first images.
 
-    Arguments that are None have the value of params.yaml. A guidance weight or epoch implies `guided`.
+    Arguments that are None default to the values in params.yaml. A guidance weight or epoch implies `guided`.
     """
     params, shape = read_params(seed), image_shape("ddpm")
     usual, guidance = params.sampling.ddpm.sampler, params.sampling.ddpm.guidance
@@ -205,7 +205,7 @@ def sample_ddpm(
 
 
 def _whole(count: int, size: int) -> int:
-    """Round `count` up to full batches."""
+    """Round `count` up to a multiple of the batch size `size`."""
     return -(-count // size) * size
 
 
@@ -213,7 +213,7 @@ def _whole(count: int, size: int) -> int:
 
 
 def reconstruct(given: Images) -> Result:
-    """Encode images to the mean of q(z|x) and decode them with the VAE."""
+    """Reconstruct images with the VAE: encode each image to the mean of q(z|x), and decode this latent."""
     with trained_vae(read_params()) as codec:
         start = time.perf_counter()
         images = codec.decode(codec.encode(given.images))
@@ -225,14 +225,14 @@ def reconstruct(given: Images) -> Result:
 
 
 def interpolate(ends: Images | None, steps: int, seed: int | None = None, prior: Prior | None = None) -> Result:
-    """Decode `steps` points on a straight line in the VAE's latent space, including both ends.
+    """Decode `steps` points on a straight line in the VAE's latent space, including the endpoints.
 
-    The ends are two images. Without images, they are the first two draws of `prior` ("normal" by default).
+    The endpoints are the latents of two images or, without images, two draws from `prior` ("normal" by default).
     """
     if ends and len(ends.names) != 2:
         raise InputError(f"interpolate expects two images, or none for random endpoints; got {len(ends.names)}")
     if ends and (seed is not None or prior is not None):
-        raise InputError("--seed and --prior cannot be combined with image files: they choose random endpoints")
+        raise InputError("--seed and --prior choose random endpoints, so they cannot be combined with image files")
     params, prior = read_params(seed), None if ends else prior or "normal"
     with trained_vae(params) as codec:
         start = time.perf_counter()
@@ -245,7 +245,7 @@ def interpolate(ends: Images | None, steps: int, seed: int | None = None, prior:
 
 
 def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = None) -> Result:
-    """Add noise to images up to time t of the report's linear schedule and denoise them with the ancestral sampler."""
+    """Add noise to images up to time `t` of a linear noise schedule, then denoise them with the ancestral sampler."""
     params = read_params(seed)
     restoration, size = params.sampling.ddpm.restoration, params.sampling.batch_size
     if not 1 <= t <= restoration.schedule.steps:
@@ -273,7 +273,7 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
 
 
 def _watched(method: Denoising, progress: tqdm) -> Denoising:
-    """Return the denoiser with a progress bar that advances at every call."""
+    """Wrap a denoiser so that every call advances the progress bar."""
 
     def denoise(x: Tensor, alpha_bar: float) -> Tensor:
         progress.update()

@@ -1,4 +1,4 @@
-"""Read image files as a model needs them, write contact sheets or one file per image, and show progress."""
+"""Read image files for a model, write contact sheets or one file per image, and show progress."""
 
 import math
 import os
@@ -20,7 +20,7 @@ MIN_DIGITS = 4  # in file names, so that `--count 10` and `--count 100` name the
 
 
 def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Read an image as uint8 of `shape` (C, H, W): rotated upright, cropped and resized as in training."""
+    """Read an image file as uint8 of `shape` (C, H, W), rotated upright, cropped and resized as in training."""
     if not path.is_file():
         raise InputError(f"{path}: no such image file")
     with warnings.catch_warnings():
@@ -33,14 +33,14 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
-    """Convert RGB images (N, 3, H, W) uint8 to greyscale if `channels` is 1."""
+    """Convert uint8 RGB images (N, 3, H, W) to greyscale if `channels` is 1. Otherwise, return them unchanged."""
     if channels == 3:
         return images
     return np.stack([np.asarray(Image.fromarray(image.transpose(1, 2, 0)).convert("L"))[None] for image in images])
 
 
 def check_output(path: Path, force: bool = False, endings: Sequence[str] = ()) -> None:
-    """Raise InputError if a file cannot be created, exists (unless `force`), or lacks one of the allowed `endings`."""
+    """Raise InputError if a file cannot be created, exists (unless `force`), or has none of the allowed `endings`."""
     if endings and path.suffix.lower() not in endings:
         raise InputError(f"{path}: unsupported file extension; expected one of {', '.join(endings)}")
     try:
@@ -52,18 +52,20 @@ def check_output(path: Path, force: bool = False, endings: Sequence[str] = ()) -
     except OSError as error:  # such as a name that is too long
         raise InputError(f"{path}: cannot be written: {str(error.strerror).lower()}") from None
     if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-        raise InputError(f"{path}: cannot be written: {folder} is {'not writable' if folder.is_dir() else 'no folder'}")
+        raise InputError(
+            f"{path}: cannot be written: {folder} is {'not writable' if folder.is_dir() else 'not a folder'}"
+        )
 
 
 class Output(NamedTuple):
-    """Files to write images to: one contact sheet with `columns` images per row, or one file per image."""
+    """Output files for images: one contact sheet with `columns` images per row, or one file per image."""
 
     files: list[Path]
     is_sheet: bool
     columns: int
 
     def write(self, *groups: np.ndarray) -> list[str]:
-        """Write groups of images (N, C, H, W) uint8, image i of every group next to each other. Return the paths."""
+        """Write groups of uint8 images (N, C, H, W), and return the paths. On a sheet, the i-th images are adjacent."""
         images = np.stack(groups, axis=1).reshape(-1, *groups[0].shape[1:])
         pictures = [grid(images, min(self.columns, len(images)))] if self.is_sheet else images.transpose(0, 2, 3, 1)
         for file, picture in zip(self.files, pictures, strict=True):
@@ -74,7 +76,7 @@ class Output(NamedTuple):
 def output(
     out: str, count: int, groups: Sequence[str] = ("",), force: bool = False, columns: int | None = None
 ) -> Output:
-    """Return the files for `count` images per group, without writing them.
+    """Choose and check the output files for `count` images per group, without writing any file.
 
     `out` is NAME.png for one sheet (nearly square unless `columns` is given), or an existing folder or FOLDER/ for one
     file per image. `groups` are suffixes of the file names, as in 0000_original.png.
@@ -101,5 +103,5 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 
 
 def bar(command: str, total: int, unit: str = "it") -> tqdm:
-    """Return a progress bar on stderr. It appears after two seconds and only on a terminal."""
+    """Return a progress bar on stderr that appears after two seconds and only on a terminal."""
     return tqdm(total=total, desc=command, unit=unit, delay=2.0, disable=None, dynamic_ncols=True)

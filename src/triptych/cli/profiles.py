@@ -1,8 +1,8 @@
 """Profiles: named sets of values for params.yaml.
 
 The profile `default` is the newest committed params.yaml whose first line says `# profile: default`. Every other
-profile is a file in profiles/. It contains only the values that differ from `default`, or from the profile that its key
-`base` names, with their reasons as comments. Values that profiles share are therefore written in one file.
+profile is a file in profiles/ with only the values that differ from `default`, or from the profile named by the key
+`base`. Comments give the reasons for these values. Values that profiles share are therefore written in one file.
 """
 
 import io
@@ -37,7 +37,7 @@ def names(root: Path = HERE) -> list[str]:
 
 
 def purpose(name: str, root: Path = HERE) -> str:
-    """Return the purpose of a profile: the comment at the top of its file, or default's first line after its name."""
+    """Return the purpose of a profile, as described by the comment at the top of the profile's file."""
     if name == DEFAULT:
         label = LABEL.search(default_text(root))
         return (label[2] if label else None) or ""
@@ -46,7 +46,7 @@ def purpose(name: str, root: Path = HERE) -> str:
 
 
 def default_text(root: Path = HERE) -> str:
-    """Return the newest committed params.yaml that is labelled as the default profile."""
+    """Return the text of the newest committed params.yaml that is labelled as the default profile."""
     for commit in _git(root, "log", "--format=%H", "--", PARAMS.name).split():
         text = _git(root, "show", f"{commit}:./{PARAMS.name}")
         label = LABEL.search(text)
@@ -58,7 +58,7 @@ def default_text(root: Path = HERE) -> str:
 
 
 def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
-    """Return all values of a profile. `default` contains those of the default profile; None reads them from git."""
+    """Return all values of a profile. `default` has the default profile's values; None reads these from git."""
     tree = parse(default_text(root), root / PARAMS) if default is None else default
     for path in _files(name, root):
         tree = _overlaid(tree, read_yaml(path))
@@ -66,7 +66,7 @@ def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
 
 
 def check(name: str, root: Path = HERE) -> Tree:
-    """Return all values of a profile. Raises InputError if they are invalid."""
+    """Return all values of a profile. Raises InputError if a value is invalid."""
     from triptych.params import validated
 
     tree = merged(name, root)
@@ -75,7 +75,7 @@ def check(name: str, root: Path = HERE) -> Tree:
 
 
 def use(name: str, root: Path = HERE) -> Tree:
-    """Write a profile to params.yaml, with the comments of default and of the profile. Return its values.
+    """Write a profile to params.yaml, including the comments of `default` and of the profile, and return its values.
 
     An invalid profile leaves params.yaml unchanged.
     """
@@ -89,13 +89,13 @@ def use(name: str, root: Path = HERE) -> Tree:
 
 
 def active(root: Path = HERE) -> str | None:
-    """Return the profile whose values equal those of params.yaml, or None if there is none."""
+    """Return the name of the profile whose values equal those of params.yaml, or None if there is none."""
     tree, default = read_yaml(root / PARAMS), parse(default_text(root), root / PARAMS)
     return next((name for name in names(root) if merged(name, root, default) == tree), None)
 
 
 def profile_file(name: str, root: Path = HERE) -> Path:
-    """Return the file of a profile other than default. Raises InputError if there is no such profile."""
+    """Return the file of a profile other than `default`. Raises InputError if there is no such profile."""
     known = names(root)
     if name not in known:
         raise InputError(f"no profile '{name}'{nearest(name, known)}")
@@ -114,7 +114,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _files(name: str, root: Path) -> list[Path]:
-    """Return the files of a profile and its bases, in the order in which they are merged into default."""
+    """Return the files of a profile and of the profiles that it is based on, in the order of merging."""
     paths: list[Path] = []
     while name != DEFAULT:
         path = profile_file(name, root)
@@ -128,7 +128,7 @@ def _files(name: str, root: Path) -> list[Path]:
 
 
 def _overlaid(tree: Tree, overlay: Tree) -> Tree:
-    """Merge an overlay into `tree`, and remove the sections for which it has null."""
+    """Merge `overlay` into `tree`, and remove each section that is null in `overlay`."""
     overlay.pop(BASE, None)
     return _without_nulled(overlaid(tree, overlay), tree, overlay)
 
@@ -146,7 +146,7 @@ def _without_nulled(tree: Tree, base: Tree, overlay: Tree) -> Tree:
 
 
 def _text(default: str, overlays: list[Path]) -> str:
-    """Return the text of the default profile with values and comments of the overlays merged into it."""
+    """Return `default`, a YAML text, with the values and comments of the files `overlays` merged into it."""
     ruamel = YAML(typ="rt")
     ruamel.width, ruamel.preserve_quotes = 4096, True
     ruamel.indent(mapping=2, sequence=4, offset=2)
@@ -176,7 +176,7 @@ def _knob(line: re.Match[str], tree: Tree) -> str:
 
 
 def _explain(tree: CommentedMap, overlay: CommentedMap) -> None:
-    """Replace the comments of `tree` by those of the overlay, where it has one."""
+    """Replace comments of `tree` with the comments that `overlay` has for the same keys."""
     for key in overlay:
         if key in tree and isinstance(tree[key], CommentedMap) and tree[key] is not overlay[key]:
             tree[key].fa.set_block_style()  # a line per value has room for the reasons

@@ -1,1 +1,1 @@
-"""Files, errors, seeds and the base of the params schema. No torch."""
+"""Files, errors, seeds and the base class of the params schema. This package does not import torch."""

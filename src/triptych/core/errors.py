@@ -1,4 +1,4 @@
-"""User errors: one line on stderr and exit code 2."""
+"""Errors that the user can fix, reported as one line on stderr with exit code 2."""
 
 import errno
 import os
@@ -10,14 +10,15 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota exceede
 
 
 class InputError(Exception):
-    """Invalid user input. The message is one line: what is wrong, where, what is allowed."""
+    """Invalid user input. The message is one line that says what is wrong, where, and what is allowed."""
 
 
 @contextmanager
 def one_line_errors(interrupted: str = "interrupted: the next run resumes from the last checkpoint") -> Iterator[None]:
-    """Report errors that the user can fix in one line on stderr, and exit with code 2, or 130 after Ctrl-C.
+    """Report errors that the user can fix as one line on stderr, and exit with code 2.
 
-    A closed pipe, as after `| head`, ends the process silently. Characters that a stream cannot encode are escaped.
+    After Ctrl-C, print `interrupted` and exit with code 130. After a broken pipe, as with `| head`, exit silently.
+    Characters that a stream cannot encode are escaped.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # the stream is replaced in a test, or closed

@@ -1,4 +1,4 @@
-"""Atomic writing of files, and one-line errors when reading them."""
+"""Atomic writing of files, and one-line errors for files that cannot be read."""
 
 import json
 import os
@@ -19,9 +19,9 @@ UNREADABLE = (OSError, ValueError, EOFError, AttributeError, TypeError, NotImple
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path in the same folder and rename it to `path` on success. Create the parent folder.
+    """Yield a temporary path, and rename the temporary file to `path` on success. A missing folder is created.
 
-    The old file itself is never written to, because it may be a link into DVC's cache. Permissions follow the umask.
+    An existing file is replaced, not modified, because it may be a link into DVC's cache. Permissions follow the umask.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_json(path: Path | str, value: object) -> None:
-    """Write an indented JSON file atomically. NaN and infinity raise ValueError."""
+    """Write an indented JSON file atomically. Raises ValueError if a number is NaN or infinite."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
@@ -55,14 +55,14 @@ def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
-    """Read the named arrays of an .npz file. A missing or damaged file raises InputError."""
+    """Read the named arrays of an .npz file. Raises InputError if the file is missing or damaged."""
     with readable(path, "create it with `dvc repro`"), np.load(path, allow_pickle=False) as file:
         return dict(file)
 
 
 @contextmanager
 def readable(path: Path | str, remedy: str) -> Iterator[Path]:
-    """Turn errors while reading `path` as JSON, .npy or .npz into one InputError line that ends with `remedy`."""
+    """Convert errors from reading a JSON, .npy or .npz file to an InputError whose message ends with `remedy`."""
     try:
         yield Path(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Base of the schema of params.yaml: reading, validation with one-line errors, and the `runtime` section."""
+"""Base of the params.yaml schema: reading, validation with one-line errors, and the section `runtime`."""
 
 import difflib
 import typing
@@ -48,7 +48,7 @@ class Section(BaseModel):
 
 
 class Runtime(Section):
-    """Section `runtime`: launcher, device, precision and threads of every stage."""
+    """Section `runtime`: launcher, device, precision, threads and other settings that apply to every stage."""
 
     launch: Annotated[str, Field(min_length=1)]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -60,11 +60,11 @@ class Runtime(Section):
 
 
 def read_yaml(path: Path) -> dict:
-    """Read a YAML file that contains a mapping. A missing or invalid file raises InputError."""
+    """Read a YAML file that contains a mapping. Raises InputError if the file is missing or invalid."""
     try:
         return parse(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run from the project's root") from None
+        raise InputError(f"{path}: no such file; run the command in the project's root folder") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8: byte {error.object[error.start]:#x} at {error.start}") from None
     except OSError as error:
@@ -72,7 +72,7 @@ def read_yaml(path: Path) -> dict:
 
 
 def parse(text: str, path: Path) -> dict:
-    """Parse a mapping as DVC does: YAML 1.2, in which 5e-05 is a number, 010 is ten and duplicate keys are errors."""
+    """Parse a mapping as YAML 1.2, as DVC does: 5e-05 is a number, 010 is ten, and duplicate keys are errors."""
     try:
         tree = YAML(typ="safe").load(text)
     except (YAMLError, ValueError) as error:  # an impossible date raises ValueError
@@ -86,7 +86,7 @@ def parse(text: str, path: Path) -> dict:
 
 
 def read(path: Path | str = "params.yaml", **sections: typing.Any) -> SimpleNamespace:
-    """Read and validate the named top-level sections: `read(seed=int, vae=VAEParams).vae.likelihood_sigma`."""
+    """Read top-level sections and validate each with a type: `read(seed=int, vae=VAEParams).vae.likelihood_sigma`."""
     path = Path(path)
     tree = read_yaml(path)
     missing = [name for name in sections if name not in tree]
@@ -103,7 +103,7 @@ Where = str | Callable[[Sequence[str]], str]
 def validate(schema: typing.Any, value: object, where: Where, path: Path) -> typing.Any:
     """Convert `value` to `schema`, a Section class or any type that pydantic supports.
 
-    Raises InputError, which names the file `path`, the section `where`, the key and the allowed values.
+    Raises InputError if `value` is invalid. The message gives `path`, the section `where`, the key and what is allowed.
     """
     try:
         return TypeAdapter(schema).validate_python(value, strict=True)  # of YAML's ints and floats, ints pass as floats
@@ -135,7 +135,7 @@ def _message(problem: Mapping, value: object, where: Where) -> str:
     if error in ("model_type", "model_attributes_type", "dict_type"):
         return f"'{name}' is {given!r}: expected a section with keys and values"
     text = problem["msg"].removeprefix("Value error, ")
-    hint = " (quotes make it text: write 0.001, not '0.001')" if isinstance(given, str) and _is_number(given) else ""
+    hint = " (quoted values are text: write 0.001, not '0.001')" if isinstance(given, str) and _is_number(given) else ""
     shown = "" if isinstance(given, dict) else f" is {given!r}"  # the message of a section's check names the keys
     if not name:  # so does the message of a check of the whole file
         return text
@@ -161,7 +161,7 @@ def _is_number(text: str) -> bool:
 
 
 def nearest(name: str, allowed: Sequence[str]) -> str:
-    """Return the end of an error message: the allowed name that is most similar to `name`, and all allowed names."""
+    """Return the end of an error message: the allowed name most similar to `name`, and a list of all allowed names."""
     return f"{_did_you_mean(name, allowed, 0)} (expected one of {', '.join(allowed)})"
 
 
@@ -171,14 +171,14 @@ def _did_you_mean(name: str, allowed: Sequence[str], cutoff: float) -> str:
 
 
 def replaces(base: object, new: object) -> bool:
-    """Return True if `new` replaces `base` as a whole: one is not a mapping, or `new` has a different `name`."""
+    """Return True if `new` replaces `base` as a whole: one of them is no mapping, or `new` has a different `name`."""
     if not (isinstance(base, dict) and isinstance(new, dict)):
         return True
     return "name" in new and new["name"] != base.get("name")
 
 
 def overlaid(base: dict, overlay: dict) -> dict:
-    """Merge `overlay` into a copy of `base`, recursively."""
+    """Return a copy of `base` into which `overlay` is merged recursively."""
     result = base.copy()  # keeps the comments of a mapping of ruamel.yaml
     for key, new in overlay.items():
         old = base.get(key)

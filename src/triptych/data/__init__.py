@@ -1,1 +1,1 @@
-"""Prepared images on disk and in batches."""
+"""Sources of images, and datasets on disk."""

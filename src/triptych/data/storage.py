@@ -1,4 +1,4 @@
-"""Datasets on disk: a folder with four memory-mapped .npy files and a data card."""
+"""Datasets on disk: a folder with four memory-mapped .npy files and a data card (a JSON file of facts)."""
 
 import json
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ REMEDY = "create it with `dvc repro prepare`"
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 (N, C, H, W) and labels int64 (N,), which are all UNLABELLED in a dataset without classes."""
+    """Images, uint8 (N, C, H, W), and labels, int64 (N,). Without classes, all labels are UNLABELLED (-1)."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -27,7 +27,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A train and a test split with the facts of the data card."""
+    """A training split, a test split, and the facts of the data card: classes, source, licence and name."""
 
     train: Split
     test: Split
@@ -55,7 +55,7 @@ def check_arrays(split: Split, where: str) -> None:
 
 
 def load(folder: Path | str) -> Dataset:
-    """Load a dataset with memory-mapped, read-only arrays. A missing or damaged file raises InputError."""
+    """Load a dataset with memory-mapped, read-only arrays. Raises InputError if a file is missing or damaged."""
     folder = Path(folder)
     card = load_card(folder)
     splits: dict[str, Any] = {}
@@ -71,7 +71,7 @@ def load(folder: Path | str) -> Dataset:
 
 
 def load_card(folder: Path | str) -> dict:
-    """Load the data card in `folder`. A missing or damaged card raises InputError."""
+    """Load the data card in `folder`. Raises InputError if the card is missing or damaged."""
     path = Path(folder) / "card.json"
     with readable(path, REMEDY):
         card = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Measures of the diffusion model: variational bound, samples, guidance, restoration, and cost of sampling."""
+"""Measures of the diffusion model: variational bound, sample quality, guidance, restoration, and cost of sampling."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,18 +32,18 @@ GUIDANCE_COLUMNS = ("epoch", "weight", "samples", *DISTANCE, *RECOGNISED)
 
 
 def prior_term(x0: Tensor, alpha_bar: float) -> Tensor:
-    """Return L_T = KL(q(x_T | x0) || N(0, I)) of each image (N, C, H, W), in nats."""
+    """Return KL(q(x_T | x0) || N(0, I)) in nats for each image (N, C, H, W). `alpha_bar` is the noise level of x_T."""
     variance = 1 - alpha_bar
     squares = alpha_bar * x0.double().square().flatten(1).sum(dim=1)
     return 0.5 * (squares + x0[0].numel() * (variance - 1 - np.log(variance)))
 
 
 def diffusion_term(x0: Tensor, predicted: Tensor, alpha_bar: np.ndarray, next_alpha_bar: np.ndarray) -> Tensor:
-    """Return KL(q(x' | x, x0) || q(x' | x, predicted)) of each image (N, C, H, W), in nats.
+    """Return KL(q(x' | x, x0) || q(x' | x, predicted)) in nats for each image x0 (N, C, H, W).
 
-    x has noise level alpha_bar (N,) and x' the lower noise of next_alpha_bar (N,). Both Gaussians have variance
-    beta-tilde, so the KL is half the increase of the signal-to-noise ratio times the squared error of x0
-    (Kingma et al. 2021, arXiv:2107.00630, equation 13).
+    x has the noise level `alpha_bar` (N,), and x' the less noisy level `next_alpha_bar` (N,). Since the two Gaussians
+    have the same variance, the KL divergence is half the increase of the signal-to-noise ratio from x to x', times the
+    squared error of `predicted` (Kingma et al. 2021, arXiv:2107.00630, equation 13).
     """
     gain = next_alpha_bar / (1 - next_alpha_bar) - alpha_bar / (1 - alpha_bar)
     errors = (x0 - predicted).double().square().flatten(1).sum(dim=1)
@@ -51,9 +51,9 @@ def diffusion_term(x0: Tensor, predicted: Tensor, alpha_bar: np.ndarray, next_al
 
 
 def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
-    """Split the integers from `first` to `last` into at most `count` ranges [low, high) of geometrically rising length.
+    """Split the times `first` to `last` into at most `count` ranges [low, high) whose lengths grow geometrically.
 
-    Ranges are short at small t, where the terms of the bound are largest and differ most.
+    Ranges are shortest at small times, where the terms of the variational bound are largest and vary most.
     """
     bounds = np.geomspace(first, last + 1, count + 1).round().astype(int)
     # An empty range is extended to one integer.
@@ -65,11 +65,11 @@ def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
 def variational_bound(
     method: Denoising, images: Tensor, steps: int, times: int, seed: int, batch_size: int
 ) -> dict[str, np.ndarray]:
-    """Return an upper bound on -log p(x0) of each image (N, C, H, W) in [-1, 1]: the sum of three terms.
+    """Return the three terms of an upper bound on -log p(x0) for each image x0 (N, C, H, W) in [-1, 1].
 
-    The terms prior, diffusion and decoder are (N,) in bits per dimension. The sum over t = 2 to T = `steps` is
-    estimated without bias from one random t in each of at most `times` ranges. The reverse variance is beta-tilde. At
-    t = 1, where beta-tilde is zero, the decoder uses beta-tilde of t = 2. `method` is in eval mode.
+    The terms `prior`, `diffusion` and `decoder` are arrays (N,) in bits per dimension; the bound is their sum. The
+    diffusion term, a sum over t = 2 to `steps`, is estimated without bias from one random t in each of at most `times`
+    ranges. The decoder uses the posterior variance of t = 2. `method` must be in eval mode.
     """
     # alpha_bar at each time t; t = 0 is the image itself.
     chain = np.array(method.levels(steps)[::-1])
@@ -108,10 +108,10 @@ def restoration_at(
     judge: Judge,
     resampling: Resampling,
 ) -> Row:
-    """Return the share of restored images that keep their class, their PSNR in dB, and their SSIM.
+    """Return the fraction of restored images that keep their class, the PSNR in dB, and the SSIM.
 
-    Images are uint8 (N, C, H, W), noised to time t with standard deviation `sigma`. `classes` are the judge's classes
-    of the originals, (N,), or the reason why there are none.
+    Images are uint8 (N, C, H, W). `noised` are the originals at time t, with noise of standard deviation `sigma`.
+    `classes` (N,) are the originals' classes by the judge (the reference classifier), or the reason to omit classes.
     """
     classless, few = classes if isinstance(classes, LeftOut) else None, needs.images(len(originals), 2)
     return {
@@ -125,10 +125,10 @@ def restoration_at(
 
 
 def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float, bool]:
-    """Return the time at which half of the images have changed class, and True.
+    """Return the noise time at which half of the restored images have changed class, and True.
 
-    The share of images that keep their class is interpolated linearly, from 1 at time 0. If less than half of the
-    images change class, return the last time, and False.
+    `same_class` is the fraction of images that keep their class at each of `times`. The fraction is 1 at time 0 and is
+    interpolated linearly. If the fraction stays above one half, return the last time and False.
     """
     grid, shares = [0, *times], [1.0, *same_class]
     for i in range(1, len(grid)):
@@ -138,7 +138,7 @@ def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float,
 
 
 def restoration_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return a table with one line per estimate of `restoration_at`: t, metric, value, low, high."""
+    """Return a table with one row per `Estimate` in the results of `restoration_at`: t, metric, value, low, high."""
     return pd.DataFrame(
         {"t": row["t"], "metric": name, "value": entry.value, **entry.interval}
         for row in rows
@@ -152,18 +152,18 @@ def restoration_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 @dataclass(kw_only=True)
 class DDPMMeasures(GenerativeMeasures):
-    """Measures of one diffusion model, `method`, which is in eval mode on `device`. The bound uses float32."""
+    """Measures of the diffusion model `method`, which must be in eval mode on `device`."""
 
     STUDY = "ddpm"
     method: Denoising
 
     def numbers(self) -> dict:
-        """Return all metrics of the study. Metrics with an interval are `Estimate` objects."""
+        """Return all metrics of the study. Metrics with a confidence interval are `Estimate` objects."""
         tasks = {"bound": self._bound, "samples": self.samples, "guided": self._guided}
         return merged_results("evaluate_ddpm", tasks, self.at_once) | self._restoration()
 
     def sampling(self) -> pd.DataFrame:
-        """Return the quality of samples for each sampler and number of steps, a table with COST_COLUMNS."""
+        """Return the sample quality for each sampler and number of steps, as a table with the columns COST_COLUMNS."""
         columns = self.drawn["cost_sampler"].tolist(), self.drawn["cost_steps"].tolist(), self.drawn["cost"]
         points = sorted(zip(*columns, strict=True), key=lambda point: point[:2])
         tasks = {}
@@ -173,9 +173,9 @@ class DDPMMeasures(GenerativeMeasures):
         return pd.DataFrame(run_tasks("sampling cost", tasks, self.at_once).values(), columns=COST_COLUMNS)
 
     def guidance(self) -> pd.DataFrame:
-        """Return the quality of samples for each guide and guidance weight, a table with GUIDANCE_COLUMNS.
+        """Return the sample quality for each guide and guidance weight, as a table with the columns GUIDANCE_COLUMNS.
 
-        Weight 1 is no guidance.
+        A guide is a snapshot of the model from an earlier epoch. Weight 1 means no guidance.
         """
         epochs, weights = (self.drawn[f"compared_{name}"].tolist() for name in ("epoch", "weight"))
         points = dict(zip(zip(epochs, weights, strict=True), self.drawn["compared"], strict=True))
@@ -190,9 +190,10 @@ class DDPMMeasures(GenerativeMeasures):
         return pd.DataFrame(run_tasks("guidance", tasks, self.at_once).values(), columns=GUIDANCE_COLUMNS)
 
     def probabilities(self) -> dict[str, np.ndarray]:
-        """Return the judge's class probabilities for the first samples and for the last image of each restored strip.
+        """Return the judge's class probabilities for the first samples and for the restored image of each strip.
 
-        The result also contains the times of the strips and the class names.
+        The judge is the reference classifier. A strip shows one image on the way to a noise time and back. The result
+        also contains the noise times of the strips and the class names.
         """
         return {
             "final_probabilities": self.final_probabilities(),
@@ -230,7 +231,7 @@ class DDPMMeasures(GenerativeMeasures):
         return {"restoration": rows, "half_restored_t": half, "half_restored_reached": reached}
 
     def _quality(self, point: dict, images: np.ndarray, purpose: str) -> dict:
-        """Return a table row: `point`, and the measures of images with the bounds of their intervals."""
+        """Return a table row: `point` and measures of `images`. The bootstrap uses the random stream `purpose`."""
         judged = self.judge(images)
         recognised = judged.recognised(self.settings.recognition_threshold)
         measured = (

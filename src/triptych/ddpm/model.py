@@ -1,4 +1,4 @@
-"""Networks of the diffusion model: a fast UNet over patches of pixels, and the UNet of the report."""
+"""Networks of the diffusion model: a fast UNet over patches of pixels, and the UNet of the original report."""
 
 import math
 
@@ -12,10 +12,10 @@ FEW_POSITIONS = 256
 
 
 class TimeEmbedding(nn.Module):
-    """Sinusoids of a time (Ho et al. 2020, arXiv:2006.11239, appendix B), then two linear layers with SiLU.
+    """Sinusoidal embedding of times (Ho et al. 2020, arXiv:2006.11239, appendix B), and two linear layers with SiLU.
 
-    Times may be fractional. The noising process has length 1000: t = 1 to 1000 for a DDPM. `sinusoids` is the number of
-    sines and cosines together.
+    Times may be fractional; the frequencies suit times from 1 to 1000. `sinusoids` is the total number of sines and
+    cosines, and `size` the number of outputs.
     """
 
     def __init__(self, sinusoids: int, size: int) -> None:
@@ -36,7 +36,7 @@ class TimeEmbedding(nn.Module):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return softmax(QK' / sqrt(d)) V of tensors (B, heads, positions, d) (Vaswani et al. 2017, equation 1)."""
+    """Return softmax(Q K^T / sqrt(d)) V for tensors (B, heads, positions, d) (Vaswani et al. 2017, equation 1)."""
     positions, size = query.shape[-2:]
     if query.device.type == "cpu" and positions <= FEW_POSITIONS:
         return (query @ key.transpose(-2, -1) / math.sqrt(size)).softmax(dim=-1) @ value
@@ -44,10 +44,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 class ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of each position (Ba et al. 2016, arXiv:1607.06450).
+    """LayerNorm over the channels at each position of an image (Ba et al. 2016, arXiv:1607.06450).
 
-    With channels last, the channels of a position are adjacent. On a CPU in bfloat16 it takes a quarter of the time of
-    GroupNorm.
+    In channels-last memory format, the channels of a position are adjacent. On a CPU in bfloat16, this layer takes a
+    quarter of the time of GroupNorm.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Attention(nn.Module):
-    """Base of both attention layers: projection of the normalised input to query, key and value."""
+    """Base class of attention layers. It projects the normalised input to query, key and value."""
 
     def __init__(self, channels: int, heads: int, head_size: int, norm: nn.Module) -> None:
         super().__init__()
@@ -63,18 +63,18 @@ class Attention(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * heads * head_size, 1, bias=False)
 
     def heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return query, key and value of x (B, channels, H, W), each (B, heads, positions, head_size)."""
+        """Return the query, key and value of x (B, channels, H, W), each of shape (B, heads, H * W, head_size)."""
         # With channels last this is a view, (B, positions, 3, heads, head_size).
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (3, self.heads, -1))
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
     def image_of(self, mixed: Tensor, height: int, width: int) -> Tensor:
-        """Reshape (B, heads, positions, head_size) to (B, heads * head_size, H, W)."""
+        """Reshape `mixed` (B, heads, height * width, head_size) to (B, heads * head_size, height, width)."""
         return mixed.transpose(1, 2).flatten(2).unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
 class SelfAttention(Attention):
-    """Multi-head attention over all positions, with a shortcut."""
+    """Multi-head self-attention over all positions, with a residual connection."""
 
     def __init__(self, channels: int, heads: int, head_size: int, norm: nn.Module) -> None:
         super().__init__(channels, heads, head_size, norm)
@@ -88,10 +88,11 @@ class SelfAttention(Attention):
 
 
 class ModulatedBlock(nn.Module):
-    """Two 3x3 convolutions, each after a norm and SiLU. The time scales and shifts the output of the second norm.
+    """Residual block of two 3x3 convolutions, each preceded by a norm and SiLU.
 
-    Dhariwal & Nichol 2021 (arXiv:2105.05233), section 3.1, with LayerNorm in place of GroupNorm; docs/ddpm_recipes.md
-    compares both. The second convolution is initialised to zero, so that the block starts as its shortcut.
+    The time embedding scales and shifts the output of the second norm (Dhariwal & Nichol 2021, arXiv:2105.05233,
+    section 3.1). The norm is LayerNorm; docs/ddpm_recipes.md compares it with GroupNorm. The second convolution is
+    initialised to zero, so the block initially equals its shortcut.
     """
 
     def __init__(self, before: int, after: int, time_size: int) -> None:
@@ -106,7 +107,7 @@ class ModulatedBlock(nn.Module):
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Return features (B, after, H, W) of x (B, before, H, W) and the time embedding (B, time_size)."""
+        """Return features (B, after, H, W) of x (B, before, H, W), given the time embedding `time` (B, time_size)."""
         hidden = self.first(functional.silu(self.first_norm(x)))
         scale, shift = self.modulation(time)[:, :, None, None].chunk(2, dim=1)
         hidden = torch.addcmul(shift, self.second_norm(hidden), 1 + scale)
@@ -114,19 +115,19 @@ class ModulatedBlock(nn.Module):
 
 
 class PatchUNet(nn.Module):
-    """UNet over patches of pixels. Patches are folded into channels first and unfolded at the end.
+    """UNet over patches of pixels. Patches are folded into channels at the input and unfolded at the output.
 
-    With patches of 2x2 pixels there is no costly full resolution, and every convolution has enough channels to run near
-    peak speed. A 3x3 convolution over these patches covers 6x6 pixels.
+    With patches of 2x2 pixels, no layer runs at the costly full resolution, and every convolution has enough channels
+    to run near peak speed. A 3x3 convolution over these patches covers 6x6 pixels.
 
     Args:
-        image_shape: (C, H, W); H and W are multiples of patch * 2**(levels - 1).
+        image_shape: (C, H, W); H and W must be multiples of patch * 2**(len(channels) - 1).
         patch: side of a patch in pixels.
-        channels: channels per level, from fine to coarse.
+        channels: number of channels per level, from fine to coarse.
         blocks: number of blocks per level in the encoder; the decoder has the same number.
-        attention: for each level, True if its blocks are followed by self-attention.
-        middle_blocks: number of blocks at the coarsest resolution between encoder and decoder.
-        head_size: channels per attention head.
+        attention: for each level, True if self-attention follows each of its blocks.
+        middle_blocks: number of blocks between the encoder and the decoder, at the coarsest resolution.
+        head_size: number of channels per attention head.
         time_size: size of the time embedding.
     """
 
@@ -180,7 +181,7 @@ class PatchUNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor, times: Tensor) -> Tensor:
-        """Return the prediction (B, C, H, W) for noisy images (B, C, H, W) and their times (B,)."""
+        """Return the prediction (B, C, H, W) for noisy images (B, C, H, W) at times (B,)."""
         time = functional.silu(self.time(times))
         x = self.stem(functional.pixel_unshuffle(images, self.patch).contiguous(memory_format=torch.channels_last))
         skips = []
@@ -203,7 +204,7 @@ class PatchUNet(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """3x3 convolution, then GroupNorm."""
+    """A 3x3 convolution followed by GroupNorm."""
 
     def __init__(self, before: int, after: int, groups: int) -> None:
         super().__init__()
@@ -215,7 +216,7 @@ class ConvNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with GroupNorm and SiLU. The projected time is added between them, unless `time_size` is 0."""
+    """Residual block of two 3x3 convolutions with GroupNorm and SiLU. With `time_size` 0, the time is ignored."""
 
     def __init__(self, before: int, after: int, time_size: int, groups: int) -> None:
         super().__init__()
@@ -225,7 +226,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Return features (B, after, H, W) of x (B, before, H, W) and the time embedding (B, time_size)."""
+        """Return features (B, after, H, W) of x (B, before, H, W), given the time embedding `time` (B, time_size)."""
         hidden = functional.silu(self.first(x))
         if self.time:
             hidden = hidden + self.time(time)[:, :, None, None]
@@ -235,8 +236,8 @@ class ResidualBlock(nn.Module):
 class LinearAttention(Attention):
     """Attention whose cost is linear in the number of positions (Shen et al. 2021, arXiv:1812.01243).
 
-    The softmax of queries is over the channels of a head, and that of keys over the positions. Keys times values give
-    one small matrix, which is multiplied by each query.
+    The softmax of the queries is over the channels of a head, and the softmax of the keys is over the positions. The
+    product of keys and values is one small matrix per head, by which each query is multiplied.
     """
 
     def __init__(self, channels: int, heads: int, head_size: int) -> None:
@@ -252,16 +253,16 @@ class LinearAttention(Attention):
 
 
 class UNet(nn.Module):
-    """UNet with two residual blocks and linear attention per level, and full attention in the middle.
+    """UNet with two residual blocks and linear attention per level, and with full attention in the middle.
 
     Args:
-        image_shape: (C, H, W); H and W are multiples of 2**(levels - 1).
-        stem_width: channels of the 7x7 stem.
-        width: base number of channels; the time embedding has four times this size.
-        multipliers: channels of each level divided by `width`, from fine to coarse.
-        heads: attention heads.
-        head_size: channels per head.
-        groups: groups of the blocks' GroupNorm.
+        image_shape: (C, H, W); H and W must be multiples of 2**(len(multipliers) - 1).
+        stem_width: number of channels of the 7x7 stem convolution.
+        width: base number of channels; the time embedding has 4 * width entries.
+        multipliers: number of channels of each level divided by `width`, from fine to coarse.
+        heads: number of attention heads.
+        head_size: number of channels per head.
+        groups: number of groups of the GroupNorm in residual blocks.
     """
 
     def __init__(
@@ -304,7 +305,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, image_channels, 1)
 
     def forward(self, images: Tensor, times: Tensor) -> Tensor:
-        """Return the prediction (B, C, H, W) for noisy images (B, C, H, W) and their times (B,)."""
+        """Return the prediction (B, C, H, W) for noisy images (B, C, H, W) at times (B,)."""
         time = functional.silu(self.time(times))
         x = self.stem(images)
         skips = []
@@ -321,5 +322,5 @@ class UNet(nn.Module):
 
 
 def denoising_network(name: str, **sizes: object) -> nn.Module:
-    """Build the network called `name` in params.yaml; `sizes` are the arguments of its class."""
+    """Build a `UNet` (if `name` is "unet") or a `PatchUNet` ("patch_unet") with the keyword arguments `sizes`."""
     return {"unet": UNet, "patch_unet": PatchUNet}[name](**sizes)

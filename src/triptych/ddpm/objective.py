@@ -1,10 +1,10 @@
 """Diffusion objectives: denoising diffusion (Ho et al. 2020, arXiv:2006.11239) and EDM (Karras et al. 2022).
 
-Samplers and measures use the noise levels and the denoiser of an objective. An image at noise level alpha_bar in (0, 1]
-is x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon: variance preserving, whatever the network is trained on. Level
-1 is the image itself. A level is one number for the whole batch or a float64 array with one number per image.
+An objective also provides the denoiser and the noise levels for samplers and measures. For both objectives, an image at
+noise level alpha_bar in (0, 1] is x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon (variance preserving). Level 1
+is the image without noise. A level is one number for the whole batch, or a float64 array with one number per image.
 
-Times t of a discrete process run from 1 to T. Time 0 is the image itself: alpha_bar_0 = 1.
+Times t of a discrete process run from 1 to T. Time 0 is the image without noise: alpha_bar_0 = 1.
 """
 
 import math
@@ -31,7 +31,7 @@ TIME_UNIT = 1000.0
 
 
 def column(values: Level, like: Tensor) -> Tensor:
-    """Return `values`, one number or one per image, as a tensor (B, 1, 1, 1) that multiplies images (B, C, H, W)."""
+    """Convert one number, or one per image, to a tensor (B, 1, 1, 1) that broadcasts with `like` (B, C, H, W)."""
     wide = np.broadcast_to(np.asarray(values, dtype=np.float64), (len(like),))
     return torch.tensor(wide, dtype=like.dtype, device=like.device).view(-1, 1, 1, 1)
 
@@ -43,13 +43,13 @@ def add_noise(x0: Tensor, alpha_bar: Level, epsilon: Tensor) -> Tensor:
 
 
 def posterior_variance(alpha_bar: float, next_alpha_bar: float) -> float:
-    """Return the variance beta-tilde of q(x' | x, x0), where x' is less noisy than x (equation 7, any two levels)."""
+    """Return the variance beta-tilde of q(x' | x, x0), where x' is less noisy than x (Ho et al. 2020, equation 7)."""
     beta = 1 - alpha_bar / next_alpha_bar
     return float((1 - next_alpha_bar) / (1 - alpha_bar) * beta)
 
 
 def posterior(x0: Tensor, x: Tensor, alpha_bar: float, next_alpha_bar: float) -> tuple[Tensor, float]:
-    """Return mean and variance of q(x' | x, x0), where x' is less noisy than x (equations 6 and 7, any two levels)."""
+    """Return the mean and variance of q(x' | x, x0), where x' is less noisy than x (Ho et al. 2020, eqs. 6 and 7)."""
     beta = 1 - alpha_bar / next_alpha_bar
     of_x0 = next_alpha_bar**0.5 * beta / (1 - alpha_bar)
     of_x = (1 - beta) ** 0.5 * (1 - next_alpha_bar) / (1 - alpha_bar)
@@ -57,10 +57,10 @@ def posterior(x0: Tensor, x: Tensor, alpha_bar: float, next_alpha_bar: float) ->
 
 
 class Denoising(Protocol):
-    """Interface that samplers and measures require of a denoiser."""
+    """Protocol for denoisers: the methods that samplers and measures call."""
 
     def denoise(self, x: Tensor, alpha_bar: Level) -> Tensor:
-        """Predict x0, (B, C, H, W) float32, from noisy images x at the level alpha_bar."""
+        """Predict the images x0, (B, C, H, W) float32, from noisy images x at the noise level `alpha_bar`."""
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
         """Return the `steps` + 1 noise levels of the reverse process, from `start` (None: the noisiest level) to 1."""
@@ -70,10 +70,10 @@ class Denoising(Protocol):
 
 
 def schedule_betas(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
-    """Return beta_1 to beta_T of a schedule in params.yaml.
+    """Return the variances beta_1 to beta_T of a noise schedule.
 
-    They are on a line (Ho et al. 2020, section 4), or such that alpha_bar_t is a squared cosine of t (Nichol & Dhariwal
-    2021, equation 17).
+    The betas of a linear schedule are evenly spaced (Ho et al. 2020, section 4). Those of a cosine schedule make
+    alpha_bar_t a squared cosine of t (Nichol & Dhariwal 2021, equation 17).
     """
     if isinstance(schedule, LinearSchedule):
         return np.linspace(schedule.first_beta, schedule.last_beta, schedule.steps)
@@ -83,12 +83,12 @@ def schedule_betas(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
 
 
 def decay(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
-    """Return -log alpha_bar at the times 0 to T of a schedule, (T + 1,) float64."""
+    """Return -log alpha_bar at the times 0 to T of a noise schedule, (T + 1,) float64."""
     return np.concatenate([[0.0], np.cumsum(-np.log1p(-schedule_betas(schedule)))])
 
 
 class DiffusionObjective(Objective):
-    """L_simple (equation 14) with a choice of target, error (squared or Huber), weighting and sampling of the times.
+    """DDPM loss L_simple (Ho et al. 2020, equation 14) with a choice of target, error, weighting and time sampling.
 
     The network predicts the target `process.parameterisation`: `epsilon`, `x0`, or `v` = sqrt(alpha_bar) epsilon -
     sqrt(1 - alpha_bar) x0 (Salimans & Ho 2022, arXiv:2202.00512).
@@ -104,19 +104,19 @@ class DiffusionObjective(Objective):
         self.register_buffer("noise", torch.tensor(noise, dtype=torch.float32), persistent=False)
 
     def alpha_bar_at(self, time: float) -> float:
-        """Return alpha_bar at a time in [0, T]. For fractional times, log alpha_bar is interpolated linearly."""
+        """Return alpha_bar at a time in [0, T]. Between integer times, log alpha_bar is interpolated linearly."""
         return math.exp(-float(np.interp(time, np.arange(self.T + 1), self.decay)))
 
     def time_at(self, alpha_bar: Level) -> np.ndarray:
-        """Return the time, or times, of a noise level: the inverse of `alpha_bar_at`."""
+        """Return the time of each noise level. This is the inverse of `alpha_bar_at`."""
         return np.interp(-np.log(alpha_bar), self.decay, np.arange(self.T + 1))
 
     def q_sample(self, x0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
-        """Return x_t of images x0 at integer times t, (B,), for the noise epsilon (equation 4)."""
+        """Return images x0 noised to integer times t (B,) with the noise epsilon (Ho et al. 2020, equation 4)."""
         return self.signal[t].view(-1, 1, 1, 1) * x0 + self.noise[t].view(-1, 1, 1, 1) * epsilon
 
     def target(self, x0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
-        """Return the prediction target for the images `q_sample(x0, t, epsilon)`."""
+        """Return the target that the network should predict from the noisy images `q_sample(x0, t, epsilon)`."""
         if self.process.parameterisation == "epsilon":
             return epsilon
         if self.process.parameterisation == "x0":
@@ -124,7 +124,7 @@ class DiffusionObjective(Objective):
         return self.signal[t].view(-1, 1, 1, 1) * epsilon - self.noise[t].view(-1, 1, 1, 1) * x0
 
     def predict_x0(self, x_t: Tensor, output: Tensor, alpha_bar: Level) -> Tensor:
-        """Convert the network's output for x_t at noise level alpha_bar to a prediction of x0."""
+        """Convert the network's output for images x_t at the noise level `alpha_bar` to a prediction of x0."""
         level = np.asarray(alpha_bar)
         signal, noise = column(level**0.5, x_t), column((1 - level) ** 0.5, x_t)
         if self.process.parameterisation == "epsilon":
@@ -134,16 +134,16 @@ class DiffusionObjective(Objective):
         return signal * x_t - noise * output
 
     def min_snr_weights(self, t: Tensor, gamma: float) -> Tensor:
-        """Return weights (B,) of the target's error that are equivalent to weights min(SNR, gamma) of the error of x0.
+        """Return weights (B,) for the error of the target that are equivalent to min(SNR, gamma) for the error of x0.
 
-        SNR = alpha_bar / (1 - alpha_bar) (Hang et al. 2023, arXiv:2303.09556, equation 5).
+        SNR = alpha_bar / (1 - alpha_bar) is the signal-to-noise ratio (Hang et al. 2023, arXiv:2303.09556, equation 5).
         """
         snr = (self.signal[t] / self.noise[t]).square()
         per_x0 = {"x0": torch.ones_like(snr), "epsilon": snr, "v": snr + 1}[self.process.parameterisation]
         return snr.clamp(max=gamma) / per_x0
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean weighted error of the prediction. The term `error` is its unweighted mean."""
+        """Return the mean weighted error of the predictions and, as a term to log, the unweighted mean `error`."""
         x0 = batch.images
         t = self._times(len(x0), draw)
         epsilon = draw.normal(tuple(x0.shape)).contiguous(memory_format=torch.channels_last)
@@ -157,8 +157,8 @@ class DiffusionObjective(Objective):
     def _times(self, count: int, draw: Draw) -> Tensor:
         """Draw `count` times t uniformly from 1 to T.
 
-        Stratified times, one in each of B equal parts of the range, reduce the variance of the loss (Kingma et al.
-        2021, arXiv:2107.00630, appendix I.1).
+        If times are stratified, a batch of B images has one time in each of B equal parts of the range. This reduces
+        the variance of the loss (Kingma et al. 2021, arXiv:2107.00630, appendix I.1).
         """
         T = self.T
         if self.process.times == "independent":
@@ -177,7 +177,7 @@ class DiffusionObjective(Objective):
         return self.predict_x0(x, self.network(x, time).float(), alpha_bar)
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return alpha_bar at evenly spaced times. With `steps` = T these are all times of the process."""
+        """Return alpha_bar at `steps` + 1 evenly spaced times, from the time of the level `start` (None: T) to 0."""
         first = self.T if start is None else float(self.time_at(start))
         return [self.alpha_bar_at(time) for time in np.linspace(first, 0, steps + 1)]
 
@@ -186,26 +186,26 @@ class DiffusionObjective(Objective):
 
 
 def sigma_of(alpha_bar: Level) -> Level:
-    """Convert alpha_bar of a variance-preserving process to sigma, the noise-to-signal ratio."""
+    """Convert alpha_bar of a variance-preserving process to the noise-to-signal ratio sigma."""
     return ((1 - alpha_bar) / alpha_bar) ** 0.5
 
 
 def alpha_bar_of(sigma: float) -> float:
-    """Convert the noise-to-signal ratio sigma to alpha_bar, the inverse of `sigma_of`."""
+    """Convert the noise-to-signal ratio sigma to alpha_bar. This is the inverse of `sigma_of`."""
     return 1 / (1 + sigma**2)
 
 
 class EDMObjective(Objective):
-    """Denoiser D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) and its loss (equations 7 and 8, table 1)."""
+    """EDM loss (Karras et al. 2022, eq. 8) of D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) with the network F."""
 
     def __init__(self, network: nn.Module, process: EDMProcess) -> None:
         super().__init__()
         self.network, self.process = network, process
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean of lambda(sigma) |D(y + n; sigma) - y|² for images y, ln sigma ~ N(P_mean, P_std²).
+        """Return the mean of lambda(sigma) |D(y + n; sigma) - y|² over images y, and as `error` the unweighted mean.
 
-        The term `error` is the unweighted mean.
+        The noise n has the standard deviation sigma, where ln sigma ~ N(P_mean, P_std²).
         """
         process, y = self.process, batch.images
         log_sigma = draw.normal((len(y),)) * process.log_sigma_std + process.log_sigma_mean
@@ -216,7 +216,7 @@ class EDMObjective(Objective):
         return (weights.flatten() * errors).mean(), {"error": errors.detach().mean()}
 
     def precondition(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Return D(x; sigma) of noisy images x = y + sigma n, (B, C, H, W), for sigma (B, 1, 1, 1)."""
+        """Return the denoised images D(x; sigma), given images x (B, C, H, W) with noise of std sigma (B, 1, 1, 1)."""
         data = self.process.sigma_data
         total = (sigma.square() + data**2).sqrt()
         c_skip, c_out, c_in = (data / total).square(), sigma * data / total, 1 / total
@@ -227,7 +227,7 @@ class EDMObjective(Objective):
         return self.precondition(x / column(np.sqrt(alpha_bar), x), column(sigma_of(alpha_bar), x))
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return levels whose sigma**(1 / rho) falls linearly, followed by level 1, sigma 0 (equation 5)."""
+        """Return `steps` levels from `start` (None: that of sigma_max), evenly spaced in sigma**(1 / rho), then 1."""
         process = self.process
         first = process.sigma_max if start is None else sigma_of(start)
         last = min(process.sigma_min, first)
@@ -239,14 +239,14 @@ DenoisingObjective = DiffusionObjective | EDMObjective
 
 
 def diffusion_method(network: nn.Module, process: DDPMProcess | EDMProcess) -> DenoisingObjective:
-    """Return the objective that trains `network` for the process of a params file."""
+    """Return the objective that trains `network` for the given diffusion process."""
     return EDMObjective(network, process) if isinstance(process, EDMProcess) else DiffusionObjective(network, process)
 
 
 def load_trained(folder: Path, device: torch.device) -> DenoisingObjective:
-    """Load the trained network in `folder`, in eval mode, as the objective of the process in its config.json.
+    """Load the trained network in `folder`, and return its training objective in eval mode.
 
-    Raises InputError if a file is missing, damaged or of another architecture, or has no process.
+    Raises InputError if a file is missing, damaged or of another architecture, or if config.json has no valid process.
     """
     network, config = load_model(folder, denoising_network, device)
     process = validate(Process, config.get("process"), "process", folder / "config.json")

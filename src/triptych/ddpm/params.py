@@ -12,7 +12,7 @@ NonEmpty = Field(min_length=1)
 
 
 def strictly_increasing(values: list) -> list:
-    """Return `values`. Raises ValueError if they are not strictly increasing."""
+    """Return `values`. Raises ValueError if `values` is not strictly increasing."""
     if values != sorted(set(values)):
         raise ValueError("must be strictly increasing")
     return values
@@ -22,7 +22,7 @@ Increasing = AfterValidator(strictly_increasing)
 
 
 class UNetParams(Section):
-    """Sizes of the report's UNet; see `triptych.ddpm.model.UNet`."""
+    """Sizes of the UNet of the original report; see `triptych.ddpm.model.UNet`."""
 
     name: Literal["unet"]
     stem_width: Count
@@ -34,7 +34,7 @@ class UNetParams(Section):
 
     @property
     def multiple(self) -> int:
-        """Divisor of the height and width of images."""
+        """Number by which the height and width of images must be divisible."""
         return 2 ** (len(self.multipliers) - 1)
 
     @model_validator(mode="after")
@@ -69,7 +69,7 @@ class PatchUNetParams(Section):
 
     @property
     def multiple(self) -> int:
-        """Divisor of the height and width of images."""
+        """Number by which the height and width of images must be divisible."""
         return self.patch * 2 ** (len(self.channels) - 1)
 
 
@@ -77,7 +77,7 @@ Network = Annotated[UNetParams | PatchUNetParams, Field(discriminator="name")]
 
 
 class LinearSchedule(Section):
-    """Betas that grow linearly over the steps (Ho et al. 2020)."""
+    """Noise schedule whose betas grow linearly over the steps (Ho et al. 2020)."""
 
     name: Literal["linear"]
     steps: AtLeastTwo
@@ -86,7 +86,7 @@ class LinearSchedule(Section):
 
 
 class CosineSchedule(Section):
-    """Schedule whose alpha_bar is a squared cosine (Nichol & Dhariwal 2021)."""
+    """Noise schedule whose alpha_bar is a squared cosine of the time (Nichol & Dhariwal 2021)."""
 
     name: Literal["cosine"]
     steps: AtLeastTwo
@@ -107,14 +107,14 @@ class UniformWeighting(Section):
 
 
 class MinSNRWeighting(Section):
-    """Weight min(SNR, gamma) for the error of x0 (Hang et al. 2023)."""
+    """Weighting of the error of x0 by min(SNR, gamma), where SNR is the signal-to-noise ratio (Hang et al. 2023)."""
 
     name: Literal["min_snr"]
     gamma: Positive
 
 
 class DDPMProcess(Section):
-    """Denoising diffusion: a discrete noise schedule, the prediction target, and its loss."""
+    """Denoising diffusion process: a discrete noise schedule, the prediction target, and the loss."""
 
     name: Literal["ddpm"]
     schedule: Annotated[LinearSchedule | CosineSchedule, Field(discriminator="name")]
@@ -125,7 +125,7 @@ class DDPMProcess(Section):
 
 
 class EDMProcess(Section):
-    """EDM: continuous noise levels and the preconditioning of Karras et al. 2022."""
+    """EDM process: continuous noise levels and the preconditioning of Karras et al. 2022."""
 
     name: Literal["edm"]
     log_sigma_mean: float
@@ -161,7 +161,7 @@ class Sampler(Section):
 
 
 class ComparedGuidance(Section):
-    """Guides (by snapshot epoch) and guidance weights to compare. Weight 1 is no guidance."""
+    """Guides (snapshots, given by epoch) and guidance weights to compare. Weight 1 would mean no guidance."""
 
     epochs: Annotated[list[Count], NonEmpty, Increasing]
     weights: Annotated[list[Annotated[float, Field(gt=1)]], NonEmpty, Increasing]
@@ -169,12 +169,12 @@ class ComparedGuidance(Section):
 
     @property
     def points(self) -> list[tuple[int, float]]:
-        """All pairs of an epoch and a weight."""
+        """All pairs (epoch, weight)."""
         return [(epoch, weight) for epoch in self.epochs for weight in self.weights]
 
 
 class Guidance(Section):
-    """Guidance by the model's snapshot of an earlier epoch (autoguidance)."""
+    """Autoguidance: guidance by a snapshot of the model from an earlier epoch."""
 
     weight: Annotated[float, Field(ge=1)]
     epoch: Count
@@ -213,19 +213,19 @@ class CostSteps(Section):
 
 
 class Cost(Section):
-    """Numbers of steps per sampler whose speed and sample quality are compared. An empty list omits a sampler."""
+    """Comparison of the speed and quality of samplers at several numbers of steps. An empty list omits the sampler."""
 
     samples: AtLeastTwo
     steps: CostSteps
 
     @property
     def samplers(self) -> list[Sampler]:
-        """All pairs of a sampler and one of its numbers of steps."""
+        """Each sampler with each of its numbers of steps."""
         return [Sampler(name=name, steps=steps) for name, counts in self.steps for steps in counts]
 
 
 class DDPMSampling(Section):
-    """Samples, restorations and comparisons to draw from the diffusion model."""
+    """Settings of the samples, restorations and comparisons that are drawn from the diffusion model."""
 
     samples: AtLeastTwo
     sampler: Sampler
@@ -241,7 +241,7 @@ class DDPMSampling(Section):
 
 
 class SamplingParams(Section, extra="ignore"):
-    """Keys of the section `sampling` that sampling from the diffusion model uses."""
+    """Keys of the section `sampling` that are used to sample from the diffusion model."""
 
     batch_size: Count
     ddpm: DDPMSampling

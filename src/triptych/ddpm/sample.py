@@ -1,7 +1,7 @@
-"""Stage `sample@ddpm`: samples by several samplers and guides, and test images restored from noise.
+"""Stage `sample@ddpm`: draw samples with several samplers and guides, and restore noised test images.
 
-The network computes in `runtime.precision`. On a CPU several tasks run at the same time with one thread each, so the
-seconds per image are those of one thread next to other busy threads.
+The network computes in the precision `runtime.precision` of params.yaml. On a CPU, several tasks run at the same time
+with one thread each, so the seconds per image are those of one thread while other threads are busy.
 """
 
 import math
@@ -41,8 +41,8 @@ TASKS_AT_ONCE = 8  # more would need too much memory: each task keeps the activa
 class Autoguidance:
     """Guided denoiser D_guide + weight (D - D_guide) (Karras et al. 2024, arXiv:2406.02507, equation 1).
 
-    The guide is the same network after fewer epochs. Its errors are similar but larger, so the difference of the two
-    predictions points to the data. Weight 1 is `method` alone.
+    D is the denoiser `method`. D_guide is a snapshot of the same network from an earlier epoch, with similar but larger
+    errors, so D - D_guide points towards the data. With weight 1, the result is that of `method` alone.
     """
 
     method: Denoising
@@ -50,23 +50,23 @@ class Autoguidance:
     weight: float
 
     def denoise(self, x: Tensor, alpha_bar: float) -> Tensor:
-        """Return the guided prediction of x0, (B, C, H, W) float32, from two network calls."""
+        """Return the guided prediction of x0, (B, C, H, W) float32, from one call of each network."""
         guide = self.guide.denoise(x, alpha_bar)
         return guide + self.weight * (self.method.denoise(x, alpha_bar) - guide)
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return the noise levels of `method`."""
+        """Return the noise levels of the denoiser `method`."""
         return self.method.levels(steps, start)
 
 
 def load_guide(model: Path, epoch: int, snapshots: dict[int, Path], device: torch.device) -> DenoisingObjective:
-    """Load the model in the folder `model` with its weights of an epoch, given the snapshot file of each epoch.
+    """Load the model in the folder `model` with the weights of the snapshot file `snapshots[epoch]`.
 
-    Raises InputError if there is no snapshot of that epoch, or a file is missing or damaged.
+    Raises InputError if there is no snapshot of this epoch, or if a file is missing or damaged.
     """
     if epoch not in snapshots:
         raise InputError(
-            f"sampling.ddpm.guidance: no snapshot of epoch {epoch}; must be one of ddpm.training.snapshot_epochs "
+            f"sampling.ddpm.guidance: there is no snapshot of epoch {epoch}; use one of ddpm.training.snapshot_epochs "
             f"({', '.join(map(str, snapshots))})"
         )
     guide = load_trained(model, device)
@@ -80,7 +80,7 @@ def load_guide(model: Path, epoch: int, snapshots: dict[int, Path], device: torc
 
 
 def alpha_bars(schedule: LinearSchedule) -> np.ndarray:
-    """Return alpha_bar at the times 0 to T of a schedule, (T + 1,)."""
+    """Return alpha_bar at the times 0 to T of a noise schedule, (T + 1,)."""
     return np.exp(-decay(schedule))
 
 
@@ -88,9 +88,9 @@ def alpha_bars(schedule: LinearSchedule) -> np.ndarray:
 def restore(
     method: Denoising, images: np.ndarray, level: float, steps: int, seed: int, batch_size: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Noise uint8 images (N, C, H, W) to the level alpha_bar = `level`, and restore them with the ancestral sampler.
+    """Noise uint8 images (N, C, H, W) to alpha_bar = `level`, and restore them with the ancestral sampler.
 
-    Return the noised and the restored images. The noise of image i depends on (seed, i) alone; the level scales it.
+    Return the noised and the restored images. Before scaling, the noise of image i depends only on `seed` and i.
     """
     noised, restored, start = [], [], 0
     for x0 in float_batches(images, batch_size, device):
@@ -108,7 +108,8 @@ def restoration_strip(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Noise a uint8 image (C, H, W) to time t, and restore it in at most `restoration.steps` ancestral steps.
 
-    Return STRIP_STATES images on the way to t, and at most as many on the way back, both (states, C, H, W).
+    Return two arrays (states, C, H, W): STRIP_STATES states of the image from time 0 to t, and at most STRIP_STATES
+    states from t to the restored image.
     """
     x0 = to_float(torch.as_tensor(np.array(image))[None].to(device))
     noise = ImageNoise(seed, "strip", range(1), tuple(x0.shape[1:]), device).normal
@@ -129,20 +130,22 @@ def restoration_strip(
 def draw(
     folder: Path, model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, machine: Machine
 ) -> list[dict]:
-    """Write images.npz to `folder`, with uint8 images (…, C, H, W):
+    """Draw the samples and restorations of the stage, and write them to `folder`/images.npz.
 
-    - `samples` (N); `guided` (N) from the same noise, with `guidance_weight` and `guidance_epoch`;
-    - `compared` (P, n), guided by the snapshots of `compared_epoch` (P,) with `compared_weight` (P,);
-    - `cost` (P, n) by the samplers `cost_sampler` (P,) in `cost_steps` (P,);
-    - `noised` and `restored` (T, n) for `restoration_times` (T,), with noise of deviation `restoration_sigmas` (T,);
-    - `strip_original` (1), `strip_forward` and `strip_backward` (T, states) for `strip_times` (T,);
-    - `epoch_samples` (E, n) after each of `epochs` (E,); and `originals`, the first test images.
+    `model` is the folder of the trained model, and `snapshots` the folder of its weights after the snapshot epochs.
+    Raises InputError if samples are degenerate, or if a file is missing or invalid. Images are uint8 (…, C, H, W):
 
-    `model` is the folder of the trained model, `snapshots` the folder of its weights after each snapshot epoch. The
-    test images of `dataset` are restored. Raises InputError if samples are degenerate, or a file is missing or invalid.
+    - `samples` (N,), and `guided` (N,) from the same noise, with `guidance_epoch` and `guidance_weight`;
+    - `compared` (P, n): samples guided by the snapshots of `compared_epoch` (P,) with `compared_weight` (P,);
+    - `cost` (P, n): samples of the samplers `cost_sampler` (P,) in `cost_steps` (P,) steps;
+    - `noised` and `restored` (T, n): test images at `restoration_times` (T,), with noise of std `restoration_sigmas`;
+    - `strip_original` (1,): a test image; `strip_forward` and `strip_backward` (T, states): the test image on the way
+      from time 0 to each of `strip_times` (T,), and on the way back;
+    - `epoch_samples` (E, n): samples with the weights after each of `epochs` (E,);
+    - `originals` (n,): the first test images.
 
     Returns:
-        Timing rows of `guided` and of each sampler at each number of steps: sampler, steps, seconds_per_image, threads.
+        Timings of `guided` and of each sampler and number of steps: sampler, steps, seconds_per_image, threads.
     """
     kept, settings = snapshot_files(snapshots), params.ddpm
     sampler, guidance, restoration = settings.sampler, settings.guidance, settings.restoration
@@ -215,7 +218,7 @@ def draw(
 
 @dataclass(frozen=True)
 class Drawing:
-    """Tasks of the stage, and the settings that they share."""
+    """Tasks of the stage `sample@ddpm`, and the settings that these tasks share."""
 
     dataset: Dataset
     params: SamplingParams
@@ -223,7 +226,7 @@ class Drawing:
     machine: Machine
 
     def images(self, method: Denoising, sampler: Sampler, count: int) -> Tensor:
-        """Draw samples, float (count, C, H, W) on the CPU."""
+        """Draw float samples (count, C, H, W), and return them on the CPU."""
         shape, size = tuple(self.dataset.train.images.shape[1:]), self.params.batch_size
         with self.machine.autocast():
             return draw_images(method, shape, count, sampler.name, sampler.steps, self.seed, size, self.machine.device)
@@ -231,7 +234,11 @@ class Drawing:
     def timed(
         self, method: Denoising, sampler: Sampler, count: int, name: str | None = None, check: bool = True
     ) -> tuple[np.ndarray, dict]:
-        """Draw samples, and return them in uint8 with their timing row, called `name` or by the name of the sampler."""
+        """Draw uint8 samples, and return them with their timing as a table row.
+
+        The sampler is called `name` in the row (None: `sampler.name`). Raises InputError if `check` is True and the
+        samples are degenerate.
+        """
         start = time.perf_counter()
         images = self.images(method, sampler, count)
         images = (checked(images) if check else to_uint8(images)).numpy()
@@ -240,21 +247,21 @@ class Drawing:
         return images, row | {"threads": torch.get_num_threads()}
 
     def restored(self, method: Denoising, t: int, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return test images noised to time t, which has the noise level `level`, and restored; see `restore`."""
+        """Return test images noised to time t (noise level `level`), and the same images restored; see `restore`."""
         restoration, size = self.params.ddpm.restoration, self.params.batch_size
         images, steps = self.dataset.test.images[: restoration.images], min(t, restoration.steps)
         with self.machine.autocast():
             return restore(method, images, level, steps, self.seed, size, self.machine.device)
 
     def strip(self, method: Denoising, image: np.ndarray, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return states of an image on the way to time t and back; see `restoration_strip`."""
+        """Return the states of an image from time 0 to t, and from t back to 0; see `restoration_strip`."""
         with self.machine.autocast():
             return restoration_strip(method, image, t, self.params.ddpm.restoration, self.seed, self.machine.device)
 
     def after_epoch(self, method: DenoisingObjective, weights: Path) -> np.ndarray:
-        """Draw samples with the weights of an epoch, from the same noise at each epoch.
+        """Draw uint8 samples with the weights of one epoch in the file `weights`, from the same noise for all epochs.
 
-        They are not checked, because samples of the first epochs may be degenerate.
+        The samples are not checked, because those of the first epochs may be degenerate.
         """
         load_weights(weights, method.network)
         return to_uint8(self.images(method, self.params.ddpm.sampler, SHOWN)).numpy()

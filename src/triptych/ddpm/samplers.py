@@ -1,6 +1,6 @@
 """Samplers: the reverse process from noise to images, given a denoiser of variance-preserving images and noise levels.
 
-Levels are values of alpha_bar, from the noisiest up to 1 (the image itself); see `Denoising.levels`.
+Levels are values of alpha_bar, from the noisiest up to 1 (an image without noise); see `Denoising.levels`.
 """
 
 import math
@@ -48,8 +48,8 @@ def ddim(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None 
 def dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
     """Sample by DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2).
 
-    It is of second order with one evaluation per step. The first step, and the last step to zero noise, are first-order
-    steps as in DDIM.
+    The solver is of second order with one network call per step. The first step and the last step (to zero noise) are
+    first-order steps, as in DDIM. `noise` is ignored.
     """
     return sde_dpm_solver(denoise, x, levels, None)
 
@@ -57,7 +57,7 @@ def dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise |
 def sde_dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None) -> Tensor:
     """Sample by SDE-DPM-Solver++(2M) (Lu et al. 2022): DPM-Solver++ for the reverse SDE, whose noise corrects errors.
 
-    Without `noise` this is DPM-Solver++(2M) itself.
+    If `noise` is None, this is DPM-Solver++(2M).
     """
     earlier: Tensor | None = None
     earlier_h = 0.0
@@ -81,8 +81,8 @@ def sde_dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noi
 def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
     """Sample by Heun's second-order method for dx/dsigma = (x - D(x)) / sigma (Karras et al. 2022, algorithm 1).
 
-    x / sqrt(alpha_bar) is the image plus noise of standard deviation sigma. Steps that are not `second_order` are Euler
-    steps.
+    In this equation, D is the denoiser and x is the image plus noise of standard deviation sigma: the argument `x`
+    divided by sqrt(alpha_bar). Steps for which `second_order` is False are Euler steps.
     """
 
     def slope(image: Tensor, level: float) -> Tensor:
@@ -100,10 +100,10 @@ def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None 
 
 
 def second_order(levels: list[float]) -> list[bool]:
-    """Return a mask of the steps of `heun` that are of second order.
+    """Return a mask that is True for the second-order steps of `heun`. Other steps are Euler steps.
 
-    The step to zero noise is not, because the slope is undefined there. Nor is a first step in which sigma falls by
-    more than the factor LARGEST_FALL: if alpha_bar ends near 0, sigma starts in the thousands, and Euler is more exact.
+    The step to zero noise is an Euler step, because the slope is undefined at zero noise. The first step is an Euler
+    step if sigma falls by more than the factor LARGEST_FALL, because Euler's method is more accurate for such steps.
     """
     inner = [following < 1 for following in levels[1:]]
     return [inner[0] and sigma_of(levels[0]) <= LARGEST_FALL * sigma_of(levels[1]), *inner[1:]]
@@ -113,31 +113,31 @@ SAMPLERS = {sampler.__name__: sampler for sampler in (ancestral, ddim, dpm_solve
 
 
 def evaluations(name: str, levels: list[float]) -> int:
-    """Return the number of network calls per image of the sampler `name`."""
+    """Return the number of network calls per image that the sampler `name` makes for the noise levels `levels`."""
     return len(levels) - 1 + (sum(second_order(levels)) if name == "heun" else 0)
 
 
 def clipped(method: Denoising) -> Denoiser:
-    """Return the denoiser with its prediction of x0 clipped to [-1, 1].
+    """Return the function `method.denoise` with predictions of x0 clipped to [-1, 1].
 
-    Without clipping, errors at high noise grow at every step (Ho et al. 2020).
+    Without clipping, errors at high noise levels grow at every step (Ho et al. 2020).
     """
     return lambda x, level: method.denoise(x, level).clamp(-1, 1)
 
 
 @torch.inference_mode()
 def reverse(method: Denoising, x: Tensor, start: float | None, name: str, steps: int, noise: Noise) -> Tensor:
-    """Run the reverse process from variance-preserving images x (B, C, H, W), or from pure noise.
+    """Run the reverse process from noisy images x (B, C, H, W) in `steps` steps of the sampler `name` (see SAMPLERS).
 
-    `method` is in eval mode on the device of x, `start` is alpha_bar of x (None: pure noise), and `name` is one of
-    SAMPLERS. Raises InputError if x is pure noise, but the noisiest level keeps more than MOST_SIGNAL of the variance.
+    `method` must be in eval mode on the device of x. `start` is the level alpha_bar of x; None means pure noise. Raises
+    InputError if x is pure noise, but the noisiest level keeps more than MOST_SIGNAL of the images' variance.
     """
     levels = method.levels(steps, start)
     if start is None and levels[0] > MOST_SIGNAL:
         raise InputError(
-            f"ddpm.process: the noisiest level keeps {levels[0]:.1%} of the images' variance, but samples start from "
-            f"pure noise; must be at most {MOST_SIGNAL:.0%}: use more steps, a larger last_beta or sigma_max, or a "
-            "cosine schedule"
+            "ddpm.process: sampling starts from pure noise, but the noisiest level keeps "
+            f"{levels[0]:.1%} of the images' variance (at most {MOST_SIGNAL:.0%} is allowed); use more steps, "
+            "a larger last_beta or sigma_max, or a cosine schedule"
         )
     return SAMPLERS[name](clipped(method), x.contiguous(memory_format=torch.channels_last), levels, noise)
 
@@ -152,9 +152,9 @@ def draw_images(
     batch_size: int,
     device: torch.device,
 ) -> Tensor:
-    """Sample float images (count, C, H, W) by the sampler `name`, and return them on the CPU.
+    """Draw float images (count, C, H, W) with the sampler `name`, and return them on the CPU.
 
-    Image i starts from the same noise for all weights, samplers and counts.
+    For a given seed, image i starts from the same noise for all networks, samplers and counts.
     """
     batches = []
     for start in range(0, count, batch_size):
@@ -165,6 +165,6 @@ def draw_images(
 
 
 def checked(images: Tensor) -> Tensor:
-    """Convert float samples to uint8. Raises InputError if they are degenerate; see `refuse_degenerate`."""
+    """Convert float samples to uint8. Raises InputError if the samples are degenerate; see `refuse_degenerate`."""
     refuse_degenerate(images)
     return to_uint8(images)

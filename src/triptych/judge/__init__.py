@@ -1,1 +1,1 @@
-"""The reference classifier ("judge") that evaluates generated images."""
+"""The judge: the reference classifier that evaluates generated images."""

@@ -1,4 +1,4 @@
-"""Quality of generated images, by the judge and by their pixels: the same measures for every generative study."""
+"""Quality measures of generated images for all generative studies, from the reference classifier and from pixels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,15 +24,16 @@ FINAL = 5  # samples that the report shows with the judge's probabilities
 
 
 class RealImages:
-    """Real images to compare `count` generated images with, and the judge's output for them.
+    """Real images for comparison with `count` generated images, with the output of the judge (a reference classifier).
 
-    The test images are the reference. The first `count` training images show the values of a perfect generator.
+    Measures compare generated images with the test images. The same measures of the first `count` training images are
+    the values that a perfect generator would reach.
 
     Attributes:
         images: the test images, uint8 (M, C, H, W).
         test, train: the judge's output for the test images and for the training images.
-        reference: Fréchet reference of the test images; None for a single image.
-        classless: reason why measures of classes are left out; None if there are two classes or more.
+        reference: statistics of the test images for the Fréchet distance; None if there is only one image.
+        classless: reason why measures of classes are left out; None if there are at least two classes.
     """
 
     def __init__(self, dataset: Dataset, judge: Judge, count: int) -> None:
@@ -42,16 +43,17 @@ class RealImages:
         self.classless = needs.two_classes(dataset)
 
     def distance(self, judged: Judged, resampling: Resampling, purpose: str) -> Estimate | LeftOut:
-        """Return the Fréchet distance of generated images to the test images.
+        """Return the Fréchet distance between generated images and the test images.
 
-        The bootstrap draws from the random stream called `purpose`.
+        `judged` is the output of the judge (the reference classifier) for the generated images. `purpose` selects the
+        random stream of the bootstrap.
         """
         few = self._too_few(judged.features)
         return few or self.reference.estimate(judged.features, resampling, purpose)
 
     @property
     def floor(self) -> float | LeftOut:
-        """Fréchet distance of the training images to the test images."""
+        """Fréchet distance between the training images and the test images: the value of a perfect generator."""
         return self._too_few(self.train.features) or self.reference.distance(self.train.features)
 
     def _too_few(self, features: np.ndarray) -> LeftOut | None:
@@ -61,7 +63,7 @@ class RealImages:
 def measure_generated(
     images: np.ndarray, judged: Judged, real: RealImages, settings: EvaluationParams, resampling: Resampling
 ) -> Numbers:
-    """Return the measures of generated images, uint8 (N, C, H, W), and those of real images for comparison."""
+    """Return the measures of generated images, uint8 (N, C, H, W), and measures of real images for comparison."""
     threshold, wide = settings.recognition_threshold, torch.from_numpy(images).float() / 127.5 - 1
     return {
         "frechet_distance": real.distance(judged, resampling, "frechet"),
@@ -104,7 +106,7 @@ def _precision_recall(judged: Judged, real: RealImages, settings: EvaluationPara
 
 @dataclass(kw_only=True)
 class GenerativeMeasures:
-    """Inputs of a generative study's measures, and the measures that the studies share."""
+    """Base class for the measures of a generative study: inputs, and the measures that all these studies share."""
 
     STUDY: ClassVar[str]
     judge: Judge
@@ -122,15 +124,15 @@ class GenerativeMeasures:
         self.judged = self.judge(self.drawn["samples"])
 
     def samples(self) -> Numbers:
-        """Return the measures of the study's samples."""
+        """Return the measures of the samples that the study's model generated."""
         return measure_generated(self.drawn["samples"], self.judged, self.real, self.settings, self.resampling)
 
     def other_samples(self, key: str, name: str) -> Numbers:
-        """Return the COMPARED measures of the images `drawn[key]`. `name` selects their random streams."""
+        """Return the measures in COMPARED of the images `drawn[key]`. `name` selects the random streams."""
         images, resampling = self.drawn[key], replace(self.resampling, owner=f"{self.STUDY} {name}")
         numbers = measure_generated(images, self.judge(images), self.real, self.settings, resampling)
         return {measure: numbers[measure] for measure in COMPARED}
 
     def final_probabilities(self) -> np.ndarray:
-        """Return the judge's class probabilities for the first samples, (FINAL, classes)."""
+        """Return the class probabilities, (FINAL, classes), of the first FINAL samples by the reference classifier."""
         return self.judged.probabilities[:FINAL]

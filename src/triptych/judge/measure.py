@@ -1,4 +1,4 @@
-"""Features and class probabilities of images by the judge, and the accuracy of the judge."""
+"""Output of the judge (the reference classifier) for images, and the accuracy of the judge."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,13 @@ from triptych.nn.weights import load_model
 
 @dataclass(frozen=True)
 class Judged:
-    """Output of the judge for N images."""
+    """Output of the judge (the reference classifier) for N images."""
 
     features: np.ndarray  # (N, d) float32
     probabilities: np.ndarray  # (N, classes) float32
 
     def recognised(self, threshold: float) -> np.ndarray:
-        """Return a mask (N,) of the images with a class of at least this probability."""
+        """Return a mask (N,) of the images whose most probable class has at least the probability `threshold`."""
         return self.probabilities.max(axis=1) >= threshold
 
     def classes(self) -> np.ndarray:
@@ -32,19 +32,19 @@ class Judged:
 
 
 class Judge:
-    """The trained classifier, applied to stored uint8 images."""
+    """The trained reference classifier, which is applied to uint8 images."""
 
     def __init__(self, network: Classifier, device: torch.device, batch_size: int) -> None:
         self.network, self.device, self.batch_size = network.eval(), device, batch_size
 
     @classmethod
     def load(cls, folder: Path, device: torch.device, batch_size: int) -> "Judge":
-        """Load the judge from the model folder of the stage `classifier`."""
+        """Load the judge (the reference classifier) from the model folder that the stage `classifier` writes."""
         return cls(load_model(folder, Classifier, device)[0], device, batch_size)
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Judged:
-        """Return features and class probabilities of uint8 images (N, C, H, W)."""
+        """Return the features and class probabilities of uint8 images (N, C, H, W)."""
         features, probabilities = [], []
         for batch in float_batches(images, self.batch_size, self.device):
             hidden = self.network.backbone(batch)
@@ -54,9 +54,10 @@ class Judge:
 
 
 def judge_quality(judged: Judged, dataset: Dataset, threshold: float, level: float) -> dict[str, Estimate | LeftOut]:
-    """Return the judge's accuracy on the test images, and the share of them with a class of probability >= `threshold`.
+    """Return the test accuracy of the judge (the reference classifier), and the fraction of test images recognised.
 
-    `judged` is its output for the test images, `level` the confidence level of the intervals.
+    `judged` is the judge's output for the test images. An image is recognised if its most probable class has at least
+    the probability `threshold`. `level` is the confidence level of the intervals.
     """
     classless, labels = needs.two_classes(dataset), np.asarray(dataset.test.labels)
     return {

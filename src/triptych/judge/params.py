@@ -1,4 +1,4 @@
-"""Schema of the section `classifier` of params.yaml: the judge."""
+"""Schema of the section `classifier` of params.yaml, for the judge (the reference classifier)."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from triptych.training.params import Training
 
 
 class ResNetParams(Section):
-    """Sizes of the judge's network; see `triptych.nn.backbones.SmallResNet`."""
+    """Sizes of the network of the judge (the reference classifier); see `triptych.nn.backbones.SmallResNet`."""
 
     width: Count
     blocks: Annotated[list[Count], Field(min_length=1)]
@@ -17,7 +17,7 @@ class ResNetParams(Section):
 
 
 class ClassifierParams(Section):
-    """The judge's network, mixup and training; see `triptych.judge.model`."""
+    """Network, mixup and training of the judge (the reference classifier); see `triptych.judge.model`."""
 
     network: ResNetParams
     mixup: Annotated[float, Field(ge=0)]

@@ -1,1 +1,1 @@
-"""Device and precision, forked processes, random numbers on a device."""
+"""Device, precision, forked processes, and random numbers on a device."""

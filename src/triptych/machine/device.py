@@ -1,4 +1,4 @@
-"""Device, precision and threads of this process, and its rank among the processes that share a batch."""
+"""Device, precision and threads of the current process, and its rank in data-parallel training."""
 
 import ctypes
 import os
@@ -21,7 +21,7 @@ kernels = "fast"
 
 @dataclass(frozen=True)
 class Machine:
-    """Device and threads of this process, and its place among the processes that share a batch."""
+    """Device, precision and threads of the current process, and its rank in data-parallel training."""
 
     device: torch.device
     dtype: torch.dtype  # of matrix products: float32, or bfloat16 under autocast
@@ -32,7 +32,7 @@ class Machine:
 
     @property
     def leads(self) -> bool:
-        """True if this process writes the files."""
+        """True for the process of rank 0, which writes the output files."""
         return self.rank == 0
 
     def autocast(self) -> torch.autocast:
@@ -40,7 +40,7 @@ class Machine:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def synchronise(self) -> None:
-        """Wait until the device is idle. Use it only to measure time."""
+        """Wait until the device is idle. Call this method only to measure time."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
@@ -56,13 +56,13 @@ class Machine:
         return max(1, min(tasks, self.threads // self.workers)) if self.forks else 1
 
     def announce(self, **more: object) -> None:
-        """Print `describe()` and further values on one line of stderr, in the leading process only."""
+        """Print the values of `describe` and `more` to stderr, on one line. Only the process of rank 0 prints."""
         if self.leads:
             about = self.describe() | more
             print(", ".join(f"{key} {value}" for key, value in about.items()), file=sys.stderr, flush=True)
 
     def describe(self) -> dict:
-        """Return the properties that run times depend on."""
+        """Return the device, precision, threads, processes and torch version, on which run times depend."""
         return {
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
             "precision": str(self.dtype).removeprefix("torch."),
@@ -73,12 +73,12 @@ class Machine:
 
 
 def choose_device(wish: str, local_rank: int = 0) -> torch.device:
-    """Return the device for `runtime.device`; `auto` prefers a GPU. Raises InputError if it is not available."""
+    """Return the device named `wish`, or the fastest for "auto". Raises InputError if the device is not available."""
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = next(name for name in has if has[name]) if wish == "auto" else wish
     if not has[name]:
         available = ", ".join(name for name in has if has[name])
-        raise InputError(f"params.yaml: 'runtime.device' is '{name}', which is not available; available: {available}")
+        raise InputError(f"params.yaml: 'runtime.device' is '{name}', which is not available; use one of {available}")
     return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
 
 
@@ -138,7 +138,7 @@ NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc reuse freed memory, since mapping and clearing new memory took a twelfth of the DDPM's time.
+    """Make glibc reuse freed memory: mapping and clearing new memory took a twelfth of the DDPM's training time.
 
     Returns False if the C library is not glibc.
     """

@@ -1,9 +1,9 @@
-"""Tasks side by side in forked processes, and the clock of a stage.
+"""Parallel tasks in forked processes, and the run time of a stage.
 
 A small network cannot use two cores fully: two runs with one thread each process 1.4 times as many images per second as
-one run with two threads. Processes are forked on Linux only, because elsewhere linear algebra libraries fail after a
-fork. The parent must not have computed with several threads before, since a fork does not copy their pool;
-`Machine.shared` sets one thread first.
+one run with two threads. Processes are forked only on Linux, because linear algebra libraries of other systems fail
+after a fork. A fork does not copy the threads of a pool, so the parent must not use several threads before it forks;
+`Machine.shared` therefore limits it to one.
 """
 
 import atexit
@@ -32,11 +32,11 @@ Result = TypeVar("Result")
 
 
 def side_by_side(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterator[tuple[int, Result]]:
-    """Yield (index, result) as tasks finish. Tasks start in the given order.
+    """Run tasks in parallel, and yield the index and result of each task when it finishes.
 
-    Each of `at_once` child processes runs one task after another; if `at_once` is 1, tasks run in this process. If a
-    task fails or a child is killed, all children are stopped. A task's InputError and a killed child raise InputError;
-    other errors raise SystemExit and print their traceback to stderr.
+    Tasks start in the given order, in `at_once` child processes, or in this process if `at_once` is 1. If a task fails
+    or a child is killed, all children are stopped. Raises InputError if a task raised one or a child was killed. After
+    any other error, the child prints its traceback to stderr and this process raises SystemExit.
     """
     if at_once == 1:
         yield from ((index, task()) for index, task in enumerate(tasks))
@@ -74,7 +74,7 @@ def _check_exit(child: multiprocessing.process.BaseProcess) -> None:
     if child.exitcode and child.exitcode < 0:
         name = signal.Signals(-child.exitcode).name
         cause = ", probably because memory ran out" if name == "SIGKILL" else ""
-        raise InputError(f"a worker process was killed ({name}){cause}") from None
+        raise InputError(f"a child process was killed ({name}){cause}") from None
     if child.exitcode:
         raise SystemExit(child.exitcode) from None
 
@@ -101,7 +101,7 @@ def _exit_with(parent: int) -> None:
 
 
 def run_script(stage: str, main: Callable[[], None]) -> NoReturn:
-    """Run the script of a stage: report errors in one line, write the stage's clock, and end the process.
+    """Run `main`, the script of a stage. Report user errors in one line, write the run time, and end the process.
 
     The process ends without finalising the interpreter, which would take up to 1.5 s with torch's compiler loaded.
     """
@@ -118,7 +118,7 @@ def run_script(stage: str, main: Callable[[], None]) -> NoReturn:
 def stage_clock(stage: str) -> Iterator[None]:
     """Write metrics/clock/<stage>.json on success: Unix times of process start, end of imports and end of work.
 
-    `peak_megabytes` is the largest resident memory of this process, plus that of its largest child.
+    `peak_megabytes` in that file is the sum of two peaks of resident memory: of this process and of its largest child.
     """
     imported = time.time()
     yield

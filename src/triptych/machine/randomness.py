@@ -1,4 +1,4 @@
-"""Random numbers as a function of (seed, purpose, step), so that no generator state is saved."""
+"""Random numbers as a function of seed, purpose and step, so that checkpoints need no generator state."""
 
 from dataclasses import dataclass, field
 
@@ -9,16 +9,16 @@ from triptych.core.seeds import fold
 
 
 def generator(device: torch.device | str, *names: int | str) -> torch.Generator:
-    """Return a generator on `device` that is seeded by `names`."""
+    """Return a generator on `device`, with a seed derived from `names`, for example (seed, purpose, step)."""
     return torch.Generator(device=device).manual_seed(fold(*names))
 
 
 @dataclass
 class Draw:
-    """Random numbers of one training step, for this process's rows of the batch.
+    """Source of the random numbers of a training step.
 
-    Each call draws numbers for the global batch and returns the rows of this process, so that the noise does not depend
-    on the number of processes. The first dimension of every shape is the batch.
+    In data-parallel training, each method draws numbers for the global batch but returns only the rows of this process.
+    The numbers therefore do not depend on the number of processes. The first dimension of `shape` is the local batch.
     """
 
     device: torch.device | str
@@ -31,20 +31,20 @@ class Draw:
         self.generator = generator(self.device, *self.names)
 
     def restart(self, *names: int | str) -> None:
-        """Reseed the generator in place, since a CUDA graph can use only the generator with which it was recorded."""
+        """Reseed the generator with `names`. A recorded CUDA graph requires the same generator object at every step."""
         self.names = names
         self.generator.manual_seed(fold(*names))
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
-        """Draw standard normal numbers; `shape` is that of this process's rows."""
+        """Draw standard normal numbers."""
         return self._local(torch.randn(self._global(shape), generator=self.generator, device=self.device), shape)
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
-        """Draw uniform numbers in [0, 1)."""
+        """Draw numbers uniformly from [0, 1)."""
         return self._local(torch.rand(self._global(shape), generator=self.generator, device=self.device), shape)
 
     def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Tensor:
-        """Draw int64 numbers in [low, high)."""
+        """Draw int64 integers uniformly from [low, high)."""
         size = self._global(shape)
         return self._local(torch.randint(low, high, size, generator=self.generator, device=self.device), shape)
 

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def run_tasks(title: str, tasks: Mapping[str, Callable[[], Result]], at_once: int = 1) -> dict[str, Result]:
-    """Run tasks, `at_once` of them side by side, and return their results by name in the order of `tasks`."""
+    """Run up to `at_once` tasks in parallel, and return a dict from task name to result, in the order of `tasks`."""
     names, results = list(tasks), {}
     interval = 0.5 if sys.stderr.isatty() else 20.0  # keeps log files short
     with tqdm(total=len(tasks), desc=title, mininterval=interval, dynamic_ncols=True) as bar:
@@ -24,5 +24,5 @@ def run_tasks(title: str, tasks: Mapping[str, Callable[[], Result]], at_once: in
 
 
 def merged_results(title: str, tasks: Mapping[str, Callable[[], dict]], at_once: int = 1) -> dict:
-    """Run tasks as `run_tasks` does and merge the mappings that they return."""
+    """Run tasks like `run_tasks`, and merge the dicts that they return."""
     return {key: value for result in run_tasks(title, tasks, at_once).values() for key, value in result.items()}

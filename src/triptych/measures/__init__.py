@@ -1,1 +1,1 @@
-"""Measures that several studies use, intervals and statistics."""
+"""Confidence intervals, statistics, and measures that several studies use."""

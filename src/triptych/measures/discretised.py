@@ -12,7 +12,7 @@ LEVEL_WIDTH = 2 / 255
 def discretised_gaussian_log_mass(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
     """Return the elementwise log-probability of the 8-bit level of x: the Gaussian's mass within half a level of x.
 
-    The outermost levels include the tails, so that the 256 masses sum to 1 (Ho et al. 2020, equation 13).
+    The outermost levels include the tails, so that the 256 probabilities sum to 1 (Ho et al. 2020, equation 13).
     """
     # By symmetry the nearer tail is used, because the difference of two masses near 1 would lose precision.
     distance = (x - mean).abs()
@@ -27,7 +27,7 @@ def discretised_gaussian_log_mass(x: Tensor, mean: Tensor, sigma: float) -> Tens
 
 
 def bits_per_dimension(log_probability: Tensor, dimensions: int, density: bool) -> Tensor:
-    """Convert nats per image to bits per dimension. A density on [-1, 1] is first converted to mass per 8-bit level."""
+    """Convert image log-probabilities or, if `density`, log-densities on [-1, 1] from nats to bits per dimension."""
     nats = log_probability.double() / dimensions
     if density:
         nats = nats + math.log(LEVEL_WIDTH)

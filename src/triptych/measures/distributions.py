@@ -1,8 +1,8 @@
-"""Comparison of the features of generated images with those of real images, as distributions.
+"""Comparison of the feature distributions of generated and real images.
 
-Fréchet distance (Heusel et al. 2017, arXiv:1706.08500), and improved precision and recall (Kynkäänniemi et al. 2019,
-arXiv:1904.06991). The features are from the penultimate layer of the reference classifier, not from Inception. Values
-are therefore comparable only for the same dataset and reference classifier, and the distance is not FID.
+The measures are the Fréchet distance (Heusel et al. 2017, arXiv:1706.08500) and improved precision and recall
+(Kynkäänniemi et al. 2019, arXiv:1904.06991). The features are from the penultimate layer of the reference classifier,
+not from Inception. The distance is therefore not FID, and values can be compared only for the same classifier.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ BLOCK = 1024  # points whose distances to all others are in memory at once
 
 
 def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean (d,) and covariance (d, d) of features (N, d) in float64."""
+    """Return the mean (d,) and covariance (d, d) of features (N, d), in float64."""
     wide = features.astype(np.float64)
     mean = wide.mean(axis=0)
     centred = wide - mean
@@ -22,7 +22,7 @@ def moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class FrechetReference:
-    """Features (M, d) of real images, to which Fréchet distances are computed."""
+    """Reference for Fréchet distances: features (M, d) of real images."""
 
     def __init__(self, features: np.ndarray) -> None:
         self.mean, self.covariance = moments(features)
@@ -30,7 +30,7 @@ class FrechetReference:
         self.root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
 
     def distance(self, features: np.ndarray) -> float:
-        """Return ||m1 - m2||² + Tr(C1 + C2 - 2 (C1 C2)^½), the distance to features (N, d)."""
+        """Return the Fréchet distance ||m1 - m2||² + Tr(C1 + C2 - 2 (C1 C2)^½) to features (N, d)."""
         mean, covariance = moments(features)
         # (C1 C2)^½ has the trace of (C1^½ C2 C1^½)^½, which is symmetric: no complex numbers, no iteration.
         cross = np.sqrt(np.linalg.eigvalsh(self.root @ covariance @ self.root).clip(min=0)).sum()
@@ -38,7 +38,7 @@ class FrechetReference:
         return float(offset + np.trace(covariance) + np.trace(self.covariance) - 2 * cross)
 
     def estimate(self, features: np.ndarray, resampling: Resampling, purpose: str) -> Estimate:
-        """Return the distance to features (N, d) with its bootstrap interval over them; the reference is fixed."""
+        """Return the distance to features (N, d) with a bootstrap interval. The reference is not resampled."""
         value = self.distance(features)
         return resampling.recentred(value, lambda rows: self.distance(features[rows]), len(features), purpose)
 
@@ -50,9 +50,9 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 class Manifold:
-    """Union of balls around features (N, d); the radius of a ball is the distance to the k-th nearest other point.
+    """Union of balls around features (N, d). The radius of a ball is the distance to the k-th nearest other point.
 
-    All pairs are compared, so the time is proportional to N²: use a subset of many points.
+    All pairs are compared, so the time is proportional to N². Pass a subset if there are many points.
     """
 
     def __init__(self, features: np.ndarray, k: int) -> None:
@@ -62,7 +62,7 @@ class Manifold:
         self.squared_radii = np.concatenate(radii)
 
     def contains(self, points: np.ndarray) -> np.ndarray:
-        """Return booleans (M,), True for the points (M, d) inside the manifold."""
+        """Return a boolean (M,) for each of the points (M, d): True if the manifold contains the point."""
         blocks = _blocks(points.astype(np.float64))
         return np.concatenate([(squared_distances(b, self.features) <= self.squared_radii).any(axis=1) for b in blocks])
 
@@ -72,8 +72,8 @@ def _blocks(points: np.ndarray) -> list[np.ndarray]:
 
 
 def precision_recall(generated: Manifold, real: Manifold) -> tuple[np.ndarray, np.ndarray]:
-    """Return booleans per generated and per real point, whose means are precision and recall.
+    """Return a boolean per generated point and per real point. Their means are precision and recall.
 
-    A generated point is True if the real manifold contains it, and a real point if the generated manifold contains it.
+    The boolean of a point is True if the other manifold contains the point.
     """
     return real.contains(generated.features), generated.contains(real.features)

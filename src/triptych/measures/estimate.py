@@ -1,7 +1,7 @@
-"""A number with its interval, and its form in a metrics file.
+"""A number with its confidence interval, and its format in a metrics file.
 
-A metrics file has the value of an estimate under its key, and the bounds under the same key of `intervals`. For a
-number that could not be measured, `left_out` has the reason. `write_metrics` writes this form, and `joined` reads it.
+A metrics file contains the value of an estimate under its key, and the bounds under the same key of `intervals`. If a
+number could not be measured, `left_out` contains the reason. `write_metrics` writes this format; `joined` reads it.
 """
 
 import math
@@ -16,22 +16,22 @@ from triptych.core.files import write_json
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its confidence interval. Comparisons return None if the interval contains both answers."""
+    """A number and its confidence interval. Comparisons return None if the interval does not decide the answer."""
 
     value: float
     low: float
     high: float
 
     def above(self, threshold: float) -> bool | None:
-        """Return True if the number is above the threshold, None if undecided."""
+        """Return True if the whole interval is above the threshold, False if none of it is, otherwise None."""
         return True if self.low > threshold else False if self.high <= threshold else None
 
     def below(self, threshold: float) -> bool | None:
-        """Return True if the number is below the threshold, None if undecided."""
+        """Return True if the whole interval is below the threshold, False if none of it is, otherwise None."""
         return True if self.high < threshold else False if self.low >= threshold else None
 
     def within(self, margin: float) -> bool | None:
-        """Return True if the absolute value of the number is below the margin, None if undecided."""
+        """Return True if the whole interval is inside (-margin, margin), False if none of it is, otherwise None."""
         if -margin < self.low and self.high < margin:
             return True
         return False if self.low >= margin or self.high <= -margin else None
@@ -41,19 +41,19 @@ class Estimate:
         return {"low": self.low, "high": self.high}
 
     def flat(self, name: str) -> dict[str, float]:
-        """Return the value under the key `name`, and the bounds under `name`_low and `name`_high."""
+        """Return a dict with the value under the key `name` and the bounds under `name`_low and `name`_high."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Placeholder for a number that cannot be measured on these images; `reason` is a clause."""
+    """Placeholder for a number that cannot be measured. `reason` completes the phrase "not measured, because"."""
 
     reason: str
 
 
 def write_metrics(path: Path | str, numbers: Mapping[str, object]) -> None:
-    """Write a metrics file, and print to stderr the numbers that could not be measured, one line per reason."""
+    """Write a metrics file. Print the keys that could not be measured to stderr, one line per reason."""
     keys: dict[str, list[str]] = {}
     for key, value in _leaves(numbers):
         if isinstance(value, LeftOut):
@@ -64,11 +64,11 @@ def write_metrics(path: Path | str, numbers: Mapping[str, object]) -> None:
 
 
 def split(numbers: Mapping[str, object]) -> dict[str, object]:
-    """Convert nested numbers to the form of a metrics file. NaN or infinity raises InputError."""
+    """Convert nested numbers to the format of a metrics file. Raises InputError if one is NaN or infinite."""
     metrics = _split(numbers)
     for key, value in _leaves(metrics):
         if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"{key} is {value}; the metrics file was not written")
+            raise InputError(f"{key} must be finite, got {value}; the metrics file was not written")
     return metrics
 
 
@@ -93,7 +93,7 @@ def _in_file(entry: object) -> object:
 
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
-    """Yield key and value of each entry of nested mappings and lists, for example `restoration.0.psnr`."""
+    """Yield the key (for example `restoration.0.psnr`) and the value of each leaf of nested mappings and lists."""
     if not isinstance(value, Mapping | list):
         yield key, value
         return
@@ -102,7 +102,7 @@ def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def joined(metrics: Mapping[str, object], key: str) -> Estimate | None:
-    """Return the estimate under a key of a metrics file, or None if the value or its interval is missing."""
+    """Return the estimate under `key` in the content of a metrics file, or None if value or interval is missing."""
     intervals = metrics.get("intervals")
     interval = intervals.get(key) if isinstance(intervals, Mapping) else None
     value = metrics.get(key)

@@ -1,4 +1,4 @@
-"""Images during sampling and measuring: batches of floats, conversion to 8 bits, and noise that belongs to images."""
+"""Conversion of images between 8 bits and floats, and noise that does not depend on the batch size."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from triptych.training.objective import to_float
 
 
 def float_batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield batches of `size` images as floats in [-1, 1] on the device, from uint8 images (N, C, H, W)."""
+    """Convert uint8 images (N, C, H, W) to floats in [-1, 1] on `device`, and yield batches of `size` images."""
     for start in range(0, len(images), size):
         yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Convert floats (B, C, H, W) in [-1, 1] to uint8, rounded and clipped."""
+    """Convert float images (B, C, H, W) in [-1, 1] to uint8. Values are rounded and clipped."""
     return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -28,9 +28,9 @@ BLOCK = 64
 
 @dataclass
 class ImageNoise:
-    """Random numbers per image, independent of the batches in which images are processed. Each call draws new ones.
+    """Source of random numbers for images. Each call draws new numbers.
 
-    The numbers differ between CPUs and GPUs.
+    The numbers of an image do not depend on the batch that contains the image. They differ between CPUs and GPUs.
     """
 
     seed: int
@@ -45,12 +45,12 @@ class ImageNoise:
         self._streams = [generator(self.device, self.seed, self.purpose, block) for block in blocks]
 
     def normal(self) -> Tensor:
-        """Draw standard normal numbers, (rows, *shape) float32."""
+        """Draw standard normal numbers (N, *shape), float32, for the N images of `rows`."""
         size = (BLOCK, *self.shape)
         return self._select([torch.randn(size, generator=stream, device=self.device) for stream in self._streams])
 
     def integers(self, low: int, high: int) -> Tensor:
-        """Draw one integer in [low, high) per image, (rows,) int64."""
+        """Draw an integer from [low, high) for each of the N images of `rows`: (N,) int64."""
         streams = self._streams
         return self._select([torch.randint(low, high, (BLOCK,), generator=s, device=self.device) for s in streams])
 

@@ -1,7 +1,7 @@
 """Confidence intervals.
 
-Means, proportions and their differences have intervals in closed form; other statistics use the bootstrap (Efron 1979).
-tests/measures/test_coverage.py simulates the coverage of each interval; docs/claims.md reports it.
+Means, proportions and their differences have closed-form intervals; other statistics use the bootstrap (Efron 1979).
+tests/measures/test_coverage.py simulates the coverage of each interval; docs/claims.md reports the results.
 """
 
 import math
@@ -26,7 +26,7 @@ def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) ->
 
 
 def mean(values: np.ndarray, level: float) -> Estimate:
-    """Return the mean of independent values (N,) with Student's interval, which has no width for a single value."""
+    """Return the mean of independent values (N,) with Student's interval. If N is 1, the interval has width 0."""
     wide = np.asarray(values, dtype=np.float64)
     value, count = float(wide.mean()), len(wide)
     if count < 2:
@@ -36,7 +36,7 @@ def mean(values: np.ndarray, level: float) -> Estimate:
 
 
 def proportion(successes: np.ndarray, level: float) -> Estimate:
-    """Return the proportion of True in independent booleans (N,) with Wilson's interval, also valid at 0 and 1."""
+    """Return the fraction of True among independent booleans (N,) with Wilson's interval, which is valid at 0 and 1."""
     from scipy.stats import binomtest  # slow, and not used by evaluate_ssl, which runs for each variant
 
     interval = binomtest(int(np.sum(successes)), len(successes)).proportion_ci(level, method="wilson")
@@ -44,10 +44,10 @@ def proportion(successes: np.ndarray, level: float) -> Estimate:
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
-    """Return `one - other` for independent estimates whose intervals have the same level.
+    """Return `one - other` for independent estimates whose intervals have the same confidence level.
 
-    The distances from estimate to bound are added in quadrature (MOVER: Newcombe 1998, Statistics in Medicine 17,
-    873-890, method 10; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702), so asymmetry is preserved.
+    The distances between estimates and bounds are added in quadrature, which preserves asymmetry (MOVER: Newcombe 1998,
+    Statistics in Medicine 17, 873-890, method 10; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702).
     """
     value = one.value - other.value
     below = math.hypot(one.value - one.low, other.high - other.value)
@@ -57,10 +57,10 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 
 @dataclass(frozen=True)
 class Resampling:
-    """Settings of confidence intervals: seed, confidence level, number of resamples, and the stage that owns them.
+    """Confidence intervals with common settings: seed, confidence level, and number of bootstrap resamples (`draws`).
 
-    Each statistic has its own random stream, given by `owner` (for example `vae`) and the `purpose` of the statistic,
-    so that an interval does not depend on which other intervals are computed.
+    Each statistic has its own random stream, so that the order in which intervals are computed does not matter.
+    The stream is identified by `owner` (the study, such as `vae`) and by `purpose` (the name of the statistic).
     """
 
     seed: int
@@ -69,7 +69,7 @@ class Resampling:
     owner: str
 
     def stream(self, purpose: str) -> np.random.Generator:
-        """Return the random generator for one statistic."""
+        """Return the random generator of the statistic named `purpose`."""
         return np.random.default_rng(fold(self.seed, "bootstrap", f"{self.owner} {purpose}"))
 
     def proportion(self, successes: np.ndarray) -> Estimate:
@@ -84,16 +84,16 @@ class Resampling:
         return mean(values, self.level)
 
     def ratio(self, above: np.ndarray, below: np.ndarray, purpose: str) -> Estimate:
-        """Return mean(above) / mean(below) for independent samples with a bootstrap percentile interval."""
+        """Return mean(above) / mean(below) for independent samples, with a bootstrap percentile interval."""
         rng = self.stream(purpose)
         draws = resampled_means(above, self.draws, rng) / resampled_means(below, self.draws, rng)
         return self.percentile(float(np.mean(above) / np.mean(below)), draws)
 
     def recentred(self, value: float, statistic: Callable[[np.ndarray], float], count: int, purpose: str) -> Estimate:
-        """Return the non-negative `value` of a statistic that resampling biases, with a recentred bootstrap interval.
+        """Return the non-negative `value` of a statistic, with a bootstrap interval that is corrected for bias.
 
-        `statistic` maps the indices (count,) of a resample to its value. A resample has fewer distinct points, which
-        increases distances between samples, so the draws are shifted until their mean equals the estimate.
+        `statistic` maps the indices (count,) of a resample to the value of the statistic. A resample has fewer distinct
+        points, which increases distances such as Fréchet's. The draws are therefore shifted to have the mean `value`.
         """
         rng = self.stream(purpose)
         # The statistics use small matrices, for which many threads are much slower than one.
@@ -105,10 +105,10 @@ class Resampling:
     def seeded(self, values: np.ndarray, purpose: str) -> Estimate:
         """Return the mean of values (seeds, images) with an interval over training seeds and test images.
 
-        The variance of the mean is its bootstrap variance over test images plus, with at least two seeds, the variance
-        of the mean over seeds. Student's t has the degrees of freedom of Satterthwaite (1946, Biometrics Bulletin 2,
-        110-114) and Welch (1947, Biometrika 34, 28-35). With one seed the interval ignores the variation between seeds.
-        The coverage of a 95 % interval is 94 to 95 % with four seeds, but only 87 % in the worst case with two.
+        The variance of the mean is the sum of its bootstrap variance over test images and its variance over seeds. With
+        one seed, the second term is omitted. The interval is Student's, with the degrees of freedom of Satterthwaite
+        (1946, Biometrics Bulletin 2, 110-114) and Welch (1947, Biometrika 34, 28-35). The coverage of a 95 % interval
+        is 94 to 95 % with four seeds, but only 87 % in the worst case with two.
         """
         wide = np.asarray(values, dtype=np.float64)
         seeds, images = wide.shape
@@ -122,7 +122,7 @@ class Resampling:
         return Estimate(mean, mean - float(half), mean + float(half))
 
     def accuracies(self, correct: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
-        """Return the accuracy of each classifier, given booleans (seeds, images) by the classifier's name."""
+        """Return the accuracy of each classifier. `correct` maps a classifier's name to booleans (seeds, images)."""
         estimates = {}
         for name, rows in correct.items():
             estimate = self.seeded(rows, f"{name}_correct")

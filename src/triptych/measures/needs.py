@@ -1,6 +1,6 @@
-"""Requirements of measures. Each function returns None if the images meet it, else the reason to skip the measure.
+"""Requirements of measures. A function returns None if its requirement is met, otherwise a `LeftOut` with the reason.
 
-Used as `needs.images(count, 2) or measure(…)`.
+A typical call is `needs.images(count, 2) or measure(…)`.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from triptych.measures.estimate import LeftOut
 
 
 def two_classes(dataset: Dataset) -> LeftOut | None:
-    """Require at least two classes, because with one class every prediction is correct."""
+    """Require at least two classes, because every prediction is correct if there is only one."""
     if not dataset.labelled:
         return LeftOut("the images have no labels")
     return LeftOut("all images are of one class, but two are needed") if len(dataset.classes) < 2 else None

@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbour classification of features (Wu et al. 2018, arXiv:1805.01978), in blocks."""
+"""Weighted k-nearest-neighbour classification of features (Wu et al. 2018, arXiv:1805.01978)."""
 
 import torch
 from torch import Tensor
@@ -12,19 +12,20 @@ BLOCK = 512
 def knn_classes(
     queries: Tensor, bank: Tensor, labels: Tensor, k: int = 200, temperature: float = 0.1, block: int = BLOCK
 ) -> Tensor:
-    """Return the class (N,) of each query (N, d) by a vote of its k nearest neighbours in a bank (M, d).
+    """Classify features (N, d) by a vote of their k nearest neighbours in a bank (M, d), and return the classes (N,).
 
-    The weight of a vote is exp(cosine / temperature); the lowest class wins a tie. Images of class -1 are ignored, and
-    all others vote if they are fewer than k. Runs in float32 on the device of the bank, `block` queries at a time.
+    The weight of a vote is exp(cosine similarity / temperature). The lowest class wins a tie. Features of class -1 in
+    the bank are ignored; if fewer than k remain, all of them vote. Similarities are computed in float32 on the device
+    of the bank, for `block` queries at a time.
     """
     if min(k, temperature, block) <= 0:
         raise ValueError(f"k, temperature and block must be positive, got {k}, {temperature} and {block}")
     labels = labels.to(bank.device, torch.int64)
     bank, labels = bank[labels >= 0], labels[labels >= 0]
     if not len(bank):
-        raise ValueError("kNN needs at least one labelled image in the bank")
+        raise ValueError("bank must contain at least one labelled image")
     if not (bool(torch.isfinite(bank).all()) and bool(torch.isfinite(queries).all())):
-        raise ValueError("features contain non-finite values")
+        raise ValueError("queries and bank must be finite, but contain NaN or infinity")
 
     directions = functional.normalize(bank.float(), dim=1)
     k, classes = min(k, len(bank)), int(labels.max()) + 1

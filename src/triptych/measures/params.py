@@ -8,14 +8,14 @@ from triptych.core.schema import Count, InsideUnit, Positive, Section
 
 
 class VAEEvaluation(Section):
-    """Importance-sampled likelihood bounds of the VAE."""
+    """Settings of the VAE's likelihood bounds: number of test images, and importance samples per image."""
 
     likelihood_images: Count
     importance_samples: Count
 
 
 class BoundEvaluation(Section):
-    """Variational bound of the DDPM: length of the chain, number of test images, and random times per image."""
+    """Settings of the DDPM's variational bound: diffusion steps, test images, and random time steps per image."""
 
     steps: Annotated[int, Field(ge=2)]
     images: Count
@@ -27,7 +27,7 @@ class DDPMEvaluation(Section):
 
 
 class KNNParams(Section):
-    """Weighted k-nearest-neighbour classification (Wu et al. 2018) of the test images."""
+    """Settings of the weighted k-nearest-neighbour classification (Wu et al. 2018) of test images."""
 
     neighbours: Count
     temperature: Positive
@@ -35,7 +35,7 @@ class KNNParams(Section):
 
 
 class CollapseThresholds(Section):
-    """Thresholds below which embeddings count as collapsed."""
+    """Thresholds below which embeddings are considered collapsed."""
 
     embedding_std: Positive
     effective_rank: Positive

@@ -1,4 +1,4 @@
-"""Statistical power: the number of training seeds that a comparison needs, with the interval of `Resampling.seeded`."""
+"""Statistical power: number of training seeds with which an interval of `Resampling.seeded` excludes a threshold."""
 
 import math
 from bisect import bisect_left
@@ -12,15 +12,15 @@ MOST_SEEDS = 1 << 20
 
 
 def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: float = POWER) -> int | None:
-    """Return the smallest number of seeds, from 2, whose interval excludes a threshold with probability `power`.
+    """Return the smallest number of seeds, at least 2, whose interval excludes `threshold` with probability `power`.
 
-    Returns None if no number is sufficient. The mean, the variance over seeds and the variance over test images are
-    estimated from values (seeds, images); more seeds do not reduce the variance over images. Uses the noncentral t
-    distribution with Satterthwaite's degrees of freedom. Intervals on the wrong side of the threshold do not count.
+    Returns None if no number is sufficient. The mean and its variances over seeds and over test images are estimated
+    from values (seeds, images); more seeds do not reduce the variance over images. The probability is that of a
+    noncentral t distribution with Satterthwaite's degrees of freedom.
     """
     seeds, images = np.shape(values)
     if seeds < 2:
-        raise ValueError(f"the variance over seeds needs at least two seeds, got {seeds}")
+        raise ValueError(f"values must have at least two seeds to estimate the variance over seeds, got {seeds}")
     wide = np.asarray(values, dtype=np.float64)
     distance = abs(float(wide.mean()) - threshold)
     over_images = float(wide.mean(axis=0).var(ddof=1)) / images if images > 1 else 0.0
@@ -37,7 +37,7 @@ def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: 
 def _power(distance: float, components: list[tuple[float, int]], level: float) -> float:
     """Return the probability that an interval excludes a threshold at `distance` from the mean.
 
-    `components`: (variance, degrees of freedom) of each component of the variance of the mean.
+    `components` contains the (variance, degrees of freedom) of each component of the variance of the mean.
     """
     components = [component for component in components if component[0] > 0]
     if not components or distance == 0:

@@ -1,1 +1,1 @@
-"""Encoders that several studies share, and weights on disk."""
+"""Encoders that several studies share, and files of weights."""

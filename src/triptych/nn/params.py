@@ -16,7 +16,7 @@ class SmallResNetParams(Section):
 
 
 class ResNet18Params(Section):
-    """torchvision's ResNet-18 with a stem for 32x32 images."""
+    """Schema of torchvision's ResNet-18 with a stem for 32x32 images."""
 
     name: Literal["resnet18"]
 

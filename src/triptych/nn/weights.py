@@ -1,4 +1,4 @@
-"""Trained networks on disk: `model.safetensors` and `config.json`. Loading runs no code from a file."""
+"""Files of trained networks: `model.safetensors` and `config.json`. Loading them executes no code."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def seed_folder(folder: Path, seed: int, first: int) -> Path:
-    """Return the folder for the files of a seed: `folder` itself for the first seed of a stage."""
+    """Return the folder for the files of `seed`: `folder` itself for the seed `first`, otherwise a subfolder."""
     return folder if seed == first else folder / f"seed_{seed}"
 
 
@@ -26,15 +26,15 @@ def snapshot_file(folder: Path, epoch: int) -> Path:
 
 
 def snapshot_files(folder: Path) -> dict[int, Path]:
-    """Return the snapshot files by epoch, in increasing order. Raises InputError if there are none."""
+    """Return a dict from epoch, in increasing order, to snapshot file. Raises InputError if there are no snapshots."""
     files = {int(path.stem.removeprefix("epoch_")): path for path in sorted(folder.glob("epoch_*.safetensors"))}
     if not files:
-        raise InputError(f"{folder}: no snapshots found; create them with `dvc repro`")
+        raise InputError(f"{folder}: no snapshots found; run `dvc repro` to create them")
     return files
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to the CPU without shared memory, which safetensors does not support."""
+    """Copy tensors to the CPU, so that no two share memory. Safetensors does not support shared memory."""
     return {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
 
 
@@ -43,7 +43,7 @@ def save_weights(path: Path, network: nn.Module) -> None:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors to a safetensors file, atomically. Raises InputError if that fails."""
+    """Write named tensors to a safetensors file atomically. Raises InputError if safetensors cannot write the file."""
     try:
         with written_whole(path) as partial:
             save_file(dict(tensors), partial)
@@ -52,31 +52,31 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_weights(path: Path, network: nn.Module) -> None:
-    """Load weights into a network. Raises InputError if the file is missing or damaged, or has other weights."""
+    """Load weights into a network. Raises InputError if the file is missing, damaged, or of another architecture."""
     try:
         network.load_state_dict(load_file(path))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such model; `dvc repro` trains it") from None
+        raise InputError(f"{path}: no such file; run `dvc repro` to train the model") from None
     except SafetensorError as error:
         raise InputError(f"{path}: truncated or invalid safetensors file ({error})") from None
     except RuntimeError as error:
-        raise InputError(f"{path}: weights of another architecture ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"{path}: the weights do not fit the network ({' '.join(str(error).split())[:200]})") from None
 
 
 def save_model(folder: Path, network: nn.Module, config: dict) -> None:
-    """Write a network and its config, which has the keyword arguments of its class under "network"."""
+    """Write a network and its config. `config["network"]` contains the keyword arguments of the network's class."""
     save_weights(folder / "model.safetensors", network)
     write_json(folder / "config.json", config)
 
 
 def load_model(folder: Path, network_class: type[Network], device: torch.device) -> tuple[Network, dict]:
-    """Load a network in eval mode and channels last, and its config. Raises InputError for missing or invalid files."""
+    """Load a network, in eval mode, and its config. Raises InputError if a file is missing or invalid."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         network = network_class(**config["network"])
     except FileNotFoundError:
-        raise InputError(f"{folder}/config.json: no such model; `dvc repro` trains it") from None
+        raise InputError(f"{folder}/config.json: no such file; run `dvc repro` to train the model") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}/config.json: not a config of {network_class.__name__} ({error})") from None
+        raise InputError(f"{folder}/config.json: not a valid config of {network_class.__name__} ({error})") from None
     load_weights(folder / "model.safetensors", network)
     return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last), config

@@ -1,4 +1,4 @@
-"""Write plots/report.html, the whole report in one self-contained file, metrics/headline, and archives of a run."""
+"""Write plots/report.html (the whole report in one self-contained file), metrics/headline, and archives of a run."""
 
 import base64
 import io
@@ -45,7 +45,7 @@ LEVELS = [round(level / 5) * 5 for level in range(256)]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a data URI. Its size in pixels lets the browser reserve space before it is decoded."""
+    """A picture as a data URI. The size in pixels lets a browser reserve space before decoding the picture."""
 
     uri: str
     width: int
@@ -53,9 +53,9 @@ class Picture:
 
 
 def render(results: Results, with_data: bool = True) -> str:
-    """Return the page: pictures as data URIs, inline style, no scripts, nothing from the network.
+    """Return the page as HTML with embedded pictures and styles. The page has no scripts and needs no network.
 
-    Without `with_data`, pictures that show many images of the dataset are omitted. Missing results are omitted as well.
+    Missing results are omitted. If `with_data` is False, so are pictures that show many images of the dataset.
     """
     params = results.params
     facts = Facts(results, METRICS, writers(params))
@@ -88,7 +88,7 @@ def render(results: Results, with_data: bool = True) -> str:
 
 
 def write_headline(results: Results) -> None:
-    """Rewrite metrics/headline: the few numbers that `dvc metrics show` prints, one file per model."""
+    """Rewrite metrics/headline, which has one file per model with the few numbers that `dvc metrics show` prints."""
     shutil.rmtree(results.root / HEADLINE, ignore_errors=True)
     for study in STUDIES:
         for model in study.models(results.params):
@@ -101,17 +101,17 @@ def write_headline(results: Results) -> None:
 
 
 def archive(results: Results, folder: Path, machine: dict, with_data: bool, force: bool = False) -> list[Path]:
-    """Write the results to a folder and replace an earlier archive in it; return the relative paths of the files.
+    """Write the results to `folder`, replace any earlier archive there, and return the relative paths of the files.
 
-    `machine` becomes run.json. Without `with_data`, the page omits pictures that show many images of the dataset.
-    Raises InputError if the folder is neither absent, empty nor an archive, unless `force` is set.
+    `machine` is written to run.json. If `with_data` is False, the page omits pictures that show many images of the
+    dataset. Raises InputError if `folder` contains the run or, unless `force` is True, files other than an archive.
     """
     if folder.resolve() in (results.root.resolve(), *results.root.resolve().parents):
-        raise InputError(f"{folder}: cannot archive a run into its own folder; choose another, such as docs/real")
+        raise InputError(f"{folder}: a run cannot be archived in its own folder; choose another one, such as docs/real")
     if not (force or not folder.exists() or is_archive(folder) or (folder.is_dir() and not any(folder.iterdir()))):
         raise InputError(
             f"{folder}: not a triptych archive (no triptych version in {MACHINE}), so nothing was deleted; "
-            "choose another folder, or replace metrics/ and plots/ in this one with --force"
+            "choose another folder, or use --force to replace metrics/ and plots/ in this one"
         )
     html = render(results, with_data)  # damaged input fails here, before anything is deleted
     write_json(folder / MACHINE, machine)  # first, so that an interrupted archive is recognised
@@ -127,7 +127,7 @@ def archive(results: Results, folder: Path, machine: dict, with_data: bool, forc
 
 
 def is_archive(folder: Path) -> bool:
-    """Return whether run.json in the folder contains a triptych version."""
+    """Return True if the folder contains a run.json that states a triptych version."""
     try:
         return "triptych" in json.loads((folder / MACHINE).read_text(encoding="utf-8"))["versions"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -135,12 +135,12 @@ def is_archive(folder: Path) -> bool:
 
 
 def embedded(path: Path) -> Picture:
-    """Convert a PNG to WebP, which needs a quarter of the bytes. The same file always gives the same text."""
+    """Convert a PNG file to a WebP data URI, which needs a quarter of the bytes. Equal files give equal data URIs."""
     try:
         with Image.open(path, formats=["PNG"]) as png:
             image = png.convert("RGB")
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for broken chunks
-        raise InputError(f"{path}: not a PNG file, or damaged; run the stage that draws it again") from error
+        raise InputError(f"{path}: damaged or not a PNG file; rerun the stage that draws it") from error
     content = io.BytesIO()
     if image.getcolors(MOST_COLOURS) is None:  # sheets show enlarged images, which stay sharp under lossy compression
         image.save(content, "WEBP", quality=80, method=5)
@@ -150,7 +150,7 @@ def embedded(path: Path) -> Picture:
 
 
 def _is_current(path: Path, results: Results) -> bool:
-    """Return False for files of variants that were removed from params.yaml: DVC does not delete them."""
+    """Return False for a file of a variant that was removed from params.yaml. DVC does not delete such files."""
     if path.parent.name not in OF_VARIANTS:
         return True
     variant = path.stem if path.suffix == ".json" else path.stem.rpartition("_")[0]
@@ -158,7 +158,7 @@ def _is_current(path: Path, results: Results) -> bool:
 
 
 def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, with_data: bool) -> dict:
-    """Return the content of a section: a study, its measured models, its figures by heading, and figures not drawn."""
+    """Return the content of a section: the study, its measured models, its figures by heading, and missing figures."""
     shown, missing = [], []
     for figure in study.figures:
         path = figure.path(facts.results.root / FIGURES)
@@ -181,7 +181,7 @@ def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, w
 
 
 def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Picture | None]]:
-    """Return the use, the data card and the picture of each dataset."""
+    """Return the use, the description (data card) and the picture of each dataset."""
     cards = results.metrics("data").values if results.has("metrics/data.json") else {}
     datasets = []
     for name, card in cards.items():
@@ -192,7 +192,7 @@ def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Pic
 
 
 def _machines(results: Results) -> list[str]:
-    """Describe each machine that trained a model: device, threads, precision, torch version."""
+    """Describe each machine that trained a model: device, threads, precision and torch version."""
     texts = []
     for _, timing in tables.trainings(results):
         torch = f"torch {timing['torch']}" if "torch" in timing else ""
@@ -201,7 +201,7 @@ def _machines(results: Results) -> list[str]:
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Return (first, last) of each run of consecutive numbers."""
+    """Return the first and the last number of each sequence of consecutive numbers."""
     runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
     return [(run[0], run[-1]) for run in runs]
 

@@ -1,4 +1,4 @@
-"""Results as tables of text, for the page, the terminal, Markdown and the model cards."""
+"""Tables of results as text, for the page, the terminal, Markdown and the model cards."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ Clock = tuple[float, float, float]  # process started, imports done, work done: 
 
 @dataclass(frozen=True)
 class Table:
-    """Column headings, rows of cells and totals below them. The first `text_columns` columns contain text."""
+    """A table of strings with rows of totals at the end. The first `text_columns` columns hold words, not numbers."""
 
     title: str
     columns: Sequence[str]
@@ -42,20 +42,20 @@ class Table:
 
 @dataclass(frozen=True)
 class Measured:
-    """A number and its confidence interval as text. Either may be empty."""
+    """A number and its confidence interval as text. Either string may be empty."""
 
     value: str
     interval: str
 
     @property
     def text(self) -> str:
-        """Value and interval: `38.2 % (35.2 to 42.3 %)`."""
+        """Value and interval, such as `38.2 % (35.2 to 42.3 %)`."""
         return f"{self.value} ({self.interval})" if self.interval else self.value
 
 
 @dataclass(frozen=True)
 class Row(Measured):
-    """A metric of a model. The reference is the text of a value to compare with, or empty."""
+    """A metric of a model, as text. `reference` is a value for comparison, or empty if there is none."""
 
     metric: Metric
     reference: str
@@ -64,8 +64,8 @@ class Row(Measured):
 def rows(study: Study, metrics: Metrics) -> list[Row]:
     """Return one row per number of a metrics file, in the order of the study's metrics; unknown keys come last.
 
-    Numbers that another row shows as its reference or in its words are left out. See `tables` for lists of records and
-    `notes` for texts.
+    Numbers that already appear in another row, as its reference or in its description, are omitted. Lists of records
+    are handled by `tables`, and texts by `notes`.
     """
     numbers = {
         key: value for key, value in metrics.leaves().items() if not _is_table(value) and not isinstance(value, str)
@@ -87,7 +87,7 @@ def rows(study: Study, metrics: Metrics) -> list[Row]:
 
 
 def tables(metrics: Metrics) -> list[Table]:
-    """Return a table for each list of records in a metrics file, such as `restoration`."""
+    """Return one table per list of records in a metrics file, such as `restoration`."""
     records = {
         name: [row.leaves() for row in metrics.rows(name)] for name, value in metrics.values.items() if _is_table(value)
     }
@@ -102,7 +102,7 @@ def tables(metrics: Metrics) -> list[Table]:
 
 
 def notes(metrics: Metrics) -> list[tuple[str, str]]:
-    """Return (name, text) of each text in a metrics file, and ("not measured", text) of each reason in `unmeasured`."""
+    """Return (name, text) for each text in a metrics file, and ("not measured", text) for each text of `unmeasured`."""
     texts = [
         (key.replace("_", " "), value.removesuffix("."))
         for key, value in metrics.leaves().items()
@@ -112,7 +112,7 @@ def notes(metrics: Metrics) -> list[tuple[str, str]]:
 
 
 def unmeasured(metrics: Metrics) -> list[str]:
-    """Return a text such as `precision, recall: there are 3 images` for each reason why numbers are missing."""
+    """Return one text per reason why numbers are missing, such as `precision, recall: there are 3 images`."""
     names: dict[str, list[str]] = {}
     for key, reason in metrics.left_out.items():
         names.setdefault(reason, []).append(metric(key).name)
@@ -120,7 +120,7 @@ def unmeasured(metrics: Metrics) -> list[str]:
 
 
 def metric(key: str) -> Metric:
-    """Return the record of a metric; an unknown key gets a record with the key as its name."""
+    """Return the record of the metric `key`. For an unknown key, return a record that has the key as its name."""
     return METRICS.get(key) or Metric(key, key, format=".4g")
 
 
@@ -129,7 +129,7 @@ def _is_table(value: object) -> bool:
 
 
 def measured(results: Results) -> Iterator[tuple[Study, Model, Metrics]]:
-    """Yield every model that has metrics, with its study and its metrics."""
+    """Yield each model that has metrics, as (study, model, metrics)."""
     for study in STUDIES:
         for model in study.models(results.params):
             if results.has(model.metrics):
@@ -137,7 +137,7 @@ def measured(results: Results) -> Iterator[tuple[Study, Model, Metrics]]:
 
 
 def models_table(results: Results, headline: bool = False) -> Table:
-    """Tabulate the numbers, or only the headline numbers, of the studies with one model each."""
+    """Tabulate the numbers of the studies with one model each; if `headline` is True, only the headline numbers."""
     lines = []
     for study, model, metrics in measured(results):
         for row in () if study.compares else rows(study, metrics):
@@ -149,7 +149,7 @@ def models_table(results: Results, headline: bool = False) -> Table:
 
 
 def comparison(study: Study, models: Sequence[tuple[Model, Metrics]]) -> tuple[list[Metric], list[list[Row | None]]]:
-    """Return the columns of the table that compares models and, per model, a row or None for each column."""
+    """Return the columns of a table that compares models, and the cells of each model (None if a metric is missing)."""
     by_key = [{row.metric.key: row for row in rows(study, metrics)} for _, metrics in models]
     present = {key for cells in by_key for key in cells}
     known = [record for record in study.metrics if record.key in present]
@@ -158,9 +158,9 @@ def comparison(study: Study, models: Sequence[tuple[Model, Metrics]]) -> tuple[l
 
 
 def compared_tables(results: Results, names: Collection[str] = ()) -> list[Table]:
-    """Tabulate each study that compares models: one row per model, one column per metric with a short name.
+    """Tabulate each study that compares models, with one row per model and one column per metric with a short name.
 
-    `names` selects models; all if empty.
+    `names` selects the models; if it is empty, all are shown.
     """
     tabulated = []
     for study in STUDIES:
@@ -188,13 +188,13 @@ def results_markdown(results: Results) -> str:
 
 
 def trainings(results: Results) -> list[tuple[Model, Mapping]]:
-    """Return every trained model with the timing of its training."""
+    """Return each trained model with the content of its training-time file."""
     models = [model for study in STUDIES for model in study.models(results.params) if results.has(model.timing)]
     return [(model, results.timing(model.name).values) for model in models]
 
 
 def training_table(results: Results) -> Table:
-    """Tabulate wall-clock time and speed of every training."""
+    """Tabulate the wall-clock time and the speed of each model's training."""
     trained = trainings(results)
     lines = [
         [
@@ -212,7 +212,7 @@ def training_table(results: Results) -> Table:
 
 
 def clock_files(params: Mapping) -> dict[str, list[str]]:
-    """Return the names of the files in metrics/clock for each row of the time table.
+    """Map each row of the table of seconds per stage to the names of its files in metrics/clock.
 
     The `report` stage has no row, because it reads the files of the other stages.
     """
@@ -229,7 +229,7 @@ def clock_files(params: Mapping) -> dict[str, list[str]]:
 
 
 def time_spent(results: Results) -> tuple[Table, str] | None:
-    """Return the table of seconds per stage and a sentence on wall-clock time; None if metrics/clock has no files."""
+    """Return a table of seconds per stage and a sentence on wall-clock time, or None if metrics/clock has no files."""
     files = clock_files(results.params)
     clocks = {row: [clock for name in names if (clock := _clock(name, results))] for row, names in files.items()}
     in_order = sorted(clock for of_row in clocks.values() for clock in of_row)
@@ -252,7 +252,7 @@ def time_spent(results: Results) -> tuple[Table, str] | None:
 
 
 def time_markdown(results: Results) -> str:
-    """Return the time table and the sentence in Markdown. Raises InputError if metrics/clock has no files."""
+    """Return the results of `time_spent` in Markdown. Raises InputError if metrics/clock has no files."""
     spent = time_spent(results)
     if spent is None:
         raise InputError(f"{results.root / 'metrics/clock'}: no stage has written its time; run `dvc repro` first")
@@ -270,7 +270,7 @@ def _cells(seconds: Sequence[float], whole: float) -> list[str]:
 
 
 def _wall_clock(clocks: Sequence[Clock]) -> str:
-    """Describe the time from the first start to the last end. Stages may overlap, as in queued experiments."""
+    """Describe the wall-clock time from the first start to the last end, without long pauses. Stages may overlap."""
     gaps, (first, _, end) = [], clocks[0]
     for started, _, ended in clocks[1:]:
         gaps.append(max(0.0, started - end))

@@ -1,4 +1,4 @@
-"""The results of a run on the terminal, and as one JSON document."""
+"""Print the results of a run on the terminal, or return them as one document for JSON."""
 
 import os
 import sys
@@ -20,12 +20,12 @@ WIDTH = 100  # columns, where the output is no terminal
 
 
 def document(results: Results) -> dict:
-    """Return all results for scripts: metrics and timing by file, claims, and the path of the page."""
+    """Return all results as a mapping for JSON: metrics and timing by file, claims, and the path of the page."""
     metrics = {model.metrics: metrics.values for _, model, metrics in measured(results)}
     timing = {model.timing: times for model, times in trainings(results)}
     claims = results.claims() if results.has(CLAIMS) else None
     if not metrics and not timing and claims is None:
-        raise InputError("no results yet; `make repro` runs the whole pipeline")
+        raise InputError("there are no results yet; run the whole pipeline with `make repro`")
     return {"metrics": metrics, "timing": timing, "claims": claims, "page": PAGE if results.has(PAGE) else None}
 
 
@@ -64,7 +64,7 @@ def _empty(title: str) -> table.Table:
 
 
 def _cell(text: str) -> str:
-    """Put the interval below its number, which keeps columns narrow."""
+    """Put the interval on the line below the number, which keeps columns narrow."""
     return escape(text.replace(" (", "\n(") if " to " in text else text)
 
 

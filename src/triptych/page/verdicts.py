@@ -20,7 +20,7 @@ OTHER = "#.3g"  # format of a number that has no record
 
 @dataclass(frozen=True)
 class Condition(Measured):
-    """A number compared with a threshold, as text. Texts that do not apply are empty."""
+    """A comparison of a number with a threshold, as text. Fields that do not apply are empty strings."""
 
     threshold: str
     statement: str
@@ -29,7 +29,7 @@ class Condition(Measured):
 
 @dataclass(frozen=True)
 class Verdict(Condition):
-    """A claim of the report, its verdict (`answer`) and its main number."""
+    """A claim of the report, its verdict (`answer`) and its main number (`value`), as text."""
 
     id: str
     report_says: str
@@ -65,7 +65,7 @@ def verdict(record: Mapping) -> Verdict:
 
 
 def verdicts_table(runs: Mapping[str, Results]) -> Table:
-    """Tabulate the verdicts of several runs: one row per claim, one column per run."""
+    """Tabulate the verdicts of several runs, with one row per claim and one column per run."""
     columns = {run: {claim.id: claim for claim in map(verdict, results.claims())} for run, results in runs.items()}
     claims = {claim.id: claim for column in columns.values() for claim in column.values()}
     lines = []
@@ -77,7 +77,7 @@ def verdicts_table(runs: Mapping[str, Results]) -> Table:
 
 
 def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
-    """Return value, interval and threshold of a condition or claim; all are empty if it was not measured."""
+    """Return value, interval and threshold of a condition or claim as text. Without a measurement, all are empty."""
     measured, interval, threshold = (record.get(key) for key in ("measured", "interval", "threshold"))
     if measured is None:
         return "", "", ""
@@ -86,7 +86,7 @@ def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
 
 
 def _evidence(claim: str, numbers: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Return name and text of each number; `<key>_low` and `<key>_high` are the interval of `<key>`."""
+    """Return the name and text of each number. Entries `<key>_low` and `<key>_high` bound the interval of `<key>`."""
     texts = []
     for key, value in numbers.items():
         if key.rpartition("_")[0] in numbers and key.endswith(("_low", "_high")):

@@ -1,1 +1,1 @@
-"""Results read from files, records of studies, rules for claims, drawing."""
+"""Read results, describe studies, decide the report's claims, and draw figures."""

@@ -1,7 +1,7 @@
 """Decide the report's claims. A claim has conditions, and each condition compares one number with one threshold.
 
 A condition is met (True), not met (False), or undecided (None) because the interval of the number contains the
-threshold. `every` and `unanimous` combine these answers. The claims of a study are data in its words/claims.yaml.
+threshold. `every` and `unanimous` combine these answers. Each study defines its claims in words/claims.yaml.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ ONE_SEED = 1
 
 @dataclass(frozen=True)
 class Evidence:
-    """Inputs of all claims: the results of a run, the settings of intervals, and the thresholds."""
+    """Inputs of all claims: the results of a run, the settings of confidence intervals, and the thresholds."""
 
     results: Results
     resampling: Resampling
     thresholds: ClaimsParams
 
     def threshold(self, key: str | float) -> float:
-        """Return a number unchanged, or the threshold at a key of `claims` in params.yaml; a leading `-` negates it."""
+        """Return a number unchanged, or look up the threshold `claims.<key>`. A leading `-` changes the sign."""
         if not isinstance(key, str):
             return key
         value = reduce(getattr, key.removeprefix("-").split("."), self.thresholds)
@@ -53,13 +53,13 @@ Measure = Callable[[Evidence], Estimate | float]  # computes one number of a cla
 
 @dataclass(frozen=True, eq=False)
 class OverSeeds(Estimate):
-    """A mean over seeds and images, with its interval."""
+    """A mean over training seeds and images, with its confidence interval."""
 
     values: np.ndarray  # (seeds, images)
     level: float  # confidence level
 
     def seeds_to_exclude(self, *thresholds: float) -> int | None:
-        """Return the number of seeds whose interval would exclude all thresholds; None if no number would."""
+        """Return how many seeds the interval would need to exclude all thresholds, or None if no number suffices."""
         from triptych.measures.power import seeds_to_exclude
 
         needed = [seeds_to_exclude(self.values, threshold, self.level) for threshold in thresholds]
@@ -67,26 +67,26 @@ class OverSeeds(Estimate):
 
 
 class SeedRange(Estimate):
-    """A mean over seeds, with the lowest and the highest seed instead of an interval."""
+    """A mean over training seeds. The bounds are the lowest and the highest seed, not a confidence interval."""
 
 
 def number(file: str, key: str) -> Measure:
-    """Return a function that reads a number of metrics/<file>.json with its interval."""
+    """Return a function that reads the number `key` of metrics/<file>.json with its confidence interval."""
     return lambda evidence: evidence.results.metrics(file).estimate(key)
 
 
 def value(file: str, key: str) -> Measure:
-    """Return a function that reads a number of metrics/<file>.json without its interval."""
+    """Return a function that reads the number `key` of metrics/<file>.json without its confidence interval."""
     return lambda evidence: evidence.results.metrics(file).number(key)
 
 
 def threshold(key: str) -> Measure:
-    """Return a function that reads a threshold."""
+    """Return a function that reads the threshold `claims.<key>` of params.yaml."""
     return lambda evidence: evidence.threshold(key)
 
 
 def difference(one: Measure, other: Measure) -> Measure:
-    """Return a function that computes the difference of two numbers from independent samples."""
+    """Return a function that computes `one` minus `other`, which are numbers from independent samples."""
 
     def measure(evidence: Evidence) -> Estimate:
         from triptych.measures import intervals
@@ -126,7 +126,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Number and answer of a condition, or the reason why the number is missing."""
+    """The number and the answer (met, not met or undecided) of a condition, or the reason why the number is missing."""
 
     condition: Condition
     threshold: float
@@ -136,7 +136,7 @@ class Outcome:
     gap: str = ""  # reason
 
     def record(self) -> dict:
-        """Return the entry of `conditions` in metrics/claims.json."""
+        """Return the outcome as an entry of `conditions` in metrics/claims.json."""
         return {
             "id": self.condition.id,
             "statement": f"{self._statement}.",
@@ -147,7 +147,7 @@ class Outcome:
         }
 
     def sentence(self) -> str:
-        """Return the statement with its answer and its number."""
+        """Return the statement, the answer and the number of the condition as one sentence."""
         form, estimate = self.condition.format, self.estimate
         if estimate.low == estimate.high:
             number = written(estimate.value, form)
@@ -158,9 +158,9 @@ class Outcome:
         return f"{self._statement}: {ANSWERS[self.answer]}, at {number}."
 
     def seeds_needed(self) -> int | None:
-        """Return the number of seeds that would decide the condition.
+        """Return the number of training seeds that would decide the condition.
 
-        None if no number would; ONE_SEED if one seed was measured, from which it cannot be estimated.
+        Return None if no number would, and ONE_SEED if only one seed was measured, which does not allow an estimate.
         """
         if not isinstance(self.estimate, OverSeeds):
             return None
@@ -180,15 +180,15 @@ class Outcome:
 
 
 def every(answers: Iterable[Answer]) -> Answer:
-    """Return the conjunction in Kleene's three-valued logic: False if any answer is, True if all are, else None."""
+    """Return the conjunction in Kleene's three-valued logic: False if any is False, True if all are True, else None."""
     answers = list(answers)
     return False if False in answers else None if None in answers else True
 
 
 def unanimous(answers: Iterable[Answer]) -> Answer:
-    """Return the answer that all conditions share, else None.
+    """Return the answer that all conditions share, or None if the answers differ.
 
-    Use it instead of `every` if the claim does not say which condition counts when they contradict each other.
+    Use this function instead of `every` if the claim does not say which of two contradictory conditions counts.
     """
     first, *rest = dict.fromkeys(answers)
     return None if rest else first
@@ -196,7 +196,7 @@ def unanimous(answers: Iterable[Answer]) -> Answer:
 
 @dataclass(frozen=True)
 class Fact:
-    """An additional number in the evidence of a claim, without effect on the verdict."""
+    """An additional number that is reported with a claim but has no effect on the verdict."""
 
     key: str  # in `evidence`; the bounds of its interval have the keys `<key>_low` and `<key>_high`
     measure: Measure
@@ -205,18 +205,18 @@ class Fact:
 
     @property
     def title(self) -> str:
-        """Name in texts; by default, the key with spaces."""
+        """Name of the number in texts; by default, the key with spaces instead of underscores."""
         return self.name or self.key.replace("_", " ")
 
     def flat(self, evidence: Evidence) -> dict[str, float]:
-        """Return the values that this fact adds to `evidence`, by key."""
+        """Return the number and the bounds of any interval, by their keys in metrics/claims.json."""
         value = self.measure(evidence)
         return value.flat(self.key) if isinstance(value, Estimate) else {self.key: value}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the report, and the conditions that decide it."""
+    """A statement of the report, and the conditions that decide whether a run reproduces it."""
 
     id: str
     claim: str
@@ -236,11 +236,11 @@ class Claim:
         return self.conditions[0].format
 
     def numbers(self, figures: Sequence[Figure]) -> list[int]:
-        """Return the figure numbers of the claim in ascending order."""
+        """Return the numbers of the figures that belong to the claim, in ascending order."""
         return sorted({one.number for one in figures for pattern in self.figures if fnmatch(one.slug, pattern)})
 
     def record(self, evidence: Evidence, figures: Sequence[Figure]) -> dict:
-        """Return the entry of metrics/claims.json."""
+        """Decide the claim and return its entry in metrics/claims.json."""
         evidence.results.opened.clear()
         outcomes = [condition.outcome(evidence) for condition in self.conditions]
         reasons = list(dict.fromkeys(outcome.gap for outcome in outcomes if outcome.gap))
@@ -280,11 +280,11 @@ class Claim:
 
 
 def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
-    """Read the claims of a study from YAML, a mapping from the id of each claim to its fields.
+    """Read the claims of a study from a YAML file that maps the id of each claim to its fields.
 
-    `measure: {number: [vae, recognisability]}` calls a function of this module or of `functions`.
-    `below: vae.sharpness` sets direction and threshold of a condition. An entry of `conditions` or `facts` with a
-    single key calls a function that returns several of them.
+    Expressions call functions of this module and `functions`: `{number: [vae, recognisability]}` calls
+    `number('vae', 'recognisability')`. `below: vae.sharpness` sets the direction and the threshold of a condition. An
+    entry of `conditions` or `facts` with a single key calls a function that returns a list of conditions or facts.
     """
     by_name = {function.__name__: function for function in (number, value, threshold, difference, *functions)}
 
@@ -314,7 +314,7 @@ def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
 
 
 def decide(evidence: Evidence, claims: Sequence[Claim], figures: Sequence[Figure]) -> list[dict]:
-    """Return the records of metrics/claims.json. Raises InputError if a file is missing or damaged."""
+    """Return a record of metrics/claims.json for each claim. Raises InputError if a file is missing or damaged."""
     return [claim.record(evidence, figures) for claim in claims]
 
 

@@ -1,6 +1,6 @@
-"""Style and elements that figures of several studies share: axes, curves over seeds, sheets of images.
+"""Style and elements that figures of several studies share: axes, curves averaged over seeds, and grids of images.
 
-matplotlib and seaborn are slow to import, so functions import them: page and terminal only need the texts of figures.
+matplotlib and seaborn are slow to import, so they are imported inside the functions that draw.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ COLUMNS = 16  # images per row of a sheet
 def chart(
     path: Path, rows: int = 1, columns: int = 1, height: float = HEIGHT, legend: int = 0, **options: object
 ) -> Iterator[np.ndarray]:
-    """Yield a (rows, columns) array of axes in the project's style, and then write the PNG.
+    """Yield a (rows, columns) array of axes in the project's style, and write the PNG when the context ends.
 
-    legend: number of columns of a legend above the chart, which lists the labels of the first axes. options: as for
-    `pyplot.subplots`.
+    `legend` is the number of columns of a legend above the chart, which lists the labels of the first axes; 0 draws no
+    legend. `options` are passed to `pyplot.subplots`.
     """
     import matplotlib
 
@@ -66,7 +66,7 @@ def chart(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG without date and version, so that equal figures give equal bytes."""
+    """Write a PNG without date and version, so that equal figures give equal bytes, and close the figure."""
     import matplotlib.pyplot as plt
 
     with written_whole(path) as partial:
@@ -82,9 +82,9 @@ def percent(axis: Axis) -> None:
 
 
 def curve(axes: Axes, history: pd.DataFrame, x: str, y: str, **line: object) -> None:
-    """Draw the mean of column `y` over seeds, with a band from the lowest to the highest seed.
+    """Draw the mean over seeds of column `y` against column `x`, with a band from the lowest to the highest seed.
 
-    The column `x` must have the same values for all seeds.
+    Column `x` must have the same values for all seeds.
     """
     import seaborn as sns
 
@@ -96,7 +96,7 @@ def curve(axes: Axes, history: pd.DataFrame, x: str, y: str, **line: object) -> 
 
 
 def grid(images: np.ndarray, columns: int = COLUMNS, gap: int = 2) -> np.ndarray:
-    """Arrange (N, C, H, W) uint8 images in rows with white gaps, as one (height, width, 3) picture."""
+    """Return a (height, width, 3) picture of (N, C, H, W) uint8 images, arranged in a grid with white gaps."""
     count, _, height, width = images.shape
     rows = -(-count // columns)
     picture = np.full((rows * (height + gap), columns * (width + gap), 3), 255, np.uint8)
@@ -107,7 +107,7 @@ def grid(images: np.ndarray, columns: int = COLUMNS, gap: int = 2) -> np.ndarray
 
 
 def image_sheet(path: Path, bands: Sequence[tuple[str, np.ndarray]], columns: int = COLUMNS) -> None:
-    """Draw named groups of (N, C, H, W) images. Each group starts on a new row and may span several rows."""
+    """Draw `bands`, which are named groups of (N, C, H, W) images. Each group starts on a new row of the grid."""
     pictures = [grid(images, columns) for _, images in bands]
     gap = np.full((2, *pictures[0].shape[1:]), 255, np.uint8)
     sheet = np.concatenate([block for picture in pictures for block in (picture, gap)][:-1])

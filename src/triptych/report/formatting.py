@@ -30,13 +30,13 @@ def written(value: object, style: str = ".4g") -> str:
 
 
 def written_interval(estimate: Estimate, style: str = ".4g") -> str:
-    """Format an interval, such as `35.2 to 42.3 %`."""
+    """Format the interval of an estimate, such as `35.2 to 42.3 %`."""
     low = written(estimate.low, style).removesuffix(f"{NBSP}%").removesuffix(" points")
     return f"{low} to {written(estimate.high, style)}"
 
 
 def written_limit(threshold: float, style: str = "g") -> str:
-    """Format a threshold with the digits in params.yaml, such as `0.8`, `50 %`, `5 points` or `1 point`."""
+    """Format a threshold without trailing zeros, such as `0.8`, `50 %`, `5 points` or `1 point`."""
     if style == POINTS:
         text = f"{100 * threshold:g} point{'' if threshold == 0.01 else 's'}"
     else:
@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
 
 
 def hardware(timing: Mapping) -> str:
-    """Format the hardware in a training-time file, such as `CPU, 2 processes of 1 thread` or the name of a GPU."""
+    """Format the hardware of a training, such as `CPU, 2 processes of 1 thread` or the name of a GPU."""
     device = str(timing.get("device", "unknown device"))
     name = device.upper() if device in ("cpu", "mps") else device
     threads, processes = timing.get("threads", 1), timing.get("processes", 1)

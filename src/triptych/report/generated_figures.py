@@ -1,4 +1,4 @@
-"""Figures of generated images, which the studies of the VAE and the DDPM share."""
+"""Figures that the studies of the VAE and the DDPM share: training time and generated images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +19,12 @@ VAE_WALL_CLOCK, VAE_FINAL_SAMPLES = 1, 12
 
 
 def images_path(study: str) -> str:
-    """Return the path of a study's generated images."""
+    """Return the path of the generated images of a study (`vae` or `ddpm`)."""
     return f"samples/{study}/images.npz"
 
 
 def wall_clock(number: int, study: str, remark: str) -> Figure:
-    """Return the figure of training time per epoch; its caption ends with `remark`."""
+    """Return the figure of training time per epoch. The caption ends with `remark`."""
 
     def draw(path: Path, results: Results) -> None:
         table = results.table(f"plots/{study}/timing.csv", "epoch", "seconds")
@@ -52,7 +52,7 @@ def wall_clock(number: int, study: str, remark: str) -> Figure:
 
 
 def samples_after_epoch(number: int, study: str, report_epoch: int, unit: str = "") -> Figure:
-    """Return the figure of samples after an epoch; `unit` is the unit of the training loss."""
+    """Return the figure of samples after the epoch that corresponds to `report_epoch`. `unit` is that of the loss."""
     return images_after_epoch(
         number,
         study,
@@ -78,14 +78,14 @@ def images_after_epoch(
     unit: str,
     shows_data: bool = False,
 ) -> Figure:
-    """Return the figure of images after the epoch of this run that corresponds to an epoch of the report.
+    """Return the figure of images after the epoch of this run that corresponds to `report_epoch` of the report.
 
-    content: `samples` or `reconstructions`. bands: function of the saved arrays and a mask of one epoch, which returns
-    named rows of images. loss, key: name and column of the loss in the result line.
+    `content` is `samples` or `reconstructions`. `bands` maps the saved arrays and a mask that selects an epoch to named
+    groups of images. `loss` and `key` are the name and the column of the loss that the text below the figure states.
     """
 
     def epochs(results: Results) -> tuple[int, int]:
-        """Return the saved epoch that is nearest to the report's, and the last epoch."""
+        """Return the saved epoch that corresponds best to `report_epoch`, and the last epoch."""
         training = value_at(results.params, f"{study}.training")
         if not training:
             raise UnmeasuredError(f"params.yaml has no {study}.training")
@@ -114,9 +114,9 @@ def images_after_epoch(
 
 
 def final_samples(first: int, study: str, remark: str, result_lines: Sequence[str]) -> tuple[Figure, ...]:
-    """Return figures of the first samples of the trained model, one per result line, numbered from `first`.
+    """Return one figure per line of `result_lines`: a sample of the trained model and the class probabilities.
 
-    Their caption ends with `remark`.
+    The figures are numbered from `first`. Each caption ends with `remark`.
     """
 
     def figure(index: int, result: str) -> Figure:
@@ -126,7 +126,7 @@ def final_samples(first: int, study: str, remark: str, result_lines: Sequence[st
             judged = results.arrays(f"evaluations/{study}/judged.npz")["final_probabilities"]
             if index >= len(judged):
                 raise UnmeasuredError(
-                    f"too few samples for this figure: the run drew {len(judged)}, at least {index + 1} are needed"
+                    f"this figure needs at least {index + 1} samples, but the run drew only {len(judged)}"
                 )
             sample = results.arrays(images_path(study))["samples"][index]
             with drawing.chart(path, 1, 2, height=2.8) as [[picture, bars]]:

@@ -1,4 +1,4 @@
-"""Schema of `claims` in params.yaml: the thresholds of each study's claims. params.yaml gives their reasons."""
+"""Schema of the section `claims` of params.yaml: thresholds for the claims of each study."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from triptych.core.schema import InsideUnit, Section
 
 
 class VAEClaims(Section):
-    """Thresholds of the claims on the VAE."""
+    """Thresholds for the claims about the VAE."""
 
     epoch_spread: InsideUnit  # "steady": the relative standard deviation of seconds per epoch is below this
     epoch_autocorrelation: Annotated[float, Field(ge=0, lt=1)]  # assumed for the interval of that spread, at least
@@ -19,7 +19,7 @@ class VAEClaims(Section):
 
 
 class DDPMClaims(Section):
-    """Thresholds of the claims on the DDPM."""
+    """Thresholds for the claims about the DDPM."""
 
     same_class: InsideUnit  # "the original comes back": more than this fraction of images keep their class ...
     ssim: InsideUnit  # ... and their mean SSIM to the original is above this
@@ -28,7 +28,7 @@ class DDPMClaims(Section):
 
 
 class SSLClaims(Section):
-    """Thresholds of the claims on encoders."""
+    """Thresholds for the claims about the encoders."""
 
     knn_drop: InsideUnit  # "clearly better" or "clearly worse": kNN accuracies differ by more than this fraction
     loss_floor: Annotated[float, Field(gt=-1, lt=0)]  # "at its floor": the final loss is below this; the minimum is -1
@@ -36,7 +36,7 @@ class SSLClaims(Section):
 
 
 class ClaimsParams(Section):
-    """Thresholds of all claims."""
+    """Thresholds for the claims of all studies."""
 
     vae: VAEClaims
     ddpm: DDPMClaims

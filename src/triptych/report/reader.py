@@ -24,7 +24,7 @@ class UnmeasuredError(Exception):
 
 @dataclass(frozen=True)
 class Metrics:
-    """The numbers of a metrics file, or of one record in it. Keys are dotted, see `value_at`."""
+    """The numbers of a metrics file, or of one record in such a file. Keys are dotted paths, see `value_at`."""
 
     path: str  # relative to the root of the run
     values: Mapping
@@ -33,18 +33,18 @@ class Metrics:
         return self.value(key) is not None
 
     def value(self, key: str) -> object:
-        """Return a value, as an estimate if it has an interval; None if the file does not contain it."""
+        """Return the value at `key`, or None if there is none. A number with a confidence interval is an Estimate."""
         return value_at(self.values, key)
 
     def number(self, key: str) -> float:
-        """Return a number without its interval; raise UnmeasuredError if the file does not contain it."""
+        """Return the number at `key` without its interval. Raises UnmeasuredError if there is no such number."""
         value = self.value(key)
         if value is None:
             raise self.missing(key)
         return float(value.value if isinstance(value, Estimate) else value)
 
     def estimate(self, key: str) -> Estimate:
-        """Return a number with its interval; raise UnmeasuredError if the file lacks either."""
+        """Return the number at `key` with its interval. Raises UnmeasuredError if the number or interval is missing."""
         value = self.value(key)
         if value is None:
             raise self.missing(key)
@@ -53,28 +53,28 @@ class Metrics:
         return value
 
     def missing(self, key: str) -> UnmeasuredError:
-        """Return the error for a number that the file does not contain."""
+        """Return the error for a number that the file does not contain, with the reason if the file states one."""
         section, _, name = f".{key}".rpartition(".")
         reason = value_at(self.values, f"{section}.left_out.{name}".removeprefix("."))
         return UnmeasuredError(f"{self.path} has no {key}" + (f": {reason}" if reason else ""))
 
     def leaves(self) -> dict[str, object]:
-        """Return every value by its dotted key, numbers with an interval as estimates."""
+        """Return all values by dotted key. A number with a confidence interval is an Estimate."""
         return dict(_leaves(self.values))
 
     @property
     def left_out(self) -> dict[str, str]:
-        """The reason for each number that the data cannot give, by its dotted key."""
+        """Reasons why numbers could not be measured, by the dotted keys of the numbers."""
         return dict(_left_out(self.values))
 
     def rows(self, key: str) -> list["Metrics"]:
-        """Return a list of records in the file; empty if there is none."""
+        """Return the list of records at `key`, which is empty if there are none."""
         return [Metrics(self.path, row) for row in self.values.get(key) or []]
 
 
 @dataclass(frozen=True)
 class Results:
-    """The files of a run in the folder `root`. Each is read once; InputError if it is missing or damaged."""
+    """The files of a run in the folder `root`. Each file is read once. A missing or damaged file raises InputError."""
 
     root: Path = Path()
     opened: dict[str, None] = field(default_factory=dict, repr=False, compare=False)  # paths in the order of use
@@ -86,14 +86,14 @@ class Results:
         return self._once("params.yaml", read_yaml)
 
     def param(self, key: str) -> object:
-        """Return a value of params.yaml by its dotted key; raise InputError if it is missing."""
+        """Return the value at a dotted key of params.yaml. Raises InputError if the value is missing."""
         value = value_at(self.params, key)
         if value is None:
             raise InputError(f"{self.root / 'params.yaml'}: key '{key}' is missing")
         return value
 
     def has(self, path: str) -> bool:
-        """Return True if a file exists."""
+        """Return True if the run contains the file `path`."""
         return (self.root / path).exists()
 
     def metrics(self, name: str) -> Metrics:
@@ -116,7 +116,7 @@ class Results:
         return records
 
     def table(self, path: str, *columns: str) -> "pd.DataFrame":
-        """Return a CSV table; raise InputError if it lacks one of `columns`. The column `class` is read as strings."""
+        """Return a CSV table, with the column `class` as strings. Raises InputError if one of `columns` is missing."""
         table = self._once(path, _csv)
         missing = [column for column in columns if column not in table]
         if missing:
@@ -124,13 +124,13 @@ class Results:
         return table
 
     def arrays(self, path: str) -> "Mapping[str, np.ndarray]":
-        """Return the arrays of an .npz file."""
+        """Return the arrays of an .npz file by name."""
         from triptych.core.files import read_arrays
 
         return self._once(path, read_arrays)
 
     def _unexpected(self, path: str, expected: str) -> InputError:
-        return InputError(f"{self.root / path}: expected {expected}; run the stage that writes it again")
+        return InputError(f"{self.root / path}: expected {expected}; rerun the stage that writes it")
 
     def _once(self, path: str, read: Callable[[Path], object]) -> Any:
         self.opened[path] = None
@@ -139,17 +139,17 @@ class Results:
             try:
                 self._read[path] = read(file)
             except FileNotFoundError:
-                raise InputError(f"{file}: no such file; run the stage that writes it first") from None
+                raise InputError(f"{file}: no such file; first run the stage that writes it") from None
             except (OSError, ValueError) as error:
                 reason = " ".join(str(error).split())
-                raise InputError(f"{file}: cannot be read ({reason}); run the stage that writes it again") from None
+                raise InputError(f"{file}: cannot be read ({reason}); rerun the stage that writes it") from None
         return self._read[path]
 
 
 def value_at(tree: Mapping | Sequence, key: str) -> object:
-    """Return the value at a dotted key, as an estimate if it has an interval; None if there is none.
+    """Return the value at a dotted key, or None if there is none. A number with a confidence interval is an Estimate.
 
-    An index or `field=value` selects an entry of a list: `sampling.-1.steps`, `restoration.t=30.ssim`.
+    An index or `field=value` selects an entry of a list, as in `sampling.-1.steps` or `restoration.t=30.ssim`.
     """
     value: object = tree
     for step in key.split("."):

@@ -1,6 +1,6 @@
-"""Records of studies: their models, metrics, figures and claims. Page, terminal and stages read results through them.
+"""Records that describe each study: its models, metrics, figures and claims.
 
-The names, meanings and formats of all numbers are in metrics.yaml. The texts of a study are in its study.yaml.
+The names, meanings and formats of all numbers are in metrics.yaml. The texts of each study are in its study.yaml.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Figure:
 
     @property
     def of_report(self) -> bool:
-        """True if the figure has a number of the report."""
+        """Return True if the figure belongs to the report; figures that this project adds have higher numbers."""
         return self.number <= LAST_OF_REPORT
 
     def path(self, folder: Path) -> Path:
-        """Return the path of the picture, `folder/figNN_slug.png`."""
+        """Return the path of the picture, `<folder>/fig<number>_<slug>.png`."""
         return folder / f"fig{self.number:02d}_{self.slug}.png"
 
 
@@ -72,18 +72,18 @@ class Model:
 
     @property
     def metrics(self) -> str:
-        """Path of the metrics file."""
+        """Path of the model's metrics file."""
         return f"metrics/{self.name}.json"
 
     @property
     def timing(self) -> str:
-        """Path of the training-time file."""
+        """Path of the file with the model's training time."""
         return f"metrics/timing/{self.name}.json"
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study, or the judge. Metrics, figures and models are in display order."""
+    """A study of the report, or the judge (the classifier that rates images). All sequences are in display order."""
 
     slug: str  # in links
     short: str  # title in the contents
@@ -100,11 +100,11 @@ class Study:
 
     @property
     def compares(self) -> bool:
-        """True if a table compares the models of this study."""
+        """Return True if the models of this study are compared in one table."""
         return any(metric.short for metric in self.metrics)
 
     def writers(self, params: Mapping) -> dict[str, str]:
-        """Return the stage that writes each file of this study's results, by path."""
+        """Map the path of each result file of this study to the stage that writes the file."""
         files = dict(self.tables)
         for model in self.models(params):
             files |= {model.metrics: model.measured_by, model.timing: model.trained_by}
@@ -112,9 +112,9 @@ class Study:
 
 
 def read_study(folder: Path, *functions: Callable, **fields: object) -> Study:
-    """Read a study from study.yaml and, if it exists, claims.yaml in a folder.
+    """Read a study from the files study.yaml and, if it exists, claims.yaml in `folder`.
 
-    `functions` are those that claims.yaml calls; `fields` are the fields of the study that are not in study.yaml.
+    claims.yaml may call `functions`. `fields` are the fields of Study that study.yaml does not contain.
     """
     texts = read_yaml(folder / "study.yaml")
     models, remark = [Model(**model) for model in texts.pop("models", [])], texts.pop("remark", "")
@@ -125,7 +125,7 @@ def read_study(folder: Path, *functions: Callable, **fields: object) -> Study:
 
 
 def collapse_in_words(metrics: Metrics) -> str:
-    """Return `no`, or the type of collapse and its first epoch, such as `complete from epoch 2`."""
+    """Describe the collapse of embeddings: `no`, or the type and the first epoch, such as `complete from epoch 2`."""
     if not metrics.values["collapsed"]:
         return "no"
     kind, since = metrics.value("collapse_kind"), metrics.value("collapsed_since_epoch")

@@ -1,1 +1,1 @@
-"""The training loop, checkpoints and optimisers. It knows no method and no measure."""
+"""Training loop, checkpoints and optimisers. This package does not depend on any method or measure."""

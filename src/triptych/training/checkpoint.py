@@ -1,6 +1,6 @@
-"""Checkpoints that survive a kill at any moment, stored outside DVC's outputs under a hash of params, data and code.
+"""Checkpoints that survive a kill at any moment. Their folder is outside DVC's outputs.
 
-A checkpoint is one safetensors file. Its tensors are named by their path in the state; its header has the rest as JSON.
+A checkpoint is a safetensors file: tensors named by their path in the nested state, and a JSON header with the rest.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ ROOT = Path("checkpoints")
 
 
 def code_digest() -> str:
-    """Hash the source of every loaded triptych module and of the running script."""
+    """Return a hash of the source code of all loaded triptych modules and of the running script."""
     modules = [module for name, module in sys.modules.items() if name.startswith("triptych") or name == "__main__"]
     paths = {path for module in modules if (path := getattr(module, "__file__", None))}
     digest = hashlib.sha256()
@@ -36,13 +36,13 @@ def code_digest() -> str:
 
 
 def run_key(**identity: object) -> str:
-    """Hash the params, data and code of a run to the name of its folder, so that only the same run resumes it."""
+    """Return a hash of a run's params, data and code. It names the folder from which only the same run resumes."""
     text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def flatten(state: object, path: str = "") -> tuple[dict, dict[str, Tensor]]:
-    """Split a nested state into a tree for JSON and tensors by path. The tree has {"tensor": path} for each tensor."""
+    """Split a nested state into a JSON tree and a dict of tensors. The tree refers to each tensor by its path."""
     if isinstance(state, Tensor):
         return {"tensor": path}, {path: state}
     if not isinstance(state, dict | list | tuple):
@@ -58,7 +58,7 @@ def flatten(state: object, path: str = "") -> tuple[dict, dict[str, Tensor]]:
 
 
 def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
-    """Invert `flatten`. Tuples become lists."""
+    """Return the nested state that `flatten` split. Tuples become lists."""
     if "tensor" in tree:
         return tensors[tree["tensor"]]
     if "keys" in tree:
@@ -70,7 +70,7 @@ def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
 
 @contextmanager
 def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[None]:
-    """Lock a stage against other processes; only the leading process locks. Raises InputError if it is locked."""
+    """Lock a stage if `leads` is True. Raises InputError if another process has locked the stage."""
     if not leads:
         yield
         return
@@ -79,12 +79,12 @@ def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[N
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"stage {stage}: another process is training it now; wait for it or stop it") from None
+            raise InputError(f"stage {stage} is running in another process; wait for that process or stop it") from None
         yield
 
 
 class Checkpoints:
-    """The two newest checkpoints of one run: the older one is used if the newer one is damaged."""
+    """The two newest checkpoints of a run. The older one is loaded if the newer one is damaged."""
 
     def __init__(self, stage: str, key: str, leads: bool = True, root: Path = ROOT) -> None:
         self.folder = root / stage / key
@@ -94,7 +94,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, state: dict) -> None:
-        """Write a checkpoint. If that fails, for example on a full disk, print a warning and keep the old one."""
+        """Write a checkpoint. If writing fails, print a warning and keep the previous checkpoint."""
         if not self.leads:
             return
         tree, tensors = flatten(state)
@@ -109,7 +109,7 @@ class Checkpoints:
             print(f"warning: checkpoint not written ({error}); the previous one is kept", file=sys.stderr)
 
     def load(self, device: torch.device) -> dict | None:
-        """Return the state of the newest undamaged checkpoint, or None."""
+        """Return the state from the newest undamaged checkpoint, or None if there is none."""
         for path in (self.latest, self.previous):
             if not path.exists():
                 continue

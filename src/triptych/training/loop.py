@@ -1,4 +1,4 @@
-"""The training loop of every method. Resuming is bit-exact, and only training counts as training time."""
+"""Training loop of all methods. A resumed run gives bit-identical results."""
 
 import sys
 import time
@@ -32,7 +32,7 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings of one run that are not part of its `Training` section."""
+    """Settings of a run that are not in its `training` section of params.yaml."""
 
     title: str  # in messages and the progress bar
     seed: int
@@ -44,7 +44,7 @@ class Plan:
 
 @dataclass
 class Progress:
-    """Position, results and times of a run: the content of a checkpoint that is not tensors."""
+    """Position, results and run times of a run: all content of a checkpoint except the tensors."""
 
     step: int = 0
     history: list[dict] = field(default_factory=list)
@@ -73,9 +73,9 @@ ForwardBackward = Callable[[Batch, Draw], Losses]
 class Recorded:
     """Forward and backward pass as a CUDA graph that is recorded once and then replayed.
 
-    Launching the thousands of kernels of a small network one by one takes the host longer than the GPU needs to run
-    them. Results are bit-identical to those of `forward_backward`, which must neither synchronise with the device nor
-    copy from the host. Each call overwrites the gradients and losses of the previous one.
+    Launching the many kernels of a small network one by one takes longer than running them. Results are bit-identical
+    to those of `forward_backward`, which must not synchronise with the device or copy data from the host. Each call
+    overwrites the gradients and losses of the previous call.
     """
 
     def __init__(self, forward_backward: ForwardBackward) -> None:
@@ -86,7 +86,7 @@ class Recorded:
         self.losses: Losses
 
     def __call__(self, batch: Batch, draw: Draw) -> Losses:
-        """Run both passes. Every call needs a batch of the same size and the same `draw` object, restarted."""
+        """Run both passes. Every call requires the same batch size and the same `draw` object, after `Draw.restart`."""
         self.calls += 1
         if self.calls <= WARM_UP:
             # Use a side stream, as capture does: autograd ties gradients to the stream that computed them.
@@ -108,16 +108,16 @@ class Recorded:
 
 
 def recorded(forward_backward: ForwardBackward, machine: Machine) -> ForwardBackward:
-    """Wrap the function in a CUDA graph if a single process trains on a GPU; otherwise return it unchanged."""
+    """Return `forward_backward` as a CUDA graph if a single process trains on a GPU, otherwise unchanged."""
     on_one_gpu = machine.device.type == "cuda" and machine.world == 1
     return Recorded(forward_backward) if on_one_gpu else forward_backward
 
 
 class Trainer:
-    """Trains one objective with one seed.
+    """Trainer of an objective with one seed.
 
-    The initial weights of `objective` must be a function of the seed. Raises InputError if there are fewer images than
-    a batch, if the batch size is not divisible by the number of processes, or if the loss or a weight is not finite.
+    The initial weights of `objective` must be a function of the seed. Raises InputError if the batch size exceeds
+    the number of images or is not divisible by the number of processes, or if the loss or a weight is not finite.
     """
 
     def __init__(
@@ -158,11 +158,11 @@ class Trainer:
 
     @property
     def network(self) -> nn.Module:
-        """Network to evaluate and save: the weight average if there is one, otherwise the trained network."""
+        """Network to evaluate and save: with averaged weights if the run averages weights, otherwise as trained."""
         return self.average.network if self.average else self.objective.network
 
     def run(self) -> Trained:
-        """Train until the last epoch, starting from the run's last checkpoint if there is one."""
+        """Train until the last epoch, and return the results. Resume from the last checkpoint if there is one."""
         self._resume()
         with self._bar() as bar:
             while self.progress.step < self.steps:
@@ -260,7 +260,7 @@ class Trainer:
         rate = self.training.optimiser.learning_rate * rate_factor(self.training.schedule, step, self.steps)
         return InputError(
             f"{self.plan.title}: {subject} not finite at step {step} of {self.steps} (learning rate {rate:.3g}); "
-            f"try a lower learning_rate, a longer warmup_steps or a gradient_clip; the last good checkpoint stays"
+            f"use a lower learning_rate, more warmup_steps or a gradient_clip; the last checkpoint is kept"
         )
 
     def _is_checkpoint_due(self, seconds: float) -> bool:

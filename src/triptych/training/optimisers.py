@@ -1,7 +1,7 @@
 """Optimisers, learning rate schedules and weight averages.
 
-Muon is by Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. Unlike torch.optim.Muon, this implementation
-also supports convolution kernels. It iterates in float32 on the Gram matrix, with a third of the multiplications.
+Muon was introduced by Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. Unlike torch.optim.Muon, this
+implementation supports convolution kernels. Iterating on the Gram matrix takes only a third of the multiplications.
 """
 
 import copy
@@ -32,10 +32,10 @@ ByShape = dict[torch.Size, list[nn.Parameter]]
 
 @torch.no_grad()
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Return approximately U V' of each matrix X = U S V', (N, rows, columns) float32.
+    """Return an approximation of U V' for each matrix X = U S V' in `matrices` (N, rows, columns), in float32.
 
-    The Newton-Schulz iteration is X <- (a + b XX' + c (XX')²) X. Since polynomials in XX' commute, it runs on the Gram
-    matrix XX', and X is multiplied once at the end.
+    The Newton-Schulz iteration is X <- (a + b XX' + c (XX')²) X. Polynomials in XX' commute, so the iteration uses only
+    the Gram matrix XX'. The product of all factors is multiplied by X at the end.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     X = (matrices.mT if tall else matrices).float()
@@ -53,9 +53,10 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Orthogonalised Nesterov momentum. Kernels (out, in, height, width) are matrices (out, in * height * width).
+    """Muon optimiser: Nesterov momentum with orthogonalised updates.
 
-    The root mean square of an update is STEP_SIZE times the learning rate. Weight decay is decoupled, as in AdamW.
+    Kernels (out, in, height, width) are treated as matrices (out, in * height * width). The root mean square of an
+    update is STEP_SIZE times the learning rate. Weight decay is decoupled, as in AdamW.
     """
 
     def __init__(
@@ -82,9 +83,9 @@ class Muon(torch.optim.Optimizer):
                     p.add_(direction.view(p.shape), alpha=-size)
 
     def _directions(self, by_shape: ByShape, momentum: float) -> Iterator[tuple[list[nn.Parameter], Tensor]]:
-        """Yield the N parameters of each shape with their orthogonal updates, (N, rows, columns).
+        """Yield the N parameters of each shape and their orthogonalised updates (N, rows, columns).
 
-        Several processes share the work: each computes the updates of some shapes, and all exchange the results.
+        In data-parallel training, each process computes the updates of some shapes, and all exchange the results.
         """
         if not dist.is_initialized() or dist.get_world_size() == 1:
             for parameters in by_shape.values():
@@ -105,7 +106,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def _share(by_shape: ByShape, rank: int, processes: int) -> list[int]:
-    """Return the indices of the shapes that this rank updates. Shapes go, largest first, to the least loaded rank."""
+    """Return the indices of the shapes that `rank` updates. Shapes are assigned so that ranks have similar work."""
     costs = []
     for shape, parameters in by_shape.items():
         short, long = sorted(shape)
@@ -145,7 +146,7 @@ def _select(groups: list[dict], matrices: bool) -> list[dict]:
 
 
 def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
-    """Return the learning rate at a step in [0, steps) as a factor of the base rate."""
+    """Return the factor by which the schedule multiplies the base learning rate at a step in [0, steps)."""
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps
     if schedule.name == "constant":
@@ -155,7 +156,7 @@ def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
 
 
 def set_rates(optimisers: Iterable[torch.optim.Optimizer], factor: float) -> None:
-    """Set the learning rate of each scheduled parameter group to `factor` times its base rate."""
+    """Set the learning rate to `factor` times the base rate, except for parameter groups with `constant_rate`."""
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             if not group["constant_rate"]:
@@ -163,9 +164,9 @@ def set_rates(optimisers: Iterable[torch.optim.Optimizer], factor: float) -> Non
 
 
 class WeightAverage:
-    """Exponential moving average of a network's weights, with a half-life in images.
+    """Exponential moving average of a network's weights. The half-life is a number of training images.
 
-    The half-life is at most 5 % of the images seen so far, so that the average forgets the initial weights (Karras
+    The half-life is limited to 5 % of the images seen so far, so that the average forgets the initial weights (Karras
     et al. 2024, arXiv:2312.02696, section 3).
     """
 
@@ -177,7 +178,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, images_seen: int, batch_size: int) -> None:
-        """Update the average after a training step, and copy the buffers of `network`."""
+        """Update the average with the weights of `network`, and copy the buffers. Call this method after each step."""
         halflife = min(self.halflife_images, self.RAMP * images_seen)
         share = 1 - 0.5 ** (batch_size / halflife)
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), share)

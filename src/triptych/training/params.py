@@ -8,7 +8,7 @@ from triptych.core.schema import Count, NotNegative, Positive, Section, Share
 
 
 class Adam(Section):
-    """Adam (L2 penalty) or AdamW (decoupled weight decay)."""
+    """Settings of Adam (weight decay as an L2 penalty) or AdamW (decoupled weight decay)."""
 
     name: Literal["adam", "adamw"]
     learning_rate: Positive
@@ -17,7 +17,7 @@ class Adam(Section):
 
 
 class Muon(Section):
-    """Muon for kernels and matrices; `others` optimises biases and norms."""
+    """Settings of Muon for kernels and matrices. Adam, with the settings `others`, updates all other parameters."""
 
     name: Literal["muon"]
     learning_rate: Positive
@@ -27,7 +27,7 @@ class Muon(Section):
 
 
 class SGD(Section):
-    """Stochastic gradient descent with momentum."""
+    """Settings of stochastic gradient descent with momentum."""
 
     name: Literal["sgd"]
     learning_rate: Positive
@@ -36,7 +36,7 @@ class SGD(Section):
 
 
 class Schedule(Section):
-    """Learning rate schedule: a linear warm-up, then constant or half a cosine down to zero."""
+    """Learning rate schedule: a linear warm-up, then a constant rate or a half-cosine to zero."""
 
     name: Literal["constant", "cosine"]
     warmup_steps: Annotated[int, Field(ge=0)]
@@ -61,14 +61,14 @@ class Training(Section):
 
 
 class SnapshotTraining(Training):
-    """Settings of a training run that saves the weights of some epochs."""
+    """Settings of a training run that saves the weights after the epochs `snapshot_epochs`."""
 
     snapshot_epochs: list[Count]
 
     @model_validator(mode="after")
     def _snapshots_are_epochs(self) -> "SnapshotTraining":
         if self.snapshot_epochs != sorted(set(self.snapshot_epochs)) or not self.snapshot_epochs:
-            raise ValueError("snapshot_epochs must have at least one epoch and be strictly increasing")
+            raise ValueError("snapshot_epochs must be strictly increasing and contain at least one epoch")
         if self.snapshot_epochs[-1] > self.epochs:
-            raise ValueError(f"snapshot_epochs has {self.snapshot_epochs[-1]}, but there are only {self.epochs} epochs")
+            raise ValueError(f"snapshot_epochs must be at most epochs ({self.epochs}), got {self.snapshot_epochs[-1]}")
         return self

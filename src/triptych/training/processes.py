@@ -1,4 +1,4 @@
-"""Data-parallel training: forked workers, collectives with gradients, and batch norm over the global batch.
+"""Data-parallel training: forked workers, differentiable collectives, and batch norm over the global batch.
 
 The threads of one process synchronise at every operation by busy waiting, which is slow on a busy machine. Workers with
 one thread each synchronise a few times per step and sleep while they wait. They exchange tensors through shared memory
@@ -33,7 +33,7 @@ REDUCTIONS: dict[object, Callable[..., Tensor]] = {
 
 
 class Meetings:
-    """Shared buffers and barriers of `count` workers. Create an instance before forking."""
+    """Shared memory and a barrier for `count` workers. Create the instance before forking the workers."""
 
     def __init__(self, count: int) -> None:
         context = multiprocessing.get_context("fork")
@@ -44,7 +44,7 @@ class Meetings:
         self.memory = torch.frombuffer(memory, dtype=torch.uint8).view(BUFFERS, count, CAPACITY)
 
     def wait(self, rank: int) -> None:
-        """Block until all workers have called this method."""
+        """Block worker `rank` until all workers have called this method."""
         others = [other for other in range(self.count) if other != rank]
         for other in others:
             self.arrivals[rank][other].release()
@@ -53,7 +53,7 @@ class Meetings:
 
 
 class SharedMemoryGroup(dist.ProcessGroup):
-    """Process group of `in_workers`. Every worker reduces in the order of ranks, so results are bit-identical."""
+    """Process group that exchanges tensors through shared memory. Reductions are bit-identical in all workers."""
 
     def __init__(self, meetings: Meetings, rank: int) -> None:
         super().__init__(rank, meetings.count)
@@ -63,11 +63,11 @@ class SharedMemoryGroup(dist.ProcessGroup):
         return BACKEND
 
     def allreduce(self, tensors: list[Tensor], options: dist.AllreduceOptions) -> None:  # type: ignore[override]
-        """Reduce each tensor over the workers by SUM, MIN or MAX."""
+        """Reduce each tensor over all workers, in place. Supported operations are SUM, MIN and MAX."""
         reduce = next((reduce for op, reduce in REDUCTIONS.items() if options.reduceOp == op), None)
         if reduce is None:
             names = [name for name, op in dist.ReduceOp.RedOpType.__members__.items() if options.reduceOp == op]
-            raise ValueError(f"all_reduce over shared memory: unsupported op {names[0]}; use SUM, MIN or MAX")
+            raise ValueError(f"all_reduce over shared memory does not support {names[0]}; use SUM, MIN or MAX")
         for tensor in tensors:
             dense = tensor.is_contiguous()
             flat = tensor.reshape(-1)
@@ -98,7 +98,7 @@ class SharedMemoryGroup(dist.ProcessGroup):
         return [torch.cat(row).view(tensor.shape) for row in rows]
 
     def _exchange(self, flat: Tensor) -> list[Tensor]:
-        """Return the (N,) tensors that all workers passed; they are valid until the second-next exchange."""
+        """Return the tensors (N,) that the workers passed, in rank order. The call after the next overwrites them."""
         self.buffer = (self.buffer + 1) % BUFFERS
         size = flat.numel() * flat.element_size()
         rows = [row[:size].view(flat.dtype) for row in self.meetings.memory[self.buffer]]
@@ -108,9 +108,9 @@ class SharedMemoryGroup(dist.ProcessGroup):
 
 
 def in_workers(work: Callable[[int], None], count: int) -> None:
-    """Run `work(rank)` in `count` forked workers that share a default process group; wait until all have finished.
+    """Run `work(rank)` in `count` forked workers with a common default process group, and wait until all have finished.
 
-    Errors are raised as in `side_by_side`. Results stay in the workers unless they are written to files.
+    Errors are raised as by `side_by_side`. `work` must write its results to files, because return values are discarded.
     """
     meetings = Meetings(count)
     for _ in side_by_side([partial(_as_rank, work, meetings, rank) for rank in range(count)], count):
@@ -145,15 +145,15 @@ class _Sum(torch.autograd.Function):
 
 
 def summed(tensor: Tensor) -> Tensor:
-    """Sum a tensor over processes, with gradients."""
+    """Return the sum of a tensor over all processes. The operation is differentiable."""
     return _Sum.apply(tensor)
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Concatenate the (B, ...) rows of all processes in the order of ranks, with gradients.
+    """Concatenate the rows (B, ...) of all processes in rank order. The operation is differentiable.
 
-    Every process must pass the same number of rows, and compute the loss of the global batch from the result. The
-    gradients of the parameters, averaged over processes, are then those of the global batch.
+    Every process must pass the same number of rows, and compute the loss of the global batch from the result. The mean
+    of the parameter gradients over processes is then the gradient of the global batch.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return rows
@@ -162,15 +162,15 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 class GlobalBatchNorm(BatchNorm):
-    """Batch norm with the statistics of the global batch, of which every process has the same number of rows.
+    """Batch norm with statistics of the global batch. Every process must have the same number of rows.
 
-    Unlike torch's SyncBatchNorm, which requires GPUs, it supports any backend.
+    Unlike torch's SyncBatchNorm, which requires GPUs, this layer supports any backend.
     """
 
     over_processes = True
 
     def torch_norm(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, ...) by the mean and variance over all processes and all axes except the channels."""
+        """Normalise x (B, C, ...) by the mean and variance of each channel over all processes."""
         if not self.training:
             return super().torch_norm(x)
         wide = x.float()
@@ -194,7 +194,7 @@ class GlobalBatchNorm(BatchNorm):
 
 
 def globalise(module: nn.Module) -> nn.Module:
-    """Turn every batch norm in `module` into a GlobalBatchNorm, in place. Parameters, buffers and names stay."""
+    """Convert every batch norm in `module` to GlobalBatchNorm, in place. Parameters and buffers are kept."""
     for norm in module.modules():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             norm.__class__ = GlobalBatchNorm
@@ -202,7 +202,7 @@ def globalise(module: nn.Module) -> nn.Module:
 
 
 class GradientSum:
-    """Gradients of a module in one flat tensor, which a single all-reduce sums over processes."""
+    """Storage of a module's gradients in one flat tensor, so that a single all-reduce sums them over processes."""
 
     def __init__(self, module: nn.Module) -> None:
         self.parameters = [p for p in module.parameters() if p.requires_grad]
@@ -212,7 +212,7 @@ class GradientSum:
 
     @torch.no_grad()
     def share(self) -> None:
-        """Sum the gradients over processes. A parameter must have a gradient on all processes or on none."""
+        """Sum the gradients over processes, in place. A parameter must have a gradient on all processes or on none."""
         for parameter, total in zip(self.parameters, self.sums, strict=True):
             if parameter.grad is None:
                 total.zero_()

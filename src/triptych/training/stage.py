@@ -1,4 +1,4 @@
-"""A training stage, from its params to its outputs: it trains one objective once per seed."""
+"""Training stages. A stage trains an objective once per seed, and writes models, tables and run times."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ RESULTS = "results.json"  # the file that a run writes last: its history, epoch 
 
 @dataclass(frozen=True)
 class Stage:
-    """Objective, settings and data of a training stage."""
+    """Definition of a training stage: objective, settings and data."""
 
     name: str  # such as `vae` or `ssl/simsiam`; outputs lie in folders of this name
     seed: int  # first seed; initial weights, order of images and noise are functions of the seed
@@ -45,7 +45,7 @@ class Stage:
 
 
 def run_stage(stage: Stage) -> None:
-    """Train every seed and write the outputs of the stage.
+    """Train a model with every seed and write the outputs of the stage.
 
     On a CPU, seeds train side by side in forked processes. `training.workers` processes share the batches of a seed.
     """
@@ -76,7 +76,7 @@ def run_stage(stage: Stage) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of a stage. Its results stay in the checkpoint folder until the stage has finished all seeds."""
+    """Training run of one seed. Results stay in the checkpoint folder until all runs of the stage have finished."""
 
     stage: Stage
     seed: int
@@ -86,7 +86,7 @@ class Run:
     line: int  # line of the terminal in which the progress bar is drawn
 
     def train(self, here: Machine) -> None:
-        """Train the seed, unless an earlier, interrupted call of the stage finished it."""
+        """Train the model, unless the run was finished before the stage was interrupted."""
         stage = self.stage
         checkpoints = Checkpoints(stage.name, self.key, here.leads)
         if (self.folder / RESULTS).exists():
@@ -145,9 +145,10 @@ def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
 
 
 def combined_timing(timings: list[dict], at_once: int) -> dict:
-    """Combine the timings of runs of the same length, of which `at_once` ran side by side.
+    """Combine the timings of runs of the same length, of which `at_once` ran in parallel.
 
-    `seconds_total` and `images_per_second` are wall-clock values of all runs; `cpu_seconds_total` is a sum.
+    `seconds_total` is the wall-clock time of all runs, and `images_per_second` their joint throughput in that time.
+    `cpu_seconds_total` is summed over runs.
     """
     count = len(timings)
     rounds = -(-count // at_once)

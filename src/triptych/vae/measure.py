@@ -34,7 +34,7 @@ LATENT_COLUMNS = ["class", "latent", "mean", "std", "share"]
 
 
 def log_normal(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """Return log N(x; mean, exp(log_var)), summed over the last dimension."""
+    """Return the log-density log N(x; mean, exp(log_var)), summed over the last dimension."""
     return -0.5 * ((x - mean).square() / log_var.exp() + log_var + math.log(2 * math.pi)).sum(dim=-1)
 
 
@@ -45,9 +45,9 @@ def gaussian_log_density(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
 
 @torch.inference_mode()
 def calibrated_sigma(network: VAE, images: Tensor, draw: Draw, batch_size: int) -> float:
-    """Return the sigma that maximises E_q[log N(x; decoder(z), sigma² I)] of images (N, C, H, W) in [-1, 1].
+    """Return the sigma that maximises E_q[log N(x; decoder(z), sigma² I)] over images (N, C, H, W) in [-1, 1].
 
-    It is the root of the mean squared error for z drawn from q(z|x) (Rybkin et al. 2021, arXiv:2006.13202, equation 6).
+    Sigma is the root mean squared error of reconstructions with z ~ q(z|x) (Rybkin et al. 2021, arXiv:2006.13202).
     """
     mu, log_var = _posteriors(network, images, batch_size)
     # Drawn for all images at once, so that the noise of an image does not depend on the batch size.
@@ -63,13 +63,13 @@ def calibrated_sigma(network: VAE, images: Tensor, draw: Draw, batch_size: int) 
 def importance_weights(
     network: VAE, images: Tensor, draw: Draw, samples: int, likelihoods: Sequence[LogLikelihood], rows: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return the ELBO and the log importance weights of each image under each likelihood, for the same samples of z.
+    """Return the ELBO and the log importance weights of images (N, C, H, W) in [-1, 1] under each likelihood.
 
-    Images are (N, C, H, W) in [-1, 1]. At most `rows` images are decoded at once.
+    All likelihoods use the same K = `samples` draws of z per image. At most `rows` images are decoded at once.
 
     Returns:
-        For each likelihood the ELBO (N,), with the exact KL and the mean nll over the K = `samples` samples of z, and
-        log w = log p(x|z) + log p(z) - log q(z|x), (N, K); both in nats.
+        A pair per likelihood, in nats: the ELBO (N,), with the exact KL and the mean of log p(x|z) over the draws, and
+        the log weights (N, K), log w = log p(x|z) + log p(z) - log q(z|x).
     """
     elbos: list[list[Tensor]] = [[] for _ in likelihoods]
     weights: list[list[Tensor]] = [[] for _ in likelihoods]
@@ -96,7 +96,7 @@ def _posteriors(network: VAE, images: Tensor, rows: int) -> tuple[Tensor, Tensor
 
 
 def iwae_bound(log_weights: Tensor) -> Tensor:
-    """Return the importance-weighted bound log (1/K) sum_k w_k of log weights (N, K) (Burda et al. 2016, eq. 8)."""
+    """Return the importance-weighted bound log (1/K) sum_k w_k for log weights (N, K) (Burda et al. 2016, eq. 8)."""
     return log_weights.double().logsumexp(dim=1) - math.log(log_weights.shape[1])
 
 
@@ -104,15 +104,15 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
 
 
 def active_units(mu: np.ndarray) -> int:
-    """Return the number of latents whose posterior mean varies over the images by more than ACTIVE_VARIANCE."""
+    """Return the number of latents whose posterior mean, in `mu` (N, latents), has a variance above ACTIVE_VARIANCE."""
     return int((mu.var(axis=0) > ACTIVE_VARIANCE).sum())
 
 
 def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """Return a table with the mean, standard deviation and `share` of each latent in each class.
+    """Return a table with a row per class and latent: mean, standard deviation, and `share`.
 
-    `share` is the latent's share of the squared distance between the class mean and the mean of all images. It sums to
-    1 over the latents of a class, or to 0 if the distance is 0. The table is empty for fewer than two classes.
+    `share` is the latent's fraction of the squared distance between the class mean and the mean of all images. It is 0
+    if the distance is 0. The table is empty if there are fewer than two classes.
     """
     if len(classes) < 2:
         return pd.DataFrame(columns=LATENT_COLUMNS)
@@ -127,9 +127,10 @@ def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.Da
 
 
 def top_share(mu: np.ndarray, labels: np.ndarray, classes: int, top: int) -> float:
-    """Return the share of a class's squared offset from the overall mean that is due to its `top` largest latents.
+    """Return the fraction that `top` latents contribute to squared distances between class means and the overall mean.
 
-    It is averaged over the classes that have an offset, and NaN if there are none.
+    In each class, these are the latents with the largest contributions. The fraction is averaged over the classes whose
+    distance is not 0. Returns NaN if there are no such classes.
     """
     overall, shares = mu.mean(axis=0), []
     for c in range(classes):
@@ -140,9 +141,9 @@ def top_share(mu: np.ndarray, labels: np.ndarray, classes: int, top: int) -> flo
 
 
 def step_evenness(features: np.ndarray) -> np.ndarray:
-    """Return the ratio of the largest to the mean step of each path of features (paths, steps, d); 1 is even.
+    """Return the ratio of the largest to the mean step of each path of features (paths, points, d).
 
-    Paths along which nothing changes are left out.
+    The ratio is 1 if all steps have the same length. Paths along which nothing changes are omitted.
     """
     steps = np.linalg.norm(np.diff(features, axis=1), axis=2)
     steps = steps[steps.any(axis=1)]
@@ -154,7 +155,7 @@ def step_evenness(features: np.ndarray) -> np.ndarray:
 
 @dataclass(kw_only=True)
 class VAEMeasures(GenerativeMeasures):
-    """Measures of one VAE."""
+    """Measures of a trained VAE."""
 
     STUDY = "vae"
     network: VAE  # in eval mode on `device`
@@ -165,7 +166,7 @@ class VAEMeasures(GenerativeMeasures):
         self.mu, self.labels = self.drawn["posterior_means"], np.asarray(self.dataset.test.labels)
 
     def numbers(self) -> dict:
-        """Return all metrics of the study. Metrics with an interval are `Estimate` objects."""
+        """Return all metrics of the VAE. Metrics with a confidence interval are `Estimate` objects."""
         tasks = {
             "likelihood": self._likelihood,
             "reconstruction": self._reconstruction,
@@ -177,11 +178,11 @@ class VAEMeasures(GenerativeMeasures):
         return merged_results("evaluate_vae", tasks, self.at_once)
 
     def latents(self) -> pd.DataFrame:
-        """Return the `class_table` of the test images."""
+        """Return the table of `class_table` for the latents of the test images."""
         return class_table(self.mu, self.labels, self.dataset.classes)
 
     def _likelihood(self) -> dict:
-        """Return the bounds for the calibrated, discretised Gaussian, and for the report's Gaussian with sigma 1."""
+        """Return the bounds for a discretised Gaussian with calibrated sigma, and for a Gaussian with sigma 1."""
         count, rows = self.settings.vae.likelihood_images, self.settings.batch_size
         train, test = (
             torch.cat(list(float_batches(split.images[:count], rows, self.device)))
@@ -208,7 +209,7 @@ class VAEMeasures(GenerativeMeasures):
 
     @torch.inference_mode()
     def _reconstruction(self) -> Numbers:
-        """Return the error of test images decoded from the posterior mean, and the share that keeps its class."""
+        """Return the mean squared error of reconstructions, and the fraction whose predicted class is correct."""
         size = self.settings.batch_size
         codes = torch.from_numpy(self.mu).to(self.device).split(size)
         errors, decoded = [], []
@@ -244,5 +245,5 @@ class VAEMeasures(GenerativeMeasures):
         draws = np.array([top_share(self.mu[rows], self.labels[rows], classes, TOP_LATENTS) for rows in resamples])
         value, draws = top_share(self.mu, self.labels, classes, TOP_LATENTS), draws[np.isfinite(draws)]
         if math.isnan(value) or not len(draws):
-            return LeftOut("the mean latents of all classes are the same")
+            return LeftOut("the posterior means, averaged per class, are the same for all classes")
         return self.resampling.percentile(value, draws)

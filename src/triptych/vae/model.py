@@ -1,4 +1,4 @@
-"""The convolutional network of the VAE, as in the report."""
+"""The convolutional network of the VAE."""
 
 import torch
 from torch import Tensor, nn
@@ -8,12 +8,12 @@ LOG_VARIANCE_RANGE = (-30.0, 20.0)
 
 
 class VAE(nn.Module):
-    """Encoder of strided 4x4 convolutions, and a mirrored decoder of nearest upsampling and 3x3 convolutions.
+    """Variational autoencoder. It encodes by strided 4x4 convolutions, and decodes by upsampling and 3x3 convolutions.
 
     Args:
-        image_shape: (C, H, W); H and W are multiples of 2**len(channels).
-        channels: output channels of each encoder level, from fine to coarse.
-        latents: number of latents, the size of z.
+        image_shape: shape (C, H, W) of images. H and W must be divisible by 2**len(channels).
+        channels: output channels of each encoder level, from fine to coarse. The decoder reverses their order.
+        latents: number of dimensions of z.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], channels: list[int], latents: int) -> None:
@@ -40,11 +40,11 @@ class VAE(nn.Module):
         self.decoder = nn.Sequential(*levels[:-1])  # no activation after the last convolution: pixels take any value
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of q(z|x), each (B, latents) float32, of images (B, C, H, W) in [-1, 1]."""
+        """Return the mean and log-variance of q(z|x), each float32 (B, latents), for images (B, C, H, W) in [-1, 1]."""
         hidden = self.encoder(images)
         return self.mu(hidden).float(), self.log_var(hidden).float().clamp(*LOG_VARIANCE_RANGE)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the mean of p(x|z), (B, C, H, W), for z (B, latents)."""
+        """Return the mean (B, C, H, W) of p(x|z) for z (B, latents)."""
         hidden = self.expand(z).unflatten(1, self.coarse_shape)
         return self.decoder(hidden.contiguous(memory_format=torch.channels_last))

@@ -1,4 +1,4 @@
-"""Schema of the sections `vae` and `sampling.vae` of params.yaml."""
+"""Schema of the `vae` and `sampling.vae` sections in params.yaml."""
 
 from typing import Annotated, Literal
 
@@ -9,14 +9,14 @@ from triptych.training.params import SnapshotTraining
 
 
 class VAENetwork(Section):
-    """Sizes of the VAE's network; see `triptych.vae.model`."""
+    """Sizes of the VAE's network. See `triptych.vae.model.VAE`."""
 
     channels: Annotated[list[Count], Field(min_length=1)]
     latents: Count
 
     @property
     def multiple(self) -> int:
-        """Divisor of the height and width of images."""
+        """Number by which the height and width of images must be divisible."""
         return 2 ** len(self.channels)
 
 
@@ -28,7 +28,7 @@ class VAEParams(Section):
 
 
 class FittedPrior(Section):
-    """Settings of the fitted mixture of Gaussians; see `triptych.vae.prior`."""
+    """Settings of the prior that is fitted after training, a mixture of Gaussians. See `triptych.vae.prior`."""
 
     components: Count
     covariance: Literal["full", "tied", "diag"]
@@ -37,7 +37,7 @@ class FittedPrior(Section):
 
 
 class VAESampling(Section):
-    """Number of samples from each prior, and size of the paths through the latent space."""
+    """Settings of sampling: samples per prior, the fitted prior, and paths through the latent space."""
 
     samples: Annotated[int, Field(ge=2)]
     fitted_prior: FittedPrior
@@ -46,7 +46,7 @@ class VAESampling(Section):
 
 
 class SamplingParams(Section, extra="ignore"):
-    """Keys of the section `sampling` that sampling from the VAE uses."""
+    """Keys of the `sampling` section that are used to sample from the VAE."""
 
     batch_size: Count
     vae: VAESampling

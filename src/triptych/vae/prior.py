@@ -1,8 +1,8 @@
 """A prior fitted after training: a mixture of Gaussians in place of N(0, I).
 
 The decoder is trained on the aggregate posterior q(z), the mean of q(z|x) over the training images. Where q(z) differs
-from N(0, I), samples of N(0, I) fall in regions on which the decoder was not trained. Ex-post density estimation (Ghosh
-et al. 2020, arXiv:1903.12436, section 4) fits a density to q(z) and samples from it.
+from N(0, I), samples from N(0, I) fall into regions on which the decoder was not trained. Ex-post density estimation
+(Ghosh et al. 2020, arXiv:1903.12436, section 4) fits a density to q(z) and samples from it.
 """
 
 import warnings
@@ -25,14 +25,14 @@ from triptych.vae.params import FittedPrior
 
 @dataclass(frozen=True)
 class Mixture:
-    """A mixture of K Gaussians over z."""
+    """Mixture of K Gaussians over the latents z."""
 
     weights: np.ndarray  # (K,); their sum is 1
     means: np.ndarray  # (K, latents)
     factors: np.ndarray  # (K, latents, latents), lower Cholesky factors of the covariances
 
     def draw(self, count: int, seed: int) -> np.ndarray:
-        """Draw z, (count, latents) float32. Row i depends on the mixture, the seed and i alone."""
+        """Draw z, float32 (count, latents). Row i depends only on the mixture, the seed and i, but not on `count`."""
         latents = self.means.shape[1]
         noise = ImageNoise(seed, "fitted prior", range(count), (latents + 1,), "cpu").normal().double().numpy()
         # The first random number of each image, converted to a uniform one, chooses its Gaussian.
@@ -42,26 +42,26 @@ class Mixture:
 
 
 def load_mixture(path: Path) -> Mixture:
-    """Load a mixture from a safetensors file. Raises InputError if it is missing, damaged or not a mixture."""
+    """Load a mixture from a safetensors file. Raises InputError if the file is missing, damaged, or not a mixture."""
     try:
         return Mixture(**load_file(path))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; `dvc repro sample@vae` fits the prior and writes it") from None
+        raise InputError(f"{path}: no such file; run `dvc repro sample@vae` to fit the prior") from None
     except (SafetensorError, TypeError) as error:
-        raise InputError(f"{path}: not a mixture of Gaussians ({' '.join(str(error).split())})") from None
+        raise InputError(f"{path}: damaged or not a mixture of Gaussians ({' '.join(str(error).split())})") from None
 
 
 def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -> Mixture:
-    """Fit a mixture by expectation maximisation to draws of q(z|x) of each image.
+    """Fit a mixture of Gaussians to samples of q(z|x) of all images, by expectation maximisation.
 
-    `mu` and `log_var` are the means and log-variances of q(z|x), (N, latents). Raises InputError if there are too few
-    draws for the number of Gaussians, or if a covariance becomes singular.
+    `mu` and `log_var` (N, latents) are the means and log-variances of q(z|x). Raises InputError if there are too few
+    samples for the number of Gaussians, or if a covariance becomes singular.
     """
     draws = posterior_draws(mu, log_var, settings.draws, seed)
     if len(draws) <= settings.components:
         raise InputError(
-            f"sampling.vae.fitted_prior.components: {settings.components} is too many for {len(draws)} draws of the "
-            "posterior; must be smaller than the number of draws (training images x draws)"
+            "sampling.vae.fitted_prior.components must be smaller than the number of posterior samples "
+            f"({len(draws)}, which is training images x fitted_prior.draws), got {settings.components}"
         )
     mixture = GaussianMixture(
         settings.components,
@@ -85,7 +85,7 @@ def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -
 
 
 def posterior_draws(mu: np.ndarray, log_var: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Draw z = mu + sigma epsilon `draws` times per image, (draws * N, latents) float64: the aggregate posterior."""
+    """Draw z ~ q(z|x) `draws` times per image: (draws * N, latents) samples of the aggregate posterior, float64."""
     noise = ImageNoise(seed, "aggregate posterior", range(len(mu)), mu.shape[1:], "cpu")
     sigma = np.exp(log_var.astype(np.float64) / 2)
     return np.concatenate([mu + sigma * noise.normal().double().numpy() for _ in range(draws)])

@@ -1,6 +1,6 @@
 """Stage `sample@vae`: samples, reconstructions, and paths through the latent space.
 
-The decoder always computes in float32: a lower precision changes grey levels of its images.
+The decoder always computes in float32, because a lower precision changes grey levels of the images.
 """
 
 import time
@@ -28,7 +28,7 @@ TRAVERSED = 8  # latents in the figure of traversals
 
 @dataclass(frozen=True)
 class Codec:
-    """Encoder and decoder of a VAE for uint8 images (N, C, H, W). Computes in batches on `device`."""
+    """Encoder and decoder of a VAE for uint8 images (N, C, H, W), in batches on `device`."""
 
     network: VAE
     device: torch.device
@@ -36,39 +36,40 @@ class Codec:
 
     @torch.inference_mode()
     def posterior(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and log-variance of q(z|x) of each image, both (N, latents) float32."""
+        """Return the mean and log-variance of q(z|x) for each image, each float32 (N, latents)."""
         batches = [self.network.encode(batch) for batch in float_batches(images, self.batch_size, self.device)]
         mu, log_var = (torch.cat(tensors).cpu().numpy() for tensors in zip(*batches, strict=True))
         return mu, log_var
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Return the mean of q(z|x) of each image, (N, latents) float32."""
+        """Return the mean of q(z|x) for each image, float32 (N, latents)."""
         return self.posterior(images)[0]
 
     @torch.inference_mode()
     def decode(self, z: np.ndarray | Tensor) -> np.ndarray:
-        """Return the mean of p(x|z), as a uint8 image, for each row of z (N, latents)."""
+        """Return the mean of p(x|z) for each row of z (N, latents), as uint8 images (N, C, H, W)."""
         batches = torch.as_tensor(z).to(self.device).split(self.batch_size)
         return torch.cat([to_uint8(self.network.decode(batch)).cpu() for batch in batches]).numpy()
 
 
 def prior_draws(count: int, latents: int, seed: int) -> Tensor:
-    """Draw z ~ N(0, I), (count, latents). Row i depends on the seed and i alone, so that all sheets show the same z."""
+    """Draw z ~ N(0, I), float32 (count, latents). Row i depends only on the seed and i, but not on `count`."""
     return ImageNoise(seed, "samples", range(count), (latents,), "cpu").normal()
 
 
 def interpolation_paths(mu: np.ndarray, labels: np.ndarray, pairs: int, steps: int) -> np.ndarray:
-    """Return straight lines between the posterior means of `class_pairs`, (pairs, steps, latents)."""
+    """Interpolate linearly between the posterior means of the pairs of `class_pairs`: (pairs, steps, latents)."""
     first, second = class_pairs(labels, pairs).T
     share = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
     return mu[first, None] * (1 - share) + mu[second, None] * share
 
 
 def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return indices of at most `count` pairs of images of different class, (pairs, 2).
+    """Return the indices (pairs, 2) of at most `count` pairs of images of different classes.
 
-    Images of the first half are paired with images of the second half. If that gives too few pairs, as for alternating
-    labels, images one index apart are paired, then two, and so on. With fewer than two classes any two images pair.
+    Each image of the first half is paired with one of the second half. If this gives too few pairs, for example if
+    labels alternate, images whose indices differ by 1 are paired, then by 2, and so on. If there are fewer than two
+    classes, the classes of a pair may be the same.
     """
     half, pairs = len(labels) // 2, np.empty((0, 2), np.int64)
     if len(np.unique(labels)) < 2:
@@ -82,10 +83,10 @@ def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return paths around the first image along the TRAVERSED strongest latents, and the indices of these latents.
+    """Return paths (L, steps, latents) along which one latent varies, and the indices (L,) of the varied latents.
 
-    The paths are (TRAVERSED, steps, latents). Under a standard normal prior, the latents whose posterior means vary
-    most over the images contain most information.
+    All other latents are those of the first image. The L = TRAVERSED varied latents are the ones whose posterior means
+    vary most over the images: under a standard normal prior, they contain the most information.
     """
     strongest = np.argsort(-mu.var(axis=0))[:TRAVERSED]
     values = np.linspace(-3, 3, steps, dtype=np.float32)
@@ -98,19 +99,18 @@ def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]
 def draw(
     folder: Path, model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, machine: Machine
 ) -> list[dict]:
-    """Write prior.safetensors, the fitted mixture, and images.npz to `folder`, with uint8 images (…, C, H, W):
+    """Fit a prior to the training images, write it to prior.safetensors in `folder`, and write images.npz.
 
-    - `samples` (N) from N(0, I), and `fitted_samples` (N) from the fitted prior;
-    - `originals` (n), the first test images, and `posterior_means` (M, latents) of all test images;
-    - `epoch_samples` and `epoch_reconstructions` (E, n) after each of `epochs` (E,);
-    - `interpolations` (pairs, steps), and `traversals` (latents, steps) of the latents `traversed`.
+    images.npz contains `posterior_means` (M, latents) of all test images, and uint8 images (…, C, H, W):
+    - `samples` (N) from N(0, I), `fitted_samples` (N) from the fitted prior, and the first test images `originals` (n);
+    - `epoch_samples` and `epoch_reconstructions` (E, n) after each of the snapshot epochs `epochs` (E,);
+    - `interpolations` (pairs, steps), and `traversals` (L, steps) along the latents `traversed` (L,).
 
-    The prior is fitted to the training images of `dataset`. `model` is the folder of the trained network, `snapshots`
-    the folder of its weights after each snapshot epoch. Raises InputError if a file is missing or invalid, or the prior
-    cannot be fitted.
+    `model` is the folder of the trained network, and `snapshots` the folder of its snapshots. Raises InputError if a
+    file is missing or invalid, or if the prior cannot be fitted.
 
     Returns:
-        One timing row per prior: sampler, steps, seconds_per_image, threads, and fit_seconds for the fitted one.
+        A timing row per prior: sampler, steps, seconds_per_image, threads, and, for the fitted prior, fit_seconds.
     """
     network, _ = load_model(model, VAE, machine.device)
     codec, settings = Codec(network, machine.device, params.batch_size), params.vae
@@ -153,7 +153,7 @@ def draw(
 
 
 def _timed(codec: Codec, name: str, z: np.ndarray | Tensor) -> tuple[np.ndarray, dict]:
-    """Return the decoded images and their timing row."""
+    """Decode z, and return the images and a row with the run time of the sampler `name`."""
     start = time.perf_counter()
     images = codec.decode(z)
     seconds = (time.perf_counter() - start) / len(z)

@@ -1,1 +1,1 @@
-"""Sources of images, which `prepare` alone runs."""
+"""Sources of images, from which only the stage `prepare` builds datasets."""

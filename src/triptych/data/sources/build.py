@@ -1,4 +1,4 @@
-"""Build, save and draw the datasets of all sources."""
+"""Build the datasets of all sources, save them, and draw a picture of each."""
 
 import hashlib
 import os
@@ -24,9 +24,9 @@ INCHES = 0.55  # side of an image in the picture
 
 
 def build(params: Source, seed: int) -> Dataset:
-    """Build the dataset of one source, and raise InputError if the data are invalid.
+    """Build the dataset of one source. Raises InputError if the data are invalid.
 
-    Files are often sorted by class, so their images are shuffled. The seed determines drawn images, subsets and order.
+    Images from files are shuffled, because files are often sorted by class. The seed determines all random choices.
     """
     if isinstance(params, StreetDigits):
         dataset = _draw_digits(params, seed)
@@ -47,12 +47,12 @@ def validate(dataset: Dataset, where: str) -> None:
         _check_content(split, dataset.classes, f"{where}: {name}")
     train, test = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
     if train != test:
-        raise InputError(f"{where}: train images have shape {train} but test images {test}; they must be equal")
+        raise InputError(f"{where}: train images have shape {train}, test images {test}; the shapes must be equal")
 
 
 def _check_content(split: Split, classes: list[str], where: str) -> None:
     if not len(split.images):
-        raise InputError(f"{where}: 0 images; at least 1 is needed")
+        raise InputError(f"{where}: 0 images; at least 1 is required")
     if classes:
         wrong = np.flatnonzero((split.labels < 0) | (split.labels >= len(classes)))
         allowed = f"must be 0 to {len(classes) - 1}"
@@ -62,7 +62,7 @@ def _check_content(split: Split, classes: list[str], where: str) -> None:
     if len(wrong):
         raise InputError(f"{where}: label {split.labels[wrong[0]]} of image {wrong[0]} is out of range; {allowed}")
     if empty := sorted(set(range(len(classes))) - set(split.labels.tolist())):
-        raise InputError(f"{where}: class '{classes[empty[0]]}' has no image; every class needs at least one")
+        raise InputError(f"{where}: class '{classes[empty[0]]}' has no images; every class must have at least one")
 
 
 def _draw_digits(params: StreetDigits, seed: int) -> Dataset:
@@ -89,7 +89,7 @@ def _shuffled(dataset: Dataset, seed: int) -> Dataset:
 
 
 def _padded(dataset: Dataset) -> Dataset:
-    """Pad images of 28 pixels per side to 32 by repeating their border pixels. Return others unchanged."""
+    """Pad images of 28 x 28 pixels to 32 x 32 by repeating the border pixels. Leave other sizes unchanged."""
     if dataset.train.images.shape[-1] != SMALL:
         return dataset
     width = (PADDED - SMALL) // 2
@@ -102,7 +102,7 @@ def _padded(dataset: Dataset) -> Dataset:
 
 
 def save(dataset: Dataset, folder: Path | str) -> dict:
-    """Save a dataset and its data card, and return the card. An error leaves an earlier dataset unchanged."""
+    """Save a dataset and its data card (card.json), and return the card. On an error, keep an existing dataset."""
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     card = make_card(dataset)
@@ -136,7 +136,7 @@ def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 def make_card(dataset: Dataset) -> dict:
-    """Return the data card: counts, image shape, statistics of the training pixels in [0, 1], hashes of the arrays."""
+    """Return the data card: counts, image shape, statistics of pixels scaled to [0, 1], and hashes of the arrays."""
     mean, deviation = channel_statistics(dataset.train.images)
     return {
         "name": dataset.name,
@@ -161,7 +161,7 @@ def make_card(dataset: Dataset) -> dict:
 
 
 def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of each channel of images uint8 (N, C, H, W), divided by 255."""
+    """Return the mean and the standard deviation of each channel of uint8 images (N, C, H, W), scaled to [0, 1]."""
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
@@ -175,7 +175,7 @@ def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def draw(dataset: Dataset, path: Path | str) -> None:
-    """Write a PNG file with training images, one row per class, or the first images if they have no labels."""
+    """Draw training images to a PNG file: one row per class, or the first images if there are no labels."""
     rows = _rows(dataset)
     figure = Figure(figsize=(COLUMNS * INCHES + 1.4, len(rows) * INCHES + 0.8), dpi=100, layout="constrained")
     axes = figure.add_subplot()
@@ -197,7 +197,7 @@ def draw(dataset: Dataset, path: Path | str) -> None:
 
 
 def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
-    """Return the class name and the image indices of each row of the picture."""
+    """Return the class name and the image indices for each row of the picture of a dataset."""
     if not dataset.labelled:
         count = min(len(dataset.train.images), UNLABELLED_ROWS * COLUMNS)
         return [("", np.arange(start, min(start + COLUMNS, count))) for start in range(0, count, COLUMNS)]
@@ -206,7 +206,7 @@ def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
 
 
 def tile_rows(images: np.ndarray, rows: list[np.ndarray]) -> np.ndarray:
-    """Return a picture uint8 (height, width, 3) of images (N, C, H, W) on white; `rows`: indices of images per row."""
+    """Tile images (N, C, H, W) to a picture, uint8 (height, width, 3). `rows` lists the image indices of each row."""
     height, width = images.shape[2] + 1, images.shape[3] + 1
     cells = np.full((len(rows), COLUMNS, 3, height, width), 255, np.uint8)
     for cell, indices in zip(cells, rows, strict=True):

@@ -1,6 +1,6 @@
-"""A user's own images in train/<class>/ and test/<class>/, or without classes in train/ and test/.
+"""A user's own images in train/<class>/ and test/<class>/, or in train/ and test/ if there are no classes.
 
-A file that is not a readable image is skipped, and the data card lists the reason. Hidden files and files that
+Files that are not readable images are skipped, and the data card lists the reasons. Hidden files and files that
 operating systems add are ignored.
 """
 
@@ -30,7 +30,7 @@ WHITE = (255, 255, 255, 255)
 
 @dataclass
 class Listing:
-    """Images and skipped files of a split."""
+    """The images and the skipped files of a split (train or test)."""
 
     images: list[tuple[Path, str]] = field(default_factory=list)  # path and class name, "" without classes
     classes: list[str] = field(default_factory=list)  # names of the class folders
@@ -61,7 +61,7 @@ def load(params: Folder) -> Dataset:
     if odd := sorted(set(classes) ^ set(listings["test"].classes)):
         raise InputError(
             f"{root}: class folder '{odd[0]}' is only in {'train' if odd[0] in classes else 'test'}; "
-            "train and test must have the same class folders, or neither may have any"
+            "train and test must have the same class folders, or none"
         )
     splits, skipped = {}, []
     for split, listing in listings.items():
@@ -87,8 +87,8 @@ def _summary(reason: str, paths: Sequence[Path]) -> str:
 def list_images(folder: Path) -> Listing:
     """List the images in a folder, or in its class folders and their subfolders.
 
-    Raises InputError if the folder is missing or empty, contains both images and class folders, or a class name is
-    invalid.
+    Raises InputError if the folder is missing or empty, contains both images and class folders, or has a class
+    folder with an invalid name.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected {folder}/<class>/<image>, or images in {folder} itself")
@@ -100,7 +100,7 @@ def list_images(folder: Path) -> Listing:
             listing.add(entry, "")
     if listing.images and folders:
         raise InputError(
-            f"{folder}: contains both class folders and images ({listing.images[0][0].name}); only one is allowed"
+            f"{folder}: contains both class folders and images ({listing.images[0][0].name}); only one kind is allowed"
         )
     for entry in folders:
         name = _class_name(entry, listing.classes)
@@ -133,7 +133,7 @@ def endings() -> frozenset[str]:
 
 
 def _files_below(folder: Path, listing: Listing, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Yield the files in a folder and its subfolders. Skip links to a parent folder, which would never end."""
+    """Yield the files in a folder and its subfolders. Skip links to parent folders to avoid endless recursion."""
     above = above | {folder.resolve(), *folder.resolve().parents}
     for entry in _entries(folder):
         if not entry.is_dir():
@@ -145,23 +145,25 @@ def _files_below(folder: Path, listing: Listing, above: frozenset[Path] = frozen
 
 
 def _class_name(folder: Path, others: list[str]) -> str:
-    """Return the folder's name in Unicode form NFC. Raises InputError if it is not UTF-8 or among the `others`."""
+    """Return a folder's name in Unicode form NFC. Raises InputError if the name is not UTF-8 or is in `others`."""
     try:
         folder.name.encode()
     except UnicodeEncodeError:
         raise InputError(
-            f"{folder.parent}: class folder {os.fsencode(folder.name)!r} is not UTF-8; rename it"
+            f"{folder.parent}: the name of class folder {os.fsencode(folder.name)!r} is not UTF-8; rename it"
         ) from None
     name = unicodedata.normalize("NFC", folder.name)
     if name in others:
-        raise InputError(f"{folder.parent}: two class folders differ only in the Unicode form of '{name}'; merge them")
+        raise InputError(
+            f"{folder.parent}: two class folders '{name}' differ only in Unicode normalisation; merge them"
+        )
     return name
 
 
 def read_images(paths: Sequence[Path], size: int, listing: Listing) -> tuple[np.ndarray, np.ndarray]:
-    """Read N images in parallel with `read_image`, and record unreadable ones as skipped in `listing`.
+    """Read N images in parallel with `read_image`, and record unreadable files as skipped in `listing`.
 
-    Returns images uint8 (N, 3, size, size) and a mask bool (N,), True for readable images.
+    Returns the images, uint8 (N, 3, size, size), and a bool mask (N,) that is True for readable images.
     """
     images = np.empty((len(paths), 3, size, size), np.uint8)
 
@@ -184,7 +186,7 @@ def read_images(paths: Sequence[Path], size: int, listing: Listing) -> tuple[np.
 def read_image(path: Path, size: int) -> np.ndarray:
     """Read an image as RGB uint8 (3, size, size): rotated upright, centre-cropped to a square and resized.
 
-    Raises InputError, whose message is the reason without the path, if it is damaged or its value range is unknown.
+    Raises InputError if the file is damaged or its value range is unknown. The message is the reason, without the path.
     """
     try:
         with Image.open(path, formats=_formats()) as image:
@@ -205,7 +207,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Convert to 8-bit RGB. Transparent areas become white."""
+    """Convert an image to 8-bit RGB. Transparent areas become white."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         levels = np.asarray(image.convert("I"), np.float64) * (255 / 65535)
         return Image.fromarray(levels.round().astype(np.uint8)).convert("RGB")

@@ -13,7 +13,7 @@ NAMES = [f"{axis}_{split}" for split in SPLITS for axis in "xy"]
 
 
 def load(params: Npz) -> Dataset:
-    """Load a dataset from the arrays x_train, y_train, x_test and y_test. A wrong file or array raises InputError."""
+    """Load a dataset from an .npz file. Raises InputError if the file or one of its arrays is invalid."""
     path = Path(params.root)
     expected = f"expected an .npz archive of plain arrays: {', '.join(NAMES)}"
     with readable(path, expected), np.load(path, allow_pickle=False) as archive:
@@ -34,9 +34,9 @@ def load(params: Npz) -> Dataset:
 
 
 def nchw(images: np.ndarray, name: str) -> np.ndarray:
-    """Convert uint8 images of shape (N, C, side, side) or (N, side, side, C) to the first form.
+    """Convert uint8 images (N, C, side, side) or (N, side, side, C) to (N, C, side, side).
 
-    Raises InputError, which begins with `name`, for another type or shape, and if both forms fit.
+    Raises InputError for another type or shape, and for a shape that fits both forms. The message begins with `name`.
     """
     if images.dtype != np.uint8:
         raise InputError(f"{name} is {images.dtype}; images must be uint8")
@@ -59,12 +59,10 @@ def _labels(labels: np.ndarray | None, count: int, name: str) -> np.ndarray:
 
 
 def _classes(labels: np.ndarray, name: str) -> list[str]:
-    """Return the class names "0", "1", … up to the highest label, or none if there are no labels."""
+    """Return the class names "0", "1", … up to the highest label, or an empty list if there are no labels."""
     if not len(labels) or (labels == UNLABELLED).all():
         return []
     highest = int(labels.max())
     if highest >= len(labels):
-        raise InputError(
-            f"{name}: label {highest} is out of range; with {len(labels)} images it must be below {len(labels)}"
-        )
+        raise InputError(f"{name}: label {highest} is out of range; must be below {len(labels)}, the number of images")
     return [str(label) for label in range(highest + 1)]

@@ -1,6 +1,6 @@
 """The `data` section of params.yaml: the source of each study's images.
 
-Every source has a `root`, a dependency of stage `prepare` in dvc.yaml, so that DVC detects changes of its files.
+In dvc.yaml, stage `prepare` depends on the `root` (file or folder) of every source, so that DVC detects changes.
 """
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -18,7 +18,7 @@ UnitRange = Annotated[list[Probability], *Bounds]
 
 
 class StreetDigits(Section):
-    """Drawn house-number digits. 0 or a narrow range of a setting is easy; larger values approach SVHN."""
+    """Synthetic house-number digits. Zeros and narrow ranges give easy images; larger values approach SVHN."""
 
     name: Literal["streetdigits"]
     root: Literal["src/triptych/data/sources/streetdigits.py"]  # the code is the only source of the images
@@ -47,7 +47,7 @@ class StreetDigits(Section):
         if self.digit_height[0] < 0.2:
             raise ValueError("digit_height must be at least 0.2 (of the image's height): smaller digits are illegible")
         if self.least_resolution > self.size:
-            raise ValueError(f"least_resolution must be at most size, {self.size}, got {self.least_resolution}")
+            raise ValueError(f"least_resolution must be at most size ({self.size}), got {self.least_resolution}")
         return self
 
 
@@ -63,7 +63,7 @@ class Torchvision(Section):
 
 
 class Folder(Section):
-    """A user's own images in train/<class>/ and test/<class>/, or without classes in train/ and test/."""
+    """A user's own images in train/<class>/ and test/<class>/, or in train/ and test/ if there are no classes."""
 
     name: Literal["folder"]
     root: Text
@@ -71,7 +71,7 @@ class Folder(Section):
 
 
 class Npz(Section):
-    """A user's own arrays x_train, y_train, x_test and y_test in one .npz file; images are uint8, NHWC or NCHW."""
+    """A user's own arrays x_train, y_train, x_test and y_test in one .npz file. Images are uint8 (NHWC or NCHW)."""
 
     name: Literal["npz"]
     root: Text
@@ -83,7 +83,7 @@ Source = Annotated[AnySource, Field(discriminator="name")]
 
 
 class DataParams(Section):
-    """Datasets of the generative studies (VAE and DDPM) and of the SSL study."""
+    """Section `data`: the datasets of the generative studies (VAE and DDPM) and of the SSL study."""
 
     generative: Source
     ssl: Source
@@ -98,7 +98,7 @@ class DataParams(Section):
 
 
 def _refuse_other_keys(study: str, section: dict[str, Any]) -> None:
-    """Raise ValueError with the right command if keys of another source remain after a change of `name` alone."""
+    """Raise ValueError if keys of another source remain. The message gives the command that replaces the section."""
     fields = [source.model_fields for source in get_args(AnySource)]
     name, known = section.get("name"), set().union(*fields)
     for own in fields:

@@ -27,7 +27,7 @@ DATASETS = {  # class of torchvision, and licence
 
 
 def load(params: Torchvision, seed: int) -> Dataset:
-    """Load a dataset, and first download missing files if `params.download`. The seed chooses the images of a subset.
+    """Load a dataset. If `params.download` is True, download missing files first. `seed` selects images of a subset.
 
     Raises InputError if a file is missing or damaged, or a subset is larger than the dataset.
     """
@@ -73,18 +73,18 @@ def _open(params: Torchvision, split: str, download: bool) -> Any:
 
 
 def _check_files(params: Torchvision) -> None:
-    """Raise InputError for a missing or damaged file. torchvision's own error does not name the file."""
+    """Raise InputError if a file is missing or damaged, because torchvision's own error does not name the file."""
     for path, md5 in _needed_files(params):
         if not path.is_file():
-            raise InputError(f"{path}: no such file; required for {params.name} (download: true downloads it)")
+            raise InputError(f"{path}: no such file, but {params.name} requires it; set download: true to download it")
         if md5 is None:
             _check_idx(path)
         elif hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
-            raise InputError(f"{path}: wrong checksum, so the file is damaged; delete it and download it again")
+            raise InputError(f"{path}: wrong checksum, so the file is damaged; delete the file and download it again")
 
 
 def _needed_files(params: Torchvision) -> Iterator[tuple[Path, str | None]]:
-    """Yield the path of each file and its MD5, which is None for MNIST's unpacked files."""
+    """Yield the path and MD5 checksum of each required file. The checksum is None for MNIST's unpacked files."""
     source, root = _dataset_class(params.name), Path(params.root)
     if params.name == "svhn":
         yield from ((root / source.split_list[split][1], source.split_list[split][2]) for split in SPLITS)
@@ -96,9 +96,9 @@ def _needed_files(params: Torchvision) -> Iterator[tuple[Path, str | None]]:
 
 
 def _check_idx(path: Path) -> None:
-    """Check the header and the length of an IDX file.
+    """Raise InputError if the header or the length of an IDX file (the format of MNIST) is wrong.
 
-    Format: two zero bytes, type (8: uint8), number of dimensions, size of each dimension in 4 bytes, values.
+    The format is: two zero bytes, type (8 is uint8), number of dimensions, size of each dimension in 4 bytes, values.
     """
     with path.open("rb") as file:
         magic = file.read(4)
@@ -107,14 +107,14 @@ def _check_idx(path: Path) -> None:
         raise InputError(f"{path}: not an IDX file with uint8 data")
     expected = 4 + 4 * magic[3] + int(dimensions.prod())
     if len(dimensions) != magic[3] or path.stat().st_size != expected:
-        raise InputError(f"{path}: truncated: {path.stat().st_size} bytes, but its header requires {expected}")
+        raise InputError(f"{path}: truncated: {path.stat().st_size} bytes, but the header requires {expected}")
 
 
 def _subset(split: Split, count: int | None, seed: int, name: str) -> Split:
-    """Choose `count` random images. A smaller subset is contained in a larger one."""
+    """Choose `count` random images, or all if None. A larger subset contains every smaller one."""
     if count is None:
         return split
     if count > len(split.images):
-        raise InputError(f"{name}: {count} images requested, but the dataset has {len(split.images)}")
+        raise InputError(f"{name}: {count} images requested, but the dataset has only {len(split.images)}")
     order = torch.randperm(len(split.images), generator=generator("cpu", seed, "subset", name)).numpy()
     return Split(split.images[order[:count]], split.labels[order[:count]])

@@ -1,8 +1,8 @@
-"""Drawn house-number digits: similar to SVHN, without a download, at any size and difficulty.
+"""Synthetic house-number digits that resemble SVHN, at any size and difficulty and without a download.
 
-A digit is the signed distance field of a printed font. Sampling the field through a perspective grid gives the digit at
-any size, weight and angle with clean edges. Light, texture, shadow, low resolution and sensor noise are added. Images
-are drawn in blocks, each with a few tensor operations.
+A digit is stored as the signed distance field of a glyph of a printed font. Sampling the field through a perspective
+grid gives the digit at any size, weight and angle with clean edges. Light, texture, shadow, low resolution and sensor
+noise are added. Images are drawn in blocks, and each block takes only a few tensor operations.
 """
 
 import functools
@@ -40,10 +40,10 @@ STROKE_REACH = 0.03  # largest shift of an outline at stroke 1, as a fraction of
 
 
 def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the first `count` images of a split: uint8 (count, 3, size, size), with labels int64 (count,).
+    """Draw the first `count` images of a split, uint8 (count, 3, size, size), and their labels, int64 (count,).
 
-    Image i depends only on seed, split, i and knobs. `threads` blocks are drawn in parallel; 0 uses torch's number of
-    threads.
+    Image i depends only on the seed, the split, i and the settings `knobs`. The images are drawn by `threads` parallel
+    threads; 0 selects torch's number of threads.
     """
     images = np.empty((count, 3, knobs.size, knobs.size), np.uint8)
     labels = np.empty(count, np.int64)
@@ -68,7 +68,7 @@ def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 
 
 @functools.cache
 def _atlas() -> tuple[Tensor, Tensor]:
-    """Return signed distance fields (fonts, 10, CELL, CELL), positive inside the digit, and its widths (fonts, 10)."""
+    """Return signed distance fields (fonts, 10, CELL, CELL), positive inside digits, and digit widths (fonts, 10)."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     glyphs = {font: [_glyph(folder / f"{font}.ttf", digit) for digit in CLASSES] for font in set(FONTS)}
     fields = torch.stack([torch.stack([field for field, _ in glyphs[font]]) for font in FONTS])
@@ -77,7 +77,7 @@ def _atlas() -> tuple[Tensor, Tensor]:
 
 
 def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
-    """Return the signed distance field (CELL, CELL) of a centred digit, and the digit's width over its height."""
+    """Return the signed distance field (CELL, CELL) of a centred digit, and the digit's ratio of width to height."""
     side = CELL * OVERSAMPLING
     height = side * GLYPH
     # The font size is not the height of the digits: measure them at one size, then draw at the right size.
@@ -93,7 +93,7 @@ def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
 
 
 class _Chance:
-    """Random numbers for all images of a block."""
+    """A source of random numbers for all images of a block."""
 
     def __init__(self, *names: int | str) -> None:
         self.generator = generator("cpu", *names)
@@ -113,7 +113,7 @@ class _Chance:
 
 
 def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Draw one block of images uint8 (BLOCK, 3, size, size), and return them and their labels int64 (BLOCK,)."""
+    """Draw the images of one block, uint8 (BLOCK, 3, size, size), and return them with their labels, int64 (BLOCK,)."""
     chance = _Chance(seed, "streetdigits", split, block)
     # Every ten images contain each digit once, in random order.
     labels = chance.between((0, 1)).view(-1, len(CLASSES)).argsort(dim=1).flatten()
@@ -126,9 +126,9 @@ def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tens
 
 
 def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Return the (x, y) of each pixel on the wall, (BLOCK, size, size, 2), and the side of a pixel, (BLOCK, 1, 1).
+    """Return each pixel's position on the wall, (BLOCK, size, size, 2), and the side length of a pixel, (BLOCK, 1, 1).
 
-    The unit is the height of the digit, whose centre is at (0, 0).
+    The wall is the plane of the digit. The origin is the digit's centre, and the unit of length is the digit's height.
     """
     height = chance.between(knobs.digit_height, 1, 1)
     centre = (torch.arange(knobs.size) + 0.5) / knobs.size - 0.5
@@ -144,9 +144,9 @@ def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
 
 
 def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the fraction of each pixel that is covered by digits and by their shadows, both (BLOCK, 1, size, size).
+    """Return the fractions of each pixel that digits cover and that shadows cover, each (BLOCK, 1, size, size).
 
-    As in SVHN, a digit can have neighbours in the same font, which the image border crops.
+    As in SVHN, a digit can have neighbours in the same font that are cropped by the image border.
     """
     fields, widths = _atlas()
     font = chance.index(len(FONTS))
@@ -176,7 +176,7 @@ def _field(fields: Tensor, grid: Tensor) -> Tensor:
 
 
 def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> Tensor:
-    """Paint wall and digits in uneven light. Return (BLOCK, 3, size, size), approximately in [0, 1]."""
+    """Paint the wall and the digits in uneven light. Return (BLOCK, 3, size, size) with values near [0, 1]."""
     size = knobs.size
     wall = chance.between(knobs.luminance, 1, 1, 1)
     contrast = chance.between(knobs.contrast, 1, 1, 1)
@@ -199,9 +199,9 @@ def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> 
 
 
 def _tint(chance: _Chance, spread: float) -> Tensor:
-    """Return deviations from grey (BLOCK, 3, 1, 1), at most `spread` per channel.
+    """Return random deviations from grey, (BLOCK, 3, 1, 1), of at most `spread` per channel.
 
-    Colours of paint, brick and daylight vary more between red and blue than between green and magenta.
+    The colours of paint, brick and daylight vary more between red and blue than between green and magenta.
     """
     warmth, green = chance.around(spread, 1, 1), chance.around(0.3 * spread, 1, 1)
     return torch.stack([warmth - green, green, -warmth - green], dim=1).clamp_(-spread, spread)
@@ -212,7 +212,7 @@ def _enlarge(coarse: Tensor, size: int) -> Tensor:
 
 
 def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
-    """Blur each picture as a camera with `least_resolution` to `size` pixels per side would."""
+    """Blur each picture to a random resolution, from `least_resolution` to `size` pixels per side."""
     resolution = chance.index(knobs.size - knobs.least_resolution + 1)
     matrix = _resolutions(knobs.size, knobs.least_resolution)[resolution].unsqueeze(1)
     return matrix @ picture @ matrix.mT
@@ -220,7 +220,7 @@ def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
 
 @functools.cache
 def _resolutions(size: int, least: int) -> Tensor:
-    """Return matrices (size - least + 1, size, size). Matrix r resizes a row of pixels to least + r and back."""
+    """Return matrices (size - least + 1, size, size). Matrix r resizes a row of pixels to `least` + r and back."""
     line = torch.eye(size).view(1, 1, size, size)
 
     def resize(lines: Tensor, to: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""Metrics, figures and claims of SimSiam and its rivals."""
+"""Metrics, figures and claims of SimSiam and of competing methods."""

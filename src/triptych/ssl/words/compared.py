@@ -1,6 +1,6 @@
-"""Numbers of the claims on encoders: differences on the same test images and seeds, or at equal training cost.
+"""Functions that claims.yaml calls to compute numbers for the claims about encoders.
 
-claims.yaml calls these functions.
+Most are differences between variants, on the same test images and seeds or at equal training cost.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ KNN = "knn_accuracy"
 def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
     """Return a function that computes a signed sum of accuracies, paired over test images and common seeds.
 
-    Each term is (sign, variant, classifier), where the classifier is `knn` or a baseline, such as `pixel_knn`.
-    `purpose` seeds the bootstrap of the interval.
+    Each term is (sign, variant, classifier), where the classifier is `knn` or that of a baseline, such as `pixel_knn`.
+    `purpose` selects the random numbers of the bootstrap for the confidence interval.
     """
 
     def measure(evidence: Evidence) -> OverSeeds:
@@ -40,7 +40,7 @@ def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
             if correct.shape[1] != hits[0].shape[1]:
                 raise InputError(
                     f"{results_path(name)}: has results for {correct.shape[1]} images, but "
-                    f"{results_path(terms[0][1])} for {hits[0].shape[1]}; run evaluate_ssl again"
+                    f"{results_path(terms[0][1])} has results for {hits[0].shape[1]}; rerun evaluate_ssl"
                 )
         seeds = min(map(len, hits))
         signs = [sign for sign, _, _ in terms]
@@ -52,7 +52,7 @@ def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
 
 
 def _correct(results: Results, name: str, classifier: str) -> np.ndarray:
-    """Return a boolean array (seeds, images), True where the test image was classified correctly."""
+    """Return a boolean (seeds, images) array that is True where a test image was classified correctly."""
     arrays, key = results.arrays(results_path(name)), f"{classifier}_correct"
     if key not in arrays:
         results.metrics(f"ssl/{name}").number(KNN)  # raises an error with the reason, such as missing labels
@@ -61,23 +61,23 @@ def _correct(results: Results, name: str, classifier: str) -> np.ndarray:
 
 
 def knn_difference(one: str, other: str) -> Measure:
-    """Return a function that computes the difference in kNN accuracy, `one` minus `other`."""
+    """Return a function that computes the kNN accuracy of the variant `one` minus that of the variant `other`."""
     return accuracies(f"{one} {other}", (1, one, "knn"), (-1, other, "knn"))
 
 
 def above_baseline(name: str, baseline: str) -> Measure:
-    """Return a function that computes the difference in kNN accuracy, variant minus baseline."""
+    """Return a function that computes the kNN accuracy of the variant `name` minus that of `baseline`."""
     return accuracies(f"{name} {baseline}", (1, name, "knn"), (-1, name, f"{baseline}_knn"))
 
 
 def lowest_margin(*names: str) -> Measure:
-    """Return a function that computes the smallest difference in kNN accuracy, variant minus baseline."""
+    """Return a function that computes the smallest margin in kNN accuracy of any variant over any baseline."""
     margins = [above_baseline(name, baseline) for name in names for baseline in BASELINES]
     return lambda evidence: min((margin(evidence) for margin in margins), key=lambda estimate: estimate.value)
 
 
 def each_seed(name: str, key: str, minus: str = "") -> Measure:
-    """Return a function that computes a mean over seeds, or that of the differences from the variant `minus`."""
+    """Return a function that computes mean and range of `key` over seeds, relative to the variant `minus` if given."""
 
     def measure(evidence: Evidence) -> SeedRange:
         values = _each_seed(evidence, name, key)
@@ -94,20 +94,20 @@ def _each_seed(evidence: Evidence, name: str, key: str) -> list[float]:
         raise metrics.missing(key)
     values = [seed.number(key) for seed in metrics.rows("seeds")]
     if not values:
-        raise UnmeasuredError(f"{metrics.path} has no {key} per seed")
+        raise UnmeasuredError(f"{metrics.path} has no per-seed values of {key}")
     return values
 
 
 def bound(side: str, of: Measure) -> Measure:
-    """Return a function that computes one bound, `low` or `high`, of another number."""
+    """Return a function that computes the bound `side` (`low` or `high`) of the interval of a number."""
     return lambda evidence: getattr(of(evidence), side)
 
 
 def at_equal(one: str, other: str, cost: str) -> Measure:
-    """Return a function that computes the difference in kNN accuracy at equal cost (`images` or `seconds`).
+    """Return a function that computes the difference in kNN accuracy at equal training cost (`images` or `seconds`).
 
-    For each seed, both courses are interpolated linearly at the cost where the cheaper one ends. The interval covers
-    seeds only, because all seeds have the same test images.
+    For each seed, the accuracies of both variants are interpolated linearly at the smaller of the final costs. The
+    interval covers the variation over seeds only, because all seeds have the same test images.
     """
 
     def measure(evidence: Evidence) -> Estimate:
@@ -129,9 +129,9 @@ def at_equal(one: str, other: str, cost: str) -> Measure:
 
 
 def spent_course(results: Results, name: str) -> pd.DataFrame:
-    """Return one row per measured epoch and seed, with kNN accuracy and cumulative `images` and `seconds`.
+    """Return a table with one row per measured epoch and seed: kNN accuracy and cumulative `images` and `seconds`.
 
-    The seconds are those of training, without evaluation.
+    `seconds` is the training time without evaluation.
     """
     path = f"plots/ssl/{name}_course.csv"
     course = results.table(path, "epoch", "seed")
@@ -147,7 +147,7 @@ def spent_course(results: Results, name: str) -> pd.DataFrame:
 
 
 def learns(name: str) -> list[Condition]:
-    """Return one condition per baseline: the variant is clearly better than the baseline."""
+    """Return one condition per baseline: the kNN accuracy of the variant is clearly above that of the baseline."""
     named = BASELINES | {UNTRAINED: "an untrained encoder"}
     return [
         Condition(
@@ -160,23 +160,23 @@ def learns(name: str) -> list[Condition]:
 
 
 def stable(name: str) -> list[Condition]:
-    """Return the condition that no seed of a variant collapses."""
+    """Return a list with the condition that the variant collapses for no training seed."""
     statement = f"No seed of {title(name)} collapses"
     return [Condition(f"{name}-stable", statement, each_seed(name, "collapsed"), "below", 0.5, ".0%")]
 
 
 def projector_dim(name: str) -> Measure:
-    """Return a function that reads the width of a variant's projector output."""
+    """Return a function that reads the output width of a variant's projector."""
     return lambda evidence: variants(evidence.results.params)[name].dim
 
 
 def count_seeds(name: str) -> Measure:
-    """Return a function that counts the seeds of a variant."""
+    """Return a function that counts the training seeds of a variant."""
     return lambda evidence: len(metrics_of(evidence.results, name).rows("seeds"))
 
 
 def facts_of(names: Sequence[str], keys: Sequence[str]) -> list[Fact]:
-    """Return the metrics `keys` of each variant as facts with the key `<variant>_<key>`; `seeds` counts its seeds."""
+    """Return a fact `<variant>_<key>` for each variant and metric. The key `seeds` is the number of training seeds."""
     facts = []
     for name, key in product(names, keys):
         metric = METRICS.get(key, Metric(key, key, format=".0f"))

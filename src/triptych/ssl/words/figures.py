@@ -1,4 +1,4 @@
-"""Figures of encoders: figures 44 to 50 of the report, collapse, accuracy and cost of all methods, and the rivals."""
+"""Figures of encoders: figures 44 to 50 of the report, then collapse, accuracy, cost and settings of all methods."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SINGLE_SEEDS = "Bars are intervals over test images and seeds. Small dots are si
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A variant with its settings and numbers, and its label and line style in figures."""
+    """The settings and numbers of a variant, and the label and line style that represent the variant in figures."""
 
     name: str
     label: str
@@ -51,12 +51,12 @@ class Run:
 
     @property
     def collapsed(self) -> bool:
-        """True if the embeddings collapsed."""
+        """Return True if the embeddings of the variant collapsed."""
         return bool(self.metrics.value("collapsed"))
 
 
 def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) -> list[Run]:
-    """Return the named variants, or all. Raises UnmeasuredError if a variant, or a metric in `need`, is missing."""
+    """Return the named variants (default: all). Raises UnmeasuredError if a variant or metric in `need` is missing."""
     trained = variants.variants(results.params)
     lines = variants.lines(trained)
     runs = []
@@ -69,7 +69,7 @@ def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) 
 
 
 def history(results: Results, name: str) -> pd.DataFrame:
-    """Return one row per epoch and seed: the training log joined with the metrics of the saved snapshots, or NaN."""
+    """Return the training log, one row per epoch and seed, with the metrics of snapshots (NaN in other epochs)."""
     training = results.table(f"plots/ssl/{name}_training.csv", "epoch", "seed", LOSS, STD)
     course = results.table(f"plots/ssl/{name}_course.csv", "epoch", "seed")
     return training.merge(course, how="left", on=["epoch", "variant", "seed"])
@@ -78,7 +78,7 @@ def history(results: Results, name: str) -> pd.DataFrame:
 def draw_baselines(
     line: Callable, runs: Sequence[Run], key: str = KNN, wanted: Iterable[str] = (UNTRAINED, PIXELS)
 ) -> None:
-    """Draw the accuracy of each measured baseline with the method `line`, such as `axhline` of axes."""
+    """Draw the accuracy `key` of each measured baseline in `wanted` with the method `line`, such as `Axes.axhline`."""
     metrics = max(runs, key=lambda run: run.history["seed"].nunique()).metrics
     for baseline in wanted:
         if f"{baseline}_{key}" in metrics:
@@ -89,9 +89,9 @@ def draw_baselines(
 def ablation_figures(
     first: int, slug: str, ablation: str, title: str, names: tuple[str, str], accuracy: str, loss: str = SAME_RUNS
 ) -> tuple[Figure, Figure]:
-    """Return the figures of kNN accuracy and of training loss of SimSiam and an ablation.
+    """Return two figures that compare SimSiam with the variant `ablation`: kNN accuracy, and training loss.
 
-    `names` describe the two variants in the result lines. `accuracy` and `loss` are sentences on the report's results.
+    `names` are the names of both variants in texts. `accuracy` and `loss` are sentences on the report's results.
     """
 
     def draw(path: Path, results: Results, column: str) -> None:
@@ -136,7 +136,7 @@ def ablation_figures(
 
 
 def draw_views(path: Path, results: Results) -> None:
-    """Draw training images, each followed by its views."""
+    """Draw training images, each followed by its augmented views."""
     load(results, (SIMSIAM,))
     images = results.arrays(variants.results_path(SIMSIAM))["views"]  # (rows, 1 + views, C, H, W)
     bands = [(f"image {number}", row) for number, row in enumerate(images, start=1)]
@@ -146,9 +146,9 @@ def draw_views(path: Path, results: Results) -> None:
 def draw_course(
     path: Path, results: Results, columns: Sequence[str], runs: Sequence[Run], others: Sequence[Run] = ()
 ) -> None:
-    """Draw columns of the histories against epochs, one chart each, with the `others` in grey in the background.
+    """Draw one chart per column of the histories against epochs, with the runs in `others` in grey in the background.
 
-    The chart of kNN accuracy is omitted if it was not measured. The cell after the last chart contains the legend.
+    The chart of kNN accuracy is omitted if a run lacks this metric. The cell after the last chart contains the legend.
     """
     thresholds = results.param("evaluation.ssl.collapse")
     everyone = [*runs, *others]
@@ -189,7 +189,7 @@ def draw_course(
 
 
 def draw_collapse(path: Path, results: Results) -> None:
-    """Draw loss, spread, rank and accuracy of all variants, with SimSiam and collapsed variants highlighted."""
+    """Draw loss, embedding spread, rank and kNN accuracy of all variants. Highlight SimSiam and collapsed variants."""
     runs = load(results, need=("collapsed",))
     marked = [run for run in runs if run.name == SIMSIAM] + [run for run in runs if run.collapsed]
     marked = marked[:MOST_LINES]
@@ -198,9 +198,9 @@ def draw_collapse(path: Path, results: Results) -> None:
 
 
 def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bool = False) -> None:
-    """Draw an accuracy and its interval; the marker is hollow if the run collapsed.
+    """Draw an accuracy and its interval, with a hollow marker if the run collapsed.
 
-    If `row`, draw horizontally; else draw vertically and add the value of each seed.
+    If `row` is True, draw horizontally; otherwise draw vertically and add the value of each seed.
     """
     estimate, colour = run.metrics.estimate(key), run.line["color"]
     bar = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
@@ -214,7 +214,7 @@ def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bo
 
 
 def draw_rows(path: Path, runs: Sequence[Run], keys: Sequence[str], minutes: Mapping[str, float] | None = None) -> None:
-    """Draw one row per run: accuracies with intervals and baselines and, if given, the minutes of training."""
+    """Draw one row per run: the accuracies `keys` with intervals, baselines and, if given, the minutes of training."""
     charts = len(keys) + bool(minutes)
     with drawing.chart(path, 1, charts, sharey=True, height=1.2 + 0.26 * len(runs), legend=3) as [cells]:
         for axes, key in zip(cells, keys, strict=False):
@@ -232,13 +232,13 @@ def draw_rows(path: Path, runs: Sequence[Run], keys: Sequence[str], minutes: Map
 
 
 def draw_comparison(path: Path, results: Results) -> None:
-    """Draw kNN and linear accuracy of each variant, highest kNN accuracy first."""
+    """Draw kNN and linear accuracy of each variant, in descending order of kNN accuracy."""
     runs = load(results, need=(KNN, LINEAR))
     draw_rows(path, sorted(runs, key=lambda run: -run.metrics.number(KNN)), (KNN, LINEAR))
 
 
 def draw_cost(path: Path, results: Results) -> None:
-    """Draw kNN accuracy and training time of each variant, fastest training first."""
+    """Draw kNN accuracy and training time of each variant, in ascending order of training time."""
     runs = load(results, need=(KNN,))
     minutes = {}
     for run in runs:
@@ -248,7 +248,7 @@ def draw_cost(path: Path, results: Results) -> None:
 
 
 def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
-    """Return a number in metrics/<folder> by variant. Raises UnmeasuredError if no variant has it."""
+    """Return the number `key` in metrics/<folder> by variant. Raises UnmeasuredError if no variant has this number."""
     names = variants.variants(facts.results.params)
     files = {name: f"{folder}/{name}" for name in names if facts.results.has(f"metrics/{folder}/{name}.json")}
     metrics = {name: facts.results.metrics(file) for name, file in files.items()}
@@ -275,7 +275,7 @@ def best_variant(facts: Facts) -> str:
 
 
 def cheapest_variant(facts: Facts) -> str:
-    """Return a sentence on the variants with the shortest and the longest epochs."""
+    """Return a sentence on the variants with the shortest and the longest training time per epoch."""
     seconds = measured_variants(facts, "timing/ssl", "seconds_per_epoch")
     shortest, longest = min(seconds, key=seconds.get), max(seconds, key=seconds.get)
     return (
@@ -289,7 +289,7 @@ Chart = tuple[Sequence[str], str, Sequence[Sequence[tuple[Run, float]]]]
 
 
 def draw_settings(path: Path, *charts: Chart, named: bool = False) -> None:
-    """Draw charts of kNN accuracy at several settings next to each other; if `named`, the legend names the lines."""
+    """Draw charts of kNN accuracy at several settings side by side. If `named` is True, the legend names the lines."""
     with drawing.chart(path, 1, len(charts), sharey=True, legend=3) as [cells]:
         everyone = [run for *_, lines in charts for line in lines for run, _ in line]
         for axes, (ticks, label, lines) in zip(cells, charts, strict=True):
@@ -309,7 +309,7 @@ def draw_settings(path: Path, *charts: Chart, named: bool = False) -> None:
 
 
 def draw_barlow_twins(path: Path, results: Results) -> None:
-    """Draw kNN accuracy against the batch size and against the size of the projector's output."""
+    """Draw kNN accuracy of Barlow Twins against the batch size and against the output width of the projector."""
 
     def chart(names: Sequence[str], setting: Callable[[Run], int], label: str) -> Chart:
         runs = sorted(load(results, names, need=(KNN,)), key=setting)
@@ -324,7 +324,7 @@ def draw_barlow_twins(path: Path, results: Results) -> None:
 
 
 def draw_heavy_views(path: Path, results: Results) -> None:
-    """Draw kNN accuracy of SimSiam and BYOL with standard and with heavy views, and of DSSL with both."""
+    """Draw kNN accuracy of SimSiam and BYOL with standard or heavily augmented views, and of DSSL with both."""
     names = (SIMSIAM, "simsiam_heavy", "byol", "byol_heavy", "dssl")
     simsiam, simsiam_heavy, byol, byol_heavy, dssl = load(results, names, need=(KNN,))
     ticks = ["standard views", "heavy views", "heavy views next to\nstandard ones"]
@@ -333,13 +333,13 @@ def draw_heavy_views(path: Path, results: Results) -> None:
 
 
 def draw_vicreg_terms(path: Path, results: Results) -> None:
-    """Draw spread, rank and kNN accuracy of VICReg with all terms, without variance, and without covariance."""
+    """Draw embedding spread, rank and kNN accuracy of VICReg: full loss, no variance term, and no covariance term."""
     runs = load(results, ("vicreg", "vicreg_no_variance", "vicreg_no_covariance"))
     draw_course(path, results, (STD, RANK, KNN), runs)
 
 
 def draw_byol(path: Path, results: Results) -> None:
-    """Draw kNN accuracy of SimSiam and BYOL against the number of images seen and the minutes of training."""
+    """Draw kNN accuracy of SimSiam and BYOL against the number of images seen and against the minutes of training."""
     runs = load(results, (SIMSIAM, "byol"), need=(KNN,))
     with drawing.chart(path, 1, 2, sharey=True, legend=2) as [cells]:
         for run in runs:
@@ -356,7 +356,7 @@ def draw_byol(path: Path, results: Results) -> None:
 
 
 def draw_asymmetry(path: Path, results: Results) -> None:
-    """Draw kNN accuracy of AsymSiam with equal, asymmetric and exchanged views."""
+    """Draw kNN accuracy of AsymSiam with equal, asymmetric and exchanged augmentations of source and target."""
     runs = load(results, ("asymsiam_symmetric", "asymsiam", "asymsiam_reverse"), need=(KNN,))
     ticks = ["the same views\nfor both", "source stronger,\ntarget weaker", "source weaker,\ntarget stronger"]
     draw_settings(path, (ticks, "", [[(run, position)] for position, run in enumerate(runs)]))

@@ -1,4 +1,4 @@
-"""Variants and baselines of SimSiam's study: titles, settings, and line styles in figures."""
+"""Variants and baselines in the study of SimSiam: titles, settings, and line styles in figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ DASHES = ((0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (2.6, 1.3
 
 @dataclass(frozen=True)
 class Settings:
-    """An entry of ssl.variants: its method, its differences from the method's recipe, and its complete recipe."""
+    """The method of a variant, the changes to the method's settings (`own`), and the complete settings (`recipe`)."""
 
     method: str
     own: Mapping
@@ -36,19 +36,19 @@ class Settings:
 
     @property
     def dim(self) -> int | None:
-        """Width of the projector's output; None if the method has no projector."""
+        """Output width of the projector; None if the method has no projector."""
         return self.recipe.get("projector_dim")
 
     @property
     def described(self) -> str:
-        """Differences from the method's recipe in words, or the recipe itself: `projector output 512, symmetric`."""
+        """Changed settings as text, such as `projector output 512, symmetric`; if none, the method's own settings."""
         recipe = {key: value for key, value in self.recipe.items() if isinstance(value, str | int | float)}
         settings = self.own or {key: recipe[key] for key in recipe if key not in SharedRecipe.model_fields}
         return ", ".join(_words(settings))
 
 
 def variants(params: Mapping) -> dict[str, Settings]:
-    """Return the entries of ssl.variants in params.yaml, by name."""
+    """Return the settings of each variant in the section `ssl.variants` of params.yaml, by name."""
     ssl = params.get("ssl") or {}
     entries = {}
     for name, given in (ssl.get("variants") or {}).items():
@@ -58,7 +58,7 @@ def variants(params: Mapping) -> dict[str, Settings]:
 
 
 def models(params: Mapping) -> list[Model]:
-    """Return one model per variant."""
+    """Return one Model record per variant."""
     return [
         Model(f"ssl/{name}", title(name), f"ssl@{name}", f"evaluate_ssl@{name}", settings.described)
         for name, settings in variants(params).items()
@@ -66,12 +66,12 @@ def models(params: Mapping) -> list[Model]:
 
 
 def title(variant: str) -> str:
-    """Return the title of a variant."""
+    """Return the title under which a variant is shown."""
     return _TEXTS["titles"].get(variant, variant.replace("_", " "))
 
 
 def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
-    """Return color and linestyle of each variant for matplotlib. Variants with the same colour differ in dashes."""
+    """Return matplotlib's color and linestyle for each variant. Variants with the same color differ in linestyle."""
     unknown = dict.fromkeys(entry.method for entry in trained.values() if entry.method not in METHOD_COLOURS)
     by_method = METHOD_COLOURS | dict(zip(unknown, cycle(_TEXTS["other_colours"]), strict=False))
     drawn: dict[str, dict[str, object]] = {}
@@ -83,7 +83,7 @@ def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
 
 
 def metrics_of(results: Results, name: str) -> Metrics:
-    """Return the metrics of a variant; raise UnmeasuredError if params.yaml does not contain the variant."""
+    """Return the metrics of a variant. Raises UnmeasuredError if params.yaml does not contain the variant."""
     if name not in variants(results.params):
         hint = "; the profile full has it" if name in _TEXTS["titles"] else ""
         raise UnmeasuredError(f"ssl.variants in params.yaml has no {name}{hint}")
@@ -91,12 +91,12 @@ def metrics_of(results: Results, name: str) -> Metrics:
 
 
 def results_path(variant: str) -> str:
-    """Return the path of a variant's result arrays."""
+    """Return the path of the file that contains the result arrays of a variant."""
     return f"evaluations/ssl/{variant}/results.npz"
 
 
 def remark(params: Mapping) -> str:
-    """Return a sentence that compares the widths of projector outputs with the report's; empty if there are none."""
+    """Return a sentence that compares projector output widths with the report's, or "" if there are no projectors."""
     trained = variants(params)
     pairs = [(trained[name].dim, report) for name, report in REPORT_DIMS.items() if name in trained]
     texts = [

@@ -1,4 +1,4 @@
-"""Numbers of the VAE's claims that need code. claims.yaml calls these functions."""
+"""Functions that claims.yaml calls to compute numbers for the claims about the VAE."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ from triptych.vae.words.figures import STRONGEST
 
 
 def epoch_times(key: str) -> Measure:
-    """Return a function that computes one number about the time per epoch, such as its relative standard deviation.
+    """Return a function that computes the statistic `key` of the time per training epoch, such as `mean` or `slope`.
 
-    Use CPU time if the CPU trains, because other load hardly changes it; otherwise, wall-clock time.
+    The time is CPU time for training on the CPU, because other load hardly affects CPU time; else wall-clock time.
     """
 
     def measure(evidence: Evidence) -> Estimate | float:
@@ -43,7 +43,11 @@ def epoch_times(key: str) -> Measure:
 
 
 def latent_shares(key: str) -> Measure:
-    """Return a function that computes one number about the share of latents in the between-class variance."""
+    """Return a function that computes the statistic `key` of the latents' shares of the between-class variance.
+
+    `lowest_class` and `highest_class` are extremes over classes of the sum of the three largest shares of a class.
+    `equal` and `random_direction` are this sum for equal latents and a random direction. `latents` counts the latents.
+    """
 
     def measure(evidence: Evidence) -> float:
         table = evidence.results.table("plots/vae/latents.csv", "class", "latent", "share")
@@ -64,6 +68,6 @@ def latent_shares(key: str) -> Measure:
 
 
 def random_direction_share(latents: int, draws: int, rng: np.random.Generator) -> float:
-    """Return the mean share of the STRONGEST largest coordinates in the squared length of a random direction."""
+    """Return the mean fraction of a random vector's squared length in its STRONGEST (three) largest coordinates."""
     squares = np.sort(np.square(rng.normal(size=(draws, latents))), axis=1)
     return float((squares[:, -STRONGEST:].sum(axis=1) / squares.sum(axis=1)).mean())
