@@ -165,7 +165,7 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
 def test_a_file_that_is_no_text_or_cannot_be_read_is_one_line(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_bytes(b"seed: 0\n# caf\xe9\n")
-    with pytest.raises(InputError, match=r"params\.yaml: not UTF-8: byte 0xe9 at 13"):
+    with pytest.raises(InputError, match=r"params\.yaml: not UTF-8 \(byte 0xe9 at position 13\)"):
         schema.check(path)
     path.unlink()
     path.mkdir()
