@@ -1,1 +1,1 @@
-"""Study 3: SimSiam, its ablations and rivals."""
+"""Study 3: self-supervised learning with SimSiam, its ablations and rival methods."""

@@ -1,4 +1,4 @@
-"""Measures of one variant at the end of training and at its snapshots: accuracies, embeddings, and collapse."""
+"""Measures of one variant: accuracy, statistics of its embeddings, and collapse, at the end and at snapshots."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,12 +38,12 @@ COLLAPSE = ("collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_rea
 
 
 def embedding_std(z: Tensor) -> float:
-    """Return the standard deviation of normalised embeddings (N, d), see `network.spread`, computed in float64."""
+    """Return `network.spread` of embeddings z of shape (N, d), computed in float64."""
     return float(spread(in_float64(z)))
 
 
 def effective_rank(z: Tensor) -> float:
-    """Return RankMe (Garrido et al. 2023, arXiv:2210.02885, equation 1) of embeddings (N, d).
+    """Return RankMe (Garrido et al. 2023, arXiv:2210.02885, equation 1) of embeddings z of shape (N, d).
 
     RankMe is the exponential of the entropy of p = σ / ‖σ‖₁ + ε, where σ are the singular values. It ranges from 1, if
     all embeddings lie on one line through zero, to min(N, d). As in the paper, embeddings are not centred, so that a
@@ -60,20 +60,20 @@ def effective_rank(z: Tensor) -> float:
 
 
 def alignment(z1: Tensor, z2: Tensor) -> float:
-    """Return the mean squared distance of the normalised embeddings (N, d) of two views, from 0 to 4.
+    """Return the alignment of the embeddings z1 and z2 (N, d) of two views (Wang & Isola 2020, arXiv:2005.10242).
 
-    This is the alignment of Wang & Isola 2020 (arXiv:2005.10242) with alpha = 2.
+    Alignment is the mean squared distance of the normalised embeddings, from 0 to 4.
     """
     unit1, unit2 = (functional.normalize(in_float64(z), dim=1) for z in (z1, z2))
     return float((unit1 - unit2).square().sum(dim=1).mean())
 
 
 def uniformity(z: Tensor, block: int = BLOCK) -> float:
-    """Return the log of the mean of exp(-2 ‖zi - zj‖²) over pairs i ≠ j of normalised embeddings (N, d).
+    """Return the uniformity of embeddings z of shape (N, d) (Wang & Isola 2020, with t = 2).
 
-    This is the uniformity of Wang & Isola 2020 with t = 2. It is 0 if all embeddings are equal, about -4 if they are
-    spread evenly over a sphere of many dimensions, and NaN for a single embedding. Time grows with N², memory with
-    `block` N.
+    Uniformity is the logarithm of the mean of exp(-2 ‖zi - zj‖²) over pairs i ≠ j of normalised embeddings. It is 0 if
+    all embeddings are equal, about -4 if they are spread evenly over a high-dimensional sphere, and NaN for a single
+    embedding. Time is proportional to N², memory to N.
     """
     unit = functional.normalize(in_float64(z), dim=1)
     if len(unit) < 2:
@@ -93,9 +93,9 @@ def uniformity(z: Tensor, block: int = BLOCK) -> float:
 
 
 def collapse_of(std: float, rank: float, limits: CollapseThresholds) -> tuple[str, str]:
-    """Return the kind of collapse ("complete", "dimensional" or "none"), and a sentence with the numbers that show it.
+    """Return the kind of collapse ("complete", "dimensional" or "none"), and a sentence that gives the numbers.
 
-    Collapse is complete if all embeddings are almost equal, and dimensional if they vary along few directions only.
+    Collapse is complete if all embeddings are almost equal, and dimensional if they vary only along few directions.
     """
     if std < limits.embedding_std:
         return "complete", (
@@ -116,8 +116,8 @@ def collapse_of(std: float, rank: float, limits: CollapseThresholds) -> tuple[st
 def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: CollapseThresholds) -> int | None:
     """Return the first snapshot epoch from which all seeds stay collapsed.
 
-    Returns None if any seed is not collapsed at its last snapshot. `courses` contains one sequence per seed, which has
-    the metrics of its snapshots in the order of epochs.
+    `courses` contains, for each seed, the metrics of the snapshots in order. Returns None if the last snapshot of any
+    seed is not collapsed.
     """
     first = []
     for rows in courses:
@@ -134,7 +134,7 @@ def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: Co
 
 
 def final_losses(table: Path) -> dict[int, float]:
-    """Return the loss of the last epoch by seed, from the table that the training stage wrote."""
+    """Return the loss of the last epoch of each seed, read from the table that the training stage wrote."""
     try:
         history = pd.read_csv(table)
         return history.sort_values("epoch").groupby("seed")["loss"].last().to_dict()
@@ -147,7 +147,7 @@ def final_losses(table: Path) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class SeedResults:
-    """Measures of one seed."""
+    """Measures of one training run, that is, of one seed."""
 
     seed: int
     numbers: dict[str, float]  # all except accuracies
@@ -157,7 +157,7 @@ class SeedResults:
 
 @dataclass(frozen=True)
 class SSLMeasures:
-    """Computes the measures of one variant. `baselines` is the result of `measure_baselines` for its encoder."""
+    """Computes the measures of one variant. `baselines` is what `measure_baselines` returns for its encoder."""
 
     variant: str
     dataset: Dataset
@@ -229,7 +229,7 @@ class SSLMeasures:
 
     @cached_property
     def left_out(self) -> dict[str, LeftOut]:
-        """Names of the measures that cannot be computed on this dataset, with the reasons."""
+        """Measures that cannot be computed on this dataset, with the reasons."""
         count, least_rank = len(self.dataset.test.images), self.settings.ssl.collapse.effective_rank
         # The rank of N embeddings is at most N, so that with few images it is always below the threshold.
         rank_images = max(2, math.floor(least_rank) + 1)
@@ -241,7 +241,7 @@ class SSLMeasures:
         return {key: reason for keys, reason in reasons.items() if reason for key in keys}
 
     def summary(self, results: Sequence[SeedResults]) -> dict:
-        """Return the metrics: means over seeds, accuracies with intervals, collapse, and the numbers of each seed."""
+        """Return the metrics: means over seeds, accuracies with intervals, collapse, and the metrics of each seed."""
         limits, settings = self.settings.ssl.collapse, self.settings
         correct = self._correct(results)
         rows = [
@@ -264,7 +264,7 @@ class SSLMeasures:
         return pd.DataFrame([row for one in results for row in one.course])
 
     def arrays(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
-        """Return a sheet of views, and a mask (seeds, N) of correctly classified test images for each classifier."""
+        """Return example views, and for each classifier a mask (seeds, N) of correctly classified test images."""
         correct = {f"{name}_correct": rows for name, rows in self._correct(results).items()}
         return {"views": self._shown_views(), **correct}
 

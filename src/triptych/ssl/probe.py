@@ -48,7 +48,7 @@ def in_float64(x: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, batch_size: int) -> dict[str, Tensor]:
-    """Return the features "backbone" (N, d) and "projector" (N, dim) of uint8 images (N, C, H, W), in eval mode."""
+    """Return the features "backbone" (N, d) and "projector" (N, dim) of uint8 images (N, C, H, W)."""
     network.eval()
     backbone = backbone_features(network.backbone, images, device, batch_size)
     projector = [network.projector(rows).float() for rows in backbone.split(batch_size)]
@@ -80,7 +80,7 @@ def linear_correct(
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Linear classifier of standardised features. `theta` (d + 1, classes) contains the weights and, last, the bias."""
+    """Linear classifier on standardised features. The last row of `theta`, of shape (d + 1, classes), is the bias."""
 
     mean: Tensor
     scale: Tensor
@@ -105,7 +105,7 @@ def fit_probe(
     L-BFGS stops when no entry of the gradient exceeds the tolerance.
     """
     if not penalty > 0:
-        raise ValueError(f"penalty must be positive, got {penalty}: otherwise separable classes have no optimum")
+        raise ValueError(f"penalty must be positive, got {penalty}; without it, separable classes have no optimum")
     x = in_float64(features)
     labels = labels.to(x.device, torch.int64)
     # Indexing copies, so that x can be standardised in place. Pixels of many images take gigabytes.
@@ -149,9 +149,10 @@ def measure_baselines(
     device: torch.device,
     at_once: int = 1,
 ) -> dict[str, np.ndarray]:
-    """Return a mask of correctly classified test images, (seeds, N), for each name in BASELINES.
+    """Return, for each name in BASELINES, a mask (seeds, N) of correctly classified test images.
 
-    Baselines on pixels do not depend on the seed and have one row. A dataset with fewer than two classes gives {}.
+    The masks of pixel baselines, which do not depend on the seed, have one row. The result is empty if the dataset has
+    fewer than two classes.
     """
     if needs.two_classes(dataset):
         return {}
@@ -193,7 +194,7 @@ def untrained_encoder(
 ) -> nn.Module:
     """Return the encoder with its random initial weights and with the batch norm statistics of training images.
 
-    Batch norm's initial statistics would change the encoder's function and make the baseline too weak.
+    With the initial statistics of batch norm, the features would be poorly scaled and the baseline too weak.
     """
     torch.manual_seed(fold(seed, "weights"))
     encoder = build_backbone(in_channels=dataset.train.images.shape[1], **backbone.model_dump())

@@ -44,7 +44,7 @@ def readable(x: Tensor) -> bool:
 
 
 def dense(x: Tensor) -> torch.memory_format:
-    """Return the memory format in which the channels of a pixel are adjacent."""
+    """Return the memory format of x in which the channels of a pixel are adjacent: channels last, or contiguous."""
     return torch.channels_last if x.dim() == 4 else torch.contiguous_format
 
 

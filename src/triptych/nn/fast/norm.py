@@ -147,16 +147,16 @@ class _FusedNorm(torch.autograd.Function):
 
 
 def _spans(ctx: FunctionCtx) -> list[tuple[int, int]]:
-    """Return the groups that each call of a kernel processes, as (first, last + 1).
+    """Return the range of groups, (first, stop), that each call of a kernel processes.
 
-    A call usually processes one group, whose data then stay in the cache for the second pass. If processes exchange
-    statistics between the passes, one call processes all groups.
+    Usually this is one group, whose data then stay in the cache for the second pass. If processes exchange statistics
+    between the passes, it is all groups.
     """
     return [(0, ctx.groups)] if ctx.processes > 1 else [(group, group + 1) for group in range(ctx.groups)]
 
 
 def _over_processes(statistics: Tensor) -> None:
-    """Replace means and variances (groups, 2, C) by those over all processes, which have equally many rows."""
+    """Replace means and variances (groups, 2, C) by those over the rows of all processes."""
     gathered = [torch.empty_like(statistics) for _ in range(dist.get_world_size())]
     dist.all_gather(gathered, statistics)
     mean, variance = torch.stack(gathered).unbind(dim=2)
@@ -186,7 +186,7 @@ def standardised(images: Tensor) -> Tensor:
 
 @inlined
 def _tiled(channels):
-    """Return a tile of values in which the numbers per channel (C,) are repeated."""
+    """Repeat one number per channel, (C,), over a tile, so that inner loops run over many values."""
     tile = np.empty(2 * max(1, TILE // len(channels)) * len(channels), np.float32)
     for start in range(0, len(tile), len(channels)):
         tile[start : start + len(channels)] = channels
@@ -195,7 +195,7 @@ def _tiled(channels):
 
 @inlined
 def _gather(tile, sums):
-    """Add the values of a tile to the sums per channel, and set the tile to zero."""
+    """Add the values of a tile to the sums of their channels, and set the tile to zero."""
     for start in range(0, len(tile), len(sums)):
         for c in range(len(sums)):
             sums[c] += tile[start + c]
@@ -209,10 +209,7 @@ def _cut(values, group, start, stop):
 
 @compiled
 def moments(x, statistics, first, last):
-    """Write mean and biased variance per channel of the groups `first` to `last` - 1 to `statistics`.
-
-    Two passes avoid cancellation for large means.
-    """
+    """Compute mean and biased variance of each channel of x, for the groups in [first, last), in two passes."""
     for group in range(first, last):
         mean, variance = statistics[group]
         _centred_sums(x[group], np.zeros_like(mean), False, mean)
@@ -221,7 +218,7 @@ def moments(x, statistics, first, last):
 
 @inlined
 def _centred_sums(x, centre, squared, result):
-    """Write the mean per channel of x - centre, or of its square if `squared`, to `result`."""
+    """Compute the mean of x - centre, or of (x - centre)² if `squared`, for each channel."""
     centre, sums = _tiled(centre), np.zeros(len(result), np.float64)
     tile = np.zeros_like(centre)
     for start in range(0, len(x), len(tile)):
@@ -254,7 +251,7 @@ def _track(statistics, rows, momentum, eps, running_mean, running_var, first, la
 
 @compiled
 def normalise(x, shortcut, weight, bias, relu, statistics, out, first, last):
-    """Write relu(weight * (x - mean) * inverse + bias + shortcut) of the groups `first` to `last` - 1 to `out`."""
+    """Compute out = relu(weight * (x - mean) * inverse_std + bias + shortcut), for the groups in [first, last)."""
     floor = np.float32(0 if relu else -np.inf)
     for group in range(first, last):
         mean, inverse = statistics[group]
@@ -276,9 +273,9 @@ def _plus(value, added, j):
 
 @compiled
 def _channel_sums(gradient, out, x, statistics, shortcut_gradient, sums, first, last):
-    """Write the gradients of bias and weight, for the groups `first` to `last` - 1, to `sums` (groups, 2, C).
+    """Compute `sums` (groups, 2, C), the gradients of bias and weight, for the groups in [first, last).
 
-    If there is a shortcut, also write its gradient. `out` is None if there is no ReLU.
+    If there is a shortcut, also compute its gradient. Without ReLU, `out` is None.
     """
     for group in range(first, last):
         mean, inverse = statistics[group]
@@ -318,10 +315,7 @@ def _keep(value, target, j):
 
 @compiled
 def _input_gradient(gradient, out, x, statistics, rows, weight, sums, x_gradient, first, last):
-    """Write the gradient of x, which is scale * gradient + slope * (x - mean) + level, to `x_gradient`.
-
-    The coefficients per channel are computed from `sums`, the gradients of bias and weight over all `rows`.
-    """
+    """Compute the gradient of x from the gradient of the output and `sums`, the gradients of bias and weight."""
     for group in range(first, last):
         mean, inverse = statistics[group]
         scale, slope, level = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)

@@ -167,7 +167,7 @@ def resized_crop(image, box, flipped, view):
 
 @inlined
 def interpolation(start, length, mirrored, inputs, outputs):
-    """Return the two input pixels around the source of each output pixel, and the weight of the second."""
+    """Return for each output pixel the two input pixels to interpolate between, and the weight of the second."""
     before, after = np.empty(outputs, np.uint32), np.empty(outputs, np.uint32)
     weight = np.empty(outputs, np.float32)
     for i in range(outputs):
@@ -206,7 +206,7 @@ def sample(image, matrix, reflect, padded, view):
 
 @inlined
 def sources(matrix, height, width, stride, reflect):
-    """Return the index of the pixel up and left of each pixel's source, and the source's offsets from that pixel."""
+    """Return for each pixel the index of the pixel to the upper left of its source, and the offsets between the two."""
     xx, xy, x0 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
     yx, yy, y0 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
     middle_x, middle_y = np.float32(width - 1) * HALF, np.float32(height - 1) * HALF

@@ -36,7 +36,7 @@ def changes_of(section: type[Section]) -> type[Section]:
 
 
 class ViewChanges(changes_of(ViewParams)):
-    """Changes of the augmentation for one branch: any keys of `ViewParams`, or None where nothing changes."""
+    """Changes of the augmentation for one branch. Keys of `ViewParams` that do not change are None."""
 
     def applied(self, views: ViewParams) -> ViewParams:
         return ViewParams.model_validate(overlaid(views.model_dump(), self.model_dump(exclude_none=True)))
@@ -59,10 +59,10 @@ class Recipe(SSLRecipe):
 class AsymSiam(Objective):
     """L = mean over source views s of D(p_s, stopgrad(z)), where z is the mean encoding of the target views.
 
-    `sources`, `targets` and `small` contain one augmentation per view. Since target views are not source views as well,
-    fewer views need gradients than in SimSiam's symmetric loss. The authors' code applies asymmetric views to MoCo v2;
-    here they are applied to SimSiam, which has no momentum encoder and no negatives. Batch norm uses the statistics of
-    each view.
+    `sources`, `targets` and `small` contain one augmentation per view, where `small` makes additional source views from
+    small crops. Target views need no gradients, unlike in SimSiam's symmetric loss. The authors' code applies
+    asymmetric views to MoCo v2; here they are applied to SimSiam, which has no momentum encoder and no negatives. Batch
+    norm uses the statistics of each view.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class AsymSiam(Objective):
         self.network, self.sources, self.targets, self.small = network, sources, targets, small
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, and as terms the mean losses of full source views and of small crops."""
+        """Return the loss and, as terms, the mean loss of full source views and that of small crops."""
         source_views, small_views, target_views = (
             [augmentation(batch.images, draw) for augmentation in augmentations]
             for augmentations in (self.sources, self.small, self.targets)
@@ -119,7 +119,10 @@ class ScaleMix:
 
 
 def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """Return a mask (B, size) of pixels within side / 2 of the centre. Both are (B,), as fractions of the axis."""
+    """Return a mask (B, size) of the pixels along an axis within side / 2 of the centre.
+
+    `centre` and `side`, of shape (B,), are fractions of the length of the axis.
+    """
     pixel = (torch.arange(size, device=centre.device) + 0.5) / size
     return (pixel - centre[:, None]).abs() < side[:, None] / 2
 

@@ -24,10 +24,10 @@ class Recipe(SSLRecipe):
 class BarlowTwins(Objective):
     """L = Σ_i (1 - C_ii)² + λ Σ_i Σ_{j≠i} C_ij² (equation 1), where C is the cross-correlation of the projections.
 
-    C is computed over the global batch. The authors' code also multiplies the loss by a constant, which only scales the
-    learning rate and is omitted here. Batch norm uses the statistics of each view. The network has no predictor, and
-    its projector ends without a norm. The paper blurs and solarizes its two views with different probabilities; here
-    both have the same distribution.
+    C is computed over the global batch. The authors' code also multiplies the loss by a constant, which is omitted
+    here, as it only scales the gradients. Batch norm uses the statistics of each view. The network has no predictor,
+    and its projector ends without a norm. The paper blurs and solarizes its two views with different probabilities;
+    here both have the same distribution.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, off_diagonal: float) -> None:
@@ -44,7 +44,7 @@ class BarlowTwins(Objective):
 
 
 def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
-    """Return C (d, d), where C_ij correlates dimension i of z1 with dimension j of z2, both (N, d) (equation 2).
+    """Return the cross-correlation matrix C (d, d) of z1 and z2, both of shape (N, d) (equation 2).
 
     Autocast is disabled, so that the result has the precision of the arguments.
     """

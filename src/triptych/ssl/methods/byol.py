@@ -44,12 +44,12 @@ class BYOL(Objective):
 
 
 def regression(q: Tensor, z: Tensor) -> Tensor:
-    """Return the mean of ‖q / ‖q‖ - z / ‖z‖‖² = 2 - 2 cos(q, z) over rows (B, dim) (equation 2)."""
+    """Return the mean of ‖q / ‖q‖ - z / ‖z‖‖² = 2 - 2 cos(q, z) over the rows of q and z (B, dim) (equation 2)."""
     return 2 + 2 * negative_cosine(q.float(), z.float())
 
 
 def momentum_at(start: float, end: float, progress: float) -> float:
-    """Return τ after a fraction `progress` of the run. It follows a half-cosine from `start` to `end` (section 3.3)."""
+    """Return the momentum τ after a fraction `progress` of the run, on a half-cosine from `start` to `end`."""
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
 
 

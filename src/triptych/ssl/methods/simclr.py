@@ -40,7 +40,7 @@ class SimCLR(Objective):
 
 
 def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """Return s (2N, 2N), s_ik = cos(z_i, z_k) / τ, for the rows z_i of the concatenation of z1 and z2, both (N, d).
+    """Return s_ik = cos(z_i, z_k) / τ, a (2N, 2N) matrix. The z_i are the rows of z1, then those of z2, both (N, d).
 
     Autocast is disabled, so that the result has the precision of the arguments.
     """

@@ -25,7 +25,7 @@ class Recipe(SSLRecipe):
     @model_validator(mode="after")
     def _average_without_gradient(self) -> "Recipe":
         if self.momentum and not self.stop_gradient:
-            raise ValueError("stop_gradient: false requires momentum: 0.0: a momentum encoder has no gradients")
+            raise ValueError("stop_gradient: false requires momentum: 0.0, as a momentum encoder has no gradients")
         return self
 
 

@@ -44,7 +44,7 @@ class VICReg(Objective):
         self.network, self.views, self.recipe = network, views, recipe
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, and its terms before they are multiplied by their weights."""
+        """Return the loss and its unweighted terms."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = invariance(z1, z2)

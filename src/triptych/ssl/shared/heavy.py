@@ -61,14 +61,14 @@ class RandAugment:
 
 
 def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply `OPERATIONS[operation]` to each image. `centre` (B, 2) is that of cutouts, as fractions of the sides."""
+    """Apply `OPERATIONS[operation]` to each image. Cutouts are centred at fractions `centre` (B, 2) of the sides."""
     strength = magnitude / LARGEST_MAGNITUDE
     make = fused_augmented if kernels.fusible(images) else torch_augmented
     return make(images, operation, strength, sign, centre)
 
 
 def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Compute the result of `torch_augmented`, up to rounding, by compiled kernels."""
+    """Compute the result of `torch_augmented`, up to rounding, with compiled kernels."""
     parameters = np.zeros(len(images), kernels.HEAVY_VIEW)
     parameters["operation"] = (operation - len(MAPS) + 1).clamp(min=0).numpy()
     parameters["map"] = sources(operation, strength, sign, images.shape[-2:]).numpy()
@@ -82,7 +82,7 @@ def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Te
 
 
 def torch_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply every operation to the batch, and select one result per image: the reference of the compiled kernels."""
+    """Apply every operation to the batch, and select one result per image: the reference for the kernels."""
     chosen = {name: (operation == index)[:, None, None, None] for index, name in enumerate(OPERATIONS)}
     mapped = sample(images, sources(operation, strength, sign, images.shape[-2:]), "zeros")
     images = torch.where((operation < len(MAPS))[:, None, None, None], mapped, images)
@@ -102,7 +102,7 @@ def rotation(angle: Tensor) -> Tensor:
 
 
 def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the affine map (2, 3) of each image, which is the identity for operations that are not in MAPS.
+    """Return the affine maps (B, 2, 3) of the images. Operations that are not in MAPS have the identity.
 
     Sign 1 moves the image right or down, or rotates it counter-clockwise.
     """
@@ -193,7 +193,7 @@ def sharpness(strength: float, sign: Tensor) -> Tensor:
 
 
 def sharpen(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend each image with its 3x3 average (weights 1/13, centre 5/13). Factor 1 keeps it; borders do not change."""
+    """Blend images with their 3x3 averages (weights 1/13, centre 5/13). Factor 1 and border pixels change nothing."""
     rows = images[..., :-2] + images[..., 1:-1] + images[..., 2:]
     neighbours = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
     change = neighbours.sub_(images[..., 1:-1, 1:-1], alpha=9).mul_((1 - factor) / 13)

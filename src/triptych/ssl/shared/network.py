@@ -12,9 +12,9 @@ from triptych.training.objective import Objective
 
 
 class Projector(nn.Sequential):
-    """Linear layers with batch norm and ReLU after each except the last.
+    """Linear layers with batch norm and ReLU after each layer except the last.
 
-    The last layer has a batch norm without an affine map if `last_norm` (SimSiam, section 3), otherwise a bias.
+    The last layer is followed by batch norm without an affine map if `last_norm`; otherwise it has a bias.
     """
 
     def __init__(self, features: int, hidden: list[int], dim: int, last_norm: bool = True) -> None:
@@ -61,15 +61,15 @@ def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def spread(z: Tensor) -> Tensor:
-    """Return sqrt(dim) times the mean std of the channels of z / ‖z‖, for z (B, dim) (SimSiam, section 4.1).
+    """Return sqrt(dim) times the mean standard deviation of the channels of z / ‖z‖, where z is (B, dim).
 
-    The value is 1 for directions spread evenly over the sphere, and 0 if all embeddings are equal.
+    The value is 1 if embeddings are spread evenly over the sphere, and 0 if all are equal (SimSiam, section 4.1).
     """
     return functional.normalize(z, dim=1).std(dim=0, correction=0).mean() * z.shape[1] ** 0.5
 
 
 class MomentumEncoder(nn.Module):
-    """Target network: backbone and projector with a moving average ξ of the online weights θ (BYOL, section 3.1).
+    """Target network whose weights ξ are a moving average of the online weights θ (BYOL, section 3.1).
 
     As in the authors' code, its batch norm uses its own batches, not the statistics of the online network.
     """

@@ -42,7 +42,7 @@ class ViewParams(Section):
 
 
 class SharedRecipe(Section):
-    """Settings for all variants, which the sections of a method and of a variant can override."""
+    """Settings for all variants, which the section of a method or of a variant can override."""
 
     seeds: Count
     snapshot_every: Count
@@ -79,7 +79,7 @@ class SSLRecipe(SharedRecipe):
 
 
 class Variant(Section):
-    """Method of a variant, and the settings that the variant overrides. `recipes.recipe` validates the result."""
+    """Method of a variant and the settings that the variant overrides, which `recipes.recipe` validates."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -99,7 +99,7 @@ class SSLParams(Section):
 
 
 def recipe_layers(ssl: Mapping, variant: str) -> dict[str, dict]:
-    """Return the sections of params.yaml from which a variant's settings are merged, in order, by their keys."""
+    """Return the sections of params.yaml from which the settings of a variant are merged, in order of precedence."""
     own = dict(ssl["variants"][variant])
     method = own.pop("method", "")
     return {

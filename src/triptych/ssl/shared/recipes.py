@@ -40,7 +40,7 @@ def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
 
 
 def validated(layers: dict[str, dict], method_name: str, path: Path) -> SSLRecipe:
-    """Merge sections of params.yaml (`layers`, by name) to the recipe of a method, and validate it; see `recipe`."""
+    """Merge `layers`, sections of params.yaml by name, to the recipe of a method, and validate it; see `recipe`."""
     return validate(method(method_name).Recipe, merged(layers), partial(_section_of, layers), path)
 
 

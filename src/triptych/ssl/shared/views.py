@@ -26,7 +26,7 @@ LUMA = (0.2989, 0.587, 0.114)
 
 
 class Choices(NamedTuple):
-    """Random parameters of the views, one row per image. A field is None if its operation is turned off."""
+    """Random parameters of the views, one row per image. The field of an operation that is turned off is None."""
 
     boxes: Tensor  # (B, 4) top, left, height and width of the crops in pixels, integers stored as floats
     flipped: Tensor | None  # (B,) bool
@@ -84,10 +84,10 @@ def happens(probability: float, count: int, draw: Draw) -> Tensor | None:
 
 
 def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], count: int, draw: Draw) -> Tensor:
-    """Draw (count, 4) boxes as torchvision's RandomResizedCrop does (Szegedy et al. 2015, arXiv:1409.4842).
+    """Draw `count` boxes, (count, 4), as torchvision's RandomResizedCrop does (Szegedy et al. 2015, arXiv:1409.4842).
 
-    A box is the first of ten random boxes that fits into the image. If none fits, it is the largest central box with an
-    allowed aspect ratio.
+    Of ten random boxes, the first that fits into the image is used. If none fits, the largest central box with an
+    allowed aspect ratio is used.
     """
     high, wide = size
     area, log_ratio = draw.uniform((count, CROP_TRIALS, 2)).unbind(-1)
@@ -137,7 +137,7 @@ def fused_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
 
 
 def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
-    """Apply one operation after another to the whole batch: the reference of the compiled kernels."""
+    """Apply one operation after another to the whole batch: the reference for the compiled kernels."""
     views = resized_crop(images, choices.boxes, choices.flipped, size)
     if choices.angles is not None:
         views = sample(views, rotation(choices.angles), "reflection")
@@ -177,7 +177,7 @@ def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tu
 
 
 def interpolation(start: Tensor, length: Tensor, mirrored: Tensor | None, inputs: int, outputs: int) -> Tensor:
-    """Return weights (B, outputs, inputs) that resize the `length` pixels from `start` on to `outputs` pixels."""
+    """Return weights (B, outputs, inputs) that resize `length` pixels, beginning at `start`, to `outputs` pixels."""
     pixel = torch.arange(inputs, device=start.device, dtype=start.dtype)
     output = torch.arange(outputs, device=start.device, dtype=start.dtype)
     if mirrored is not None:
@@ -277,7 +277,7 @@ def blur_taps(sigma: Tensor, radius: int) -> Tensor:
 
 
 def blur_matrix(sigma: Tensor, chosen: Tensor, radius: int, size: int) -> Tensor:
-    """Return weights (B, size, size) of a blur along one axis, which are the identity if `chosen` is False."""
+    """Return weights (B, size, size) that blur along one axis; the identity for images that are not `chosen`."""
     radius = min(radius, size - 1)
     offset = torch.arange(-radius, radius + 1, device=sigma.device)
     gaussian = blur_taps(sigma, radius)
