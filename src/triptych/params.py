@@ -18,7 +18,7 @@ from triptych.vae.params import VAEParams, VAESampling
 
 
 class SamplingParams(Section):
-    """Section `sampling`: how images are drawn from the trained VAE and DDPM."""
+    """Section `sampling`: settings for generating images with the trained VAE and DDPM."""
 
     batch_size: Count
     vae: VAESampling
@@ -71,7 +71,7 @@ def check_recipes(ssl: SSLParams, path: Path) -> None:
 
 
 def validated(tree: dict[str, Any], path: Path) -> Params:
-    """Validate `tree`, the content of the params file `path`, including the recipe of every SSL method and variant.
+    """Validate `tree`, the content of the params file `path`, including the merged settings of every SSL variant.
 
     Raises InputError if a value is invalid. The message is one line with file, key, value and allowed values.
     """
@@ -81,6 +81,6 @@ def validated(tree: dict[str, Any], path: Path) -> Params:
 
 
 def check(path: Path | str = "params.yaml") -> Params:
-    """Read a params file, and validate its content with `validated`."""
+    """Read and validate a params file. Raises InputError if the file is missing or a value is invalid."""
     path = Path(path)
     return validated(read_yaml(path), path)

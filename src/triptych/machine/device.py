@@ -39,7 +39,7 @@ class Machine:
         return self.rank == 0
 
     def autocast(self) -> torch.autocast:
-        """Return the context manager that sets the precision of a forward pass."""
+        """Return the context manager that sets the precision of a forward pass to `dtype`."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def synchronise(self) -> None:
@@ -54,29 +54,29 @@ class Machine:
         return self.world == 1 and self.device.type == "cpu" and processes.AVAILABLE
 
     def at_once(self, tasks: int) -> int:
-        """Return how many of `tasks` tasks to run in parallel: at most one per thread on a CPU, otherwise 1."""
+        """Return how many of `tasks` tasks to run in parallel: at most one per thread on a CPU, and 1 on a GPU."""
         return max(1, min(tasks, self.threads)) if self._forks else 1
 
     def workers_of(self, batch_size: int, at_once: int) -> int:
-        """Return the number of single-threaded workers that share each batch, if `at_once` runs share the CPU."""
+        """Return how many single-threaded workers share each batch, if `at_once` runs are trained in parallel."""
         counts = range(1, self.threads // at_once + 1) if self._forks else ()
         return max((n for n in counts if not batch_size % n and batch_size // n >= LEAST_ROWS), default=1)
 
     def shared(self, tasks: int) -> "Machine":
-        """Limit this process to a fraction 1 / `tasks` of the threads, and return the new `Machine`."""
+        """Divide the threads by `tasks`, limit this process to the result, and return the new `Machine`."""
         threads = max(1, self.threads // tasks)
         torch.set_num_threads(threads)
         threadpool_limits(threads)  # for the libraries under numpy and scipy
         return replace(self, threads=threads)
 
     def announce(self, **more: object) -> None:
-        """Print the values of `describe` and `more` to stderr, on one line. Only the process of rank 0 prints."""
+        """Print the entries of `describe()` and `more` on one line of stderr. Only the process of rank 0 prints."""
         if self.leads:
             about = self.describe() | more
             print(", ".join(f"{key} {value}" for key, value in about.items()), file=sys.stderr, flush=True)
 
     def describe(self) -> dict:
-        """Return the device, precision, threads, processes and torch version, on which run times depend."""
+        """Return properties that affect run times: device, precision, threads, processes and torch version."""
         return {
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
             "precision": str(self.dtype).removeprefix("torch."),
@@ -106,7 +106,7 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
-    """Set up this process for `runtime` and the environment variables of torchrun. Leave the process group on exit."""
+    """Set up this process for `runtime` and torchrun, and yield its `Machine`. `announce` prints the `Machine`."""
     global kernels
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(runtime.device, int(os.environ.get("LOCAL_RANK", 0)))
@@ -146,9 +146,9 @@ NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc reuse freed memory: mapping and clearing new memory took a twelfth of the DDPM's training time.
+    """Make glibc reuse freed memory. Mapping and clearing new memory took a twelfth of the DDPM's training time.
 
-    Returns False if the C library is not glibc.
+    Return True on success, and False if the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
     return bool(mallopt and mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, NEVER))
