@@ -93,7 +93,7 @@ class Resampling:
         """Return `value`, a non-negative statistic of `count` points, with a bootstrap interval corrected for bias.
 
         `statistic` computes the statistic of a resample from the indices (count,) of its points. Resampling increases
-        statistics such as the Fréchet distance; to correct this, the resampled statistics are shifted to the mean `value`.
+        statistics such as the Fréchet distance; as a correction, their mean over resamples is shifted to `value`.
         """
         rng = self.stream(purpose)
         # The statistics use small matrices, for which many threads are much slower than one.
