@@ -64,7 +64,7 @@ def load_weights(path: Path, network: nn.Module) -> None:
 
 
 def save_model(folder: Path, network: nn.Module, config: dict) -> None:
-    """Write a network and its config to `folder`. `config["network"]` has the constructor arguments."""
+    """Write a network and its config to `folder`. `config["network"]` has the network's arguments."""
     save_weights(folder / "model.safetensors", network)
     write_json(folder / "config.json", config)
 

@@ -178,7 +178,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, images_seen: int, batch_size: int) -> None:
-        """Update the average after a step, and copy the buffers of `network`. `images_seen` includes this step."""
+        """Update the average after a step, and copy buffers. `images_seen` is the number of images up to this step."""
         halflife = min(self.halflife_images, self.RAMP * images_seen)
         share = 1 - 0.5 ** (batch_size / halflife)
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), share)

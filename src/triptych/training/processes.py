@@ -98,7 +98,7 @@ class SharedMemoryGroup(dist.ProcessGroup):
         return [torch.cat(row).view(tensor.shape) for row in rows]
 
     def _exchange(self, flat: Tensor) -> list[Tensor]:
-        """Return `flat`, of shape (N,), of all workers in rank order. The second call after this one overwrites it."""
+        """Return the tensors `flat`, of shape (N,), of all workers in rank order. They stay valid for one more call."""
         self.buffer = (self.buffer + 1) % BUFFERS
         size = flat.numel() * flat.element_size()
         rows = [row[:size].view(flat.dtype) for row in self.meetings.memory[self.buffer]]
