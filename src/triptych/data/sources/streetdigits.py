@@ -76,7 +76,7 @@ def _atlas() -> tuple[Tensor, Tensor]:
 
 
 def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
-    """Return the distance field of a digit, of shape (CELL, CELL) and positive inside, and the digit's width / height."""
+    """Return a digit's distance field, of shape (CELL, CELL) and positive inside, and the digit's width / height."""
     side = CELL * OVERSAMPLING
     height = side * GLYPH
     # The font size is not the height of the digits: measure them at one size, then draw at the right size.
