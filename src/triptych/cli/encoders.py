@@ -45,7 +45,7 @@ class Encoder:
 
 
 class Features(NamedTuple):
-    """Features of N image files, float32 of shape (N, d). `skipped` maps each reason to the skipped files."""
+    """Features of N image files, float32 of shape (N, d). `skipped` maps each reason to the files skipped for it."""
 
     paths: list[str]
     values: np.ndarray
@@ -158,9 +158,9 @@ def write_features(path: Path, table: Features) -> None:
 
 
 def neighbours(encoder: Encoder, image: Path, count: int, layer: Layer = "backbone") -> tuple[np.ndarray, list[dict]]:
-    """Return uint8 images (1 + count, C, H, W), the query first and then its neighbours, and a list of the neighbours.
+    """Return the query followed by its neighbours, uint8 of shape (1 + count, C, H, W), and a list of neighbours.
 
-    The neighbours are training images. The list has `index`, `similarity` and `label` (None if unlabelled) of each one.
+    The neighbours are training images. List entries have `index`, `similarity` and `label` (None if unlabelled).
     """
     query = read_image(image, encoder.shape)[None]
     dataset = load(DATA)
@@ -180,9 +180,9 @@ def neighbours(encoder: Encoder, image: Path, count: int, layer: Layer = "backbo
 
 
 def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return cosine similarities and indices of the `count` rows of `bank` (N, d) that are most similar to `query`.
+    """Return cosine similarities and indices of the `count` rows of `bank` that are most similar to `query`.
 
-    Rows of equal similarity keep their order.
+    `bank` has shape (N, d), and `query` has shape (d,). Rows of equal similarity keep their order.
     """
     directions = functional.normalize(torch.from_numpy(bank), dim=1)
     cosines = directions @ functional.normalize(torch.from_numpy(query), dim=0)
@@ -191,6 +191,6 @@ def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray
 
 
 def neighbours_picture(images: np.ndarray) -> np.ndarray:
-    """Return a uint8 picture (height, width, C) of images (N, C, H, W) in one row, enlarged by an integer factor."""
+    """Return a uint8 picture that shows images of shape (N, C, H, W) in one row, enlarged by an integer factor."""
     factor = -(-SIDE // images.shape[-1])
     return grid(images.repeat(factor, axis=2).repeat(factor, axis=3), columns=len(images))

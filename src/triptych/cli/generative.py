@@ -118,7 +118,7 @@ def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
 
 
 def given_images(model: str, files: Sequence[Path], test: int | None = None) -> Images:
-    """Read image files for a model. Without files, return the first `test` test images (by default, TEST_IMAGES)."""
+    """Read image files for the model `model`. Without files, return `test` test images (None: TEST_IMAGES)."""
     shape = image_shape(model)
     if files and test is not None:
         raise InputError("--test cannot be combined with image files")

@@ -40,7 +40,7 @@ def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
 
 
 def check_output(path: Path, force: bool = False, endings: Sequence[str] = ()) -> None:
-    """Raise InputError if a file cannot be written, exists (unless `force`), or has an ending not in `endings`."""
+    """Raise InputError if a file cannot be written, exists and `force` is False, or has an ending not in `endings`."""
     if endings and path.suffix.lower() not in endings:
         raise InputError(f"{path}: unsupported file extension; expected one of {', '.join(endings)}")
     try:
@@ -65,7 +65,7 @@ class Output(NamedTuple):
     columns: int
 
     def write(self, *groups: np.ndarray) -> list[str]:
-        """Write groups of uint8 images (N, C, H, W), and return the paths. A sheet alternates between the groups."""
+        """Write groups of uint8 images of shape (N, C, H, W). Return the paths. A sheet alternates between groups."""
         images = np.stack(groups, axis=1).reshape(-1, *groups[0].shape[1:])
         pictures = [grid(images, min(self.columns, len(images)))] if self.is_sheet else images.transpose(0, 2, 3, 1)
         for file, picture in zip(self.files, pictures, strict=True):
@@ -79,7 +79,7 @@ def output(
     """Choose and check the output files for `count` images per group, without writing them.
 
     `out` is NAME.png for one sheet (nearly square unless `columns` is given), or an existing folder or FOLDER/ for one
-    file per image. `groups` are the names of the groups, which end the file names, as in 0000_original.png.
+    file per image. File names end with the names in `groups`, as in 0000_original.png.
     """
     path = Path(out)
     sheet = path.suffix.lower() == ".png" and not out.endswith("/")

@@ -1,1 +1,1 @@
-"""Writing of files, user errors, seeds and the base of the params.yaml schema. This package does not import torch."""
+"""File access, user errors, random seeds and the base of the params.yaml schema. This package does not import torch."""

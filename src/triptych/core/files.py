@@ -19,9 +19,9 @@ UNREADABLE = (OSError, ValueError, EOFError, AttributeError, TypeError, NotImple
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path. On success, rename the temporary file to `path`. Missing parent folders are created.
+    """Yield a temporary path. If the `with` block succeeds, rename the file to `path`. Create missing parent folders.
 
-    An existing file is replaced, not modified: modifying a link into DVC's cache would change the cache.
+    An existing file is replaced, not modified. If `path` is a link into DVC's cache, the cache does not change.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,14 +55,14 @@ def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz file in a dict by name. Raises InputError if the file is missing or damaged."""
+    """Return a dict of the arrays in an .npz file. Raises InputError if the file is missing or damaged."""
     with readable(path, "create it with `dvc repro`"), np.load(path, allow_pickle=False) as file:
         return dict(file)
 
 
 @contextmanager
 def readable(path: Path | str, remedy: str) -> Iterator[Path]:
-    """Yield the path of a JSON, .npy or .npz file. Convert reading errors to an InputError that ends with `remedy`."""
+    """Yield `path`. Convert errors in reading a JSON, .npy or .npz file to an InputError that ends with `remedy`."""
     try:
         yield Path(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Base of the params.yaml schema: reading, validation with one-line errors, and the section `runtime`."""
+"""Base class of the sections of params.yaml, functions that read and validate sections, and the section `runtime`."""
 
 import difflib
 import typing
@@ -72,9 +72,9 @@ def read_yaml(path: Path) -> dict:
 
 
 def parse(text: str, path: Path) -> dict:
-    """Parse a YAML 1.2 mapping: 5e-05 is a number, and duplicate keys are errors. Error messages begin with `path`."""
+    """Parse a YAML 1.2 mapping. Raises InputError if `text` is invalid. The message begins with `path`."""
     try:
-        tree = YAML(typ="safe").load(text)
+        tree = YAML(typ="safe").load(text)  # YAML 1.2, in which 5e-05 is a number
     except (YAMLError, ValueError) as error:  # an impossible date raises ValueError
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
@@ -86,7 +86,7 @@ def parse(text: str, path: Path) -> dict:
 
 
 def read(path: Path | str = "params.yaml", **sections: typing.Any) -> SimpleNamespace:
-    """Read the sections named by `sections` in a params file, and validate each as its type: `read(seed=int).seed`."""
+    """Read and validate sections of a params file. `sections` maps names to types: `read(seed=int).seed` is an int."""
     path = Path(path)
     tree = read_yaml(path)
     missing = [name for name in sections if name not in tree]
@@ -103,7 +103,7 @@ def validate(schema: typing.Any, value: object, where: Where, path: Path) -> typ
     """Convert `value` to the type `schema`, a Section class or another type that pydantic supports.
 
     Raises InputError if `value` is invalid. The message gives the file `path`, the section, the key and the problem.
-    `where` is the section's name, or a function that returns the name for the keys of an invalid entry.
+    `where` is the section's name, or a function that takes the keys leading to an invalid entry and returns the name.
     """
     try:
         return TypeAdapter(schema).validate_python(value, strict=True)  # of YAML's ints and floats, ints pass as floats
@@ -161,7 +161,7 @@ def _is_number(text: str) -> bool:
 
 
 def nearest(name: str, allowed: Sequence[str]) -> str:
-    """Return the end of an error message: the allowed name closest to `name`, and the list of all allowed names."""
+    """Return the end of an error message, with the allowed name closest to `name` and the list of all allowed names."""
     return f"{_did_you_mean(name, allowed, 0)} (expected one of {', '.join(allowed)})"
 
 
@@ -171,14 +171,14 @@ def _did_you_mean(name: str, allowed: Sequence[str], cutoff: float) -> str:
 
 
 def replaces(base: object, new: object) -> bool:
-    """Return True if `new` replaces `base` as a whole: one is not a mapping, or `new` has another value of `name`."""
+    """Return True if `new` replaces all of `base`: one is not a mapping, or the key `name` gets another value."""
     if not (isinstance(base, dict) and isinstance(new, dict)):
         return True
     return "name" in new and new["name"] != base.get("name")
 
 
 def overlaid(base: dict, overlay: dict) -> dict:
-    """Return a copy of `base`, updated with `overlay`. Nested mappings are merged unless `replaces` returns True."""
+    """Return a copy of `base` updated with `overlay`. Nested mappings are merged, unless `replaces` returns True."""
     result = base.copy()  # keeps the comments of a mapping of ruamel.yaml
     for key, new in overlay.items():
         old = base.get(key)

@@ -19,7 +19,7 @@ REMEDY = "create it with `dvc repro prepare`"
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 of shape (N, C, H, W), and labels, int64 of shape (N,), all of them -1 if there are no classes."""
+    """Images, uint8 of shape (N, C, H, W), and labels, int64 of shape (N,). Without classes, all labels are -1."""
 
     images: np.ndarray
     labels: np.ndarray

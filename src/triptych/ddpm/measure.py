@@ -32,17 +32,17 @@ GUIDANCE_COLUMNS = ("epoch", "weight", "samples", *DISTANCE, *RECOGNISED)
 
 
 def prior_term(x0: Tensor, alpha_bar: float) -> Tensor:
-    """Return KL(q(x_T | x0) || N(0, I)) in nats for each image x0 (N, C, H, W), where x_T has level `alpha_bar`."""
+    """Return KL(q(x_T | x0) || N(0, I)) in nats for each image in x0. x_T has the noise level `alpha_bar`."""
     variance = 1 - alpha_bar
     squares = alpha_bar * x0.double().square().flatten(1).sum(dim=1)
     return 0.5 * (squares + x0[0].numel() * (variance - 1 - np.log(variance)))
 
 
 def diffusion_term(x0: Tensor, predicted: Tensor, alpha_bar: np.ndarray, next_alpha_bar: np.ndarray) -> Tensor:
-    """Return KL(q(x' | x, x0) || q(x' | x, predicted)) in nats for each image x0 (N, C, H, W).
+    """Return KL(q(x' | x, x0) || q(x' | x, predicted)) in nats for each image in x0, of shape (N, C, H, W).
 
     x has the noise level `alpha_bar` (N,), x' has the less noisy level `next_alpha_bar` (N,), and `predicted` is the
-    prediction of x0 from x. The divergence is half the increase of the signal-to-noise ratio from x to x', multiplied
+    prediction of x0 from x. The divergence is half the increase in the signal-to-noise ratio from x to x', multiplied
     by the squared error of `predicted` (Kingma et al. 2021, arXiv:2107.00630, equation 13).
     """
     gain = next_alpha_bar / (1 - next_alpha_bar) - alpha_bar / (1 - alpha_bar)
@@ -62,11 +62,11 @@ def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
 def variational_bound(
     method: Denoising, images: Tensor, steps: int, times: int, seed: int, batch_size: int
 ) -> dict[str, np.ndarray]:
-    """Return the three terms of an upper bound on -log p(x0) for each image x0 (N, C, H, W) in [-1, 1].
+    """Return the three terms of an upper bound on -log p(x0) for each of N images x0 with values in [-1, 1].
 
-    The terms `prior`, `diffusion` and `decoder` are arrays (N,) in bits per dimension, and the bound is their sum. The
-    diffusion term is a sum over the times t = 2 to `steps`. This sum is estimated without bias from one random t in
-    each of at most `times` ranges. `method` must be in eval mode.
+    The terms `prior`, `diffusion` and `decoder` are arrays of shape (N,) in bits per dimension. The bound is their sum.
+    The diffusion term is a sum over the times t = 2 to `steps`. It is estimated without bias from one random t in each
+    of at most `times` ranges. `method` must be in eval mode.
     """
     # alpha_bar at each time t; t = 0 is the image itself.
     chain = np.array(method.levels(steps)[::-1])
@@ -105,10 +105,11 @@ def restoration_at(
     judge: Judge,
     resampling: Resampling,
 ) -> Row:
-    """Return a row with the fraction of restored images that keep their class, their PSNR in dB, and their SSIM.
+    """Return a row with the PSNR in dB, the SSIM, and the fraction of restored images that keep their class.
 
-    Images are uint8 (N, C, H, W). `noised` are the originals at time t, with noise of standard deviation `sigma`. The
-    judge (the reference classifier) assigned `classes` (N,) to the originals. Without classes, the fraction is omitted.
+    Images are uint8 of shape (N, C, H, W). `noised` are the originals at time t, with noise of standard deviation
+    `sigma`. `classes` (N,) are the classes that the judge (the reference classifier) assigned to the originals, or a
+    `LeftOut` that is returned in place of the fraction.
     """
     classless, few = classes if isinstance(classes, LeftOut) else None, needs.images(len(originals), 2)
     return {
@@ -124,8 +125,8 @@ def restoration_at(
 def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float, bool]:
     """Return the noise time at which half of the restored images have changed class, and True.
 
-    `same_class` has the fraction of images that keep their class at each of `times`. The fraction is 1 at time 0, and
-    is interpolated linearly between times. If the fraction stays above one half, return the last time and False.
+    `same_class` contains the fraction of images that keep their class at each of `times`. The fraction is assumed to be
+    1 at time 0, and is interpolated linearly between times. If it stays above one half, return the last time and False.
     """
     grid, shares = [0, *times], [1.0, *same_class]
     for i in range(1, len(grid)):
@@ -135,7 +136,7 @@ def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float,
 
 
 def restoration_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """Convert rows of `restoration_at` to a table with one row per `Estimate`: t, metric, value, low and high."""
+    """Return all `Estimate` objects in `rows` as a table with the columns t, metric, value, low and high."""
     return pd.DataFrame(
         {"t": row["t"], "metric": name, "value": entry.value, **entry.interval}
         for row in rows
@@ -228,7 +229,7 @@ class DDPMMeasures(GenerativeMeasures):
         return {"restoration": rows, "half_restored_t": half, "half_restored_reached": reached}
 
     def _quality(self, point: dict, images: np.ndarray, purpose: str) -> dict:
-        """Return the row `point` with the quality of `images`. `purpose` names the random stream of the bootstrap."""
+        """Return `point` extended by quality metrics of `images`. `purpose` selects the bootstrap's random stream."""
         judged = self.judge(images)
         recognised = judged.recognised(self.settings.recognition_threshold)
         measured = (

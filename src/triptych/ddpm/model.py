@@ -36,7 +36,7 @@ class TimeEmbedding(nn.Module):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return softmax(Q K^T / sqrt(d)) V (Vaswani et al. 2017). Arguments have the shape (B, heads, positions, d)."""
+    """Return softmax(Q K^T / sqrt(d)) V (Vaswani et al. 2017). Arguments are of shape (B, heads, positions, d)."""
     positions, size = query.shape[-2:]
     if query.device.type == "cpu" and positions <= FEW_POSITIONS:
         return (query @ key.transpose(-2, -1) / math.sqrt(size)).softmax(dim=-1) @ value
@@ -62,7 +62,7 @@ class Attention(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * heads * head_size, 1, bias=False)
 
     def heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Project x (B, channels, H, W) to query, key and value, each of shape (B, heads, H * W, head_size)."""
+        """Project x (B, channels, H, W) to the query, key and value, each of shape (B, heads, H * W, head_size)."""
         # With channels last this is a view, (B, positions, 3, heads, head_size).
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (3, self.heads, -1))
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -89,9 +89,9 @@ class SelfAttention(Attention):
 class ModulatedBlock(nn.Module):
     """Residual block of two 3x3 convolutions, each preceded by a norm and SiLU.
 
-    `before` and `after` are the numbers of input and output channels. The time embedding scales and shifts the output
-    of the second norm (Dhariwal & Nichol 2021, arXiv:2105.05233, section 3.1). The second convolution is initialised to
-    zero, so a new block returns only the output of the shortcut.
+    `before` and `after` are the numbers of input and output channels. The time embedding, of size `time_size`,
+    scales and shifts the output of the second norm (Dhariwal & Nichol 2021, arXiv:2105.05233, section 3.1). The second
+    convolution is initialised to zero, so a new block returns only the output of the shortcut.
     """
 
     def __init__(self, before: int, after: int, time_size: int) -> None:
@@ -106,7 +106,7 @@ class ModulatedBlock(nn.Module):
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Return features (B, after, H, W), given x (B, before, H, W) and the time embedding `time` (B, time_size)."""
+        """Return features (B, after, H, W) for x (B, before, H, W) and the time embedding `time` (B, time_size)."""
         hidden = self.first(functional.silu(self.first_norm(x)))
         scale, shift = self.modulation(time)[:, :, None, None].chunk(2, dim=1)
         hidden = torch.addcmul(shift, self.second_norm(hidden), 1 + scale)
@@ -123,7 +123,7 @@ class PatchUNet(nn.Module):
         image_shape: (C, H, W); H and W must be multiples of patch * 2**(len(channels) - 1).
         patch: side of a patch in pixels.
         channels: number of channels per level (resolution), from fine to coarse.
-        blocks: number of blocks per level in the encoder; the decoder has the same number.
+        blocks: number of blocks in each level of the encoder; the decoder has the same numbers.
         attention: for each level, True if self-attention follows every block of the level.
         middle_blocks: number of blocks between the encoder and the decoder, at the coarsest resolution.
         head_size: number of channels per attention head.
@@ -180,7 +180,7 @@ class PatchUNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor, times: Tensor) -> Tensor:
-        """Return the output, of shape (B, C, H, W), for noisy images (B, C, H, W) at times (B,)."""
+        """Return the output, of shape (B, C, H, W), for noisy images of the same shape at times of shape (B,)."""
         time = functional.silu(self.time(times))
         x = self.stem(functional.pixel_unshuffle(images, self.patch).contiguous(memory_format=torch.channels_last))
         skips = []
@@ -215,7 +215,7 @@ class ConvNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Residual block of two 3x3 convolutions with GroupNorm and SiLU. If `time_size` is 0, the time is ignored."""
+    """Residual block of two 3x3 convolutions with GroupNorm and SiLU. If `time_size` is 0, `time` is ignored."""
 
     def __init__(self, before: int, after: int, time_size: int, groups: int) -> None:
         super().__init__()
@@ -225,7 +225,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Return features (B, after, H, W), given x (B, before, H, W) and the time embedding `time` (B, time_size)."""
+        """Return features (B, after, H, W) for x (B, before, H, W) and the time embedding `time` (B, time_size)."""
         hidden = functional.silu(self.first(x))
         if self.time:
             hidden = hidden + self.time(time)[:, :, None, None]
@@ -235,8 +235,8 @@ class ResidualBlock(nn.Module):
 class LinearAttention(Attention):
     """Attention whose cost is linear in the number of positions (Shen et al. 2021, arXiv:1812.01243).
 
-    The softmax of a query is over the channels of a head, and the softmax of the keys is over the positions. The
-    product of keys and values is one small matrix per head, and each query is multiplied by this matrix.
+    The softmax of each query is taken over the channels of a head, and the softmax of the keys over the positions. The
+    product of keys and values is one small matrix per head, and each query of the head is multiplied by this matrix.
     """
 
     def __init__(self, channels: int, heads: int, head_size: int) -> None:
@@ -304,7 +304,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, image_channels, 1)
 
     def forward(self, images: Tensor, times: Tensor) -> Tensor:
-        """Return the output, of shape (B, C, H, W), for noisy images (B, C, H, W) at times (B,)."""
+        """Return the output, of shape (B, C, H, W), for noisy images of the same shape at times of shape (B,)."""
         time = functional.silu(self.time(times))
         x = self.stem(images)
         skips = []

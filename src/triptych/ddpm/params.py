@@ -77,7 +77,7 @@ Network = Annotated[UNetParams | PatchUNetParams, Field(discriminator="name")]
 
 
 class LinearSchedule(Section):
-    """Noise schedule whose betas grow linearly from `first_beta` to `last_beta` (Ho et al. 2020)."""
+    """Noise schedule with betas (noise variances per step) that grow linearly from `first_beta` to `last_beta`."""
 
     name: Literal["linear"]
     steps: AtLeastTwo
@@ -86,7 +86,7 @@ class LinearSchedule(Section):
 
 
 class CosineSchedule(Section):
-    """Noise schedule whose alpha_bar is a squared cosine of the time, shifted by `offset` (Nichol & Dhariwal 2021)."""
+    """Noise schedule in which alpha_bar is a squared cosine of the time plus `offset` (Nichol & Dhariwal 2021)."""
 
     name: Literal["cosine"]
     steps: AtLeastTwo
@@ -107,7 +107,7 @@ class UniformWeighting(Section):
 
 
 class MinSNRWeighting(Section):
-    """Weighting of the error of x0 by min(SNR, gamma), where SNR is the signal-to-noise ratio (Hang et al. 2023)."""
+    """Weighting of the error in x0 by min(SNR, gamma), where SNR is the signal-to-noise ratio (Hang et al. 2023)."""
 
     name: Literal["min_snr"]
     gamma: Positive
@@ -187,9 +187,9 @@ class Guidance(Section):
 
 
 class Restoration(Section):
-    """Restoration of test images that are noised to each of `times` in the noise schedule `schedule`.
+    """Restoration of the first `images` test images, noised to each of `times` in the noise schedule `schedule`.
 
-    Figures show the steps of the restoration for one image of the class `strip_class`.
+    Figures show the steps of the restoration for one image of the class with the index `strip_class`.
     """
 
     schedule: LinearSchedule
@@ -216,14 +216,14 @@ class CostSteps(Section):
 
 
 class Cost(Section):
-    """Comparison of the speed and quality of samplers at several numbers of steps, listed in `steps`."""
+    """Comparison of the speed and quality of samplers at the numbers of steps listed in `steps`."""
 
     samples: AtLeastTwo
     steps: CostSteps
 
     @property
     def samplers(self) -> list[Sampler]:
-        """All samplers to compare, with one entry per number of steps."""
+        """All samplers to compare, with one entry for each sampler and number of steps."""
         return [Sampler(name=name, steps=steps) for name, counts in self.steps for steps in counts]
 
 

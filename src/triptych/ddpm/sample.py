@@ -1,7 +1,7 @@
 """Stage `sample@ddpm`: draw samples from the diffusion model, and restore noised test images.
 
-The precision of the network is `runtime.precision` in params.yaml. On a CPU, several tasks run at the same time with
-one thread each, so the seconds per image are measured on one thread while other threads are busy.
+`runtime.precision` in params.yaml sets the precision of the network. On a CPU, several tasks run at the same time
+with one thread each, so the seconds per image are measured on one thread while other threads are busy.
 """
 
 import math
@@ -55,12 +55,12 @@ class Autoguidance:
         return guide + self.weight * (self.method.denoise(x, alpha_bar) - guide)
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return the noise levels of the denoiser `method`."""
+        """Return the noise levels of the denoiser `method`; see `Denoising.levels`."""
         return self.method.levels(steps, start)
 
 
 def load_guide(model: Path, epoch: int, snapshots: dict[int, Path], device: torch.device) -> DenoisingObjective:
-    """Load the model in the folder `model` with the weights of the snapshot file `snapshots[epoch]`.
+    """Load the model in the folder `model`, but with the weights in the snapshot file `snapshots[epoch]`.
 
     Raises InputError if there is no snapshot of this epoch, or if a file is missing or damaged.
     """
@@ -88,9 +88,9 @@ def alpha_bars(schedule: LinearSchedule) -> np.ndarray:
 def restore(
     method: Denoising, images: np.ndarray, level: float, steps: int, seed: int, batch_size: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Noise uint8 images (N, C, H, W) to alpha_bar = `level`, and restore them in `steps` ancestral steps.
+    """Add noise of level alpha_bar = `level` to uint8 images, and restore the images in `steps` ancestral steps.
 
-    Return the noised and the restored images. The standard normal noise for image i depends only on `seed` and i.
+    Return noised and restored images, also uint8. The standard normal noise for image i depends only on `seed` and i.
     """
     noised, restored, start = [], [], 0
     for x0 in float_batches(images, batch_size, device):
@@ -106,10 +106,10 @@ def restore(
 def restoration_strip(
     method: Denoising, image: np.ndarray, t: int, restoration: Restoration, seed: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Noise a uint8 image (C, H, W) to time t, and restore it in at most `restoration.steps` ancestral steps.
+    """Add noise to a uint8 image up to time t, and restore the image in min(t, `restoration.steps`) ancestral steps.
 
-    Return two arrays of shape (states, C, H, W). The first has STRIP_STATES states of the image from time 0 to t. The
-    second has at most STRIP_STATES states from time t to the restored image.
+    Return two arrays of shape (states, C, H, W). The first contains STRIP_STATES states of the image from time 0 to t.
+    The second contains at most STRIP_STATES states from time t to the restored image.
     """
     x0 = to_float(torch.as_tensor(np.array(image))[None].to(device))
     noise = ImageNoise(seed, "strip", range(1), tuple(x0.shape[1:]), device).normal
@@ -130,11 +130,11 @@ def restoration_strip(
 def draw(
     folder: Path, model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, machine: Machine
 ) -> list[dict]:
-    """Draw the samples and restorations of the stage, and write them to `folder`/images.npz.
+    """Draw the samples and restorations of the stage `sample@ddpm`, and write them to `folder`/images.npz.
 
     `model` is the folder of the trained model, and `snapshots` is the folder of the weights saved after some epochs.
     Raises InputError if samples are degenerate, or if a file is missing or invalid. The file has these uint8 images,
-    listed with their shapes without the axes (C, H, W), and the arrays that describe them:
+    listed with their shapes without the axes (C, H, W), and arrays that describe them. n, P and T can differ by item:
 
     - `samples` (N,), and `guided` (N,): samples from the same noise without guidance, and guided by the snapshot of
       epoch `guidance_epoch` with the weight `guidance_weight`;
@@ -148,7 +148,7 @@ def draw(
     - `originals` (n,): the first test images.
 
     Returns:
-        Rows with sampler, steps, seconds_per_image and threads: one for `guided`, and one for each pair in `cost`.
+        Rows with sampler, steps, seconds_per_image and threads: one row for `guided`, and one for each pair in `cost`.
     """
     kept, settings = snapshot_files(snapshots), params.ddpm
     sampler, guidance, restoration = settings.sampler, settings.guidance, settings.restoration
@@ -263,7 +263,7 @@ class Drawing:
             return restoration_strip(method, image, t, self.params.ddpm.restoration, self.seed, self.machine.device)
 
     def after_epoch(self, method: DenoisingObjective, weights: Path) -> np.ndarray:
-        """Draw uint8 samples with the weights of one epoch in the file `weights`. All epochs use the same noise.
+        """Load the weights in the file `weights` into `method`, and draw uint8 samples. All calls use the same noise.
 
         The samples are not checked, because samples of the first epochs are often degenerate.
         """

@@ -27,7 +27,7 @@ LARGEST_FALL = 2.0
 
 
 def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -> Tensor:
-    """Sample a less noisy x' from q(x' | x, x0 = denoise(x)) in each step (Ho et al. 2020, algorithm 2)."""
+    """Sample by drawing a less noisy x' from q(x' | x, x0 = denoise(x)) in each step (Ho et al. 2020, algorithm 2)."""
     for level, following in zip(levels, levels[1:], strict=False):
         mean, variance = posterior(denoise(x, level), x, level, following)
         x = mean
@@ -124,10 +124,11 @@ def clipped(method: Denoising) -> Denoiser:
 
 @torch.inference_mode()
 def reverse(method: Denoising, x: Tensor, start: float | None, name: str, steps: int, noise: Noise) -> Tensor:
-    """Run the reverse process from noisy images x (B, C, H, W) in `steps` steps of the sampler `name` in SAMPLERS.
+    """Run the reverse process from noisy images x in `steps` steps of SAMPLERS[name], and return the final images.
 
-    `method` must be in eval mode on the device of x. `start` is the level alpha_bar of x; None means pure noise. Raises
-    InputError if x is pure noise, but the noisiest level keeps more than MOST_SIGNAL of the images' variance.
+    `method` must be in eval mode on the device of x. `start` is the noise level alpha_bar of x; None means pure noise.
+    `noise` is a function that returns new standard normal noise at each call. Raises InputError if x is pure
+    noise, but the noisiest level keeps more than the fraction MOST_SIGNAL of the images' variance.
     """
     levels = method.levels(steps, start)
     if start is None and levels[0] > MOST_SIGNAL:
@@ -149,7 +150,7 @@ def draw_images(
     batch_size: int,
     device: torch.device,
 ) -> Tensor:
-    """Draw `count` images with the sampler `name`. Return them on the CPU as floats of shape (count, C, H, W).
+    """Return `count` images drawn in `steps` steps of the sampler `name`, a CPU tensor of shape (count, C, H, W).
 
     For a given seed, image i starts from the same noise for all networks, samplers and counts.
     """

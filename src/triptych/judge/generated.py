@@ -45,8 +45,7 @@ class RealImages:
     def distance(self, judged: Judged, resampling: Resampling, purpose: str) -> Estimate | LeftOut:
         """Return the Fréchet distance between generated images and the test images, or the reason for omitting it.
 
-        `judged` is the reference classifier's output for the generated images. `purpose` is the name of the bootstrap's
-        random stream.
+        `judged` is the classifier's output for the generated images. `purpose` selects the bootstrap's random stream.
         """
         few = self._too_few(judged.features)
         return few or self.reference.estimate(judged.features, resampling, purpose)
@@ -63,7 +62,7 @@ class RealImages:
 def measure_generated(
     images: np.ndarray, judged: Judged, real: RealImages, settings: EvaluationParams, resampling: Resampling
 ) -> Numbers:
-    """Return quality measures of uint8 images (N, C, H, W). `judged` is the reference classifier's output for them."""
+    """Return quality measures of uint8 images relative to `real`. `judged` is the classifier's output for `images`."""
     threshold, wide = settings.recognition_threshold, torch.from_numpy(images).float() / 127.5 - 1
     return {
         "frechet_distance": real.distance(judged, resampling, "frechet"),
@@ -128,11 +127,11 @@ class GenerativeMeasures:
         return measure_generated(self.drawn["samples"], self.judged, self.real, self.settings, self.resampling)
 
     def other_samples(self, key: str, name: str) -> Numbers:
-        """Return the measures listed in COMPARED for the images `drawn[key]`. `name` identifies the random streams."""
+        """Return the measures listed in COMPARED for the images `drawn[key]`. `name` selects the random streams."""
         images, resampling = self.drawn[key], replace(self.resampling, owner=f"{self.STUDY} {name}")
         numbers = measure_generated(images, self.judge(images), self.real, self.settings, resampling)
         return {measure: numbers[measure] for measure in COMPARED}
 
     def final_probabilities(self) -> np.ndarray:
-        """Return the reference classifier's probabilities (FINAL, classes) for the first FINAL samples."""
+        """Return the reference classifier's class probabilities for the first FINAL samples."""
         return self.judged.probabilities[:FINAL]

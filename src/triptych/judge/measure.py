@@ -23,7 +23,7 @@ class Judged:
     probabilities: np.ndarray  # float32 of shape (N, classes)
 
     def recognised(self, threshold: float) -> np.ndarray:
-        """Return a boolean mask (N,) of the images whose highest class probability is at least `threshold`."""
+        """Return a mask of shape (N,), True for images whose highest class probability is at least `threshold`."""
         return self.probabilities.max(axis=1) >= threshold
 
     def classes(self) -> np.ndarray:
@@ -39,7 +39,7 @@ class Judge:
 
     @classmethod
     def load(cls, folder: Path, device: torch.device, batch_size: int) -> "Judge":
-        """Load the reference classifier from a model folder, for application to batches of `batch_size` images."""
+        """Load the reference classifier from a model folder. `batch_size` is the number of images per network call."""
         return cls(load_model(folder, Classifier, device)[0], device, batch_size)
 
     @torch.inference_mode()
@@ -57,7 +57,7 @@ def judge_quality(judged: Judged, dataset: Dataset, threshold: float, level: flo
     """Return the test accuracy of the reference classifier, and the fraction of test images that it recognises.
 
     `judged` is the classifier's output for the test images. An image is recognised if its highest class probability
-    is at least `threshold`. `level` is the confidence level of the intervals.
+    is at least `threshold`. `level` is the confidence level of the intervals. Without classes, values are `LeftOut`.
     """
     classless, labels = needs.two_classes(dataset), np.asarray(dataset.test.labels)
     return {

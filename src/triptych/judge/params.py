@@ -17,7 +17,7 @@ class ResNetParams(Section):
 
 
 class ClassifierParams(Section):
-    """Settings of the reference classifier. `mixup` is the largest weight of the second image when two are mixed."""
+    """Settings of the reference classifier. `mixup` is the largest weight of the second of two mixed images."""
 
     network: ResNetParams
     mixup: Annotated[float, Field(ge=0)]

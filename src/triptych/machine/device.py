@@ -39,7 +39,7 @@ class Machine:
         return self.rank == 0
 
     def autocast(self) -> torch.autocast:
-        """Return the context manager that sets the precision of a forward pass to `dtype`."""
+        """Return a context manager for forward passes in which matrix products have the precision `self.dtype`."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def synchronise(self) -> None:
@@ -54,23 +54,23 @@ class Machine:
         return self.world == 1 and self.device.type == "cpu" and processes.AVAILABLE
 
     def at_once(self, tasks: int) -> int:
-        """Return how many of `tasks` tasks to run in parallel: at most one per thread on a CPU, and 1 on a GPU."""
+        """Return how many of `tasks` tasks to run in parallel: on a CPU, at most one per thread; on a GPU, only one."""
         return max(1, min(tasks, self.threads)) if self._forks else 1
 
     def workers_of(self, batch_size: int, at_once: int) -> int:
-        """Return how many single-threaded workers share each batch, if `at_once` runs are trained in parallel."""
+        """Return how many single-threaded workers share each batch of a run if `at_once` runs train in parallel."""
         counts = range(1, self.threads // at_once + 1) if self._forks else ()
         return max((n for n in counts if not batch_size % n and batch_size // n >= LEAST_ROWS), default=1)
 
     def shared(self, tasks: int) -> "Machine":
-        """Divide the threads by `tasks`, limit this process to the result, and return the new `Machine`."""
+        """Limit this process to `threads` / `tasks` threads, and return a `Machine` with this number of threads."""
         threads = max(1, self.threads // tasks)
         torch.set_num_threads(threads)
         threadpool_limits(threads)  # for the libraries under numpy and scipy
         return replace(self, threads=threads)
 
     def announce(self, **more: object) -> None:
-        """Print the entries of `describe()` and `more` on one line of stderr. Only the process of rank 0 prints."""
+        """Print the entries of `describe()` and `more` as one line on stderr. Only the process of rank 0 prints."""
         if self.leads:
             about = self.describe() | more
             print(", ".join(f"{key} {value}" for key, value in about.items()), file=sys.stderr, flush=True)
@@ -87,7 +87,10 @@ class Machine:
 
 
 def choose_device(wish: str, local_rank: int = 0) -> torch.device:
-    """Return the device named `wish`, or the fastest for "auto". Raises InputError if the device is not available."""
+    """Return the device `wish`, or the fastest one if `wish` is "auto". Raises InputError if it is not available.
+
+    `local_rank` is the index of a CUDA device.
+    """
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = next(name for name in has if has[name]) if wish == "auto" else wish
     if not has[name]:
@@ -106,7 +109,7 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
-    """Set up this process for `runtime` and torchrun, and yield its `Machine`. `announce` prints the `Machine`."""
+    """Set up this process for `runtime` and torchrun, and yield its `Machine`. If `announce` is True, print it."""
     global kernels
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = choose_device(runtime.device, int(os.environ.get("LOCAL_RANK", 0)))
@@ -138,17 +141,14 @@ def machine(runtime: Runtime, announce: bool = True) -> Iterator[Machine]:
             dist.destroy_process_group()
 
 
-# Parameters of glibc's mallopt. 32 MiB is the largest M_MMAP_THRESHOLD that old versions accept, and more than any
-# tensor of a training step takes. Larger allocations, such as a whole split, return to the system.
+# Parameters of glibc's mallopt. Reusing memory saves a twelfth of the DDPM's training time. 32 MiB is the largest
+# M_MMAP_THRESHOLD of old versions, and more than a tensor of a training step. Larger allocations return to the system.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = 32 << 20
 NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc reuse freed memory. Mapping and clearing new memory took a twelfth of the DDPM's training time.
-
-    Return True on success, and False if the C library is not glibc.
-    """
+    """Make glibc reuse freed memory. Return True on success, and False if the C library is not glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
     return bool(mallopt and mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, NEVER))

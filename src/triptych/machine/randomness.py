@@ -17,8 +17,8 @@ def generator(device: torch.device | str, *names: int | str) -> torch.Generator:
 class Draw:
     """Source of the random numbers of a training step.
 
-    In data-parallel training, each method draws numbers for the global batch and returns only the rows of this process,
-    so that the numbers do not depend on the number of processes. `shape[0]` is the number of rows of this process.
+    In data-parallel training, each method draws numbers for the global batch, so that they do not depend on the number
+    of processes, and returns only the rows that belong to this process. `shape` is the shape of these rows.
     """
 
     device: torch.device | str
@@ -31,7 +31,7 @@ class Draw:
         self.generator = generator(self.device, *self.names)
 
     def restart(self, *names: int | str) -> None:
-        """Reseed the generator from `names`. The object is kept, because a recorded CUDA graph refers to it."""
+        """Reseed the generator from `names`. The generator object is kept because CUDA graphs refer to it."""
         self.names = names
         self.generator.manual_seed(fold(*names))
 

@@ -1,10 +1,10 @@
 """Estimates from autocorrelated series, such as the durations of consecutive epochs.
 
-The errors of a regression are assumed normal and first-order autoregressive, with variance sigma² and the correlation
-matrix R of entries rho^|i - j|. M is the matrix that maps the values to their residuals. The sum of squared residuals
+The errors of a regression are assumed to be normal and first-order autoregressive, with variance sigma² and a matrix R
+of correlations rho^|i - j|. M is the matrix that maps the values to their residuals. The sum of the squared residuals
 is approximately a scaled chi-squared variable, with mean sigma² tr(MR) and tr(MR)² / tr(MRMR) degrees of freedom (Box
 1954, Annals of Mathematical Statistics 25, 290-302, theorem 3.1). A dozen values hardly determine rho, so the caller
-passes the largest plausible value of rho. If the true rho is smaller, the intervals are too wide.
+must pass the largest plausible value of rho. If the true rho is smaller, the intervals are too wide.
 """
 
 import math
@@ -40,7 +40,7 @@ def relative_spread(values: np.ndarray, level: float, rho: float) -> Estimate:
 
 
 def slope(values: np.ndarray, level: float, rho: float) -> Estimate:
-    """Return the least-squares slope per step, with Student's interval for errors with lag-1 autocorrelation `rho`."""
+    """Return the least-squares slope per step, with Student's interval; see `relative_spread` for `level` and `rho`."""
     steps = np.arange(len(values)) - (len(values) - 1) / 2
     line = np.column_stack([np.ones(len(values)), steps])
     scale = float(steps @ steps)
@@ -57,7 +57,7 @@ def _correlation(count: int, rho: float) -> np.ndarray:
 
 
 def _distribution(design: np.ndarray, rho: float) -> tuple[float, float]:
-    """Return the mean (for sigma = 1) and degrees of freedom of the sum of squared residuals for a design matrix."""
+    """Return the mean (for sigma = 1) and the degrees of freedom of the sum of squared residuals of a regression."""
     residual = np.eye(len(design)) - design @ np.linalg.pinv(design)
     product = residual @ _correlation(len(design), rho)
     expected = float(np.trace(product))

@@ -1,4 +1,4 @@
-"""Detection of degenerate samples: images that are not finite, nearly uniform, or clipped to black and white."""
+"""Detection of degenerate samples: images that are not finite, nearly uniform, or clipped to black or white."""
 
 import torch
 from torch import Tensor
@@ -19,12 +19,12 @@ def spread(images: Tensor) -> Tensor:
 
 
 def clipped_share(images: Tensor) -> float:
-    """Return the fraction of pixel values, floats in [-1, 1], that become 0 or 255 on conversion to 8 bits."""
+    """Return the fraction of values in float images (-1 to 1) that become 0 or 255 on conversion to 8 bits."""
     return float((images.abs() >= CLIPPED_FROM).float().mean())
 
 
 def refuse_degenerate(images: Tensor) -> None:
-    """Raise InputError if float images (N, C, H, W) in [-1, 1] are mostly uniform or clipped, or not finite."""
+    """Raise InputError if any value is not finite, nearly all values are clipped, or most images are nearly uniform."""
     hint = "train longer, lower the learning rate, or set a gradient_clip"
     if not bool(torch.isfinite(images).all()):
         raise InputError(f"samples: {int((~torch.isfinite(images)).sum())} values are not finite; {hint}")

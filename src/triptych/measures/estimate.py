@@ -1,7 +1,7 @@
 """A number with its confidence interval, and its format in a metrics file.
 
-A metrics file contains the value of an estimate under its key, and the bounds under the same key of `intervals`. If a
-number could not be measured, the reason is under the number's key of `left_out`.
+A metrics file contains the value of an estimate under a key, and its bounds under the same key in `intervals`. If a
+number could not be measured, the reason is under its key in `left_out`.
 """
 
 import math
@@ -41,7 +41,7 @@ class Estimate:
         return {"low": self.low, "high": self.high}
 
     def flat(self, name: str) -> dict[str, float]:
-        """Return a dict with the keys `name` (the value), and `name`_low and `name`_high (the bounds)."""
+        """Return a dict with the value under the key `{name}`, and the bounds under `{name}_low` and `{name}_high`."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
@@ -53,7 +53,7 @@ class LeftOut:
 
 
 def write_metrics(path: Path | str, numbers: Mapping[str, object]) -> None:
-    """Write a metrics file. Print to stderr which numbers could not be measured, and the reasons."""
+    """Write `split(numbers)` to a metrics file. Print to stderr which numbers could not be measured, and why."""
     keys: dict[str, list[str]] = {}
     for key, value in _leaves(numbers):
         if isinstance(value, LeftOut):
@@ -64,7 +64,7 @@ def write_metrics(path: Path | str, numbers: Mapping[str, object]) -> None:
 
 
 def split(numbers: Mapping[str, object]) -> dict[str, object]:
-    """Convert nested numbers to the format of a metrics file. Raises InputError if a number is NaN or infinite."""
+    """Convert nested dicts of numbers to the format of a metrics file. Raises InputError if a number is not finite."""
     metrics = _split(numbers)
     for key, value in _leaves(metrics):
         if isinstance(value, float) and not math.isfinite(value):
@@ -93,7 +93,7 @@ def _in_file(entry: object) -> object:
 
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the dotted key, such as `restoration.0.psnr`, and the value of each leaf of nested mappings and lists."""
+    """Yield (dotted key, value) for each leaf of nested mappings and lists. `key` is the prefix of the dotted keys."""
     if not isinstance(value, Mapping | list):
         yield key, value
         return

@@ -18,7 +18,7 @@ def float_batches(images: np.ndarray, size: int, device: torch.device) -> Iterat
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Convert float images to uint8, with -1 as black and 1 as white. Values outside this range are clipped."""
+    """Convert float images to uint8, mapping -1 to 0 and 1 to 255. Values outside [-1, 1] are clipped."""
     return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -45,12 +45,12 @@ class ImageNoise:
         self._streams = [generator(self.device, self.seed, self.purpose, block) for block in blocks]
 
     def normal(self) -> Tensor:
-        """Return standard normal numbers for the N images in `rows`, float32 of shape (N, *shape)."""
+        """Return standard normal numbers for the images with indices `rows`: a float32 tensor of shape (N, *shape)."""
         size = (BLOCK, *self.shape)
         return self._select([torch.randn(size, generator=stream, device=self.device) for stream in self._streams])
 
     def integers(self, low: int, high: int) -> Tensor:
-        """Return a random integer in [low, high) for each of the N images in `rows`, int64 of shape (N,)."""
+        """Return random integers in [low, high) for the images with indices `rows`: an int64 tensor of shape (N,)."""
         streams = self._streams
         return self._select([torch.randint(low, high, (BLOCK,), generator=s, device=self.device) for s in streams])
 

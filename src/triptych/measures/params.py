@@ -8,7 +8,7 @@ from triptych.core.schema import Count, InsideUnit, Positive, Section
 
 
 class VAEEvaluation(Section):
-    """Settings of the VAE's likelihood bounds: the number of test images, and of importance samples per image."""
+    """Settings of the VAE's likelihood bounds: numbers of test images and of importance samples per image."""
 
     likelihood_images: Count
     importance_samples: Count
@@ -27,7 +27,7 @@ class DDPMEvaluation(Section):
 
 
 class KNNParams(Section):
-    """Settings of weighted nearest-neighbour classification (Wu et al. 2018). `features` names the layer to use."""
+    """Settings of weighted nearest-neighbour classification (Wu et al. 2018). `features` is the layer to use."""
 
     neighbours: Count
     temperature: Positive
@@ -35,7 +35,7 @@ class KNNParams(Section):
 
 
 class CollapseThresholds(Section):
-    """Embeddings count as collapsed if their standard deviation or their effective rank is below its threshold."""
+    """Thresholds below which the standard deviation or the effective rank of embeddings indicates collapse."""
 
     embedding_std: Positive
     effective_rank: Positive

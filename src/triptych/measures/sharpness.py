@@ -15,6 +15,6 @@ def luminance(images: np.ndarray) -> np.ndarray:
 
 
 def sharpness(images: np.ndarray) -> np.ndarray:
-    """Return the sharpness of each image, measured as the variance of the Laplacian (Pech-Pacheco et al. 2000)."""
+    """Return the sharpness (N,) of uint8 images: the variance of the Laplacian (Pech-Pacheco et al. 2000)."""
     blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
     return np.concatenate([laplace(luminance(b), axes=(1, 2), mode="nearest").var(axis=(1, 2)) for b in blocks])

@@ -1,6 +1,6 @@
 """Checkpoints that stay intact if the process is killed. Their folder is not an output of a DVC stage.
 
-A checkpoint is a safetensors file: tensors, named by their paths in the nested state, and other values in the header.
+A checkpoint is a safetensors file. Tensors are named by their paths in the nested state; the header has other values.
 """
 
 import fcntl
@@ -36,13 +36,13 @@ def code_digest() -> str:
 
 
 def run_key(**identity: object) -> str:
-    """Return a hash of `identity`, the params, data and code of a run. The hash names the checkpoint folder."""
+    """Return a hash of `identity` (params, data, code and machine of a run), which names the checkpoint folder."""
     text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def flatten(state: object, path: str = "") -> tuple[dict, dict[str, Tensor]]:
-    """Split a nested state into a JSON tree and a dict from path to tensor. All paths in the tree start with `path`."""
+    """Split a nested state into a JSON tree and a dict from path to tensor. Every path starts with `path`."""
     if isinstance(state, Tensor):
         return {"tensor": path}, {path: state}
     if not isinstance(state, dict | list | tuple):
@@ -70,7 +70,7 @@ def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
 
 @contextmanager
 def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[None]:
-    """Lock a stage by a file below `root` if `leads` is True. Raises InputError if another process holds the lock."""
+    """If `leads` is True, hold a stage's lock, a file below `root`. Raises InputError if another process holds it."""
     if not leads:
         yield
         return

@@ -44,7 +44,7 @@ class Plan:
 
 @dataclass
 class Progress:
-    """Position, results so far, and run times of a training run."""
+    """State of a training run: the current step, the results so far, and the run times."""
 
     step: int = 0
     history: list[dict] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Recorded:
         self.losses: Losses
 
     def __call__(self, batch: Batch, draw: Draw) -> Losses:
-        """Run both passes. All calls must have the same batch size and the same `draw` object, reseeded each time."""
+        """Return the losses. All calls must have the same batch size and the same `draw` object, reseeded each time."""
         self.calls += 1
         if self.calls <= WARM_UP:
             # Use a side stream, as capture does: autograd ties gradients to the stream that computed them.

@@ -17,7 +17,7 @@ class Adam(Section):
 
 
 class Muon(Section):
-    """Settings of Muon for matrices and convolution kernels. Adam, with the settings `others`, updates the rest."""
+    """Settings of Muon for matrices and convolution kernels. `others` configures Adam for all other parameters."""
 
     name: Literal["muon"]
     learning_rate: Positive
@@ -43,7 +43,7 @@ class Schedule(Section):
 
 
 class Training(Section):
-    """Settings of a training run. `gradient_clip: 0` and `ema_halflife_images: 0` disable clipping and averaging."""
+    """Settings of training. `gradient_clip: 0` disables clipping; `ema_halflife_images: 0` disables averaging."""
 
     epochs: Count
     batch_size: Count
@@ -54,7 +54,7 @@ class Training(Section):
 
 
 class SnapshotTraining(Training):
-    """Settings of a training run that saves the weights after each epoch in `snapshot_epochs`."""
+    """Settings of a training run that saves the weights after each epoch listed in `snapshot_epochs`."""
 
     snapshot_epochs: list[Count]
 

@@ -98,7 +98,7 @@ class SharedMemoryGroup(dist.ProcessGroup):
         return [torch.cat(row).view(tensor.shape) for row in rows]
 
     def _exchange(self, flat: Tensor) -> list[Tensor]:
-        """Return the tensors `flat` (N,) of all workers in rank order, valid until the second call after this one."""
+        """Return the tensors `flat`, of shape (N,), of all workers in rank order. They stay valid for one more call."""
         self.buffer = (self.buffer + 1) % BUFFERS
         size = flat.numel() * flat.element_size()
         rows = [row[:size].view(flat.dtype) for row in self.meetings.memory[self.buffer]]
@@ -150,7 +150,7 @@ def summed(tensor: Tensor) -> Tensor:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Concatenate the tensors `rows` (B, ...) of all processes in rank order. The operation is differentiable.
+    """Concatenate `rows`, of shape (B, ...), of all processes in rank order. The operation is differentiable.
 
     Every process must pass the same number of rows, and compute the loss of the global batch from the result. The mean
     of the parameter gradients over processes is then the gradient of this loss.
@@ -162,7 +162,7 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 class GlobalBatchNorm(BatchNorm):
-    """Batch norm with the statistics of the global batch, of which every process must have the same number of rows.
+    """Batch norm with the statistics of the global batch. Every process must have the same number of rows.
 
     Unlike torch's SyncBatchNorm, which requires GPUs, this layer supports every backend of torch.distributed.
     """
@@ -170,7 +170,7 @@ class GlobalBatchNorm(BatchNorm):
     over_processes = True
 
     def torch_norm(self, x: Tensor) -> Tensor:
-        """Normalise each channel of x (B, C, ...), in training mode with the mean and variance over all processes."""
+        """Normalise each channel of x, of shape (B, C, ...). In training mode, use the statistics of all processes."""
         if not self.training:
             return super().torch_norm(x)
         wide = x.float()
@@ -194,7 +194,7 @@ class GlobalBatchNorm(BatchNorm):
 
 
 def globalise(module: nn.Module) -> nn.Module:
-    """Convert every batch norm in `module` to GlobalBatchNorm, in place. Parameters and buffers are kept."""
+    """Convert every batch norm in `module` to GlobalBatchNorm in place, and return `module`. Weights are kept."""
     for norm in module.modules():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             norm.__class__ = GlobalBatchNorm
@@ -202,7 +202,7 @@ def globalise(module: nn.Module) -> nn.Module:
 
 
 class GradientSum:
-    """Storage of a module's gradients in one flat tensor, so that a single all-reduce sums them over processes."""
+    """Storage for a module's gradients in one flat tensor, so that a single all-reduce sums them over processes."""
 
     def __init__(self, module: nn.Module) -> None:
         self.parameters = [p for p in module.parameters() if p.requires_grad]

@@ -88,7 +88,7 @@ class Run:
     line: int  # line of the terminal in which the progress bar is drawn
 
     def train(self, here: Machine) -> None:
-        """Train the model on the machine `here`, unless it was fully trained before the stage was interrupted."""
+        """Train the model on the machine `here`. Do nothing if its training ended before the stage was interrupted."""
         stage = self.stage
         checkpoints = Checkpoints(stage.name, self.key, here.leads)
         if (self.folder / RESULTS).exists():
@@ -118,7 +118,7 @@ class Run:
 
 
 def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
-    """Write the outputs of finished runs, of which `at_once` ran in parallel, and remove the checkpoints."""
+    """Write the outputs of finished runs, and remove the checkpoints. `at_once` is the number of parallel runs."""
     for outputs, name in (("models", "model"), ("snapshots", "snapshots")):
         shutil.rmtree(Path(outputs) / stage.name, ignore_errors=True)
         for run in runs:
@@ -147,7 +147,7 @@ def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
 
 
 def combined_timing(timings: list[dict], at_once: int) -> dict:
-    """Combine the timings of runs of the same length, of which `at_once` ran in parallel.
+    """Combine the timings of equally long runs into one dict. `at_once` is the number of runs trained in parallel.
 
     `seconds_total` is the wall-clock time of all runs together, `images_per_second` is the throughput of all runs in
     this time, and `cpu_seconds_total` is the sum over runs.

@@ -47,7 +47,7 @@ def gaussian_log_density(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
 def calibrated_sigma(network: VAE, images: Tensor, draw: Draw, batch_size: int) -> float:
     """Return the sigma that maximises the mean of log N(x; decoder(z), sigma² I) over images x in [-1, 1].
 
-    This is the root mean squared error of decoder(z) with one z ~ q(z|x) per image (Rybkin et al. 2021,
+    This sigma is the root mean squared error of decoder(z), for one z ~ q(z|x) per image (Rybkin et al. 2021,
     arXiv:2006.13202). `draw` supplies the random numbers for z.
     """
     mu, log_var = _posteriors(network, images, batch_size)
@@ -105,12 +105,12 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
 
 
 def active_units(mu: np.ndarray) -> int:
-    """Return the number of latents whose posterior means `mu` (N, latents) have a variance above ACTIVE_VARIANCE."""
+    """Return the number of latents whose posterior means, mu[:, latent], have a variance above ACTIVE_VARIANCE."""
     return int((mu.var(axis=0) > ACTIVE_VARIANCE).sum())
 
 
 def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """Return a table of the posterior means `mu` (N, latents), with one row per class and latent.
+    """Return a table of statistics of the posterior means `mu` (N, latents), with one row per class and latent.
 
     The columns are class, latent, mean, std and share. `share` is the fraction that the latent contributes to the
     squared distance between the class mean and the overall mean. The table is empty if there is only one class.
@@ -128,10 +128,10 @@ def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.Da
 
 
 def top_share(mu: np.ndarray, labels: np.ndarray, classes: int, top: int) -> float:
-    """Return the fraction of the squared distance of a class mean to the overall mean that `top` latents contribute.
+    """Return the fraction that `top` latents contribute to the squared distance of class means to the overall mean.
 
-    The `top` latents with the largest contributions are chosen for each class. The fraction is averaged over the
-    classes whose mean differs from the overall mean. Returns NaN if there are no such classes.
+    For each class, these are the latents with the largest contributions. The fraction is averaged over the classes
+    whose mean differs from the overall mean. Returns NaN if there are no such classes.
     """
     overall, shares = mu.mean(axis=0), []
     for c in range(classes):
@@ -179,7 +179,7 @@ class VAEMeasures(GenerativeMeasures):
         return merged_results("evaluate_vae", tasks, self.at_once)
 
     def latents(self) -> pd.DataFrame:
-        """Return the table that `class_table` makes of the posterior means of the test images."""
+        """Return `class_table` for the posterior means of the test images."""
         return class_table(self.mu, self.labels, self.dataset.classes)
 
     def _likelihood(self) -> dict:
@@ -210,7 +210,7 @@ class VAEMeasures(GenerativeMeasures):
 
     @torch.inference_mode()
     def _reconstruction(self) -> Numbers:
-        """Return the mean squared error of reconstructions, and the fraction that is still classified correctly."""
+        """Return the mean squared error of reconstructions, and the fraction that the judge classifies correctly."""
         size = self.settings.batch_size
         codes = torch.from_numpy(self.mu).to(self.device).split(size)
         errors, decoded = [], []

@@ -22,7 +22,7 @@ def gaussian_nll(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
 
 
 def reparameterise(mu: Tensor, log_var: Tensor, epsilon: Tensor) -> Tensor:
-    """Return z = mu + exp(log_var / 2) epsilon. If epsilon ~ N(0, I), then z ~ N(mu, exp(log_var))."""
+    """Return z = mu + exp(log_var / 2) * epsilon. If epsilon ~ N(0, I), then z ~ N(mu, exp(log_var))."""
     return mu + (0.5 * log_var).exp() * epsilon
 
 
@@ -34,7 +34,7 @@ class VAEObjective(Objective):
         self.network, self.sigma = network, sigma
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean loss per image in nats, and its summands `nll` (negative log-likelihood) and `kl`."""
+        """Return the mean loss per image in nats, and a dict of its parts `nll` (negative log-likelihood) and `kl`."""
         mu, log_var = self.network.encode(batch.images)
         z = reparameterise(mu, log_var, draw.normal(tuple(mu.shape)))
         nll = gaussian_nll(batch.images, self.network.decode(z).float(), self.sigma).mean()

@@ -1,4 +1,4 @@
-"""Schema of the `vae` and `sampling.vae` sections in params.yaml."""
+"""Schema of the sections `vae` and `sampling.vae` of params.yaml."""
 
 from typing import Annotated, Literal
 
@@ -28,7 +28,7 @@ class VAEParams(Section):
 
 
 class FittedPrior(Section):
-    """Settings of the mixture of Gaussians that is fitted to `draws` samples of q(z|x) per image after training."""
+    """Settings of the mixture of Gaussians that is fitted, after training, to `draws` samples of q(z|x) per image."""
 
     components: Count
     covariance: Literal["full", "tied", "diag"]

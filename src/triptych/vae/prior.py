@@ -1,7 +1,7 @@
 """A prior that is fitted after training: a mixture of Gaussians that replaces N(0, I).
 
 The decoder is trained on the aggregate posterior q(z), the mean of q(z|x) over the training images. Where q(z) differs
-from N(0, I), samples from N(0, I) fall into regions on which the decoder was not trained. Ex-post density estimation
+from N(0, I), samples from N(0, I) can fall into regions where the decoder was not trained. Ex-post density estimation
 (Ghosh et al. 2020, arXiv:1903.12436, section 4) fits a density to q(z) and samples from this density.
 """
 
@@ -52,7 +52,7 @@ def load_mixture(path: Path) -> Mixture:
 
 
 def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -> Mixture:
-    """Fit a mixture of Gaussians to samples from q(z|x) of N images, by expectation maximisation.
+    """Fit a mixture of Gaussians, by expectation maximisation, to samples from q(z|x) of N images.
 
     `mu` and `log_var` (N, latents) are the means and log-variances of q(z|x). Raises InputError if there are too few
     samples for the number of Gaussians, or if a covariance becomes singular.
@@ -85,7 +85,7 @@ def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -
 
 
 def posterior_draws(mu: np.ndarray, log_var: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Return `draws` samples from N(mu, exp(log_var)) for each of N images, float64 of shape (draws * N, latents)."""
+    """Return an array (draws * N, latents) with `draws` samples from N(mu, exp(log_var)) for each of N images."""
     noise = ImageNoise(seed, "aggregate posterior", range(len(mu)), mu.shape[1:], "cpu")
     sigma = np.exp(log_var.astype(np.float64) / 2)
     return np.concatenate([mu + sigma * noise.normal().double().numpy() for _ in range(draws)])

@@ -58,7 +58,7 @@ def prior_draws(count: int, latents: int, seed: int) -> Tensor:
 
 
 def interpolation_paths(mu: np.ndarray, labels: np.ndarray, pairs: int, steps: int) -> np.ndarray:
-    """Return linear paths (pairs, steps, latents) between the posterior means `mu` of images of different classes."""
+    """Return straight paths (pairs, steps, latents) between rows of `mu` (N, latents) that `class_pairs` selects."""
     first, second = class_pairs(labels, pairs).T
     share = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
     return mu[first, None] * (1 - share) + mu[second, None] * share
@@ -85,7 +85,7 @@ def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
 def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Return L paths (L, steps, latents), and the indices (L,) of the latents that vary along them.
 
-    One latent varies from -3 to 3 along each path. The other latents have the posterior means of the first image. The
+    One latent varies from -3 to 3 along each path. The other latents keep the posterior means of the first image. The
     varied latents are the L = TRAVERSED latents whose posterior means `mu` vary most over the images.
     """
     strongest = np.argsort(-mu.var(axis=0))[:TRAVERSED]
@@ -103,10 +103,10 @@ def draw(
 
     images.npz contains `posterior_means` (M, latents) of the M test images, and arrays of uint8 images (C, H, W):
     - `samples` from N(0, I), `fitted_samples` from the fitted prior, and `originals`, the first test images;
-    - `epoch_samples` and `epoch_reconstructions`: samples and reconstructions after each epoch in `epochs`;
-    - `interpolations` between test images, and `traversals` along the latents with the indices `traversed`.
+    - `epoch_samples` and `epoch_reconstructions`: samples and reconstructions after each epoch in the array `epochs`;
+    - `interpolations` between test images, and `traversals` along latents, whose indices are in the array `traversed`.
 
-    `model` is the folder of the trained network, and `snapshots` contains the weights after each epoch in `epochs`.
+    `model` is the folder of the trained network, and `snapshots` the folder of its weights after several epochs.
     Raises InputError if a file is missing or invalid, or if the prior cannot be fitted.
 
     Returns:
@@ -153,7 +153,7 @@ def draw(
 
 
 def _timed(codec: Codec, name: str, z: np.ndarray | Tensor) -> tuple[np.ndarray, dict]:
-    """Decode z. Return the images, and a table row with the run time per image and the sampler's `name`."""
+    """Decode z. Return the images, and a table row with the sampler name `name` and the seconds per image."""
     start = time.perf_counter()
     images = codec.decode(z)
     seconds = (time.perf_counter() - start) / len(z)

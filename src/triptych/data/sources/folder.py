@@ -30,7 +30,7 @@ WHITE = (255, 255, 255, 255)
 
 @dataclass
 class Listing:
-    """The images of a split (train or test) with their class names, and the skipped files with the reasons."""
+    """The image files of a split (train or test) with their class names, and the skipped files, grouped by reason."""
 
     images: list[tuple[Path, str]] = field(default_factory=list)  # path and class name, "" without classes
     classes: list[str] = field(default_factory=list)  # names of the class folders
@@ -40,7 +40,7 @@ class Listing:
         self.skipped.setdefault(reason, []).append(path)
 
     def add(self, path: Path, name: str) -> None:
-        """Record a file as an image of class `name`, or as skipped if the type or extension is not supported."""
+        """Record a file as an image of class `name`, or as skipped if its type or extension is not supported."""
         if not path.is_file():
             self.skip(path, "broken link" if path.is_symlink() else "not a regular file")
         elif path.suffix.lower() in endings():
@@ -121,7 +121,7 @@ def _entries(folder: Path) -> list[Path]:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Return the entries of FORMATS that the installed Pillow can read."""
+    """Return the names of the image formats in FORMATS that the installed version of Pillow can read."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -133,7 +133,7 @@ def endings() -> frozenset[str]:
 
 
 def _files_below(folder: Path, listing: Listing, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Yield the files in a folder and its subfolders. Record links to the folders `above` as skipped in `listing`."""
+    """Yield all files below `folder`. Record links to parent folders or folders in `above` as skipped in `listing`."""
     above = above | {folder.resolve(), *folder.resolve().parents}
     for entry in _entries(folder):
         if not entry.is_dir():
@@ -145,7 +145,7 @@ def _files_below(folder: Path, listing: Listing, above: frozenset[Path] = frozen
 
 
 def _class_name(folder: Path, others: list[str]) -> str:
-    """Return a class folder's name in NFC form. Raises InputError if the name is not UTF-8 or is in `others`."""
+    """Return a class folder's name in Unicode NFC form. Raises InputError if the name is not UTF-8 or in `others`."""
     try:
         folder.name.encode()
     except UnicodeEncodeError:
@@ -161,7 +161,7 @@ def _class_name(folder: Path, others: list[str]) -> str:
 
 
 def read_images(paths: Sequence[Path], size: int, listing: Listing) -> tuple[np.ndarray, np.ndarray]:
-    """Read N images in parallel with `read_image`, and record unreadable files as skipped in `listing`.
+    """Read the N images at `paths` in parallel, and record unreadable files as skipped in `listing`.
 
     Returns the images, uint8 of shape (N, 3, size, size), and a bool mask of shape (N,), True for readable images.
     """
@@ -207,7 +207,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Convert an image to 8-bit RGB, with white behind transparent areas. Raises InputError for unsupported values."""
+    """Convert an image to 8-bit RGB; transparent areas become white. Raises InputError for unsupported pixel values."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         levels = np.asarray(image.convert("I"), np.float64) * (255 / 65535)
         return Image.fromarray(levels.round().astype(np.uint8)).convert("RGB")

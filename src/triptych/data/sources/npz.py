@@ -59,7 +59,7 @@ def _labels(labels: np.ndarray | None, count: int, name: str) -> np.ndarray:
 
 
 def _classes(labels: np.ndarray, name: str) -> list[str]:
-    """Return the class names "0", "1", … up to the highest label, or [] without labels. Errors begin with `name`."""
+    """Return class names from "0" to the highest label, or [] if all labels are -1. Errors begin with `name`."""
     if not len(labels) or (labels == UNLABELLED).all():
         return []
     highest = int(labels.max())

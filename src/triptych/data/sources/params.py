@@ -1,6 +1,6 @@
 """Section `data` of params.yaml: the sources of the images.
 
-In dvc.yaml, stage `prepare` depends on the file or folder `root` of each source, so that DVC detects changed images.
+In dvc.yaml, the stage `prepare` depends on each source's file or folder `root`, so that DVC detects changed images.
 """
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -52,7 +52,7 @@ class StreetDigits(Section):
 
 
 class Torchvision(Section):
-    """A public dataset in the folder `root`. `train` and `test` limit the number of images; null uses all images."""
+    """A public dataset in the folder `root`. `train` and `test` limit the number of images; null means no limit."""
 
     name: Literal["svhn", "cifar10", "mnist", "fashion_mnist"]
     root: Text
@@ -98,7 +98,10 @@ class DataParams(Section):
 
 
 def _refuse_other_keys(study: str, section: dict[str, Any]) -> None:
-    """Raise ValueError if `section` has keys of another source. The message gives a command to replace the section."""
+    """Raise ValueError if `section` has keys of a source other than the one that its key `name` selects.
+
+    The message gives a command that replaces the whole section of `study`.
+    """
     fields = [source.model_fields for source in get_args(AnySource)]
     name, known = section.get("name"), set().union(*fields)
     for own in fields:

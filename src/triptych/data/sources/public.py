@@ -27,7 +27,7 @@ DATASETS = {  # class of torchvision, and licence
 
 
 def load(params: Torchvision, seed: int) -> Dataset:
-    """Load a dataset, after downloading missing files if `params.download` is True. `seed` determines random subsets.
+    """Load a dataset, after downloading missing files if `params.download` is True. `seed` selects the random subsets.
 
     Raises InputError if a download fails, a file is missing or damaged, or a subset is larger than the dataset.
     """
@@ -98,8 +98,7 @@ def _needed_files(params: Torchvision) -> Iterator[tuple[Path, str | None]]:
 def _check_idx(path: Path) -> None:
     """Raise InputError if the header or the length of an IDX file (MNIST's file format) is wrong.
 
-    The file contains two zero bytes, a type byte (8: uint8), the number of dimensions, the shape (4-byte integers), and
-    the values.
+    Such a file contains two zero bytes, a type byte (8 for uint8), the number of dimensions, the shape and the values.
     """
     with path.open("rb") as file:
         magic = file.read(4)
@@ -112,7 +111,7 @@ def _check_idx(path: Path) -> None:
 
 
 def _subset(split: Split, count: int | None, seed: int, name: str) -> Split:
-    """Return `count` random images, or all if `count` is None. A larger subset contains every smaller one."""
+    """Return a random subset of `count` images (None: all). With the same seed, larger subsets contain smaller ones."""
     if count is None:
         return split
     if count > len(split.images):
