@@ -1,4 +1,4 @@
-"""Stage `claims`: decide from the results of all studies if each claim of the report holds."""
+"""Stage `claims`: decide from the results of all studies whether each claim of the report holds."""
 
 from triptych.core.files import write_json
 from triptych.core.schema import read

@@ -17,14 +17,14 @@ FOLDER, CURVES = Path("plots/figures"), Path("plots/curves/ssl.csv")
 
 
 def draw_overview(path: Path, results: Results) -> None:
-    """Draw the picture of the README: test images, samples of the VAE and samples of the DDPM."""
+    """Draw the picture for the README, with one row each of test images, VAE samples and DDPM samples."""
     vae, ddpm = (results.arrays(images_path(study)) for study in ("vae", "ddpm"))
     bands = [("test images", vae["originals"]), ("VAE", vae["samples"]), ("DDPM", ddpm["samples"])]
     drawing.image_sheet(path, [(name, images[: drawing.COLUMNS]) for name, images in bands])
 
 
 def main() -> None:
-    """Draw the figures, write the table, and print which figures lack the results that they show."""
+    """Draw the figures, write the table of training curves, and print a message for each figure without results."""
     results = Results()
     for figure in figures():
         try:

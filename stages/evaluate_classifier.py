@@ -1,4 +1,4 @@
-"""Stage `evaluate_classifier`: compute the test accuracy of the judge (the classifier that rates samples)."""
+"""Stage `evaluate_classifier`: compute the metrics of the judge (the classifier that rates generated images)."""
 
 from pathlib import Path
 

@@ -17,7 +17,7 @@ from triptych.vae.prior import load_mixture
 
 
 def main() -> None:
-    """Read params.yaml, models and samples, and write metrics, tables and the class probabilities of the classifier."""
+    """Read params.yaml, the models and the samples, and write metrics, a table and the judge's class probabilities."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     with machine(params.runtime) as here:
         at_once = here.at_once(tasks=6)

@@ -1,4 +1,4 @@
-"""Stage `sample@<study>`: draw images from the trained model of a generative study."""
+"""Stage `sample@<study>`: generate images with the trained model of a generative study (VAE or DDPM)."""
 
 import sys
 from functools import partial
@@ -13,7 +13,7 @@ from triptych.machine.processes import run_script
 
 
 def main(name: str) -> None:
-    """Draw images from the model of the study `name` ("vae" or "ddpm"), and write the images and the time taken."""
+    """Generate images with the model of the study `name` ("vae" or "ddpm"), and write the images and the run time."""
     study = import_module(f"triptych.{name}.sample")  # by name, so that no study depends on the code of another
     params = read(seed=int, runtime=Runtime, sampling=study.SamplingParams)
     with machine(params.runtime) as here:

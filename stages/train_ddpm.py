@@ -1,4 +1,4 @@
-"""Stage `ddpm`: train the diffusion model on the prepared images."""
+"""Stage `ddpm`: train the DDPM (a diffusion model) on the prepared images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Stage `ssl@<variant>`: train the encoder of one variant by comparing augmented views, once per seed."""
+"""Stage `ssl@<variant>`: train the encoders of one SSL variant on augmented views, one encoder per seed."""
 
 import sys
 from functools import partial

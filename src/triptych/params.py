@@ -18,7 +18,7 @@ from triptych.vae.params import VAEParams, VAESampling
 
 
 class SamplingParams(Section):
-    """Section `sampling`: how images are drawn from the trained VAE and DDPM."""
+    """Section `sampling`: settings for generating images with the trained VAE and DDPM."""
 
     batch_size: Count
     vae: VAESampling
@@ -26,7 +26,7 @@ class SamplingParams(Section):
 
 
 class Params(Section):
-    """The content of params.yaml, with one field per top-level key."""
+    """The contents of params.yaml, with one field per top-level key."""
 
     seed: int = Field(ge=0)
     runtime: Runtime
@@ -61,7 +61,7 @@ class Params(Section):
 
 
 def check_recipes(ssl: SSLParams, path: Path) -> None:
-    """Raise InputError if the recipe (the merged settings) of a method or variant of the SSL study is invalid."""
+    """Raise InputError if the recipe (the merged settings) of a method or variant in `ssl` is invalid."""
     for name, own in ssl.methods.items():
         if name not in recipes.names():
             raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{nearest(name, recipes.names())}")
@@ -71,9 +71,9 @@ def check_recipes(ssl: SSLParams, path: Path) -> None:
 
 
 def validated(tree: dict[str, Any], path: Path) -> Params:
-    """Validate `tree`, the content of the params file `path`, including the recipe of every SSL method and variant.
+    """Validate `tree`, the contents of the params file `path`, and the merged settings of every SSL variant.
 
-    Raises InputError if a value is invalid. The message is one line with file, key, value and allowed values.
+    Raises InputError if a value is invalid. The message is one line with the file, key, value and allowed values.
     """
     params: Params = validate(Params, tree, "", path)
     check_recipes(params.ssl, path)
@@ -81,6 +81,6 @@ def validated(tree: dict[str, Any], path: Path) -> Params:
 
 
 def check(path: Path | str = "params.yaml") -> Params:
-    """Read a params file, and validate its content with `validated`."""
+    """Read and validate a params file. Raises InputError if the file is missing or a value is invalid."""
     path = Path(path)
     return validated(read_yaml(path), path)

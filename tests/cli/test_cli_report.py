@@ -127,7 +127,7 @@ def numbers_of(variant: str) -> list[str]:
 
 def test_report_tells_where_the_time_went(project: Path):
     ran(project)
-    assert "metrics/clock: no stage has written its time" in refused("report", "--time")
+    assert "metrics/clock: no stage has recorded its run time" in refused("report", "--time")
     Path("metrics/clock").mkdir()
     Path("metrics/clock/vae.json").write_text(json.dumps({"started": 10.0, "imported": 12.0, "ended": 300.0}))
     output = triptych("report", "--time").stdout

@@ -180,7 +180,7 @@ def test_fewer_images_than_a_batch_are_refused(tmp_path):
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused(tmp_path):
-    with pytest.raises(InputError, match="16 is not divisible by 3"):
+    with pytest.raises(InputError, match="16 must be divisible by the process count 3"):
         run(tmp_path, place=tiny_run.machine(world=3))
 
 

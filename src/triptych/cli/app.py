@@ -90,7 +90,7 @@ def main(
     context: typer.Context,
     version: Annotated[bool, Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Show results and use trained models of three studies of learning without labels: VAE, DDPM and SimSiam."""
+    """Show the results and use the trained models of three studies of unsupervised learning: VAE, DDPM and SimSiam."""
     if version:
         typer.echo(f"triptych {triptych.__version__}")
         raise typer.Exit
@@ -236,7 +236,7 @@ def collapse() -> None:
 def archive(
     folder: Annotated[Path, Argument(metavar="FOLDER", help="Destination folder. An existing archive is replaced.")],
     without_data: Annotated[bool, Option("--without-data", help="Omit figures that mainly show the dataset.")] = False,
-    force: Annotated[bool, Option("--force", help="Replace results in FOLDER even if not an archive.")] = False,
+    force: Annotated[bool, Option("--force", help="Replace results in FOLDER even if it is not an archive.")] = False,
 ) -> None:
     """Copy the results of this run to a folder.
 
@@ -279,7 +279,7 @@ def sample_vae(
     count: Count = 64,
     out: Out = "samples.png",
     seed: Seed = None,
-    prior: Annotated[Prior, _text("Prior: N(0, I) or the mixture fitted by sample@vae.", PRIORS)] = "normal",
+    prior: Annotated[Prior, _text("Prior: N(0, I), or the mixture fitted by stage sample@vae.", PRIORS)] = "normal",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -397,7 +397,7 @@ def denoise(
 
 
 def _write(output: Any, result: Any, as_json: bool, text: str) -> None:
-    """Write the images of `result`. Print the paths and `text` on one line, or the description of `result` as JSON."""
+    """Write the images of `result` to `output`. Print the paths and `text`, or JSON if `as_json` is True."""
     files = output.write(*result.groups.values())
     written = files[0] if len(files) == 1 else f"{files[0]} to {Path(files[-1]).name}"
     _print(as_json, {"written": files, **result.about}, f"{written}: {text}; {result.about['seconds']:.1f} s")
@@ -426,7 +426,7 @@ def features(
 ) -> None:
     """Compute features of images with a trained encoder.
 
-    The output has one row per image, which contains the path and the features. Images are preprocessed as in training:
+    The output has one row per image, with the path and the features. Images are preprocessed as in training:
     rotated upright (EXIF), cropped to a central square, and resized.
     """
     from triptych.cli import encoders
@@ -492,7 +492,7 @@ def export(
     ddpm        denoiser.onnx
     ssl/NAME    encoder.onnx
 
-    For the DDPM, FOLDER also contains the config of a scheduler of the library diffusers, but not a whole pipeline.
+    For the DDPM, FOLDER also contains a scheduler config for the diffusers library, but not a complete pipeline.
     """
     from triptych.cli.export import export as write
 

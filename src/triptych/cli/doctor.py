@@ -1,4 +1,4 @@
-"""A description of this machine and project for `triptych doctor` and for archived runs."""
+"""Description of this machine and project, for `triptych doctor` and for archived runs."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ TOOLS = ("git", "make", "dvc")
 
 
 def examine(params: Path = profiles.PARAMS) -> dict[str, Any]:
-    """Return a description of the hardware, package versions, params file and data, including any problems."""
+    """Describe the hardware, the package versions, the file `params` and the data, including any problems."""
     return {
         **_hardware(),
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
@@ -34,7 +34,7 @@ def examine(params: Path = profiles.PARAMS) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return the hardware, package versions and git commit, which affect the numbers of a run."""
+    """Return the hardware, package versions and git commit, which affect the results of a run."""
     return {**_hardware(), "versions": _versions(), "commit": _commit()}
 
 
@@ -66,7 +66,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _commit() -> str | None:
-    """Return the current git commit, followed by `+` if pipeline files were modified, or None without git."""
+    """Return the hash of the current git commit, plus `+` if pipeline files are modified, or None if git fails."""
     commands = ["rev-parse", "HEAD"], ["status", "--porcelain", "-uno", "src", "stages", "dvc.yaml"]
     try:
         commit, changes = (

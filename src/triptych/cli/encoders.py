@@ -40,12 +40,12 @@ class Encoder:
     device: torch.device
 
     def features(self, images: np.ndarray, layer: Layer = "backbone") -> np.ndarray:
-        """Return the output of `layer`, float32 (N, d), for uint8 images (N, C, H, W)."""
+        """Return the output of `layer`, float32 of shape (N, d), for uint8 images of shape (N, C, H, W)."""
         return encode(self.network, images, self.device, BATCH)[layer].cpu().numpy()
 
 
 class Features(NamedTuple):
-    """Features, float32 (N, d), of N image files. `skipped` maps a reason to the files skipped for that reason."""
+    """Features of N image files, float32 of shape (N, d). `skipped` maps each reason to the files skipped for it."""
 
     paths: list[str]
     values: np.ndarray
@@ -72,7 +72,7 @@ def encoder_folder(name: str, seed_run: int = 0) -> Path:
 
 
 def load_encoder(name: str = "simsiam", seed_run: int = 0) -> Encoder:
-    """Load an encoder, on a GPU if there is one. `seed_run` is the index of the encoder's training run."""
+    """Load the encoder `name`, onto a GPU if there is one. `seed_run` is the index of the encoder's training run."""
     folder, device, shape = encoder_folder(name, seed_run), choose_device("auto"), dataset_shape("ssl")
     network, config = load_model(folder, SiameseNetwork, device)
     channels = config["network"]["in_channels"]
@@ -92,7 +92,7 @@ def dataset_shape(dataset: str) -> tuple[int, int, int]:
 
 
 def list_files(paths: Sequence[Path]) -> Listing:
-    """List image files in the given order. A folder contains either images or one folder of images per class."""
+    """List the image files in `paths`, in this order. A folder contains images, or one folder of images per class."""
     listing = Listing()
     for path in paths:
         if path.is_dir():
@@ -133,7 +133,7 @@ def features(encoder: Encoder, paths: Sequence[Path], layer: Layer = "backbone")
 
 
 def _batches(items: Batched) -> Iterator[Batched]:
-    """Yield batches of BATCH items and show a progress bar."""
+    """Yield `items` in batches of BATCH, and show a progress bar."""
     with bar("encoding", len(items), "image") as progress:
         for start in range(0, len(items), BATCH):
             batch = items[start : start + BATCH]
@@ -142,7 +142,7 @@ def _batches(items: Batched) -> Iterator[Batched]:
 
 
 def write_features(path: Path, table: Features) -> None:
-    """Write a .parquet or .csv file (columns `path`, `f0`, `f1`, …) or an .npz file (arrays `path` and `features`)."""
+    """Write a .parquet or .csv file with columns path, f0, f1, …, or an .npz file with arrays path and features."""
     if path.suffix.lower() == ".npz":
         write_arrays(path, {"path": np.array(table.paths), "features": table.values})
         return
@@ -158,9 +158,9 @@ def write_features(path: Path, table: Features) -> None:
 
 
 def neighbours(encoder: Encoder, image: Path, count: int, layer: Layer = "backbone") -> tuple[np.ndarray, list[dict]]:
-    """Return the query and its nearest training images, uint8 (1 + count, C, H, W), and a list of these neighbours.
+    """Return the query followed by its neighbours, uint8 of shape (1 + count, C, H, W), and a list of neighbours.
 
-    The list contains the `index`, `similarity` (cosine) and `label` (None without classes) of each training image.
+    The neighbours are training images. List entries have `index`, `similarity` and `label` (None if unlabelled).
     """
     query = read_image(image, encoder.shape)[None]
     dataset = load(DATA)
@@ -180,9 +180,9 @@ def neighbours(encoder: Encoder, image: Path, count: int, layer: Layer = "backbo
 
 
 def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the similarities and indices of the `count` rows of `bank` (N, d) that are most similar to `query` (d,).
+    """Return cosine similarities and indices of the `count` rows of `bank` that are most similar to `query`.
 
-    The similarity is the cosine similarity. Rows of equal similarity keep their order.
+    `bank` has shape (N, d), and `query` has shape (d,). Rows of equal similarity keep their order.
     """
     directions = functional.normalize(torch.from_numpy(bank), dim=1)
     cosines = directions @ functional.normalize(torch.from_numpy(query), dim=0)
@@ -191,6 +191,6 @@ def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray
 
 
 def neighbours_picture(images: np.ndarray) -> np.ndarray:
-    """Draw images (N, C, H, W) in one row, enlarged by an integer factor. Return uint8 (height, width, channels)."""
+    """Return a uint8 picture that shows images of shape (N, C, H, W) in one row, enlarged by an integer factor."""
     factor = -(-SIDE // images.shape[-1])
     return grid(images.repeat(factor, axis=2).repeat(factor, axis=3), columns=len(images))

@@ -1,6 +1,6 @@
 """Export a trained model for other programs, as a folder with a model card, weights, a config and ONNX graphs.
 
-The folder can also be loaded with `nn.weights.load_model`.
+`nn.weights.load_model` can load the model from this folder.
 """
 
 import os
@@ -41,7 +41,7 @@ PREDICTIONS = {"epsilon": "epsilon", "x0": "sample", "v": "v_prediction"}
 
 
 class Graph(nn.Module):
-    """A module for ONNX export that calls `compute(network, *inputs)`.
+    """A module for ONNX export that returns `compute(network, *inputs)`.
 
     `inputs` maps the name of each input to an example tensor. `outputs` contains the names of the outputs.
     """
@@ -57,9 +57,9 @@ class Graph(nn.Module):
 
 
 def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
-    """Export a model to a new or empty folder, and return the file names. If an error occurs, nothing is written.
+    """Export a model to a new or empty folder, and return the file names. An error leaves the folder unchanged.
 
-    `name` is classifier, vae, ddpm or ssl/<variant>. `seed_run` is the index of an encoder's training run.
+    `name` is classifier, vae, ddpm or ssl/<variant>. For ssl/<variant>, `seed_run` is the index of the training run.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not an empty folder; choose another folder")
@@ -103,7 +103,7 @@ def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
 
 
 def signature(graph: Graph) -> str:
-    """Return the input and output shapes of a graph: `images (B, 3, 32, 32) → mu (B, 32), log_var (B, 32)`."""
+    """Return names and shapes of inputs and outputs, such as `images (B, 3, 32, 32) → mu (B, 32), log_var (B, 32)`."""
     with torch.inference_mode():
         outputs = graph(*graph.inputs.values())
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -148,7 +148,7 @@ def _trained_folder(name: str, seed_run: int) -> Path:
 
 
 def _graphs(name: str, network: nn.Module, arguments: dict[str, Any]) -> dict[str, Graph]:
-    """Return the ONNX graphs of a network, keyed by file name. `arguments` are the network's constructor arguments."""
+    """Return the ONNX graphs of model `name` by file name. `arguments` are the network's constructor arguments."""
 
     def example(shape: tuple[int, ...]) -> Tensor:
         return torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
@@ -179,7 +179,7 @@ def _features_and_projection(network: SiameseNetwork, images: Tensor) -> tuple[T
 
 
 def scheduler(process: Process) -> tuple[dict[str, Any], str]:
-    """Return the config and a description of a diffusers scheduler that has the noise levels of `process`."""
+    """Return a diffusers scheduler config with the noise levels of `process`, and a description of this config."""
     if isinstance(process, EDMProcess):
         settings = {
             "_class_name": "EDMEulerScheduler",

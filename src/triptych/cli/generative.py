@@ -1,8 +1,8 @@
 """Use the trained VAE and DDPM: sample, reconstruct, interpolate and denoise.
 
 The functions read params.yaml and models from the working directory, return arrays, and write no files.
-Models are loaded on the CPU first, so that a damaged model is reported before a device is set up. Images are
-computed in full batches of one size, because rounding may depend on the batch size.
+Models are loaded on the CPU first, so that a damaged model is reported before a device is set up. Samples are
+computed in full batches of one size, because rounding can depend on the batch size.
 """
 
 import json
@@ -49,25 +49,25 @@ Prior = Literal["normal", "fitted"]
 
 
 class Images(NamedTuple):
-    """Images, uint8 (N, C, H, W), and the name of each image."""
+    """Images, uint8 of shape (N, C, H, W), and the name of each image."""
 
     names: list[str]
     images: np.ndarray
 
 
 class Result(NamedTuple):
-    """The result of a command. `groups` maps names to images, uint8 (N, C, H, W); `about` is a description for JSON."""
+    """Result of a command. `groups` maps names to uint8 images of shape (N, C, H, W). `about` is printed as JSON."""
 
     groups: Mapping[str, np.ndarray]
     about: dict[str, Any]
 
     def mean(self, key: str) -> float:
-        """Return the mean over all images of the score `key`, such as "psnr"."""
+        """Return the mean of the score `key`, such as "psnr", over all images."""
         return sum(image[key] for image in self.about["images"]) / len(self.about["images"])
 
 
 def read_params(seed: int | None = None) -> SimpleNamespace:
-    """Read `seed`, `runtime` and `sampling` from params.yaml. A given `seed` replaces the one in the file."""
+    """Read `seed`, `runtime` and `sampling` from params.yaml. If `seed` is given, it replaces the seed in the file."""
     params = read(seed=int, runtime=Runtime, sampling=SamplingParams)
     params.seed = params.seed if seed is None else seed
     return params
@@ -107,7 +107,7 @@ def trained_vae(params: SimpleNamespace) -> Iterator[Codec]:
 
 
 def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
-    """Load the trained DDPM, or the snapshot of the DDPM after `epoch`, in eval mode."""
+    """Load the DDPM in eval mode: the snapshot after epoch `epoch`, or the fully trained model if `epoch` is None."""
     if epoch is None:
         return load_trained(model_folder("ddpm"), CPU)
     snapshots = snapshot_files(SNAPSHOTS)
@@ -118,7 +118,7 @@ def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
 
 
 def given_images(model: str, files: Sequence[Path], test: int | None = None) -> Images:
-    """Read image files for a model. Without files, return the first `test` (default TEST_IMAGES) test images."""
+    """Read image files for the model `model`. Without files, return `test` test images (None: TEST_IMAGES)."""
     shape = image_shape(model)
     if files and test is not None:
         raise InputError("--test cannot be combined with image files")
@@ -137,7 +137,7 @@ def given_images(model: str, files: Sequence[Path], test: int | None = None) -> 
 
 
 def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
-    """Draw latents (count, latents) float32 from N(0, I) ("normal") or from the fitted mixture ("fitted")."""
+    """Draw float32 latents of shape (count, latents) from N(0, I) ("normal") or from the fitted mixture ("fitted")."""
     if prior == "normal":
         return prior_draws(count, latents, seed).numpy()
     if not PRIOR.is_file():
@@ -152,7 +152,7 @@ def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
 
 
 def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> Result:
-    """Draw images from the VAE. With the same params and seed, the stage `sample` draws the same first images."""
+    """Draw images from the VAE. Image i equals image i of the stage sample@vae with the same params and seed."""
     params = read_params(seed)
     with trained_vae(params) as codec:
         z = draw_prior(prior, _whole(count, codec.batch_size), codec.network.mu.out_features, params.seed)
@@ -172,9 +172,9 @@ def sample_ddpm(
     guidance_weight: float | None = None,
     guidance_epoch: int | None = None,
 ) -> Result:
-    """Draw images from the DDPM. With the same params and seed, the stage `sample` draws the same first images.
+    """Draw images from the DDPM. Image i equals image i of the stage sample@ddpm with the same params and seed.
 
-    Arguments that are None default to the values in params.yaml. A guidance weight or epoch implies `guided`.
+    Arguments that are None take their values from params.yaml. A guidance weight or guidance epoch implies `guided`.
     """
     params, shape = read_params(seed), image_shape("ddpm")
     usual, guidance = params.sampling.ddpm.sampler, params.sampling.ddpm.guidance
@@ -213,7 +213,7 @@ def _whole(count: int, size: int) -> int:
 
 
 def reconstruct(given: Images) -> Result:
-    """Reconstruct images with the VAE: encode each image to the mean of q(z|x), and decode this latent."""
+    """Reconstruct images with the VAE: compute the mean of q(z|x) for each image, and decode this mean."""
     with trained_vae(read_params()) as codec:
         start = time.perf_counter()
         images = codec.decode(codec.encode(given.images))
@@ -225,9 +225,9 @@ def reconstruct(given: Images) -> Result:
 
 
 def interpolate(ends: Images | None, steps: int, seed: int | None = None, prior: Prior | None = None) -> Result:
-    """Decode `steps` points on a straight line in the VAE's latent space, including the endpoints.
+    """Decode `steps` points on a straight line in the VAE's latent space, including both endpoints.
 
-    The endpoints are the latents of two images or, without images, two draws from `prior` ("normal" by default).
+    The endpoints are the latents of the two images `ends` or, if `ends` is None, two draws from `prior`.
     """
     if ends and len(ends.names) != 2:
         raise InputError(f"interpolate expects two images, or none for random endpoints; got {len(ends.names)}")
@@ -245,7 +245,7 @@ def interpolate(ends: Images | None, steps: int, seed: int | None = None, prior:
 
 
 def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = None) -> Result:
-    """Add noise to images up to time `t` of a linear noise schedule, then denoise them with the ancestral sampler."""
+    """Add noise to images up to diffusion time `t`, then remove the noise in `steps` steps of the ancestral sampler."""
     params = read_params(seed)
     restoration, size = params.sampling.ddpm.restoration, params.sampling.batch_size
     if not 1 <= t <= restoration.schedule.steps:

@@ -2,7 +2,7 @@
 
 The profile `default` is the newest committed params.yaml whose first line says `# profile: default`. Every other
 profile is a file in profiles/ with only the values that differ from `default`, or from the profile named by the key
-`base`. Comments give the reasons for these values. Values that profiles share are therefore written in one file.
+`base`. Comments give the reasons for these values.
 """
 
 import io
@@ -37,7 +37,7 @@ def names(root: Path = HERE) -> list[str]:
 
 
 def purpose(name: str, root: Path = HERE) -> str:
-    """Return the purpose of a profile, as described by the comment at the top of the profile's file."""
+    """Return the purpose of a profile, which is the comment at the top of the file of the profile."""
     if name == DEFAULT:
         label = LABEL.search(default_text(root))
         return (label[2] if label else None) or ""
@@ -58,7 +58,7 @@ def default_text(root: Path = HERE) -> str:
 
 
 def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
-    """Return all values of a profile. `default` has the default profile's values; None reads these from git."""
+    """Return all values of a profile. `default` has the values of the default profile; None reads them from git."""
     tree = parse(default_text(root), root / PARAMS) if default is None else default
     for path in _files(name, root):
         tree = _overlaid(tree, read_yaml(path))
@@ -75,7 +75,7 @@ def check(name: str, root: Path = HERE) -> Tree:
 
 
 def use(name: str, root: Path = HERE) -> Tree:
-    """Write a profile to params.yaml, including the comments of `default` and of the profile, and return its values.
+    """Write a profile, with the comments of `default` and of the profile, to params.yaml, and return the values.
 
     An invalid profile leaves params.yaml unchanged.
     """
@@ -89,7 +89,7 @@ def use(name: str, root: Path = HERE) -> Tree:
 
 
 def active(root: Path = HERE) -> str | None:
-    """Return the name of the profile whose values equal those of params.yaml, or None if there is none."""
+    """Return the name of the profile with the same values as params.yaml, or None if there is no such profile."""
     tree, default = read_yaml(root / PARAMS), parse(default_text(root), root / PARAMS)
     return next((name for name in names(root) if merged(name, root, default) == tree), None)
 
@@ -114,7 +114,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _files(name: str, root: Path) -> list[Path]:
-    """Return the files of a profile and of the profiles that it is based on, in the order of merging."""
+    """Return the files that must be merged into the default profile, in this order, to obtain the profile `name`."""
     paths: list[Path] = []
     while name != DEFAULT:
         path = profile_file(name, root)

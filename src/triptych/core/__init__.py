@@ -1,1 +1,1 @@
-"""Files, errors, seeds and the base class of the params schema. This package does not import torch."""
+"""File access, user errors, random seeds and the base of the params.yaml schema. This package does not import torch."""

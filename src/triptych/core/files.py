@@ -19,9 +19,9 @@ UNREADABLE = (OSError, ValueError, EOFError, AttributeError, TypeError, NotImple
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path, and rename the temporary file to `path` on success. A missing folder is created.
+    """Yield a temporary path. If the `with` block succeeds, rename the file to `path`. Create missing parent folders.
 
-    An existing file is replaced, not modified, because it may be a link into DVC's cache. Permissions follow the umask.
+    An existing file is replaced, not modified. If `path` is a link into DVC's cache, the cache does not change.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,14 +55,14 @@ def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
-    """Read the named arrays of an .npz file. Raises InputError if the file is missing or damaged."""
+    """Return a dict of the arrays in an .npz file. Raises InputError if the file is missing or damaged."""
     with readable(path, "create it with `dvc repro`"), np.load(path, allow_pickle=False) as file:
         return dict(file)
 
 
 @contextmanager
 def readable(path: Path | str, remedy: str) -> Iterator[Path]:
-    """Convert errors from reading a JSON, .npy or .npz file to an InputError whose message ends with `remedy`."""
+    """Yield `path`. Convert errors in reading a JSON, .npy or .npz file to an InputError that ends with `remedy`."""
     try:
         yield Path(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Base of the params.yaml schema: reading, validation with one-line errors, and the section `runtime`."""
+"""Base class of the sections of params.yaml, functions that read and validate sections, and the section `runtime`."""
 
 import difflib
 import typing
@@ -48,7 +48,7 @@ class Section(BaseModel):
 
 
 class Runtime(Section):
-    """Section `runtime`: launcher, device, precision, threads and other settings that apply to every stage."""
+    """Section `runtime`: settings that the stages share, such as device, precision and number of threads."""
 
     launch: Annotated[str, Field(min_length=1)]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -66,15 +66,15 @@ def read_yaml(path: Path) -> dict:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run the command in the project's root folder") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8: byte {error.object[error.start]:#x} at {error.start}") from None
+        raise InputError(f"{path}: not UTF-8 (byte {error.object[error.start]:#x} at position {error.start})") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def parse(text: str, path: Path) -> dict:
-    """Parse a mapping as YAML 1.2, as DVC does: 5e-05 is a number, 010 is ten, and duplicate keys are errors."""
+    """Parse a YAML 1.2 mapping. Raises InputError if `text` is invalid. The message begins with `path`."""
     try:
-        tree = YAML(typ="safe").load(text)
+        tree = YAML(typ="safe").load(text)  # YAML 1.2, in which 5e-05 is a number
     except (YAMLError, ValueError) as error:  # an impossible date raises ValueError
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark else ""
@@ -86,7 +86,7 @@ def parse(text: str, path: Path) -> dict:
 
 
 def read(path: Path | str = "params.yaml", **sections: typing.Any) -> SimpleNamespace:
-    """Read top-level sections and validate each with a type: `read(seed=int, vae=VAEParams).vae.likelihood_sigma`."""
+    """Read and validate sections of a params file. `sections` maps names to types: `read(seed=int).seed` is an int."""
     path = Path(path)
     tree = read_yaml(path)
     missing = [name for name in sections if name not in tree]
@@ -95,15 +95,15 @@ def read(path: Path | str = "params.yaml", **sections: typing.Any) -> SimpleName
     return SimpleNamespace(**{name: validate(schema, tree[name], name, path) for name, schema in sections.items()})
 
 
-# Name of the section that a value comes from, "" for the whole file. For a value merged from several sections it is a
-# function that returns the section of an entry, given the entry's keys.
+# Name of a value's section, "" for the whole file. For merged sections: a function of an entry's keys that returns it.
 Where = str | Callable[[Sequence[str]], str]
 
 
 def validate(schema: typing.Any, value: object, where: Where, path: Path) -> typing.Any:
-    """Convert `value` to `schema`, a Section class or any type that pydantic supports.
+    """Convert `value` to the type `schema`, a Section class or another type that pydantic supports.
 
-    Raises InputError if `value` is invalid. The message gives `path`, the section `where`, the key and what is allowed.
+    Raises InputError if `value` is invalid. The message gives the file `path`, the section, the key and the problem.
+    `where` is the section's name, or a function that takes the keys leading to an invalid entry and returns the name.
     """
     try:
         return TypeAdapter(schema).validate_python(value, strict=True)  # of YAML's ints and floats, ints pass as floats
@@ -161,7 +161,7 @@ def _is_number(text: str) -> bool:
 
 
 def nearest(name: str, allowed: Sequence[str]) -> str:
-    """Return the end of an error message: the allowed name most similar to `name`, and a list of all allowed names."""
+    """Return the end of an error message, with the allowed name closest to `name` and the list of all allowed names."""
     return f"{_did_you_mean(name, allowed, 0)} (expected one of {', '.join(allowed)})"
 
 
@@ -171,14 +171,14 @@ def _did_you_mean(name: str, allowed: Sequence[str], cutoff: float) -> str:
 
 
 def replaces(base: object, new: object) -> bool:
-    """Return True if `new` replaces `base` as a whole: one of them is no mapping, or `new` has a different `name`."""
+    """Return True if `new` replaces all of `base`: one is not a mapping, or the key `name` gets another value."""
     if not (isinstance(base, dict) and isinstance(new, dict)):
         return True
     return "name" in new and new["name"] != base.get("name")
 
 
 def overlaid(base: dict, overlay: dict) -> dict:
-    """Return a copy of `base` into which `overlay` is merged recursively."""
+    """Return a copy of `base` updated with `overlay`. Nested mappings are merged, unless `replaces` returns True."""
     result = base.copy()  # keeps the comments of a mapping of ruamel.yaml
     for key, new in overlay.items():
         old = base.get(key)

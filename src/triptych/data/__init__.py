@@ -1,1 +1,1 @@
-"""Sources of images, and datasets on disk."""
+"""Build datasets from sources of images, and load them from disk."""

@@ -1,4 +1,4 @@
-"""Datasets on disk: a folder with four memory-mapped .npy files and a data card (a JSON file of facts)."""
+"""Datasets on disk. A dataset is a folder with four memory-mapped .npy files and a data card (a JSON file)."""
 
 import json
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ REMEDY = "create it with `dvc repro prepare`"
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 (N, C, H, W), and labels, int64 (N,). Without classes, all labels are UNLABELLED (-1)."""
+    """Images, uint8 of shape (N, C, H, W), and labels, int64 of shape (N,). Without classes, all labels are -1."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -27,7 +27,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training split, a test split, and the facts of the data card: classes, source, licence and name."""
+    """A training split, a test split, class names, source, licence, name, and messages about skipped files."""
 
     train: Split
     test: Split
@@ -43,7 +43,7 @@ class Dataset:
 
 
 def check_arrays(split: Split, where: str) -> None:
-    """Raise InputError if the arrays have a wrong type or shape. The message begins with `where`."""
+    """Raise InputError if the images or labels have an unsupported type or shape. The message begins with `where`."""
     images, labels = split.images, split.labels
     square = images.ndim == 4 and images.shape[1] in CHANNELS and images.shape[2] == images.shape[3]
     if images.dtype != np.uint8 or not square:

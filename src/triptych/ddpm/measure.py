@@ -32,18 +32,18 @@ GUIDANCE_COLUMNS = ("epoch", "weight", "samples", *DISTANCE, *RECOGNISED)
 
 
 def prior_term(x0: Tensor, alpha_bar: float) -> Tensor:
-    """Return KL(q(x_T | x0) || N(0, I)) in nats for each image (N, C, H, W). `alpha_bar` is the noise level of x_T."""
+    """Return KL(q(x_T | x0) || N(0, I)) in nats for each image in x0. x_T has the noise level `alpha_bar`."""
     variance = 1 - alpha_bar
     squares = alpha_bar * x0.double().square().flatten(1).sum(dim=1)
     return 0.5 * (squares + x0[0].numel() * (variance - 1 - np.log(variance)))
 
 
 def diffusion_term(x0: Tensor, predicted: Tensor, alpha_bar: np.ndarray, next_alpha_bar: np.ndarray) -> Tensor:
-    """Return KL(q(x' | x, x0) || q(x' | x, predicted)) in nats for each image x0 (N, C, H, W).
+    """Return KL(q(x' | x, x0) || q(x' | x, predicted)) in nats for each image in x0, of shape (N, C, H, W).
 
-    x has the noise level `alpha_bar` (N,), and x' the less noisy level `next_alpha_bar` (N,). Since the two Gaussians
-    have the same variance, the KL divergence is half the increase of the signal-to-noise ratio from x to x', times the
-    squared error of `predicted` (Kingma et al. 2021, arXiv:2107.00630, equation 13).
+    x has the noise level `alpha_bar` (N,), x' has the less noisy level `next_alpha_bar` (N,), and `predicted` is the
+    prediction of x0 from x. The divergence is half the increase in the signal-to-noise ratio from x to x', multiplied
+    by the squared error of `predicted` (Kingma et al. 2021, arXiv:2107.00630, equation 13).
     """
     gain = next_alpha_bar / (1 - next_alpha_bar) - alpha_bar / (1 - alpha_bar)
     errors = (x0 - predicted).double().square().flatten(1).sum(dim=1)
@@ -51,10 +51,7 @@ def diffusion_term(x0: Tensor, predicted: Tensor, alpha_bar: np.ndarray, next_al
 
 
 def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
-    """Split the times `first` to `last` into at most `count` ranges [low, high) whose lengths grow geometrically.
-
-    Ranges are shortest at small times, where the terms of the variational bound are largest and vary most.
-    """
+    """Split the times `first` to `last` into at most `count` ranges [low, high) whose lengths grow geometrically."""
     bounds = np.geomspace(first, last + 1, count + 1).round().astype(int)
     # An empty range is extended to one integer.
     bounds = np.maximum(bounds, first + np.arange(count + 1)).clip(max=last + 1)
@@ -65,11 +62,11 @@ def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
 def variational_bound(
     method: Denoising, images: Tensor, steps: int, times: int, seed: int, batch_size: int
 ) -> dict[str, np.ndarray]:
-    """Return the three terms of an upper bound on -log p(x0) for each image x0 (N, C, H, W) in [-1, 1].
+    """Return the three terms of an upper bound on -log p(x0) for each of N images x0 with values in [-1, 1].
 
-    The terms `prior`, `diffusion` and `decoder` are arrays (N,) in bits per dimension; the bound is their sum. The
-    diffusion term, a sum over t = 2 to `steps`, is estimated without bias from one random t in each of at most `times`
-    ranges. The decoder uses the posterior variance of t = 2. `method` must be in eval mode.
+    The terms `prior`, `diffusion` and `decoder` are arrays of shape (N,) in bits per dimension. The bound is their sum.
+    The diffusion term is a sum over the times t = 2 to `steps`. It is estimated without bias from one random t in each
+    of at most `times` ranges. `method` must be in eval mode.
     """
     # alpha_bar at each time t; t = 0 is the image itself.
     chain = np.array(method.levels(steps)[::-1])
@@ -108,10 +105,11 @@ def restoration_at(
     judge: Judge,
     resampling: Resampling,
 ) -> Row:
-    """Return the fraction of restored images that keep their class, the PSNR in dB, and the SSIM.
+    """Return a row with the PSNR in dB, the SSIM, and the fraction of restored images that keep their class.
 
-    Images are uint8 (N, C, H, W). `noised` are the originals at time t, with noise of standard deviation `sigma`.
-    `classes` (N,) are the originals' classes by the judge (the reference classifier), or the reason to omit classes.
+    Images are uint8 of shape (N, C, H, W). `noised` are the originals at time t, with noise of standard deviation
+    `sigma`. `classes` (N,) are the classes that the judge (the reference classifier) assigned to the originals, or a
+    `LeftOut` that is returned in place of the fraction.
     """
     classless, few = classes if isinstance(classes, LeftOut) else None, needs.images(len(originals), 2)
     return {
@@ -127,8 +125,8 @@ def restoration_at(
 def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float, bool]:
     """Return the noise time at which half of the restored images have changed class, and True.
 
-    `same_class` is the fraction of images that keep their class at each of `times`. The fraction is 1 at time 0 and is
-    interpolated linearly. If the fraction stays above one half, return the last time and False.
+    `same_class` contains the fraction of images that keep their class at each of `times`. The fraction is assumed to be
+    1 at time 0, and is interpolated linearly between times. If it stays above one half, return the last time and False.
     """
     grid, shares = [0, *times], [1.0, *same_class]
     for i in range(1, len(grid)):
@@ -138,7 +136,7 @@ def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float,
 
 
 def restoration_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return a table with one row per `Estimate` in the results of `restoration_at`: t, metric, value, low, high."""
+    """Return all `Estimate` objects in `rows` as a table with the columns t, metric, value, low and high."""
     return pd.DataFrame(
         {"t": row["t"], "metric": name, "value": entry.value, **entry.interval}
         for row in rows
@@ -152,13 +150,13 @@ def restoration_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 @dataclass(kw_only=True)
 class DDPMMeasures(GenerativeMeasures):
-    """Measures of the diffusion model `method`, which must be in eval mode on `device`."""
+    """Measures of the diffusion model `method`. The model must be in eval mode."""
 
     STUDY = "ddpm"
     method: Denoising
 
     def numbers(self) -> dict:
-        """Return all metrics of the study. Metrics with a confidence interval are `Estimate` objects."""
+        """Return all metrics of the diffusion model. Metrics with a confidence interval are `Estimate` objects."""
         tasks = {"bound": self._bound, "samples": self.samples, "guided": self._guided}
         return merged_results("evaluate_ddpm", tasks, self.at_once) | self._restoration()
 
@@ -192,8 +190,8 @@ class DDPMMeasures(GenerativeMeasures):
     def probabilities(self) -> dict[str, np.ndarray]:
         """Return the judge's class probabilities for the first samples and for the restored image of each strip.
 
-        The judge is the reference classifier. A strip shows one image on the way to a noise time and back. The result
-        also contains the noise times of the strips and the class names.
+        The judge is the reference classifier. A strip shows the states of one test image that is noised up to a noise
+        time and then restored. The result also contains the noise times of the strips and the class names.
         """
         return {
             "final_probabilities": self.final_probabilities(),
@@ -231,7 +229,7 @@ class DDPMMeasures(GenerativeMeasures):
         return {"restoration": rows, "half_restored_t": half, "half_restored_reached": reached}
 
     def _quality(self, point: dict, images: np.ndarray, purpose: str) -> dict:
-        """Return a table row: `point` and measures of `images`. The bootstrap uses the random stream `purpose`."""
+        """Return `point` extended by quality metrics of `images`. `purpose` selects the bootstrap's random stream."""
         judged = self.judge(images)
         recognised = judged.recognised(self.settings.recognition_threshold)
         measured = (

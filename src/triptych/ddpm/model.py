@@ -12,10 +12,10 @@ FEW_POSITIONS = 256
 
 
 class TimeEmbedding(nn.Module):
-    """Sinusoidal embedding of times (Ho et al. 2020, arXiv:2006.11239, appendix B), and two linear layers with SiLU.
+    """Sinusoidal embedding of times (Ho et al. 2020, arXiv:2006.11239, appendix B), followed by two linear layers.
 
-    Times may be fractional; the frequencies suit times from 1 to 1000. `sinusoids` is the total number of sines and
-    cosines, and `size` the number of outputs.
+    Times are real numbers, and the frequencies suit times from 1 to 1000. `sinusoids` is the total number of sines and
+    cosines, and `size` is the number of outputs.
     """
 
     def __init__(self, sinusoids: int, size: int) -> None:
@@ -27,7 +27,7 @@ class TimeEmbedding(nn.Module):
         self.second = nn.Linear(size, size)
 
     def forward(self, times: Tensor) -> Tensor:
-        """Return the embeddings (B, size) of times (B,)."""
+        """Return embeddings of shape (B, size) for times of shape (B,)."""
         step = math.log(10_000.0) / max(1, self.half - 1)
         frequencies = torch.exp(torch.arange(self.half, device=times.device, dtype=torch.float32) * -step)
         phases = times.float()[:, None] * frequencies
@@ -36,7 +36,7 @@ class TimeEmbedding(nn.Module):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return softmax(Q K^T / sqrt(d)) V for tensors (B, heads, positions, d) (Vaswani et al. 2017, equation 1)."""
+    """Return softmax(Q K^T / sqrt(d)) V (Vaswani et al. 2017). Arguments are of shape (B, heads, positions, d)."""
     positions, size = query.shape[-2:]
     if query.device.type == "cpu" and positions <= FEW_POSITIONS:
         return (query @ key.transpose(-2, -1) / math.sqrt(size)).softmax(dim=-1) @ value
@@ -46,8 +46,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels at each position of an image (Ba et al. 2016, arXiv:1607.06450).
 
-    In channels-last memory format, the channels of a position are adjacent. On a CPU in bfloat16, this layer takes a
-    quarter of the time of GroupNorm.
+    On a CPU, in bfloat16 and channels-last memory format, this layer takes a quarter of the time of GroupNorm.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,7 +54,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Attention(nn.Module):
-    """Base class of attention layers. It projects the normalised input to query, key and value."""
+    """Base class of attention layers: `norm` normalises the input, which is then projected to query, key and value."""
 
     def __init__(self, channels: int, heads: int, head_size: int, norm: nn.Module) -> None:
         super().__init__()
@@ -63,13 +62,13 @@ class Attention(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * heads * head_size, 1, bias=False)
 
     def heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the query, key and value of x (B, channels, H, W), each of shape (B, heads, H * W, head_size)."""
+        """Project x (B, channels, H, W) to the query, key and value, each of shape (B, heads, H * W, head_size)."""
         # With channels last this is a view, (B, positions, 3, heads, head_size).
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (3, self.heads, -1))
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
     def image_of(self, mixed: Tensor, height: int, width: int) -> Tensor:
-        """Reshape `mixed` (B, heads, height * width, head_size) to (B, heads * head_size, height, width)."""
+        """Reshape `mixed` from (B, heads, height * width, head_size) to (B, heads * head_size, height, width)."""
         return mixed.transpose(1, 2).flatten(2).unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
@@ -90,9 +89,9 @@ class SelfAttention(Attention):
 class ModulatedBlock(nn.Module):
     """Residual block of two 3x3 convolutions, each preceded by a norm and SiLU.
 
-    The time embedding scales and shifts the output of the second norm (Dhariwal & Nichol 2021, arXiv:2105.05233,
-    section 3.1). The norm is LayerNorm; docs/ddpm_recipes.md compares it with GroupNorm. The second convolution is
-    initialised to zero, so the block initially equals its shortcut.
+    `before` and `after` are the numbers of input and output channels. The time embedding, of size `time_size`,
+    scales and shifts the output of the second norm (Dhariwal & Nichol 2021, arXiv:2105.05233, section 3.1). The second
+    convolution is initialised to zero, so a new block returns only the output of the shortcut.
     """
 
     def __init__(self, before: int, after: int, time_size: int) -> None:
@@ -107,7 +106,7 @@ class ModulatedBlock(nn.Module):
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Return features (B, after, H, W) of x (B, before, H, W), given the time embedding `time` (B, time_size)."""
+        """Return features (B, after, H, W) for x (B, before, H, W) and the time embedding `time` (B, time_size)."""
         hidden = self.first(functional.silu(self.first_norm(x)))
         scale, shift = self.modulation(time)[:, :, None, None].chunk(2, dim=1)
         hidden = torch.addcmul(shift, self.second_norm(hidden), 1 + scale)
@@ -115,7 +114,7 @@ class ModulatedBlock(nn.Module):
 
 
 class PatchUNet(nn.Module):
-    """UNet over patches of pixels. Patches are folded into channels at the input and unfolded at the output.
+    """UNet over patches of pixels. The pixels of a patch become channels at the input, and pixels again at the output.
 
     With patches of 2x2 pixels, no layer runs at the costly full resolution, and every convolution has enough channels
     to run near peak speed. A 3x3 convolution over these patches covers 6x6 pixels.
@@ -123,9 +122,9 @@ class PatchUNet(nn.Module):
     Args:
         image_shape: (C, H, W); H and W must be multiples of patch * 2**(len(channels) - 1).
         patch: side of a patch in pixels.
-        channels: number of channels per level, from fine to coarse.
-        blocks: number of blocks per level in the encoder; the decoder has the same number.
-        attention: for each level, True if self-attention follows each of its blocks.
+        channels: number of channels per level (resolution), from fine to coarse.
+        blocks: number of blocks in each level of the encoder; the decoder has the same numbers.
+        attention: for each level, True if self-attention follows every block of the level.
         middle_blocks: number of blocks between the encoder and the decoder, at the coarsest resolution.
         head_size: number of channels per attention head.
         time_size: size of the time embedding.
@@ -181,7 +180,7 @@ class PatchUNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor, times: Tensor) -> Tensor:
-        """Return the prediction (B, C, H, W) for noisy images (B, C, H, W) at times (B,)."""
+        """Return the output, of shape (B, C, H, W), for noisy images of the same shape at times of shape (B,)."""
         time = functional.silu(self.time(times))
         x = self.stem(functional.pixel_unshuffle(images, self.patch).contiguous(memory_format=torch.channels_last))
         skips = []
@@ -216,7 +215,7 @@ class ConvNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Residual block of two 3x3 convolutions with GroupNorm and SiLU. With `time_size` 0, the time is ignored."""
+    """Residual block of two 3x3 convolutions with GroupNorm and SiLU. If `time_size` is 0, `time` is ignored."""
 
     def __init__(self, before: int, after: int, time_size: int, groups: int) -> None:
         super().__init__()
@@ -226,7 +225,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1) if before != after else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Return features (B, after, H, W) of x (B, before, H, W), given the time embedding `time` (B, time_size)."""
+        """Return features (B, after, H, W) for x (B, before, H, W) and the time embedding `time` (B, time_size)."""
         hidden = functional.silu(self.first(x))
         if self.time:
             hidden = hidden + self.time(time)[:, :, None, None]
@@ -236,8 +235,8 @@ class ResidualBlock(nn.Module):
 class LinearAttention(Attention):
     """Attention whose cost is linear in the number of positions (Shen et al. 2021, arXiv:1812.01243).
 
-    The softmax of the queries is over the channels of a head, and the softmax of the keys is over the positions. The
-    product of keys and values is one small matrix per head, by which each query is multiplied.
+    The softmax of each query is taken over the channels of a head, and the softmax of the keys over the positions. The
+    product of keys and values is one small matrix per head, and each query of the head is multiplied by this matrix.
     """
 
     def __init__(self, channels: int, heads: int, head_size: int) -> None:
@@ -253,16 +252,16 @@ class LinearAttention(Attention):
 
 
 class UNet(nn.Module):
-    """UNet with two residual blocks and linear attention per level, and with full attention in the middle.
+    """UNet with two residual blocks and linear attention per level, and with self-attention at the coarsest resolution.
 
     Args:
         image_shape: (C, H, W); H and W must be multiples of 2**(len(multipliers) - 1).
         stem_width: number of channels of the 7x7 stem convolution.
         width: base number of channels; the time embedding has 4 * width entries.
-        multipliers: number of channels of each level divided by `width`, from fine to coarse.
+        multipliers: number of channels divided by `width`, for each level (resolution) from fine to coarse.
         heads: number of attention heads.
-        head_size: number of channels per head.
-        groups: number of groups of the GroupNorm in residual blocks.
+        head_size: number of channels per attention head.
+        groups: number of channel groups of each GroupNorm layer in the residual blocks.
     """
 
     def __init__(
@@ -305,7 +304,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, image_channels, 1)
 
     def forward(self, images: Tensor, times: Tensor) -> Tensor:
-        """Return the prediction (B, C, H, W) for noisy images (B, C, H, W) at times (B,)."""
+        """Return the output, of shape (B, C, H, W), for noisy images of the same shape at times of shape (B,)."""
         time = functional.silu(self.time(times))
         x = self.stem(images)
         skips = []
@@ -322,5 +321,5 @@ class UNet(nn.Module):
 
 
 def denoising_network(name: str, **sizes: object) -> nn.Module:
-    """Build a `UNet` (if `name` is "unet") or a `PatchUNet` ("patch_unet") with the keyword arguments `sizes`."""
+    """Build a `UNet` (name "unet") or a `PatchUNet` (name "patch_unet") with the keyword arguments `sizes`."""
     return {"unet": UNet, "patch_unet": PatchUNet}[name](**sizes)

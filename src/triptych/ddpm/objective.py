@@ -1,10 +1,10 @@
 """Diffusion objectives: denoising diffusion (Ho et al. 2020, arXiv:2006.11239) and EDM (Karras et al. 2022).
 
 An objective also provides the denoiser and the noise levels for samplers and measures. For both objectives, an image at
-noise level alpha_bar in (0, 1] is x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon (variance preserving). Level 1
-is the image without noise. A level is one number for the whole batch, or a float64 array with one number per image.
+noise level alpha_bar in (0, 1] is x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon with standard normal epsilon.
+At level 1 there is no noise. A level is one number for the whole batch, or a float64 array with a number per image.
 
-Times t of a discrete process run from 1 to T. Time 0 is the image without noise: alpha_bar_0 = 1.
+The times t of a discrete process run from 1 to T. At time 0 there is no noise: alpha_bar_0 = 1.
 """
 
 import math
@@ -31,25 +31,25 @@ TIME_UNIT = 1000.0
 
 
 def column(values: Level, like: Tensor) -> Tensor:
-    """Convert one number, or one per image, to a tensor (B, 1, 1, 1) that broadcasts with `like` (B, C, H, W)."""
+    """Return one number or B numbers as a tensor of shape (B, 1, 1, 1), with B, the dtype and the device of `like`."""
     wide = np.broadcast_to(np.asarray(values, dtype=np.float64), (len(like),))
     return torch.tensor(wide, dtype=like.dtype, device=like.device).view(-1, 1, 1, 1)
 
 
 def add_noise(x0: Tensor, alpha_bar: Level, epsilon: Tensor) -> Tensor:
-    """Return x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon (Ho et al. 2020, equation 4)."""
+    """Return noisy images x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon (Ho et al. 2020, equation 4)."""
     level = np.asarray(alpha_bar)
     return column(level**0.5, x0) * x0 + column((1 - level) ** 0.5, x0) * epsilon
 
 
 def posterior_variance(alpha_bar: float, next_alpha_bar: float) -> float:
-    """Return the variance beta-tilde of q(x' | x, x0), where x' is less noisy than x (Ho et al. 2020, equation 7)."""
+    """Return the variance of q(x' | x, x0), given the noise levels of x and x' (Ho et al. 2020, eq. 7)."""
     beta = 1 - alpha_bar / next_alpha_bar
     return float((1 - next_alpha_bar) / (1 - alpha_bar) * beta)
 
 
 def posterior(x0: Tensor, x: Tensor, alpha_bar: float, next_alpha_bar: float) -> tuple[Tensor, float]:
-    """Return the mean and variance of q(x' | x, x0), where x' is less noisy than x (Ho et al. 2020, eqs. 6 and 7)."""
+    """Return the mean and variance of q(x' | x, x0), given the noise levels of x and x' (Ho et al. 2020, eq. 7)."""
     beta = 1 - alpha_bar / next_alpha_bar
     of_x0 = next_alpha_bar**0.5 * beta / (1 - alpha_bar)
     of_x = (1 - beta) ** 0.5 * (1 - next_alpha_bar) / (1 - alpha_bar)
@@ -57,23 +57,23 @@ def posterior(x0: Tensor, x: Tensor, alpha_bar: float, next_alpha_bar: float) ->
 
 
 class Denoising(Protocol):
-    """Protocol for denoisers: the methods that samplers and measures call."""
+    """Protocol of a denoiser, with the methods that samplers and measures call."""
 
     def denoise(self, x: Tensor, alpha_bar: Level) -> Tensor:
-        """Predict the images x0, (B, C, H, W) float32, from noisy images x at the noise level `alpha_bar`."""
+        """Predict the images x0, float32 of shape (B, C, H, W), from noisy images x at the noise level `alpha_bar`."""
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return the `steps` + 1 noise levels of the reverse process, from `start` (None: the noisiest level) to 1."""
+        """Return `steps` + 1 noise levels of the reverse process, from `start` (None: the noisiest) to 1 (no noise)."""
 
 
 # --- Denoising diffusion: a discrete process ---
 
 
 def schedule_betas(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
-    """Return the variances beta_1 to beta_T of a noise schedule.
+    """Return beta_1 to beta_T, the variances of the noise added in the steps 1 to T of a noise schedule.
 
-    The betas of a linear schedule are evenly spaced (Ho et al. 2020, section 4). Those of a cosine schedule make
-    alpha_bar_t a squared cosine of t (Nichol & Dhariwal 2021, equation 17).
+    The betas of a linear schedule are evenly spaced (Ho et al. 2020, section 4). The betas of a cosine schedule
+    make alpha_bar_t a squared cosine of t (Nichol & Dhariwal 2021, equation 17), but are at most LARGEST_BETA.
     """
     if isinstance(schedule, LinearSchedule):
         return np.linspace(schedule.first_beta, schedule.last_beta, schedule.steps)
@@ -83,15 +83,15 @@ def schedule_betas(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
 
 
 def decay(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
-    """Return -log alpha_bar at the times 0 to T of a noise schedule, (T + 1,) float64."""
+    """Return -log alpha_bar at the times 0 to T of a noise schedule, as a float64 array of shape (T + 1,)."""
     return np.concatenate([[0.0], np.cumsum(-np.log1p(-schedule_betas(schedule)))])
 
 
 class DiffusionObjective(Objective):
     """DDPM loss L_simple (Ho et al. 2020, equation 14) with a choice of target, error, weighting and time sampling.
 
-    The network predicts the target `process.parameterisation`: `epsilon`, `x0`, or `v` = sqrt(alpha_bar) epsilon -
-    sqrt(1 - alpha_bar) x0 (Salimans & Ho 2022, arXiv:2202.00512).
+    `process.parameterisation` names the target that the network predicts: `epsilon` (the noise), `x0` (the image), or
+    `v` = sqrt(alpha_bar) epsilon - sqrt(1 - alpha_bar) x0 (Salimans & Ho 2022, arXiv:2202.00512).
     """
 
     def __init__(self, network: nn.Module, process: DDPMProcess) -> None:
@@ -108,11 +108,11 @@ class DiffusionObjective(Objective):
         return math.exp(-float(np.interp(time, np.arange(self.T + 1), self.decay)))
 
     def time_at(self, alpha_bar: Level) -> np.ndarray:
-        """Return the time of each noise level. This is the inverse of `alpha_bar_at`."""
+        """Return the time of each noise level in `alpha_bar`. This function is the inverse of `alpha_bar_at`."""
         return np.interp(-np.log(alpha_bar), self.decay, np.arange(self.T + 1))
 
     def q_sample(self, x0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
-        """Return images x0 noised to integer times t (B,) with the noise epsilon (Ho et al. 2020, equation 4)."""
+        """Return the images x0 with the noise `epsilon` at the integer times t, of shape (B,); see `add_noise`."""
         return self.signal[t].view(-1, 1, 1, 1) * x0 + self.noise[t].view(-1, 1, 1, 1) * epsilon
 
     def target(self, x0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class DiffusionObjective(Objective):
         return self.signal[t].view(-1, 1, 1, 1) * epsilon - self.noise[t].view(-1, 1, 1, 1) * x0
 
     def predict_x0(self, x_t: Tensor, output: Tensor, alpha_bar: Level) -> Tensor:
-        """Convert the network's output for images x_t at the noise level `alpha_bar` to a prediction of x0."""
+        """Convert the network's `output` for noisy images x_t at the noise level `alpha_bar` to a prediction of x0."""
         level = np.asarray(alpha_bar)
         signal, noise = column(level**0.5, x_t), column((1 - level) ** 0.5, x_t)
         if self.process.parameterisation == "epsilon":
@@ -134,16 +134,16 @@ class DiffusionObjective(Objective):
         return signal * x_t - noise * output
 
     def min_snr_weights(self, t: Tensor, gamma: float) -> Tensor:
-        """Return weights (B,) for the error of the target that are equivalent to min(SNR, gamma) for the error of x0.
+        """Return weights (B,) for errors in the target that are equivalent to weights min(SNR, gamma) for errors in x0.
 
-        SNR = alpha_bar / (1 - alpha_bar) is the signal-to-noise ratio (Hang et al. 2023, arXiv:2303.09556, equation 5).
+        SNR = alpha_bar / (1 - alpha_bar) is the signal-to-noise ratio at t (Hang et al. 2023, arXiv:2303.09556, eq. 5).
         """
         snr = (self.signal[t] / self.noise[t]).square()
         per_x0 = {"x0": torch.ones_like(snr), "epsilon": snr, "v": snr + 1}[self.process.parameterisation]
         return snr.clamp(max=gamma) / per_x0
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean weighted error of the predictions and, as a term to log, the unweighted mean `error`."""
+        """Return the weighted mean error, and a dict for logging with the unweighted mean under the key "error"."""
         x0 = batch.images
         t = self._times(len(x0), draw)
         epsilon = draw.normal(tuple(x0.shape)).contiguous(memory_format=torch.channels_last)
@@ -155,10 +155,10 @@ class DiffusionObjective(Objective):
         return weighted.mean(), {"error": errors.detach().mean()}
 
     def _times(self, count: int, draw: Draw) -> Tensor:
-        """Draw `count` times t uniformly from 1 to T.
+        """Draw `count` integer times uniformly from 1 to T.
 
-        If times are stratified, a batch of B images has one time in each of B equal parts of the range. This reduces
-        the variance of the loss (Kingma et al. 2021, arXiv:2107.00630, appendix I.1).
+        If `process.times` is "stratified", the range is split into as many equal parts as the batch has images, and
+        one time is drawn from each part. This reduces the variance of the loss (Kingma et al. 2021, appendix I.1).
         """
         T = self.T
         if self.process.times == "independent":
@@ -186,26 +186,27 @@ class DiffusionObjective(Objective):
 
 
 def sigma_of(alpha_bar: Level) -> Level:
-    """Convert alpha_bar of a variance-preserving process to the noise-to-signal ratio sigma."""
+    """Convert the noise level alpha_bar to the noise-to-signal ratio sigma = sqrt((1 - alpha_bar) / alpha_bar)."""
     return ((1 - alpha_bar) / alpha_bar) ** 0.5
 
 
 def alpha_bar_of(sigma: float) -> float:
-    """Convert the noise-to-signal ratio sigma to alpha_bar. This is the inverse of `sigma_of`."""
+    """Convert the noise-to-signal ratio sigma to the noise level alpha_bar. This is the inverse of `sigma_of`."""
     return 1 / (1 + sigma**2)
 
 
 class EDMObjective(Objective):
-    """EDM loss (Karras et al. 2022, eq. 8) of D(x; sigma) = c_skip x + c_out F(c_in x; c_noise) with the network F."""
+    """EDM loss of the denoiser D = c_skip x + c_out F(c_in x; c_noise), with network F (Karras et al. 2022, eq. 8)."""
 
     def __init__(self, network: nn.Module, process: EDMProcess) -> None:
         super().__init__()
         self.network, self.process = network, process
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean of lambda(sigma) |D(y + n; sigma) - y|² over images y, and as `error` the unweighted mean.
+        """Return the mean of lambda(sigma) (D(y + n; sigma) - y)², and a dict for logging with the unweighted mean.
 
-        The noise n has the standard deviation sigma, where ln sigma ~ N(P_mean, P_std²).
+        D is the denoiser. The mean is over the pixels of images y. The noise n has the standard deviation sigma, where
+        ln sigma ~ N(log_sigma_mean, log_sigma_std²). lambda(sigma) is the weight in equation 8 of Karras et al. 2022.
         """
         process, y = self.process, batch.images
         log_sigma = draw.normal((len(y),)) * process.log_sigma_std + process.log_sigma_mean
@@ -216,7 +217,7 @@ class EDMObjective(Objective):
         return (weights.flatten() * errors).mean(), {"error": errors.detach().mean()}
 
     def precondition(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Return the denoised images D(x; sigma), given images x (B, C, H, W) with noise of std sigma (B, 1, 1, 1)."""
+        """Return denoised images D(x; sigma). `sigma` (B, 1, 1, 1) is the standard deviation of the noise in x."""
         data = self.process.sigma_data
         total = (sigma.square() + data**2).sqrt()
         c_skip, c_out, c_in = (data / total).square(), sigma * data / total, 1 / total
@@ -227,7 +228,10 @@ class EDMObjective(Objective):
         return self.precondition(x / column(np.sqrt(alpha_bar), x), column(sigma_of(alpha_bar), x))
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return `steps` levels from `start` (None: that of sigma_max), evenly spaced in sigma**(1 / rho), then 1."""
+        """Return `steps` noise levels alpha_bar, starting with `start` (None: the noisiest), followed by 1 (no noise).
+
+        The `steps` levels are evenly spaced in sigma**(1 / rho), where sigma is `sigma_of(alpha_bar)`.
+        """
         process = self.process
         first = process.sigma_max if start is None else sigma_of(start)
         last = min(process.sigma_min, first)
@@ -239,14 +243,14 @@ DenoisingObjective = DiffusionObjective | EDMObjective
 
 
 def diffusion_method(network: nn.Module, process: DDPMProcess | EDMProcess) -> DenoisingObjective:
-    """Return the objective that trains `network` for the given diffusion process."""
+    """Return the objective that trains `network` for the diffusion process `process`."""
     return EDMObjective(network, process) if isinstance(process, EDMProcess) else DiffusionObjective(network, process)
 
 
 def load_trained(folder: Path, device: torch.device) -> DenoisingObjective:
     """Load the trained network in `folder`, and return its training objective in eval mode.
 
-    Raises InputError if a file is missing, damaged or of another architecture, or if config.json has no valid process.
+    Raises InputError if a file is missing, damaged or for another architecture, or if config.json has no valid process.
     """
     network, config = load_model(folder, denoising_network, device)
     process = validate(Process, config.get("process"), "process", folder / "config.json")

@@ -12,7 +12,7 @@ NonEmpty = Field(min_length=1)
 
 
 def strictly_increasing(values: list) -> list:
-    """Return `values`. Raises ValueError if `values` is not strictly increasing."""
+    """Return `values`. Raises ValueError if they are not strictly increasing."""
     if values != sorted(set(values)):
         raise ValueError("must be strictly increasing")
     return values
@@ -42,7 +42,7 @@ class UNetParams(Section):
         widths = {self.width * multiplier for multiplier in (1, *self.multipliers)}
         undivided = sorted(width for width in widths if width % self.groups)
         if undivided:
-            raise ValueError(f"groups {self.groups} does not divide the {undivided[0]} channels of a level")
+            raise ValueError(f"groups must divide the channels of every level ({undivided[0]}), got {self.groups}")
         return self
 
 
@@ -64,7 +64,7 @@ class PatchUNetParams(Section):
             raise ValueError("channels, blocks and attention must have one entry per level")
         for channels, attends in zip(self.channels, self.attention, strict=True):
             if attends and channels % self.head_size:
-                raise ValueError(f"head_size {self.head_size} does not divide the {channels} channels of a level")
+                raise ValueError(f"head_size must divide the channels of attention ({channels}), got {self.head_size}")
         return self
 
     @property
@@ -77,7 +77,7 @@ Network = Annotated[UNetParams | PatchUNetParams, Field(discriminator="name")]
 
 
 class LinearSchedule(Section):
-    """Noise schedule whose betas grow linearly over the steps (Ho et al. 2020)."""
+    """Noise schedule with betas (noise variances per step) that grow linearly from `first_beta` to `last_beta`."""
 
     name: Literal["linear"]
     steps: AtLeastTwo
@@ -86,7 +86,7 @@ class LinearSchedule(Section):
 
 
 class CosineSchedule(Section):
-    """Noise schedule whose alpha_bar is a squared cosine of the time (Nichol & Dhariwal 2021)."""
+    """Noise schedule in which alpha_bar is a squared cosine of the time plus `offset` (Nichol & Dhariwal 2021)."""
 
     name: Literal["cosine"]
     steps: AtLeastTwo
@@ -107,14 +107,14 @@ class UniformWeighting(Section):
 
 
 class MinSNRWeighting(Section):
-    """Weighting of the error of x0 by min(SNR, gamma), where SNR is the signal-to-noise ratio (Hang et al. 2023)."""
+    """Weighting of the error in x0 by min(SNR, gamma), where SNR is the signal-to-noise ratio (Hang et al. 2023)."""
 
     name: Literal["min_snr"]
     gamma: Positive
 
 
 class DDPMProcess(Section):
-    """Denoising diffusion process: a discrete noise schedule, the prediction target, and the loss."""
+    """DDPM process: noise schedule, prediction target (`parameterisation`), loss, weighting, and sampling of times."""
 
     name: Literal["ddpm"]
     schedule: Annotated[LinearSchedule | CosineSchedule, Field(discriminator="name")]
@@ -125,7 +125,7 @@ class DDPMProcess(Section):
 
 
 class EDMProcess(Section):
-    """EDM process: continuous noise levels and the preconditioning of Karras et al. 2022."""
+    """Diffusion process with the continuous noise levels and the preconditioning of EDM (Karras et al. 2022)."""
 
     name: Literal["edm"]
     log_sigma_mean: float
@@ -161,7 +161,7 @@ class Sampler(Section):
 
 
 class ComparedGuidance(Section):
-    """Guides (snapshots, given by epoch) and guidance weights to compare. Weight 1 would mean no guidance."""
+    """Comparison of guides (snapshots of the model from `epochs`), each with every guidance weight in `weights`."""
 
     epochs: Annotated[list[Count], NonEmpty, Increasing]
     weights: Annotated[list[Annotated[float, Field(gt=1)]], NonEmpty, Increasing]
@@ -169,7 +169,7 @@ class ComparedGuidance(Section):
 
     @property
     def points(self) -> list[tuple[int, float]]:
-        """All pairs (epoch, weight)."""
+        """All pairs of an epoch from `epochs` and a weight from `weights`."""
         return [(epoch, weight) for epoch in self.epochs for weight in self.weights]
 
 
@@ -182,12 +182,15 @@ class Guidance(Section):
 
     @property
     def epochs(self) -> list[int]:
-        """Snapshot epochs of all guides, in increasing order."""
+        """Epochs of all snapshots that are used as guides, in increasing order."""
         return sorted({self.epoch, *self.compared.epochs})
 
 
 class Restoration(Section):
-    """Restoration of noised test images. `times` refer to `schedule`, not to the schedule of the trained model."""
+    """Restoration of the first `images` test images, noised to each of `times` in the noise schedule `schedule`.
+
+    Figures show the steps of the restoration for one image of the class with the index `strip_class`.
+    """
 
     schedule: LinearSchedule
     times: Annotated[list[Count], Increasing]
@@ -213,19 +216,19 @@ class CostSteps(Section):
 
 
 class Cost(Section):
-    """Comparison of the speed and quality of samplers at several numbers of steps. An empty list omits the sampler."""
+    """Comparison of the speed and quality of samplers at the numbers of steps listed in `steps`."""
 
     samples: AtLeastTwo
     steps: CostSteps
 
     @property
     def samplers(self) -> list[Sampler]:
-        """Each sampler with each of its numbers of steps."""
+        """All samplers to compare, with one entry for each sampler and number of steps."""
         return [Sampler(name=name, steps=steps) for name, counts in self.steps for steps in counts]
 
 
 class DDPMSampling(Section):
-    """Settings of the samples, restorations and comparisons that are drawn from the diffusion model."""
+    """Settings for sampling from the diffusion model, restoring noised images, and comparing guides and samplers."""
 
     samples: AtLeastTwo
     sampler: Sampler

@@ -1,7 +1,7 @@
-"""Stage `sample@ddpm`: draw samples with several samplers and guides, and restore noised test images.
+"""Stage `sample@ddpm`: draw samples from the diffusion model, and restore noised test images.
 
-The network computes in the precision `runtime.precision` of params.yaml. On a CPU, several tasks run at the same time
-with one thread each, so the seconds per image are those of one thread while other threads are busy.
+`runtime.precision` in params.yaml sets the precision of the network. On a CPU, several tasks run at the same time
+with one thread each, so the seconds per image are measured on one thread while other threads are busy.
 """
 
 import math
@@ -41,8 +41,8 @@ TASKS_AT_ONCE = 8  # more would need too much memory: each task keeps the activa
 class Autoguidance:
     """Guided denoiser D_guide + weight (D - D_guide) (Karras et al. 2024, arXiv:2406.02507, equation 1).
 
-    D is the denoiser `method`. D_guide is a snapshot of the same network from an earlier epoch, with similar but larger
-    errors, so D - D_guide points towards the data. With weight 1, the result is that of `method` alone.
+    D is the denoiser `method`, and D_guide is `guide`, a snapshot of the same network from an earlier epoch. D_guide
+    has similar but larger errors, so D - D_guide points towards the data. Weight 1 means no guidance.
     """
 
     method: Denoising
@@ -50,17 +50,17 @@ class Autoguidance:
     weight: float
 
     def denoise(self, x: Tensor, alpha_bar: float) -> Tensor:
-        """Return the guided prediction of x0, (B, C, H, W) float32, from one call of each network."""
+        """Return the guided prediction of x0, float32 of shape (B, C, H, W). Each network is called once."""
         guide = self.guide.denoise(x, alpha_bar)
         return guide + self.weight * (self.method.denoise(x, alpha_bar) - guide)
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return the noise levels of the denoiser `method`."""
+        """Return the noise levels of the denoiser `method`; see `Denoising.levels`."""
         return self.method.levels(steps, start)
 
 
 def load_guide(model: Path, epoch: int, snapshots: dict[int, Path], device: torch.device) -> DenoisingObjective:
-    """Load the model in the folder `model` with the weights of the snapshot file `snapshots[epoch]`.
+    """Load the model in the folder `model`, but with the weights in the snapshot file `snapshots[epoch]`.
 
     Raises InputError if there is no snapshot of this epoch, or if a file is missing or damaged.
     """
@@ -80,7 +80,7 @@ def load_guide(model: Path, epoch: int, snapshots: dict[int, Path], device: torc
 
 
 def alpha_bars(schedule: LinearSchedule) -> np.ndarray:
-    """Return alpha_bar at the times 0 to T of a noise schedule, (T + 1,)."""
+    """Return alpha_bar at the times 0 to T of a noise schedule, as an array of shape (T + 1,)."""
     return np.exp(-decay(schedule))
 
 
@@ -88,9 +88,9 @@ def alpha_bars(schedule: LinearSchedule) -> np.ndarray:
 def restore(
     method: Denoising, images: np.ndarray, level: float, steps: int, seed: int, batch_size: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Noise uint8 images (N, C, H, W) to alpha_bar = `level`, and restore them with the ancestral sampler.
+    """Add noise of level alpha_bar = `level` to uint8 images, and restore the images in `steps` ancestral steps.
 
-    Return the noised and the restored images. Before scaling, the noise of image i depends only on `seed` and i.
+    Return noised and restored images, also uint8. The standard normal noise for image i depends only on `seed` and i.
     """
     noised, restored, start = [], [], 0
     for x0 in float_batches(images, batch_size, device):
@@ -106,10 +106,10 @@ def restore(
 def restoration_strip(
     method: Denoising, image: np.ndarray, t: int, restoration: Restoration, seed: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Noise a uint8 image (C, H, W) to time t, and restore it in at most `restoration.steps` ancestral steps.
+    """Add noise to a uint8 image up to time t, and restore the image in min(t, `restoration.steps`) ancestral steps.
 
-    Return two arrays (states, C, H, W): STRIP_STATES states of the image from time 0 to t, and at most STRIP_STATES
-    states from t to the restored image.
+    Return two arrays of shape (states, C, H, W). The first contains STRIP_STATES states of the image from time 0 to t.
+    The second contains at most STRIP_STATES states from time t to the restored image.
     """
     x0 = to_float(torch.as_tensor(np.array(image))[None].to(device))
     noise = ImageNoise(seed, "strip", range(1), tuple(x0.shape[1:]), device).normal
@@ -130,22 +130,25 @@ def restoration_strip(
 def draw(
     folder: Path, model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, machine: Machine
 ) -> list[dict]:
-    """Draw the samples and restorations of the stage, and write them to `folder`/images.npz.
+    """Draw the samples and restorations of the stage `sample@ddpm`, and write them to `folder`/images.npz.
 
-    `model` is the folder of the trained model, and `snapshots` the folder of its weights after the snapshot epochs.
-    Raises InputError if samples are degenerate, or if a file is missing or invalid. Images are uint8 (…, C, H, W):
+    `model` is the folder of the trained model, and `snapshots` is the folder of the weights saved after some epochs.
+    Raises InputError if samples are degenerate, or if a file is missing or invalid. The file has these uint8 images,
+    listed with their shapes without the axes (C, H, W), and arrays that describe them. n, P and T can differ by item:
 
-    - `samples` (N,), and `guided` (N,) from the same noise, with `guidance_epoch` and `guidance_weight`;
-    - `compared` (P, n): samples guided by the snapshots of `compared_epoch` (P,) with `compared_weight` (P,);
-    - `cost` (P, n): samples of the samplers `cost_sampler` (P,) in `cost_steps` (P,) steps;
-    - `noised` and `restored` (T, n): test images at `restoration_times` (T,), with noise of std `restoration_sigmas`;
-    - `strip_original` (1,): a test image; `strip_forward` and `strip_backward` (T, states): the test image on the way
-      from time 0 to each of `strip_times` (T,), and on the way back;
-    - `epoch_samples` (E, n): samples with the weights after each of `epochs` (E,);
+    - `samples` (N,), and `guided` (N,): samples from the same noise without guidance, and guided by the snapshot of
+      epoch `guidance_epoch` with the weight `guidance_weight`;
+    - `compared` (P, n): n samples for each pair of `compared_epoch` (P,) and `compared_weight` (P,);
+    - `cost` (P, n): n samples for each pair of `cost_sampler` (P,) and `cost_steps` (P,);
+    - `noised` (T, n): test images at each of `restoration_times` (T,), with noise of standard deviation
+      `restoration_sigmas` (T,); `restored` (T, n): the same images, restored;
+    - `strip_original` (1,): a test image; `strip_forward` (T, states): this image from time 0 to each of `strip_times`
+      (T,); `strip_backward` (T, states): this image from each of `strip_times` back to time 0;
+    - `epoch_samples` (E, n): n samples with the weights after each of `epochs` (E,);
     - `originals` (n,): the first test images.
 
     Returns:
-        Timings of `guided` and of each sampler and number of steps: sampler, steps, seconds_per_image, threads.
+        Rows with sampler, steps, seconds_per_image and threads: one row for `guided`, and one for each pair in `cost`.
     """
     kept, settings = snapshot_files(snapshots), params.ddpm
     sampler, guidance, restoration = settings.sampler, settings.guidance, settings.restoration
@@ -226,7 +229,7 @@ class Drawing:
     machine: Machine
 
     def images(self, method: Denoising, sampler: Sampler, count: int) -> Tensor:
-        """Draw float samples (count, C, H, W), and return them on the CPU."""
+        """Draw `count` samples, and return them on the CPU as floats of shape (count, C, H, W)."""
         shape, size = tuple(self.dataset.train.images.shape[1:]), self.params.batch_size
         with self.machine.autocast():
             return draw_images(method, shape, count, sampler.name, sampler.steps, self.seed, size, self.machine.device)
@@ -234,10 +237,10 @@ class Drawing:
     def timed(
         self, method: Denoising, sampler: Sampler, count: int, name: str | None = None, check: bool = True
     ) -> tuple[np.ndarray, dict]:
-        """Draw uint8 samples, and return them with their timing as a table row.
+        """Draw `count` samples, and return uint8 images and a table row with the seconds per image.
 
-        The sampler is called `name` in the row (None: `sampler.name`). Raises InputError if `check` is True and the
-        samples are degenerate.
+        The row contains `name` (None: `sampler.name`) as the name of the sampler. Raises InputError if `check` is True
+        and the samples are degenerate.
         """
         start = time.perf_counter()
         images = self.images(method, sampler, count)
@@ -247,7 +250,7 @@ class Drawing:
         return images, row | {"threads": torch.get_num_threads()}
 
     def restored(self, method: Denoising, t: int, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return test images noised to time t (noise level `level`), and the same images restored; see `restore`."""
+        """Return test images noised to time t, where alpha_bar = `level`, and the restored images; see `restore`."""
         restoration, size = self.params.ddpm.restoration, self.params.batch_size
         images, steps = self.dataset.test.images[: restoration.images], min(t, restoration.steps)
         with self.machine.autocast():
@@ -259,9 +262,9 @@ class Drawing:
             return restoration_strip(method, image, t, self.params.ddpm.restoration, self.seed, self.machine.device)
 
     def after_epoch(self, method: DenoisingObjective, weights: Path) -> np.ndarray:
-        """Draw uint8 samples with the weights of one epoch in the file `weights`, from the same noise for all epochs.
+        """Load the weights in the file `weights` into `method`, and draw uint8 samples. All calls use the same noise.
 
-        The samples are not checked, because those of the first epochs may be degenerate.
+        The samples are not checked, because samples of the first epochs are often degenerate.
         """
         load_weights(weights, method.network)
         return to_uint8(self.images(method, self.params.ddpm.sampler, SHOWN)).numpy()

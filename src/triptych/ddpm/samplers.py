@@ -1,6 +1,6 @@
-"""Samplers: the reverse process from noise to images, given a denoiser of variance-preserving images and noise levels.
+"""Samplers, which turn noise into images step by step, given a denoiser and a list of noise levels.
 
-Levels are values of alpha_bar, from the noisiest up to 1 (an image without noise); see `Denoising.levels`.
+Noise levels are values of alpha_bar. They increase to 1, which means no noise; see `triptych.ddpm.objective`.
 """
 
 import math
@@ -27,7 +27,7 @@ LARGEST_FALL = 2.0
 
 
 def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -> Tensor:
-    """Sample x' ~ q(x' | x, x0 = denoise(x)) with variance beta-tilde at each step (Ho et al. 2020, algorithm 2)."""
+    """Sample by drawing a less noisy x' from q(x' | x, x0 = denoise(x)) in each step (Ho et al. 2020, algorithm 2)."""
     for level, following in zip(levels, levels[1:], strict=False):
         mean, variance = posterior(denoise(x, level), x, level, following)
         x = mean
@@ -37,7 +37,7 @@ def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -
 
 
 def ddim(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
-    """Sample deterministically by DDIM (Song et al. 2021, arXiv:2010.02502, equation 12 with sigma = 0)."""
+    """Sample by deterministic DDIM (Song et al. 2021, arXiv:2010.02502, equation 12). `noise` is ignored."""
     for level, following in zip(levels, levels[1:], strict=False):
         x0 = denoise(x, level)
         epsilon = (x - level**0.5 * x0) / (1 - level) ** 0.5
@@ -48,16 +48,16 @@ def ddim(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None 
 def dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
     """Sample by DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2).
 
-    The solver is of second order with one network call per step. The first step and the last step (to zero noise) are
-    first-order steps, as in DDIM. `noise` is ignored.
+    The solver is of second order and needs one network call per step. The first step and the last step (to zero noise)
+    are first-order steps, as in DDIM. `noise` is ignored.
     """
     return sde_dpm_solver(denoise, x, levels, None)
 
 
 def sde_dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None) -> Tensor:
-    """Sample by SDE-DPM-Solver++(2M) (Lu et al. 2022): DPM-Solver++ for the reverse SDE, whose noise corrects errors.
+    """Sample by SDE-DPM-Solver++(2M) (Lu et al. 2022), the variant of DPM-Solver++(2M) for the reverse SDE.
 
-    If `noise` is None, this is DPM-Solver++(2M).
+    Each step except the last adds new noise. If `noise` is None, no noise is added, as in `dpm_solver`.
     """
     earlier: Tensor | None = None
     earlier_h = 0.0
@@ -81,8 +81,8 @@ def sde_dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noi
 def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
     """Sample by Heun's second-order method for dx/dsigma = (x - D(x)) / sigma (Karras et al. 2022, algorithm 1).
 
-    In this equation, D is the denoiser and x is the image plus noise of standard deviation sigma: the argument `x`
-    divided by sqrt(alpha_bar). Steps for which `second_order` is False are Euler steps.
+    In this equation, D is the denoiser, and x (the argument `x` divided by sqrt(alpha_bar)) is an image plus noise of
+    standard deviation sigma. Some steps are Euler steps; see `second_order`. `noise` is ignored.
     """
 
     def slope(image: Tensor, level: float) -> Tensor:
@@ -103,7 +103,7 @@ def second_order(levels: list[float]) -> list[bool]:
     """Return a mask that is True for the second-order steps of `heun`. Other steps are Euler steps.
 
     The step to zero noise is an Euler step, because the slope is undefined at zero noise. The first step is an Euler
-    step if sigma falls by more than the factor LARGEST_FALL, because Euler's method is more accurate for such steps.
+    step if sigma falls by more than the factor LARGEST_FALL, because Euler's method is more accurate for such a step.
     """
     inner = [following < 1 for following in levels[1:]]
     return [inner[0] and sigma_of(levels[0]) <= LARGEST_FALL * sigma_of(levels[1]), *inner[1:]]
@@ -118,19 +118,17 @@ def evaluations(name: str, levels: list[float]) -> int:
 
 
 def clipped(method: Denoising) -> Denoiser:
-    """Return the function `method.denoise` with predictions of x0 clipped to [-1, 1].
-
-    Without clipping, errors at high noise levels grow at every step (Ho et al. 2020).
-    """
+    """Return the function `method.denoise`, but with its predictions of x0 clipped to [-1, 1] (Ho et al. 2020)."""
     return lambda x, level: method.denoise(x, level).clamp(-1, 1)
 
 
 @torch.inference_mode()
 def reverse(method: Denoising, x: Tensor, start: float | None, name: str, steps: int, noise: Noise) -> Tensor:
-    """Run the reverse process from noisy images x (B, C, H, W) in `steps` steps of the sampler `name` (see SAMPLERS).
+    """Run the reverse process from noisy images x in `steps` steps of SAMPLERS[name], and return the final images.
 
-    `method` must be in eval mode on the device of x. `start` is the level alpha_bar of x; None means pure noise. Raises
-    InputError if x is pure noise, but the noisiest level keeps more than MOST_SIGNAL of the images' variance.
+    `method` must be in eval mode on the device of x. `start` is the noise level alpha_bar of x; None means pure noise.
+    `noise` is a function that returns new standard normal noise at each call. Raises InputError if x is pure
+    noise, but the noisiest level keeps more than the fraction MOST_SIGNAL of the images' variance.
     """
     levels = method.levels(steps, start)
     if start is None and levels[0] > MOST_SIGNAL:
@@ -152,7 +150,7 @@ def draw_images(
     batch_size: int,
     device: torch.device,
 ) -> Tensor:
-    """Draw float images (count, C, H, W) with the sampler `name`, and return them on the CPU.
+    """Return `count` images drawn in `steps` steps of the sampler `name`, a CPU tensor of shape (count, C, H, W).
 
     For a given seed, image i starts from the same noise for all networks, samplers and counts.
     """

@@ -1,4 +1,4 @@
-"""Quality measures of generated images for all generative studies, from the reference classifier and from pixels."""
+"""Quality measures of generated images, computed from pixels and from the output of the reference classifier."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,16 +24,16 @@ FINAL = 5  # samples that the report shows with the judge's probabilities
 
 
 class RealImages:
-    """Real images for comparison with `count` generated images, with the output of the judge (a reference classifier).
+    """Real images that are compared with `count` generated images, and the reference classifier's output for them.
 
-    Measures compare generated images with the test images. The same measures of the first `count` training images are
-    the values that a perfect generator would reach.
+    Generated images are compared with the test images. The first `count` training images are compared with the test
+    images in the same way, which gives the values that a perfect generator would reach.
 
     Attributes:
-        images: the test images, uint8 (M, C, H, W).
-        test, train: the judge's output for the test images and for the training images.
-        reference: statistics of the test images for the Fréchet distance; None if there is only one image.
-        classless: reason why measures of classes are left out; None if there are at least two classes.
+        images: the test images, uint8 of shape (M, C, H, W).
+        test, train: the classifier's output for the test images and for the first `count` training images.
+        reference: reference for Fréchet distances to the test images; None if there is only one test image.
+        classless: reason for omitting measures that require classes; None if there are at least two classes.
     """
 
     def __init__(self, dataset: Dataset, judge: Judge, count: int) -> None:
@@ -43,17 +43,16 @@ class RealImages:
         self.classless = needs.two_classes(dataset)
 
     def distance(self, judged: Judged, resampling: Resampling, purpose: str) -> Estimate | LeftOut:
-        """Return the Fréchet distance between generated images and the test images.
+        """Return the Fréchet distance between generated images and the test images, or the reason for omitting it.
 
-        `judged` is the output of the judge (the reference classifier) for the generated images. `purpose` selects the
-        random stream of the bootstrap.
+        `judged` is the classifier's output for the generated images. `purpose` selects the bootstrap's random stream.
         """
         few = self._too_few(judged.features)
         return few or self.reference.estimate(judged.features, resampling, purpose)
 
     @property
     def floor(self) -> float | LeftOut:
-        """Fréchet distance between the training images and the test images: the value of a perfect generator."""
+        """The Fréchet distance between training images and test images, which a perfect generator would reach."""
         return self._too_few(self.train.features) or self.reference.distance(self.train.features)
 
     def _too_few(self, features: np.ndarray) -> LeftOut | None:
@@ -63,7 +62,7 @@ class RealImages:
 def measure_generated(
     images: np.ndarray, judged: Judged, real: RealImages, settings: EvaluationParams, resampling: Resampling
 ) -> Numbers:
-    """Return the measures of generated images, uint8 (N, C, H, W), and measures of real images for comparison."""
+    """Return quality measures of uint8 images relative to `real`. `judged` is the classifier's output for `images`."""
     threshold, wide = settings.recognition_threshold, torch.from_numpy(images).float() / 127.5 - 1
     return {
         "frechet_distance": real.distance(judged, resampling, "frechet"),
@@ -106,16 +105,16 @@ def _precision_recall(judged: Judged, real: RealImages, settings: EvaluationPara
 
 @dataclass(kw_only=True)
 class GenerativeMeasures:
-    """Base class for the measures of a generative study: inputs, and the measures that all these studies share."""
+    """Base class for the measures of a generative study, with the measures that all generative studies share."""
 
     STUDY: ClassVar[str]
     judge: Judge
     dataset: Dataset
-    drawn: Mapping[str, np.ndarray]  # arrays of images.npz, written by `draw` of the study's module `sample`
+    drawn: Mapping[str, np.ndarray]  # the arrays in the file images.npz, by name
     settings: EvaluationParams
-    seed: int  # of the noise and of the bootstrap
+    seed: int  # seed of the noise and of the bootstrap
     device: torch.device
-    at_once: int = 1  # number of tasks to run at the same time; 1 except on a CPU
+    at_once: int = 1  # number of measuring tasks that run in parallel; more than 1 only on a CPU
 
     def __post_init__(self) -> None:
         self.resampling = Resampling(self.seed, self.settings.confidence_level, self.settings.bootstrap, self.STUDY)
@@ -124,15 +123,15 @@ class GenerativeMeasures:
         self.judged = self.judge(self.drawn["samples"])
 
     def samples(self) -> Numbers:
-        """Return the measures of the samples that the study's model generated."""
+        """Return the quality measures of the images `drawn["samples"]`."""
         return measure_generated(self.drawn["samples"], self.judged, self.real, self.settings, self.resampling)
 
     def other_samples(self, key: str, name: str) -> Numbers:
-        """Return the measures in COMPARED of the images `drawn[key]`. `name` selects the random streams."""
+        """Return the measures listed in COMPARED for the images `drawn[key]`. `name` selects the random streams."""
         images, resampling = self.drawn[key], replace(self.resampling, owner=f"{self.STUDY} {name}")
         numbers = measure_generated(images, self.judge(images), self.real, self.settings, resampling)
         return {measure: numbers[measure] for measure in COMPARED}
 
     def final_probabilities(self) -> np.ndarray:
-        """Return the class probabilities, (FINAL, classes), of the first FINAL samples by the reference classifier."""
+        """Return the reference classifier's class probabilities for the first FINAL samples."""
         return self.judged.probabilities[:FINAL]

@@ -19,32 +19,32 @@ from triptych.nn.weights import load_model
 class Judged:
     """Output of the judge (the reference classifier) for N images."""
 
-    features: np.ndarray  # (N, d) float32
-    probabilities: np.ndarray  # (N, classes) float32
+    features: np.ndarray  # float32 of shape (N, d), the input of the last layer
+    probabilities: np.ndarray  # float32 of shape (N, classes)
 
     def recognised(self, threshold: float) -> np.ndarray:
-        """Return a mask (N,) of the images whose most probable class has at least the probability `threshold`."""
+        """Return a mask of shape (N,), True for images whose highest class probability is at least `threshold`."""
         return self.probabilities.max(axis=1) >= threshold
 
     def classes(self) -> np.ndarray:
-        """Return the most probable class of each image, (N,)."""
+        """Return the index of the most probable class of each image, as an array of shape (N,)."""
         return self.probabilities.argmax(axis=1)
 
 
 class Judge:
-    """The trained reference classifier, which is applied to uint8 images."""
+    """The trained reference classifier. Calling it with uint8 images returns its features and class probabilities."""
 
     def __init__(self, network: Classifier, device: torch.device, batch_size: int) -> None:
         self.network, self.device, self.batch_size = network.eval(), device, batch_size
 
     @classmethod
     def load(cls, folder: Path, device: torch.device, batch_size: int) -> "Judge":
-        """Load the judge (the reference classifier) from the model folder that the stage `classifier` writes."""
+        """Load the reference classifier from a model folder. `batch_size` is the number of images per network call."""
         return cls(load_model(folder, Classifier, device)[0], device, batch_size)
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> Judged:
-        """Return the features and class probabilities of uint8 images (N, C, H, W)."""
+        """Return the classifier's features and class probabilities for uint8 images of shape (N, C, H, W)."""
         features, probabilities = [], []
         for batch in float_batches(images, self.batch_size, self.device):
             hidden = self.network.backbone(batch)
@@ -54,10 +54,10 @@ class Judge:
 
 
 def judge_quality(judged: Judged, dataset: Dataset, threshold: float, level: float) -> dict[str, Estimate | LeftOut]:
-    """Return the test accuracy of the judge (the reference classifier), and the fraction of test images recognised.
+    """Return the test accuracy of the reference classifier, and the fraction of test images that it recognises.
 
-    `judged` is the judge's output for the test images. An image is recognised if its most probable class has at least
-    the probability `threshold`. `level` is the confidence level of the intervals.
+    `judged` is the classifier's output for the test images. An image is recognised if its highest class probability
+    is at least `threshold`. `level` is the confidence level of the intervals. Without classes, values are `LeftOut`.
     """
     classless, labels = needs.two_classes(dataset), np.asarray(dataset.test.labels)
     return {

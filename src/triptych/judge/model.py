@@ -1,6 +1,6 @@
 """Network and training objectives of the judge, the classifier that evaluates generated images.
 
-The judge predicts the class of an image or, if the dataset has no classes, the number of quarter turns of the image.
+The judge predicts the class of an image or, if the dataset has no classes, the rotation of the image in quarter turns.
 """
 
 import torch
@@ -15,7 +15,7 @@ QUARTER_TURNS = 4
 
 
 class Classifier(nn.Module):
-    """A small ResNet with a linear head. See `SmallResNet` for `width`, `blocks` and `stem_stride`."""
+    """Small ResNet with a linear classification head. `SmallResNet` explains `width`, `blocks` and `stem_stride`."""
 
     def __init__(self, in_channels: int, classes: int, width: int, blocks: list[int], stem_stride: int) -> None:
         super().__init__()
@@ -23,15 +23,15 @@ class Classifier(nn.Module):
         self.head = nn.Linear(self.backbone.feature_size, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (B, classes) of images (B, C, H, W) in [-1, 1]."""
+        """Return logits of shape (B, classes) for images of shape (B, C, H, W) with values in [-1, 1]."""
         return self.head(self.backbone(images))
 
 
 class ClassificationObjective(Objective):
-    """Cross-entropy with mixup of half of the images (Zhang et al. 2018, arXiv:1710.09412).
+    """Cross-entropy loss with mixup, applied to half of the images on average (Zhang et al. 2018, arXiv:1710.09412).
 
-    Without mixup, the classifier is confident about most images of pure noise. Unmixed images keep the classifier
-    confident about digits. A mixed image contains a second image with a weight that is uniform in [0, mixup].
+    A mixed image is the weighted mean of two images. The weight of the second image is uniform in [0, mixup]. Mixup
+    lowers the classifier's confidence about images of pure noise.
     """
 
     def __init__(self, network: Classifier, mixup: float) -> None:
@@ -39,7 +39,7 @@ class ClassificationObjective(Objective):
         self.network, self.mixup = network, mixup
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean cross-entropy in nats and, as a term to log, the `accuracy` for the original labels."""
+        """Return the mean cross-entropy in nats, and a dict with the `accuracy` for the labels before mixup."""
         share = self.mixup * (2 * draw.uniform((len(batch.images), 1))[:, 0] - 1).clamp(min=0)
         weight = share.view(-1, 1, 1, 1).to(batch.images.dtype)
         # The partner is the neighbour in the batch, which is shuffled already.
@@ -54,20 +54,19 @@ class ClassificationObjective(Objective):
 
 
 class TurnObjective(ClassificationObjective):
-    """Prediction of an image's rotation by 0 to 3 quarter turns (Gidaris et al. 2018, arXiv:1803.07728).
+    """Cross-entropy loss for predicting an image's number of quarter turns (Gidaris et al. 2018, arXiv:1803.07728).
 
-    Predicting the rotation requires features that describe the shapes of objects. Such features are therefore suitable
-    for comparing unlabelled images.
+    The features must describe the shapes of objects, and are therefore suitable for comparing unlabelled images.
     """
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Rotate images (B, C, N, N) by random quarter turns, and return the loss of predicting the turns."""
+        """Rotate each image by a random number of quarter turns. Return the loss and the accuracy for this number."""
         quarters = draw.integers(0, QUARTER_TURNS, (len(batch.images),))
         return super().forward(Batch(turned(batch.images, quarters), quarters), draw)
 
 
 def turned(images: Tensor, quarters: Tensor) -> Tensor:
-    """Rotate each image (B, C, N, N) counter-clockwise by its number of quarter turns in `quarters` (B,), int64."""
+    """Rotate images of shape (B, C, N, N) counter-clockwise, each by its number of quarter turns in `quarters` (B,)."""
     turns = torch.stack([torch.rot90(images, count, dims=(2, 3)) for count in range(QUARTER_TURNS)])
     chosen = turns[quarters, torch.arange(len(images), device=images.device)]
     return chosen.contiguous(memory_format=torch.channels_last)

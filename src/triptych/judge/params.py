@@ -1,4 +1,4 @@
-"""Schema of the section `classifier` of params.yaml, for the judge (the reference classifier)."""
+"""Schema of the section `classifier` of params.yaml, which configures the judge (the reference classifier)."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from triptych.training.params import Training
 
 
 class ResNetParams(Section):
-    """Sizes of the network of the judge (the reference classifier); see `triptych.nn.backbones.SmallResNet`."""
+    """Sizes of the reference classifier's network. `triptych.nn.backbones.SmallResNet` explains the fields."""
 
     width: Count
     blocks: Annotated[list[Count], Field(min_length=1)]
@@ -17,7 +17,7 @@ class ResNetParams(Section):
 
 
 class ClassifierParams(Section):
-    """Network, mixup and training of the judge (the reference classifier); see `triptych.judge.model`."""
+    """Settings of the reference classifier. `mixup` is the largest weight of the second of two mixed images."""
 
     network: ResNetParams
     mixup: Annotated[float, Field(ge=0)]

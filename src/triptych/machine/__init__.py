@@ -1,1 +1,1 @@
-"""Device, precision, forked processes, and random numbers on a device."""
+"""Device, precision, forked processes and random numbers."""

@@ -36,7 +36,7 @@ class Machine:
         return self.rank == 0
 
     def autocast(self) -> torch.autocast:
-        """Return the context manager that sets the precision of a forward pass."""
+        """Return a context manager for forward passes in which matrix products have the precision `self.dtype`."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def synchronise(self) -> None:
@@ -52,17 +52,17 @@ class Machine:
         return self.world == 1 and self.device.type == "cpu" and processes.AVAILABLE
 
     def at_once(self, tasks: int) -> int:
-        """Return the number of `tasks` to run side by side: as many as the threads allow, or 1 without forks."""
+        """Return how many of `tasks` tasks to run in parallel: as many as there are threads for, or 1 without forks."""
         return max(1, min(tasks, self.threads // self.workers)) if self.forks else 1
 
     def announce(self, **more: object) -> None:
-        """Print the values of `describe` and `more` to stderr, on one line. Only the process of rank 0 prints."""
+        """Print the entries of `describe()` and `more` as one line on stderr. Only the process of rank 0 prints."""
         if self.leads:
             about = self.describe() | more
             print(", ".join(f"{key} {value}" for key, value in about.items()), file=sys.stderr, flush=True)
 
     def describe(self) -> dict:
-        """Return the device, precision, threads, processes and torch version, on which run times depend."""
+        """Return properties that affect run times: device, precision, threads, processes and torch version."""
         return {
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
             "precision": str(self.dtype).removeprefix("torch."),
@@ -73,7 +73,10 @@ class Machine:
 
 
 def choose_device(wish: str, local_rank: int = 0) -> torch.device:
-    """Return the device named `wish`, or the fastest for "auto". Raises InputError if the device is not available."""
+    """Return the device `wish`, or the fastest one if `wish` is "auto". Raises InputError if it is not available.
+
+    `local_rank` is the index of a CUDA device.
+    """
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = next(name for name in has if has[name]) if wish == "auto" else wish
     if not has[name]:
@@ -92,10 +95,10 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def machine(runtime: Runtime, announce: bool = True, one_thread: bool = True) -> Iterator[Machine]:
-    """Set up this process according to `runtime` and the environment variables of torchrun; undo it on exit.
+    """Set up this process for `runtime` and torchrun, and yield its `Machine`. If `announce` is True, print it.
 
-    On a CPU every process computes with one thread, so that results do not depend on the number of cores; several
-    processes use several cores. `one_thread=False` uses all threads in this process.
+    On a CPU, every process computes with one thread, and several processes use several cores, so that results do not
+    depend on the number of cores. If `one_thread` is False, this process uses all threads.
     """
     global kernels
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -130,17 +133,14 @@ def machine(runtime: Runtime, announce: bool = True, one_thread: bool = True) ->
             dist.destroy_process_group()
 
 
-# Parameters of glibc's mallopt. 32 MiB is the largest M_MMAP_THRESHOLD that old versions accept, and more than any
-# tensor of a training step takes. Larger allocations, such as a whole split, return to the system.
+# Parameters of glibc's mallopt. Reusing memory saves a twelfth of the DDPM's training time. 32 MiB is the largest
+# M_MMAP_THRESHOLD of old versions, and more than a tensor of a training step. Larger allocations return to the system.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = 32 << 20
 NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc reuse freed memory: mapping and clearing new memory took a twelfth of the DDPM's training time.
-
-    Returns False if the C library is not glibc.
-    """
+    """Make glibc reuse freed memory. Return True on success, and False if the C library is not glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
     return bool(mallopt and mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, NEVER))

@@ -1,9 +1,9 @@
 """Parallel tasks in forked processes, and the run time of a stage.
 
-A small network cannot use two cores fully: two runs with one thread each process 1.4 times as many images per second as
-one run with two threads. Processes are forked only on Linux, because linear algebra libraries of other systems fail
-after a fork. A fork does not copy the threads of a pool, so the parent must not use several threads before it forks;
-`Machine.shared` therefore limits it to one.
+A small network does not use two cores fully. Two runs with one thread each, in parallel, train on 1.4 times as many
+images per second as one run with two threads. Processes are forked only on Linux, because the linear algebra libraries
+of other systems fail after a fork. Before a fork, the parent must be limited to one thread (see `Machine.shared`),
+because a forked child has none of the threads in its parent's thread pools.
 """
 
 import atexit
@@ -34,9 +34,9 @@ Result = TypeVar("Result")
 def side_by_side(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterator[tuple[int, Result]]:
     """Run tasks in parallel, and yield the index and result of each task when it finishes.
 
-    Tasks start in the given order, in `at_once` child processes, or in this process if `at_once` is 1. If a task fails
-    or a child is killed, all children are stopped. Raises InputError if a task raised one or a child was killed. After
-    any other error, the child prints its traceback to stderr and this process raises SystemExit.
+    Tasks start in the given order, in at most `at_once` child processes, or in this process if `at_once` is 1. If a
+    task fails or a child is killed, all children are stopped. Raises InputError if a task raises InputError or a child
+    is killed. After any other error in a child, the child prints a traceback and this process raises SystemExit.
     """
     if at_once == 1:
         yield from ((index, task()) for index, task in enumerate(tasks))
@@ -101,9 +101,9 @@ def _exit_with(parent: int) -> None:
 
 
 def run_script(stage: str, main: Callable[[], None]) -> NoReturn:
-    """Run `main`, the script of a stage. Report user errors in one line, write the run time, and end the process.
+    """Run the stage `stage` by calling `main`, record the run time with `stage_clock`, and end the process.
 
-    The process ends without finalising the interpreter, which would take up to 1.5 s with torch's compiler loaded.
+    An InputError is printed on one line. Finalising the interpreter, which can take 1.5 s, is skipped.
     """
     with one_line_errors():
         with stage_clock(stage):
@@ -116,9 +116,9 @@ def run_script(stage: str, main: Callable[[], None]) -> NoReturn:
 
 @contextmanager
 def stage_clock(stage: str) -> Iterator[None]:
-    """Write metrics/clock/<stage>.json on success: Unix times of process start, end of imports and end of work.
+    """If the block succeeds, write the Unix times of process start, end of imports, and end of block to a JSON file.
 
-    `peak_megabytes` in that file is the sum of two peaks of resident memory: of this process and of its largest child.
+    The file, metrics/clock/<stage>.json, also has the peak memory of this process plus that of its largest child.
     """
     imported = time.time()
     yield

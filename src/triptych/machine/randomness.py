@@ -1,4 +1,4 @@
-"""Random numbers as a function of seed, purpose and step, so that checkpoints need no generator state."""
+"""Random numbers determined by seed, purpose and step, so that checkpoints need no generator state."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from triptych.core.seeds import fold
 
 
 def generator(device: torch.device | str, *names: int | str) -> torch.Generator:
-    """Return a generator on `device`, with a seed derived from `names`, for example (seed, purpose, step)."""
+    """Return a torch generator on `device`. Its seed is derived from `names`, for example (seed, purpose, step)."""
     return torch.Generator(device=device).manual_seed(fold(*names))
 
 
@@ -17,8 +17,8 @@ def generator(device: torch.device | str, *names: int | str) -> torch.Generator:
 class Draw:
     """Source of the random numbers of a training step.
 
-    In data-parallel training, each method draws numbers for the global batch but returns only the rows of this process.
-    The numbers therefore do not depend on the number of processes. The first dimension of `shape` is the local batch.
+    In data-parallel training, each method draws numbers for the global batch, so that they do not depend on the number
+    of processes, and returns only the rows that belong to this process. `shape` is the shape of these rows.
     """
 
     device: torch.device | str
@@ -31,20 +31,20 @@ class Draw:
         self.generator = generator(self.device, *self.names)
 
     def restart(self, *names: int | str) -> None:
-        """Reseed the generator with `names`. A recorded CUDA graph requires the same generator object at every step."""
+        """Reseed the generator from `names`. The generator object is kept because CUDA graphs refer to it."""
         self.names = names
         self.generator.manual_seed(fold(*names))
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
-        """Draw standard normal numbers."""
+        """Draw a tensor of shape `shape` from the standard normal distribution."""
         return self._local(torch.randn(self._global(shape), generator=self.generator, device=self.device), shape)
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
-        """Draw numbers uniformly from [0, 1)."""
+        """Draw a tensor of shape `shape` from the uniform distribution on [0, 1)."""
         return self._local(torch.rand(self._global(shape), generator=self.generator, device=self.device), shape)
 
     def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Tensor:
-        """Draw int64 integers uniformly from [low, high)."""
+        """Draw an int64 tensor of shape `shape`, uniformly from the integers in [low, high)."""
         size = self._global(shape)
         return self._local(torch.randint(low, high, size, generator=self.generator, device=self.device), shape)
 

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def run_tasks(title: str, tasks: Mapping[str, Callable[[], Result]], at_once: int = 1) -> dict[str, Result]:
-    """Run up to `at_once` tasks in parallel, and return a dict from task name to result, in the order of `tasks`."""
+    """Run named tasks, up to `at_once` in parallel, and return the results by name. `title` labels the progress bar."""
     names, results = list(tasks), {}
     interval = 0.5 if sys.stderr.isatty() else 20.0  # keeps log files short
     with tqdm(total=len(tasks), desc=title, mininterval=interval, dynamic_ncols=True) as bar:
@@ -24,5 +24,5 @@ def run_tasks(title: str, tasks: Mapping[str, Callable[[], Result]], at_once: in
 
 
 def merged_results(title: str, tasks: Mapping[str, Callable[[], dict]], at_once: int = 1) -> dict:
-    """Run tasks like `run_tasks`, and merge the dicts that they return."""
+    """Run tasks with `run_tasks`, and merge the dicts that the tasks return into one dict."""
     return {key: value for result in run_tasks(title, tasks, at_once).values() for key, value in result.items()}

@@ -1,1 +1,1 @@
-"""Confidence intervals, statistics, and measures that several studies use."""
+"""Measures, statistics and confidence intervals that several studies use."""

@@ -1,10 +1,10 @@
 """Estimates from autocorrelated series, such as the durations of consecutive epochs.
 
-The residuals of a regression, e = M y, are assumed normal and first-order autoregressive, with the correlation matrix R
-of entries rho^|i - j|. Their sum of squares is then approximately a multiple of chi-squared, with mean sigma² tr(MR)
-and tr(MR)² / tr(MRMR) degrees of freedom (Box 1954, Annals of Mathematical Statistics 25, 290-302, theorem 3.1). A
-dozen values hardly determine rho, so the caller passes its largest plausible value. If the true rho is smaller, the
-intervals are too wide.
+The errors of a regression are assumed to be normal and first-order autoregressive, with variance sigma² and a matrix R
+of correlations rho^|i - j|. M is the matrix that maps the values to their residuals. The sum of the squared residuals
+is approximately a scaled chi-squared variable, with mean sigma² tr(MR) and tr(MR)² / tr(MRMR) degrees of freedom (Box
+1954, Annals of Mathematical Statistics 25, 290-302, theorem 3.1). A dozen values hardly determine rho, so the caller
+must pass the largest plausible value of rho. If the true rho is smaller, the intervals are too wide.
 """
 
 import math
@@ -18,18 +18,18 @@ from triptych.measures.estimate import Estimate
 
 
 def lag_one(values: np.ndarray) -> float:
-    """Return the lag-1 sample autocorrelation of values (N,), or 0 if all values are equal."""
+    """Return the lag-1 sample autocorrelation of a series of values, or 0 if all values are equal."""
     centred = values - np.mean(values)
     total = float(centred @ centred)
     return float(centred[1:] @ centred[:-1]) / total if total > 0 else 0.0
 
 
 def relative_spread(values: np.ndarray, level: float, rho: float) -> Estimate:
-    """Return the coefficient of variation of a series of N >= 2 positive values, with its chi-squared interval.
+    """Return the coefficient of variation of two or more positive values, with a chi-squared confidence interval.
 
-    The point estimate is the sample coefficient, which autocorrelation biases downwards. The interval accounts for
-    this bias, but ignores the uncertainty of the mean, which is negligible if the coefficient is small. `rho` is the
-    largest plausible lag-1 autocorrelation, in [0, 1).
+    Autocorrelation biases the estimate downwards. The interval accounts for this bias, but ignores the uncertainty of
+    the mean, which is negligible if the coefficient is small. `level` is the confidence level, and `rho` the largest
+    plausible lag-1 autocorrelation, in [0, 1).
     """
     mean, constant = float(np.mean(values)), np.ones((len(values), 1))
     squares = float(np.square(values - mean).sum())
@@ -40,7 +40,7 @@ def relative_spread(values: np.ndarray, level: float, rho: float) -> Estimate:
 
 
 def slope(values: np.ndarray, level: float, rho: float) -> Estimate:
-    """Return the least-squares slope per step of N >= 3 values with Student's interval, for autocorrelation `rho`."""
+    """Return the least-squares slope per step, with Student's interval; see `relative_spread` for `level` and `rho`."""
     steps = np.arange(len(values)) - (len(values) - 1) / 2
     line = np.column_stack([np.ones(len(values)), steps])
     scale = float(steps @ steps)
@@ -57,7 +57,7 @@ def _correlation(count: int, rho: float) -> np.ndarray:
 
 
 def _distribution(design: np.ndarray, rho: float) -> tuple[float, float]:
-    """Return tr(MR) and the degrees of freedom of the sum of squared residuals for a design matrix (N, columns)."""
+    """Return the mean (for sigma = 1) and the degrees of freedom of the sum of squared residuals of a regression."""
     residual = np.eye(len(design)) - design @ np.linalg.pinv(design)
     product = residual @ _correlation(len(design), rho)
     expected = float(np.trace(product))

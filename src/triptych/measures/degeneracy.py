@@ -1,4 +1,4 @@
-"""Detection of degenerate samples: images that are not finite, nearly uniform, or clipped to black and white."""
+"""Detection of degenerate samples: images that are not finite, nearly uniform, or clipped to black or white."""
 
 import torch
 from torch import Tensor
@@ -14,21 +14,21 @@ CLIPPED_FROM = 1 - 1 / 255
 
 
 def spread(images: Tensor) -> Tensor:
-    """Return the standard deviation (N,) of the luminance of each image. Images are float (N, C, H, W) in [-1, 1]."""
+    """Return the standard deviation (N,) of each image's luminance. `images` (N, C, H, W) are floats in [-1, 1]."""
     return images.mean(dim=1).flatten(1).std(dim=1)
 
 
 def clipped_share(images: Tensor) -> float:
-    """Return the fraction of values of images in [-1, 1] that become black or white on conversion to 8 bits."""
+    """Return the fraction of values in float images (-1 to 1) that become 0 or 255 on conversion to 8 bits."""
     return float((images.abs() >= CLIPPED_FROM).float().mean())
 
 
 def refuse_degenerate(images: Tensor) -> None:
-    """Raise InputError with advice on training if images are degenerate. Images are float (N, C, H, W) in [-1, 1]."""
+    """Raise InputError if any value is not finite, nearly all values are clipped, or most images are nearly uniform."""
     hint = "train longer, lower the learning rate, or set a gradient_clip"
     if not bool(torch.isfinite(images).all()):
         raise InputError(f"samples: {int((~torch.isfinite(images)).sum())} values are not finite; {hint}")
     if (share := clipped_share(images)) > MOST_CLIPPED:
         raise InputError(f"samples: {share:.0%} of all values are clipped to black or white; {hint}")
     if (median := float(spread(images).median())) < LEAST_SPREAD:
-        raise InputError(f"samples: most are nearly uniform (median luminance std {median:.4f} in [-1, 1]); {hint}")
+        raise InputError(f"samples: most are nearly uniform (median luminance std is only {median:.4f}); {hint}")

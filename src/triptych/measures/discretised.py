@@ -10,9 +10,10 @@ LEVEL_WIDTH = 2 / 255
 
 
 def discretised_gaussian_log_mass(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
-    """Return the elementwise log-probability of the 8-bit level of x: the Gaussian's mass within half a level of x.
+    """Return, for each value in x, the log-probability that N(mean, sigma²) assigns to the value's 8-bit level.
 
-    The outermost levels include the tails, so that the 256 probabilities sum to 1 (Ho et al. 2020, equation 13).
+    The lowest and the highest level include the tails, so that the probabilities of the 256 levels sum to 1 (Ho et al.
+    2020, equation 13). The values in x are in [-1, 1].
     """
     # By symmetry the nearer tail is used, because the difference of two masses near 1 would lose precision.
     distance = (x - mean).abs()
@@ -27,7 +28,7 @@ def discretised_gaussian_log_mass(x: Tensor, mean: Tensor, sigma: float) -> Tens
 
 
 def bits_per_dimension(log_probability: Tensor, dimensions: int, density: bool) -> Tensor:
-    """Convert image log-probabilities or, if `density`, log-densities on [-1, 1] from nats to bits per dimension."""
+    """Return bits per dimension. `log_probability` is in nats; if `density` is True, it is a log-density on [-1, 1]."""
     nats = log_probability.double() / dimensions
     if density:
         nats = nats + math.log(LEVEL_WIDTH)

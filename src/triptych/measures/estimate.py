@@ -1,7 +1,7 @@
 """A number with its confidence interval, and its format in a metrics file.
 
-A metrics file contains the value of an estimate under its key, and the bounds under the same key of `intervals`. If a
-number could not be measured, `left_out` contains the reason. `write_metrics` writes this format; `joined` reads it.
+A metrics file contains the value of an estimate under a key, and its bounds under the same key in `intervals`. If a
+number could not be measured, the reason is under its key in `left_out`.
 """
 
 import math
@@ -16,7 +16,7 @@ from triptych.core.files import write_json
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its confidence interval. Comparisons return None if the interval does not decide the answer."""
+    """A number and its confidence interval. A comparison returns None if it holds for only a part of the interval."""
 
     value: float
     low: float
@@ -41,19 +41,19 @@ class Estimate:
         return {"low": self.low, "high": self.high}
 
     def flat(self, name: str) -> dict[str, float]:
-        """Return a dict with the value under the key `name` and the bounds under `name`_low and `name`_high."""
+        """Return a dict with the value under the key `{name}`, and the bounds under `{name}_low` and `{name}_high`."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Placeholder for a number that cannot be measured. `reason` completes the phrase "not measured, because"."""
+    """Placeholder for a number that cannot be measured. `reason` completes the sentence "not measured, because …"."""
 
     reason: str
 
 
 def write_metrics(path: Path | str, numbers: Mapping[str, object]) -> None:
-    """Write a metrics file. Print the keys that could not be measured to stderr, one line per reason."""
+    """Write `split(numbers)` to a metrics file. Print to stderr which numbers could not be measured, and why."""
     keys: dict[str, list[str]] = {}
     for key, value in _leaves(numbers):
         if isinstance(value, LeftOut):
@@ -64,7 +64,7 @@ def write_metrics(path: Path | str, numbers: Mapping[str, object]) -> None:
 
 
 def split(numbers: Mapping[str, object]) -> dict[str, object]:
-    """Convert nested numbers to the format of a metrics file. Raises InputError if one is NaN or infinite."""
+    """Convert nested dicts of numbers to the format of a metrics file. Raises InputError if a number is not finite."""
     metrics = _split(numbers)
     for key, value in _leaves(metrics):
         if isinstance(value, float) and not math.isfinite(value):
@@ -93,7 +93,7 @@ def _in_file(entry: object) -> object:
 
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the key (for example `restoration.0.psnr`) and the value of each leaf of nested mappings and lists."""
+    """Yield (dotted key, value) for each leaf of nested mappings and lists. `key` is the prefix of the dotted keys."""
     if not isinstance(value, Mapping | list):
         yield key, value
         return
@@ -102,7 +102,7 @@ def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def joined(metrics: Mapping[str, object], key: str) -> Estimate | None:
-    """Return the estimate under `key` in the content of a metrics file, or None if value or interval is missing."""
+    """Return the estimate under `key` in the content of a metrics file, or None if its value or interval is missing."""
     intervals = metrics.get("intervals")
     interval = intervals.get(key) if isinstance(intervals, Mapping) else None
     value = metrics.get(key)

@@ -1,4 +1,4 @@
-"""Conversion of images between 8 bits and floats, and noise that does not depend on the batch size."""
+"""Conversion of images between 8-bit integers and floats, and random noise that does not depend on the batch size."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from triptych.training.objective import to_float
 
 
 def float_batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
-    """Convert uint8 images (N, C, H, W) to floats in [-1, 1] on `device`, and yield batches of `size` images."""
+    """Yield batches of `size` images as floats in [-1, 1] on `device`. `images` (N, C, H, W) are uint8."""
     for start in range(0, len(images), size):
         yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Convert float images (B, C, H, W) in [-1, 1] to uint8. Values are rounded and clipped."""
+    """Convert float images to uint8, mapping -1 to 0 and 1 to 255. Values outside [-1, 1] are clipped."""
     return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -28,15 +28,15 @@ BLOCK = 64
 
 @dataclass
 class ImageNoise:
-    """Source of random numbers for images. Each call draws new numbers.
+    """Source of random numbers for images. Each call of a method draws new numbers.
 
-    The numbers of an image do not depend on the batch that contains the image. They differ between CPUs and GPUs.
+    The numbers for an image do not depend on the other images in the batch. CPUs and GPUs draw different numbers.
     """
 
     seed: int
-    purpose: str
+    purpose: str  # name of the random stream
     rows: range  # consecutive indices of the images
-    shape: tuple[int, ...]  # of the numbers that `normal` draws per image
+    shape: tuple[int, ...]  # shape of the numbers that `normal` draws for one image
     device: torch.device | str
     _streams: list[torch.Generator] = field(init=False, repr=False)
 
@@ -45,12 +45,12 @@ class ImageNoise:
         self._streams = [generator(self.device, self.seed, self.purpose, block) for block in blocks]
 
     def normal(self) -> Tensor:
-        """Draw standard normal numbers (N, *shape), float32, for the N images of `rows`."""
+        """Return standard normal numbers for the images with indices `rows`: a float32 tensor of shape (N, *shape)."""
         size = (BLOCK, *self.shape)
         return self._select([torch.randn(size, generator=stream, device=self.device) for stream in self._streams])
 
     def integers(self, low: int, high: int) -> Tensor:
-        """Draw an integer from [low, high) for each of the N images of `rows`: (N,) int64."""
+        """Return random integers in [low, high) for the images with indices `rows`: an int64 tensor of shape (N,)."""
         streams = self._streams
         return self._select([torch.randint(low, high, (BLOCK,), generator=s, device=self.device) for s in streams])
 

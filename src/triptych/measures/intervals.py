@@ -17,7 +17,7 @@ from triptych.measures.estimate import Estimate
 
 
 def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the means (draws, ...) of bootstrap resamples of values (N, ...) along the first axis."""
+    """Return the means (draws, ...) of `draws` bootstrap resamples of the N entries of `values` (N, ...)."""
     flat = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
     # The number of occurrences of each value in a resample makes the means a matrix product.
     drawn = rng.integers(0, len(flat), (draws, len(flat))) + len(flat) * np.arange(draws)[:, None]
@@ -26,7 +26,7 @@ def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) ->
 
 
 def mean(values: np.ndarray, level: float) -> Estimate:
-    """Return the mean of independent values (N,) with Student's interval. If N is 1, the interval has width 0."""
+    """Return the mean of independent values, with Student's interval. The interval of a single value has width 0."""
     wide = np.asarray(values, dtype=np.float64)
     value, count = float(wide.mean()), len(wide)
     if count < 2:
@@ -36,7 +36,7 @@ def mean(values: np.ndarray, level: float) -> Estimate:
 
 
 def proportion(successes: np.ndarray, level: float) -> Estimate:
-    """Return the fraction of True among independent booleans (N,) with Wilson's interval, which is valid at 0 and 1."""
+    """Return the fraction of independent booleans that are True, with Wilson's interval at confidence `level`."""
     from scipy.stats import binomtest  # slow, and not used by evaluate_ssl, which runs for each variant
 
     interval = binomtest(int(np.sum(successes)), len(successes)).proportion_ci(level, method="wilson")
@@ -46,8 +46,8 @@ def proportion(successes: np.ndarray, level: float) -> Estimate:
 def difference(one: Estimate, other: Estimate) -> Estimate:
     """Return `one - other` for independent estimates whose intervals have the same confidence level.
 
-    The distances between estimates and bounds are added in quadrature, which preserves asymmetry (MOVER: Newcombe 1998,
-    Statistics in Medicine 17, 873-890, method 10; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702).
+    For each bound of the difference, the distances of the two estimates from their bounds are added in quadrature
+    (Newcombe 1998, Statistics in Medicine 17, 873-890; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702).
     """
     value = one.value - other.value
     below = math.hypot(one.value - one.low, other.high - other.value)
@@ -57,7 +57,7 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 
 @dataclass(frozen=True)
 class Resampling:
-    """Confidence intervals with common settings: seed, confidence level, and number of bootstrap resamples (`draws`).
+    """Computes confidence intervals with one seed, one confidence level (`level`) and `draws` bootstrap resamples.
 
     Each statistic has its own random stream, so that the order in which intervals are computed does not matter.
     The stream is identified by `owner` (the study, such as `vae`) and by `purpose` (the name of the statistic).
@@ -69,7 +69,7 @@ class Resampling:
     owner: str
 
     def stream(self, purpose: str) -> np.random.Generator:
-        """Return the random generator of the statistic named `purpose`."""
+        """Return a new random generator for the statistic named `purpose`."""
         return np.random.default_rng(fold(self.seed, "bootstrap", f"{self.owner} {purpose}"))
 
     def proportion(self, successes: np.ndarray) -> Estimate:
@@ -84,16 +84,16 @@ class Resampling:
         return mean(values, self.level)
 
     def ratio(self, above: np.ndarray, below: np.ndarray, purpose: str) -> Estimate:
-        """Return mean(above) / mean(below) for independent samples, with a bootstrap percentile interval."""
+        """Return mean(above) / mean(below), with a bootstrap interval. The two samples are resampled independently."""
         rng = self.stream(purpose)
         draws = resampled_means(above, self.draws, rng) / resampled_means(below, self.draws, rng)
         return self.percentile(float(np.mean(above) / np.mean(below)), draws)
 
     def recentred(self, value: float, statistic: Callable[[np.ndarray], float], count: int, purpose: str) -> Estimate:
-        """Return the non-negative `value` of a statistic, with a bootstrap interval that is corrected for bias.
+        """Return `value`, a non-negative statistic of `count` points, with a bootstrap interval corrected for bias.
 
-        `statistic` maps the indices (count,) of a resample to the value of the statistic. A resample has fewer distinct
-        points, which increases distances such as Fréchet's. The draws are therefore shifted to have the mean `value`.
+        `statistic` computes the statistic of a resample from the indices (count,) of its points. Resampling increases
+        statistics such as the Fréchet distance; as a correction, their mean over resamples is shifted to `value`.
         """
         rng = self.stream(purpose)
         # The statistics use small matrices, for which many threads are much slower than one.
@@ -103,12 +103,12 @@ class Resampling:
         return replace(interval, low=max(0.0, interval.low))
 
     def seeded(self, values: np.ndarray, purpose: str) -> Estimate:
-        """Return the mean of values (seeds, images) with an interval over training seeds and test images.
+        """Return the mean of `values` (seeds, images), with an interval that includes variation over seeds and images.
 
-        The variance of the mean is the sum of its bootstrap variance over test images and its variance over seeds. With
-        one seed, the second term is omitted. The interval is Student's, with the degrees of freedom of Satterthwaite
-        (1946, Biometrics Bulletin 2, 110-114) and Welch (1947, Biometrika 34, 28-35). The coverage of a 95 % interval
-        is 94 to 95 % with four seeds, but only 87 % in the worst case with two.
+        The variance of the mean is the sum of a bootstrap variance over test images and a variance over seeds. With
+        one seed, the variance over seeds is omitted. The interval is Student's, with the degrees of freedom of Welch
+        (1947, Biometrika 34, 28-35) and Satterthwaite (1946, Biometrics Bulletin 2, 110-114). The coverage of a 95 %
+        interval is 94 to 95 % with four seeds, but can be as low as 87 % with two seeds.
         """
         wide = np.asarray(values, dtype=np.float64)
         seeds, images = wide.shape
@@ -122,7 +122,7 @@ class Resampling:
         return Estimate(mean, mean - float(half), mean + float(half))
 
     def accuracies(self, correct: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
-        """Return the accuracy of each classifier. `correct` maps a classifier's name to booleans (seeds, images)."""
+        """Return accuracies under keys `{name}_accuracy`. `correct[name]` (seeds, images) marks correct predictions."""
         estimates = {}
         for name, rows in correct.items():
             estimate = self.seeded(rows, f"{name}_correct")

@@ -1,7 +1,4 @@
-"""Requirements of measures. A function returns None if its requirement is met, otherwise a `LeftOut` with the reason.
-
-A typical call is `needs.images(count, 2) or measure(…)`.
-"""
+"""Requirements of measures. Each function returns None if its requirement is met, or the reason to omit a measure."""
 
 import numpy as np
 
@@ -10,7 +7,7 @@ from triptych.measures.estimate import LeftOut
 
 
 def two_classes(dataset: Dataset) -> LeftOut | None:
-    """Require at least two classes, because every prediction is correct if there is only one."""
+    """Return None if the dataset has labels of at least two classes, otherwise the reason to omit a measure."""
     if not dataset.labelled:
         return LeftOut("the images have no labels")
     return LeftOut("all images are of one class, but two are needed") if len(dataset.classes) < 2 else None

@@ -12,11 +12,11 @@ BLOCK = 512
 def knn_classes(
     queries: Tensor, bank: Tensor, labels: Tensor, k: int = 200, temperature: float = 0.1, block: int = BLOCK
 ) -> Tensor:
-    """Classify features (N, d) by a vote of their k nearest neighbours in a bank (M, d), and return the classes (N,).
+    """Classify queries (N, d) by a vote of their k nearest neighbours in a bank (M, d), and return the classes (N,).
 
-    The weight of a vote is exp(cosine similarity / temperature). The lowest class wins a tie. Features of class -1 in
-    the bank are ignored; if fewer than k remain, all of them vote. Similarities are computed in float32 on the device
-    of the bank, for `block` queries at a time.
+    `labels` (M,) are the classes of the bank's features. Features with label -1 are ignored. If fewer than k features
+    remain, all of them vote. The weight of a vote is exp(cosine similarity / temperature). The lowest class wins a tie.
+    Similarities are computed on the device of the bank, for `block` queries at a time.
     """
     if min(k, temperature, block) <= 0:
         raise ValueError(f"k, temperature and block must be positive, got {k}, {temperature} and {block}")

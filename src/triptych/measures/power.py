@@ -1,4 +1,4 @@
-"""Statistical power: number of training seeds with which an interval of `Resampling.seeded` excludes a threshold."""
+"""Statistical power: the number of training seeds that a confidence interval needs to exclude a threshold."""
 
 import math
 from bisect import bisect_left
@@ -12,15 +12,14 @@ MOST_SEEDS = 1 << 20
 
 
 def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: float = POWER) -> int | None:
-    """Return the smallest number of seeds, at least 2, whose interval excludes `threshold` with probability `power`.
+    """Return the number of seeds (at least 2) with which an interval excludes `threshold` with probability `power`.
 
-    Returns None if no number is sufficient. The mean and its variances over seeds and over test images are estimated
-    from values (seeds, images); more seeds do not reduce the variance over images. The probability is that of a
-    noncentral t distribution with Satterthwaite's degrees of freedom.
+    Returns None if no number is sufficient, since more seeds do not reduce the variance over test images. The centre
+    and the width of the interval, which has the confidence level `level`, are estimated from `values` (seeds, images).
     """
     seeds, images = np.shape(values)
     if seeds < 2:
-        raise ValueError(f"values must have at least two seeds to estimate the variance over seeds, got {seeds}")
+        raise ValueError(f"values must cover at least two seeds, to estimate the variance over seeds; got {seeds}")
     wide = np.asarray(values, dtype=np.float64)
     distance = abs(float(wide.mean()) - threshold)
     over_images = float(wide.mean(axis=0).var(ddof=1)) / images if images > 1 else 0.0
@@ -35,9 +34,9 @@ def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: 
 
 
 def _power(distance: float, components: list[tuple[float, int]], level: float) -> float:
-    """Return the probability that an interval excludes a threshold at `distance` from the mean.
+    """Return the probability that an interval with confidence `level` excludes a threshold at `distance` from the mean.
 
-    `components` contains the (variance, degrees of freedom) of each component of the variance of the mean.
+    The mean's variance is a sum. `components` contains each summand and the degrees of freedom of its estimate.
     """
     components = [component for component in components if component[0] > 0]
     if not components or distance == 0:

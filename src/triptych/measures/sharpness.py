@@ -1,4 +1,4 @@
-"""Sharpness of images."""
+"""Luminance and sharpness of images."""
 
 import numpy as np
 from scipy.ndimage import laplace
@@ -9,12 +9,12 @@ BLOCK = 1024  # images per block; as float64 they occupy 24 bytes per pixel
 
 
 def luminance(images: np.ndarray) -> np.ndarray:
-    """Convert uint8 images (N, C, H, W) to luminance: float (N, H, W) in [0, 1]."""
+    """Return the luminance (N, H, W) of uint8 images (N, C, H, W), as floats in [0, 1]."""
     wide = images.astype(np.float64) / 255
     return wide[:, 0] if images.shape[1] == 1 else np.tensordot(wide, LUMA, axes=(1, 0))
 
 
 def sharpness(images: np.ndarray) -> np.ndarray:
-    """Return the variance (N,) of each image's Laplacian, which measures sharpness (Pech-Pacheco et al. 2000)."""
+    """Return the sharpness (N,) of uint8 images: the variance of the Laplacian (Pech-Pacheco et al. 2000)."""
     blocks = (images[start : start + BLOCK] for start in range(0, len(images), BLOCK))
     return np.concatenate([laplace(luminance(b), axes=(1, 2), mode="nearest").var(axis=(1, 2)) for b in blocks])

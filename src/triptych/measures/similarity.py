@@ -13,15 +13,15 @@ ROUNDING = 1 / 12
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the peak signal-to-noise ratio (N,), in dB, of each pair of uint8 images a and b (N, C, H, W)."""
+    """Return an array of shape (N,): the peak signal-to-noise ratio in dB for each pair of uint8 images a[i], b[i]."""
     errors = np.square(a.astype(np.float64) - b).reshape(len(a), -1).mean(axis=1)
     return 10 * np.log10(RANGE**2 / np.maximum(errors, ROUNDING))
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the structural similarity (N,) of each pair of uint8 images a and b (N, C, H, W) with H, W >= 11.
+    """Return an array of shape (N,): the structural similarity for each pair of uint8 images a[i], b[i].
 
-    It is equation 13 of Wang et al. (2004), averaged over channels and over the positions of a Gaussian window.
+    Equation 13 of Wang et al. (2004) is averaged over channels and over all positions of an 11x11 window.
     """
     x, y = (torch.as_tensor(np.array(images)).double().flatten(0, 1)[:, None] for images in (a, b))
     mean_x, mean_y = _blur(x), _blur(y)
@@ -34,7 +34,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Return the mean of x (N, 1, H, W) in a Gaussian window at each position: (N, 1, H - 10, W - 10)."""
+    """Return the Gaussian-weighted means (N, 1, H - 10, W - 10) of the 11x11 windows in x (N, 1, H, W)."""
     offsets = torch.arange(WINDOW, dtype=x.dtype) - WINDOW // 2
     weights = torch.exp(-0.5 * (offsets / WINDOW_SIGMA).square())
     weights = weights / weights.sum()

@@ -1,1 +1,1 @@
-"""Encoders that several studies share, and files of weights."""
+"""Encoders that several studies use, and functions that save and load weights."""

@@ -6,7 +6,7 @@ from triptych.nn.fast.norm import BatchNorm, group_by_group, standardised
 
 
 class BasicBlock(nn.Module):
-    """Residual block of two 3x3 convolutions with batch norm. The shortcut is a 1x1 projection if the shape changes."""
+    """Residual block from `before` to `after` channels. If it changes the shape, its shortcut is a 1x1 convolution."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -24,10 +24,10 @@ class BasicBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """ResNet with a stem, levels of basic blocks, and global mean pooling.
+    """ResNet: a convolution of stride `stem_stride`, groups of residual blocks, and global mean pooling.
 
-    `width` is the number of channels of the first level; `blocks` lists the number of blocks of each level. From
-    each level to the next, the number of channels doubles and the resolution halves.
+    `blocks` lists the number of blocks per group. The first group has `width` channels. From each group to the next,
+    the number of channels doubles and the resolution halves. `standardise` normalises each channel of an image first.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class SmallResNet(nn.Module):
         self.feature_size = channels
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the features (B, feature_size) of images (B, C, H, W) in [-1, 1]."""
+        """Return features of shape (B, feature_size) for images of shape (B, C, H, W) with values in [-1, 1]."""
         images = standardised(images) if self.standardise else images
         return self.levels(self.stem(images)).mean(dim=(2, 3))
 
 
 class ResNet18(nn.Module):
-    """ResNet-18 of torchvision, with a 3x3 stem of stride 1 and no max-pooling (Chen & He 2021, Appendix D)."""
+    """Torchvision's ResNet-18 with a 3x3 first convolution of stride 1 and no max-pooling (Chen & He 2021, App. D)."""
 
     feature_size = 512
 
@@ -75,5 +75,5 @@ class ResNet18(nn.Module):
 
 
 def build_backbone(name: str, in_channels: int, **sizes: object) -> nn.Module:
-    """Build the encoder "small_resnet" or "resnet18". Its attribute `feature_size` is the number of features."""
+    """Build the encoder "small_resnet" or "resnet18". `sizes` are the other arguments of the encoder's class."""
     return {"small_resnet": SmallResNet, "resnet18": ResNet18}[name](in_channels, **sizes)

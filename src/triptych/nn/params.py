@@ -16,7 +16,7 @@ class SmallResNetParams(Section):
 
 
 class ResNet18Params(Section):
-    """Schema of torchvision's ResNet-18 with a stem for 32x32 images."""
+    """Section that selects `ResNet18`, a network without settings."""
 
     name: Literal["resnet18"]
 

@@ -1,4 +1,4 @@
-"""Files of trained networks: `model.safetensors` and `config.json`. Loading them executes no code."""
+"""Files of trained networks: `model.safetensors` and `config.json`. Unlike pickled files, they contain no code."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def snapshot_file(folder: Path, epoch: int) -> Path:
 
 
 def snapshot_files(folder: Path) -> dict[int, Path]:
-    """Return a dict from epoch, in increasing order, to snapshot file. Raises InputError if there are no snapshots."""
+    """Return a dict from epoch to snapshot file, in epoch order. Raises InputError if `folder` has no snapshots."""
     files = {int(path.stem.removeprefix("epoch_")): path for path in sorted(folder.glob("epoch_*.safetensors"))}
     if not files:
         raise InputError(f"{folder}: no snapshots found; run `dvc repro` to create them")
@@ -34,7 +34,7 @@ def snapshot_files(folder: Path) -> dict[int, Path]:
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to the CPU, so that no two share memory. Safetensors does not support shared memory."""
+    """Copy tensors to the CPU so that no two of them share memory, which safetensors does not support."""
     return {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
 
 
@@ -52,7 +52,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_weights(path: Path, network: nn.Module) -> None:
-    """Load weights into a network. Raises InputError if the file is missing, damaged, or of another architecture."""
+    """Load weights into a network. Raises InputError if the file is missing or damaged, or does not fit the network."""
     try:
         network.load_state_dict(load_file(path))
     except FileNotFoundError:
@@ -64,13 +64,13 @@ def load_weights(path: Path, network: nn.Module) -> None:
 
 
 def save_model(folder: Path, network: nn.Module, config: dict) -> None:
-    """Write a network and its config. `config["network"]` contains the keyword arguments of the network's class."""
+    """Write a network and its config to `folder`. `config["network"]` has the network's arguments."""
     save_weights(folder / "model.safetensors", network)
     write_json(folder / "config.json", config)
 
 
 def load_model(folder: Path, network_class: type[Network], device: torch.device) -> tuple[Network, dict]:
-    """Load a network, in eval mode, and its config. Raises InputError if a file is missing or invalid."""
+    """Load a network in eval mode onto `device`, and its config. Raises InputError if a file is missing or invalid."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         network = network_class(**config["network"])

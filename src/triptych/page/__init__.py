@@ -1,1 +1,1 @@
-"""The report page, the terminal summary, model cards and the archive."""
+"""The report page, the terminal summary, model cards and archives of runs."""

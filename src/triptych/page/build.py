@@ -1,4 +1,4 @@
-"""Write plots/report.html (the whole report in one self-contained file), metrics/headline, and archives of a run."""
+"""Write plots/report.html (one self-contained page), the main numbers in metrics/headline, and archives of a run."""
 
 import base64
 import io
@@ -45,7 +45,7 @@ LEVELS = [round(level / 5) * 5 for level in range(256)]
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a data URI. The size in pixels lets a browser reserve space before decoding the picture."""
+    """A picture as a data URI. The size in pixels lets a browser reserve space before it decodes the picture."""
 
     uri: str
     width: int
@@ -55,7 +55,7 @@ class Picture:
 def render(results: Results, with_data: bool = True) -> str:
     """Return the page as HTML with embedded pictures and styles. The page has no scripts and needs no network.
 
-    Missing results are omitted. If `with_data` is False, so are pictures that show many images of the dataset.
+    Missing results are omitted. If `with_data` is False, pictures that show many images of the dataset are omitted too.
     """
     params = results.params
     facts = Facts(results, METRICS, writers(params))
@@ -88,7 +88,7 @@ def render(results: Results, with_data: bool = True) -> str:
 
 
 def write_headline(results: Results) -> None:
-    """Rewrite metrics/headline, which has one file per model with the few numbers that `dvc metrics show` prints."""
+    """Rewrite the folder metrics/headline: one file per model with the few numbers that `dvc metrics show` prints."""
     shutil.rmtree(results.root / HEADLINE, ignore_errors=True)
     for study in STUDIES:
         for model in study.models(results.params):
@@ -101,10 +101,11 @@ def write_headline(results: Results) -> None:
 
 
 def archive(results: Results, folder: Path, machine: dict, with_data: bool, force: bool = False) -> list[Path]:
-    """Write the results to `folder`, replace any earlier archive there, and return the relative paths of the files.
+    """Write the results to `folder`, replace any earlier archive there, and return the paths of the files in `folder`.
 
-    `machine` is written to run.json. If `with_data` is False, the page omits pictures that show many images of the
-    dataset. Raises InputError if `folder` contains the run or, unless `force` is True, files other than an archive.
+    `machine` describes the machine and is written to run.json. If `with_data` is False, the page omits pictures with
+    many images of the dataset. Raises InputError if the run is in `folder`, or if `folder` is neither empty nor an
+    archive and `force` is False.
     """
     if folder.resolve() in (results.root.resolve(), *results.root.resolve().parents):
         raise InputError(f"{folder}: a run cannot be archived in its own folder; choose another one, such as docs/real")
@@ -135,7 +136,7 @@ def is_archive(folder: Path) -> bool:
 
 
 def embedded(path: Path) -> Picture:
-    """Convert a PNG file to a WebP data URI, which needs a quarter of the bytes. Equal files give equal data URIs."""
+    """Return a PNG file, converted to WebP, as a data URI. Identical files produce identical data URIs."""
     try:
         with Image.open(path, formats=["PNG"]) as png:
             image = png.convert("RGB")
@@ -150,7 +151,7 @@ def embedded(path: Path) -> Picture:
 
 
 def _is_current(path: Path, results: Results) -> bool:
-    """Return False for a file of a variant that was removed from params.yaml. DVC does not delete such files."""
+    """Return False if a file belongs to a variant that is no longer in params.yaml. DVC does not delete such files."""
     if path.parent.name not in OF_VARIANTS:
         return True
     variant = path.stem if path.suffix == ".json" else path.stem.rpartition("_")[0]
@@ -158,7 +159,7 @@ def _is_current(path: Path, results: Results) -> bool:
 
 
 def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, with_data: bool) -> dict:
-    """Return the content of a section: the study, its measured models, its figures by heading, and missing figures."""
+    """Return the content of a study's section on the page: measured models, figures by heading, and missing figures."""
     shown, missing = [], []
     for figure in study.figures:
         path = figure.path(facts.results.root / FIGURES)
@@ -181,7 +182,7 @@ def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, w
 
 
 def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Picture | None]]:
-    """Return the use, the description (data card) and the picture of each dataset."""
+    """Return the purpose, the description (data card) and, if available, the picture of each dataset."""
     cards = results.metrics("data").values if results.has("metrics/data.json") else {}
     datasets = []
     for name, card in cards.items():
@@ -201,7 +202,7 @@ def _machines(results: Results) -> list[str]:
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the first and the last number of each sequence of consecutive numbers."""
+    """Return the first and the last number of each run of consecutive integers in a sorted sequence."""
     runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
     return [(run[0], run[-1]) for run in runs]
 

@@ -1,4 +1,4 @@
-"""Model cards for the Hugging Face Hub: YAML front matter, followed by Markdown. Equal runs give equal bytes."""
+"""Model cards for the Hugging Face Hub: YAML front matter and Markdown. Identical runs produce identical cards."""
 
 import shutil
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ def write(results: Results) -> None:
 def render(results: Results, name: str, files: Mapping[str, str] | None = None) -> str:
     """Return the card of a model (`classifier`, `vae`, `ddpm` or `ssl/<variant>`). Missing results are omitted.
 
-    `files` maps names of files beside the card to descriptions. By default, the card names the files of the pipeline.
+    `files` describes the files stored with the card, by name. By default, the card names the files of the pipeline.
     """
     models = {model.name: (study, model) for study in STUDIES for model in study.models(results.params)}
     if name not in models:
@@ -61,7 +61,7 @@ def render(results: Results, name: str, files: Mapping[str, str] | None = None) 
 
 
 def settings(params: Mapping, name: str) -> dict:
-    """Return the training settings of a model. For an encoder, merge settings of `shared`, method and variant."""
+    """Return the training settings of a model. An encoder's settings combine shared, method and variant settings."""
     if not name.startswith("ssl/"):
         return params.get(name) or {}
     variant = variants(params)[name.removeprefix("ssl/")]
@@ -71,7 +71,7 @@ def settings(params: Mapping, name: str) -> dict:
 def _front_matter(
     study: Study, model: Model, purpose: Mapping, data: Mapping | None, metrics: Metrics, level: float | None
 ) -> dict:
-    """Return the fields of the front matter, see https://huggingface.co/docs/hub/model-cards."""
+    """Return the fields of the front matter as specified at https://huggingface.co/docs/hub/model-cards."""
     source = data["source"] if data else ""
     name = model.name.replace("/", "-")
     fields: dict = {"license": "mit"}
@@ -95,7 +95,7 @@ def _front_matter(
 
 
 def _hub_metrics(study: Study, metrics: Metrics, level: float | None) -> list[dict]:
-    """Return the metrics for the front matter, without rounding. `args` contains the confidence intervals."""
+    """Return the unrounded metrics for the front matter. The field `args` of a metric holds its confidence interval."""
     leaves, numbers = metrics.leaves(), []
     for row in rows(study, metrics):
         value = leaves[row.metric.key]

@@ -20,7 +20,7 @@ Clock = tuple[float, float, float]  # process started, imports done, work done: 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of strings with rows of totals at the end. The first `text_columns` columns hold words, not numbers."""
+    """A table of strings that ends with the rows `totals`. The first `text_columns` columns hold words, not numbers."""
 
     title: str
     columns: Sequence[str]
@@ -42,20 +42,20 @@ class Table:
 
 @dataclass(frozen=True)
 class Measured:
-    """A number and its confidence interval as text. Either string may be empty."""
+    """A number and its confidence interval, formatted as text. A missing value is an empty string."""
 
     value: str
     interval: str
 
     @property
     def text(self) -> str:
-        """Value and interval, such as `38.2 % (35.2 to 42.3 %)`."""
+        """The value, followed by the interval if there is one, such as `38.2 % (35.2 to 42.3 %)`."""
         return f"{self.value} ({self.interval})" if self.interval else self.value
 
 
 @dataclass(frozen=True)
 class Row(Measured):
-    """A metric of a model, as text. `reference` is a value for comparison, or empty if there is none."""
+    """A metric of a model, formatted as text. `reference` is a value for comparison, or an empty string."""
 
     metric: Metric
     reference: str
@@ -64,8 +64,8 @@ class Row(Measured):
 def rows(study: Study, metrics: Metrics) -> list[Row]:
     """Return one row per number of a metrics file, in the order of the study's metrics; unknown keys come last.
 
-    Numbers that already appear in another row, as its reference or in its description, are omitted. Lists of records
-    are handled by `tables`, and texts by `notes`.
+    A number that another row shows as a reference or in words has no row of its own. `tables` handles lists of records,
+    and `notes` handles texts.
     """
     numbers = {
         key: value for key, value in metrics.leaves().items() if not _is_table(value) and not isinstance(value, str)
@@ -87,7 +87,7 @@ def rows(study: Study, metrics: Metrics) -> list[Row]:
 
 
 def tables(metrics: Metrics) -> list[Table]:
-    """Return one table per list of records in a metrics file, such as `restoration`."""
+    """Return one table for each list of records in a metrics file, such as the list `restoration`."""
     records = {
         name: [row.leaves() for row in metrics.rows(name)] for name, value in metrics.values.items() if _is_table(value)
     }
@@ -102,7 +102,7 @@ def tables(metrics: Metrics) -> list[Table]:
 
 
 def notes(metrics: Metrics) -> list[tuple[str, str]]:
-    """Return (name, text) for each text in a metrics file, and ("not measured", text) for each text of `unmeasured`."""
+    """Return each text in a metrics file as (name, text), and each text of `unmeasured` as ("not measured", text)."""
     texts = [
         (key.replace("_", " "), value.removesuffix("."))
         for key, value in metrics.leaves().items()
@@ -112,7 +112,7 @@ def notes(metrics: Metrics) -> list[tuple[str, str]]:
 
 
 def unmeasured(metrics: Metrics) -> list[str]:
-    """Return one text per reason why numbers are missing, such as `precision, recall: there are 3 images`."""
+    """Return one text for each reason why numbers are missing, such as `precision, recall: there are 3 images`."""
     names: dict[str, list[str]] = {}
     for key, reason in metrics.left_out.items():
         names.setdefault(reason, []).append(metric(key).name)
@@ -137,7 +137,7 @@ def measured(results: Results) -> Iterator[tuple[Study, Model, Metrics]]:
 
 
 def models_table(results: Results, headline: bool = False) -> Table:
-    """Tabulate the numbers of the studies with one model each; if `headline` is True, only the headline numbers."""
+    """Tabulate the numbers of studies that do not compare models. If `headline` is True, show only headline metrics."""
     lines = []
     for study, model, metrics in measured(results):
         for row in () if study.compares else rows(study, metrics):
@@ -149,7 +149,7 @@ def models_table(results: Results, headline: bool = False) -> Table:
 
 
 def comparison(study: Study, models: Sequence[tuple[Model, Metrics]]) -> tuple[list[Metric], list[list[Row | None]]]:
-    """Return the columns of a table that compares models, and the cells of each model (None if a metric is missing)."""
+    """Return the columns of a table of compared models, and one row of cells per model (None for a missing metric)."""
     by_key = [{row.metric.key: row for row in rows(study, metrics)} for _, metrics in models]
     present = {key for cells in by_key for key in cells}
     known = [record for record in study.metrics if record.key in present]
@@ -182,7 +182,7 @@ def compared_tables(results: Results, names: Collection[str] = ()) -> list[Table
 
 
 def results_markdown(results: Results) -> str:
-    """Return the README's tables of results in Markdown."""
+    """Return the tables of results for the README, in Markdown."""
     shown = [models_table(results, headline=True), *compared_tables(results)]
     return "\n\n".join(table.markdown() for table in shown) + "\n"
 
@@ -194,7 +194,7 @@ def trainings(results: Results) -> list[tuple[Model, Mapping]]:
 
 
 def training_table(results: Results) -> Table:
-    """Tabulate the wall-clock time and the speed of each model's training."""
+    """Tabulate the training time and the training speed of each model."""
     trained = trainings(results)
     lines = [
         [
@@ -212,10 +212,7 @@ def training_table(results: Results) -> Table:
 
 
 def clock_files(params: Mapping) -> dict[str, list[str]]:
-    """Map each row of the table of seconds per stage to the names of its files in metrics/clock.
-
-    The `report` stage has no row, because it reads the files of the other stages.
-    """
+    """Map each row of the table of seconds per stage to the names of the files in metrics/clock that the row sums."""
     names = list(variants(params))
     generative = [name for model in ("vae", "ddpm") for name in (model, f"sample/{model}", f"evaluate_{model}")]
     return {
@@ -229,7 +226,7 @@ def clock_files(params: Mapping) -> dict[str, list[str]]:
 
 
 def time_spent(results: Results) -> tuple[Table, str] | None:
-    """Return a table of seconds per stage and a sentence on wall-clock time, or None if metrics/clock has no files."""
+    """Return a table of seconds per stage and a text on wall-clock time, or None if metrics/clock contains no times."""
     files = clock_files(results.params)
     clocks = {row: [clock for name in names if (clock := _clock(name, results))] for row, names in files.items()}
     in_order = sorted(clock for of_row in clocks.values() for clock in of_row)
@@ -252,10 +249,10 @@ def time_spent(results: Results) -> tuple[Table, str] | None:
 
 
 def time_markdown(results: Results) -> str:
-    """Return the results of `time_spent` in Markdown. Raises InputError if metrics/clock has no files."""
+    """Return the table and the text of `time_spent` in Markdown. Raises InputError if there are no times."""
     spent = time_spent(results)
     if spent is None:
-        raise InputError(f"{results.root / 'metrics/clock'}: no stage has written its time; run `dvc repro` first")
+        raise InputError(f"{results.root / 'metrics/clock'}: no stage has recorded its run time; run `dvc repro` first")
     table, sentence = spent
     return f"{table.markdown()}\n\n{sentence}\n"
 
@@ -270,7 +267,7 @@ def _cells(seconds: Sequence[float], whole: float) -> list[str]:
 
 
 def _wall_clock(clocks: Sequence[Clock]) -> str:
-    """Describe the wall-clock time from the first start to the last end, without long pauses. Stages may overlap."""
+    """Describe the time from the start of the first stage to the end of the last stage, excluding long pauses."""
     gaps, (first, _, end) = [], clocks[0]
     for started, _, ended in clocks[1:]:
         gaps.append(max(0.0, started - end))

@@ -1,4 +1,4 @@
-"""Print the results of a run on the terminal, or return them as one document for JSON."""
+"""Print the results of a run on the terminal, or return them as a dict for JSON."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ WIDTH = 100  # columns, where the output is no terminal
 
 
 def document(results: Results) -> dict:
-    """Return all results as a mapping for JSON: metrics and timing by file, claims, and the path of the page."""
+    """Return all results as a dict for JSON: metrics and training times by path, claims, and the path of the page."""
     metrics = {model.metrics: metrics.values for _, model, metrics in measured(results)}
     timing = {model.timing: times for model, times in trainings(results)}
     claims = results.claims() if results.has(CLAIMS) else None
@@ -64,7 +64,7 @@ def _empty(title: str) -> table.Table:
 
 
 def _cell(text: str) -> str:
-    """Put the interval on the line below the number, which keeps columns narrow."""
+    """Move the interval to the line below the number, so that the column is narrow."""
     return escape(text.replace(" (", "\n(") if " to " in text else text)
 
 

@@ -1,4 +1,4 @@
-"""The verdicts on the report's claims as text, for the page, the terminal and Markdown."""
+"""Verdicts on the report's claims, formatted as text for the page, the terminal and Markdown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ OTHER = "#.3g"  # format of a number that has no record
 
 @dataclass(frozen=True)
 class Condition(Measured):
-    """A comparison of a number with a threshold, as text. Fields that do not apply are empty strings."""
+    """A comparison of a number with a threshold, formatted as text. Fields without content are empty strings."""
 
     threshold: str
     statement: str
@@ -29,11 +29,11 @@ class Condition(Measured):
 
 @dataclass(frozen=True)
 class Verdict(Condition):
-    """A claim of the report, its verdict (`answer`) and its main number (`value`), as text."""
+    """A claim of the report with its verdict (`answer`) and its main number (`value`), formatted as text."""
 
     id: str
     report_says: str
-    finding: str  # only of an inconclusive claim; elsewhere it repeats the conditions
+    finding: str  # empty unless inconclusive, since it would repeat the conditions
     conditions: list[Condition]
     figures: list[int]
     evidence: list[tuple[str, str]]  # name and text
@@ -41,7 +41,7 @@ class Verdict(Condition):
 
 
 def verdict(record: Mapping) -> Verdict:
-    """Convert a record of metrics/claims.json to text."""
+    """Format the content of one record of metrics/claims.json as text."""
     name = record["id"]
     return Verdict(
         *_numbers(record, FORMATS.get((name, ""), OTHER)),
@@ -77,7 +77,7 @@ def verdicts_table(runs: Mapping[str, Results]) -> Table:
 
 
 def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
-    """Return value, interval and threshold of a condition or claim as text. Without a measurement, all are empty."""
+    """Format value, interval and threshold of a condition or claim as text (empty strings if nothing was measured)."""
     measured, interval, threshold = (record.get(key) for key in ("measured", "interval", "threshold"))
     if measured is None:
         return "", "", ""
@@ -86,7 +86,7 @@ def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
 
 
 def _evidence(claim: str, numbers: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Return the name and text of each number. Entries `<key>_low` and `<key>_high` bound the interval of `<key>`."""
+    """Return each number's name and text. The numbers `<key>_low` and `<key>_high` become the interval of `<key>`."""
     texts = []
     for key, value in numbers.items():
         if key.rpartition("_")[0] in numbers and key.endswith(("_low", "_high")):

@@ -1,7 +1,7 @@
-"""Decide the report's claims. A claim has conditions, and each condition compares one number with one threshold.
+"""Decide the report's claims. A claim has conditions, each of which compares one number with one threshold.
 
 A condition is met (True), not met (False), or undecided (None) because the interval of the number contains the
-threshold. `every` and `unanimous` combine these answers. Each study defines its claims in words/claims.yaml.
+threshold. `every` and `unanimous` combine these answers. The claims of a study are defined in its words/claims.yaml.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ ONE_SEED = 1
 
 @dataclass(frozen=True)
 class Evidence:
-    """Inputs of all claims: the results of a run, the settings of confidence intervals, and the thresholds."""
+    """Inputs for deciding claims: the results of a run, the settings for confidence intervals, and the thresholds."""
 
     results: Results
     resampling: Resampling
     thresholds: ClaimsParams
 
     def threshold(self, key: str | float) -> float:
-        """Return a number unchanged, or look up the threshold `claims.<key>`. A leading `-` changes the sign."""
+        """Return `key` if it is a number, or else the threshold `claims.<key>`, negated if `key` starts with `-`."""
         if not isinstance(key, str):
             return key
         value = reduce(getattr, key.removeprefix("-").split("."), self.thresholds)
@@ -53,13 +53,13 @@ Measure = Callable[[Evidence], Estimate | float]  # computes one number of a cla
 
 @dataclass(frozen=True, eq=False)
 class OverSeeds(Estimate):
-    """A mean over training seeds and images, with its confidence interval."""
+    """The mean of `values` over training seeds and images, with its confidence interval."""
 
     values: np.ndarray  # (seeds, images)
     level: float  # confidence level
 
     def seeds_to_exclude(self, *thresholds: float) -> int | None:
-        """Return how many seeds the interval would need to exclude all thresholds, or None if no number suffices."""
+        """Return how many seeds are needed for an interval that excludes all thresholds; None if no number suffices."""
         from triptych.measures.power import seeds_to_exclude
 
         needed = [seeds_to_exclude(self.values, threshold, self.level) for threshold in thresholds]
@@ -67,7 +67,7 @@ class OverSeeds(Estimate):
 
 
 class SeedRange(Estimate):
-    """A mean over training seeds. The bounds are the lowest and the highest seed, not a confidence interval."""
+    """A mean over training seeds. The bounds are the lowest and highest seed values, not a confidence interval."""
 
 
 def number(file: str, key: str) -> Measure:
@@ -86,7 +86,7 @@ def threshold(key: str) -> Measure:
 
 
 def difference(one: Measure, other: Measure) -> Measure:
-    """Return a function that computes `one` minus `other`, which are numbers from independent samples."""
+    """Return a function that computes `one` minus `other`, two numbers that were estimated from independent samples."""
 
     def measure(evidence: Evidence) -> Estimate:
         from triptych.measures import intervals
@@ -130,13 +130,13 @@ class Outcome:
 
     condition: Condition
     threshold: float
-    margin: float  # of `no_difference`
+    margin: float  # value of `no_difference`
     estimate: Estimate | None
     answer: Answer
-    gap: str = ""  # reason
+    gap: str = ""  # reason why the number is missing
 
     def record(self) -> dict:
-        """Return the outcome as an entry of `conditions` in metrics/claims.json."""
+        """Return the outcome as an entry of the list `conditions` in metrics/claims.json."""
         return {
             "id": self.condition.id,
             "statement": f"{self._statement}.",
@@ -147,7 +147,7 @@ class Outcome:
         }
 
     def sentence(self) -> str:
-        """Return the statement, the answer and the number of the condition as one sentence."""
+        """Return one sentence with the statement of the condition, the answer, and the measured number."""
         form, estimate = self.condition.format, self.estimate
         if estimate.low == estimate.high:
             number = written(estimate.value, form)
@@ -158,9 +158,9 @@ class Outcome:
         return f"{self._statement}: {ANSWERS[self.answer]}, at {number}."
 
     def seeds_needed(self) -> int | None:
-        """Return the number of training seeds that would decide the condition.
+        """Return the number of training seeds that would probably decide the condition.
 
-        Return None if no number would, and ONE_SEED if only one seed was measured, which does not allow an estimate.
+        The result is None if no number suffices, and ONE_SEED if only one seed was measured, too few for an estimate.
         """
         if not isinstance(self.estimate, OverSeeds):
             return None
@@ -188,7 +188,7 @@ def every(answers: Iterable[Answer]) -> Answer:
 def unanimous(answers: Iterable[Answer]) -> Answer:
     """Return the answer that all conditions share, or None if the answers differ.
 
-    Use this function instead of `every` if the claim does not say which of two contradictory conditions counts.
+    Use this function instead of `every` if the claim does not say which condition counts when conditions disagree.
     """
     first, *rest = dict.fromkeys(answers)
     return None if rest else first
@@ -205,11 +205,11 @@ class Fact:
 
     @property
     def title(self) -> str:
-        """Name of the number in texts; by default, the key with spaces instead of underscores."""
+        """The name of the number in texts; by default, the key with spaces instead of underscores."""
         return self.name or self.key.replace("_", " ")
 
     def flat(self, evidence: Evidence) -> dict[str, float]:
-        """Return the number and the bounds of any interval, by their keys in metrics/claims.json."""
+        """Return the number, and the bounds of its interval if it has one, by their keys in metrics/claims.json."""
         value = self.measure(evidence)
         return value.flat(self.key) if isinstance(value, Estimate) else {self.key: value}
 
@@ -232,11 +232,11 @@ class Claim:
 
     @property
     def format(self) -> str:
-        """Format of the claim's number and threshold."""
+        """The format of the claim's number and threshold."""
         return self.conditions[0].format
 
     def numbers(self, figures: Sequence[Figure]) -> list[int]:
-        """Return the numbers of the figures that belong to the claim, in ascending order."""
+        """Select the figures that belong to the claim, and return their numbers in ascending order."""
         return sorted({one.number for one in figures for pattern in self.figures if fnmatch(one.slug, pattern)})
 
     def record(self, evidence: Evidence, figures: Sequence[Figure]) -> dict:
@@ -282,9 +282,9 @@ class Claim:
 def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
     """Read the claims of a study from a YAML file that maps the id of each claim to its fields.
 
-    Expressions call functions of this module and `functions`: `{number: [vae, recognisability]}` calls
-    `number('vae', 'recognisability')`. `below: vae.sharpness` sets the direction and the threshold of a condition. An
-    entry of `conditions` or `facts` with a single key calls a function that returns a list of conditions or facts.
+    `{number: [vae, recognisability]}` calls `number('vae', 'recognisability')`, where the function is in this module or
+    in `functions`. `below: vae.sharpness` sets the direction and the threshold of a condition. An entry of `conditions`
+    or `facts` that has a single key calls a function that returns a list of conditions or facts.
     """
     by_name = {function.__name__: function for function in (number, value, threshold, difference, *functions)}
 
@@ -314,7 +314,7 @@ def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
 
 
 def decide(evidence: Evidence, claims: Sequence[Claim], figures: Sequence[Figure]) -> list[dict]:
-    """Return a record of metrics/claims.json for each claim. Raises InputError if a file is missing or damaged."""
+    """Decide each claim, and return the records for metrics/claims.json. Missing and damaged files raise InputError."""
     return [claim.record(evidence, figures) for claim in claims]
 
 

@@ -13,7 +13,7 @@ YES_NO = "yes or no"  # for 1 and 0
 
 
 def written(value: object, style: str = ".4g") -> str:
-    """Format a value, such as `97.3 %`, `−1.00`, `yes`, `–` (None) or `38.2 % (35.2 to 42.3 %)` (estimate)."""
+    """Format a value as text, such as `97.3 %`, `yes`, `–` (None) or `38.2 % (35.2 to 42.3 %)` (an Estimate)."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -30,13 +30,13 @@ def written(value: object, style: str = ".4g") -> str:
 
 
 def written_interval(estimate: Estimate, style: str = ".4g") -> str:
-    """Format the interval of an estimate, such as `35.2 to 42.3 %`."""
+    """Format the interval of an estimate as text, such as `35.2 to 42.3 %`."""
     low = written(estimate.low, style).removesuffix(f"{NBSP}%").removesuffix(" points")
     return f"{low} to {written(estimate.high, style)}"
 
 
 def written_limit(threshold: float, style: str = "g") -> str:
-    """Format a threshold without trailing zeros, such as `0.8`, `50 %`, `5 points` or `1 point`."""
+    """Format a threshold as text without trailing zeros, such as `0.8`, `50 %`, `5 points` or `1 point`."""
     if style == POINTS:
         text = f"{100 * threshold:g} point{'' if threshold == 0.01 else 's'}"
     else:
@@ -45,7 +45,7 @@ def written_limit(threshold: float, style: str = "g") -> str:
 
 
 def duration(seconds: float) -> str:
-    """Format a duration, such as `48 s`, `3 min 20 s` or `2 h 05 min`."""
+    """Format a duration in seconds as text, such as `48 s`, `3 min 20 s` or `2 h 05 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.3g} s" if seconds < 10 else f"{whole} s"
@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
 
 
 def hardware(timing: Mapping) -> str:
-    """Format the hardware of a training, such as `CPU, 2 processes of 1 thread` or the name of a GPU."""
+    """Describe the hardware on which a model was trained, such as `CPU, 2 processes of 1 thread`."""
     device = str(timing.get("device", "unknown device"))
     name = device.upper() if device in ("cpu", "mps") else device
     threads, processes = timing.get("threads", 1), timing.get("processes", 1)

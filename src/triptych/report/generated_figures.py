@@ -19,12 +19,12 @@ VAE_WALL_CLOCK, VAE_FINAL_SAMPLES = 1, 12
 
 
 def images_path(study: str) -> str:
-    """Return the path of the generated images of a study (`vae` or `ddpm`)."""
+    """Return the path of the file that contains the generated images of a study (`vae` or `ddpm`)."""
     return f"samples/{study}/images.npz"
 
 
 def wall_clock(number: int, study: str, remark: str) -> Figure:
-    """Return the figure of training time per epoch. The caption ends with `remark`."""
+    """Return the figure of the time per training epoch of a study (`vae` or `ddpm`). The caption ends with `remark`."""
 
     def draw(path: Path, results: Results) -> None:
         table = results.table(f"plots/{study}/timing.csv", "epoch", "seconds")
@@ -52,7 +52,7 @@ def wall_clock(number: int, study: str, remark: str) -> Figure:
 
 
 def samples_after_epoch(number: int, study: str, report_epoch: int, unit: str = "") -> Figure:
-    """Return the figure of samples after the epoch that corresponds to `report_epoch`. `unit` is that of the loss."""
+    """Return the figure of samples; see `images_after_epoch`. The text states the training loss in the unit `unit`."""
     return images_after_epoch(
         number,
         study,
@@ -78,14 +78,15 @@ def images_after_epoch(
     unit: str,
     shows_data: bool = False,
 ) -> Figure:
-    """Return the figure of images after the epoch of this run that corresponds to `report_epoch` of the report.
+    """Return the figure of images from this run's saved epoch that best matches epoch `report_epoch` of the report.
 
-    `content` is `samples` or `reconstructions`. `bands` maps the saved arrays and a mask that selects an epoch to named
-    groups of images. `loss` and `key` are the name and the column of the loss that the text below the figure states.
+    `content` is `samples` or `reconstructions`. `bands` takes the saved arrays and a mask that selects an epoch, and
+    returns groups of images with their names. The text below the figure states the loss from the column `key` of the
+    training log, with the name `loss` and the unit `unit`. If `shows_data` is True, images of the dataset are visible.
     """
 
     def epochs(results: Results) -> tuple[int, int]:
-        """Return the saved epoch that corresponds best to `report_epoch`, and the last epoch."""
+        """Return the saved epoch that best matches `report_epoch` of the report's 30 epochs, and the last epoch."""
         training = value_at(results.params, f"{study}.training")
         if not training:
             raise UnmeasuredError(f"params.yaml has no {study}.training")
@@ -114,9 +115,10 @@ def images_after_epoch(
 
 
 def final_samples(first: int, study: str, remark: str, result_lines: Sequence[str]) -> tuple[Figure, ...]:
-    """Return one figure per line of `result_lines`: a sample of the trained model and the class probabilities.
+    """Return figures that each show one sample of the trained model and its class probabilities, given by the judge.
 
-    The figures are numbered from `first`. Each caption ends with `remark`.
+    The judge is the reference classifier. There is one figure per text in `result_lines`, which is shown below the
+    figure. The figures are numbered from `first`, and each caption ends with `remark`.
     """
 
     def figure(index: int, result: str) -> Figure:

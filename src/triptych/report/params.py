@@ -1,4 +1,4 @@
-"""Schema of the section `claims` of params.yaml: thresholds for the claims of each study."""
+"""Schema of the section `claims` of params.yaml: the thresholds that decide the claims of each study."""
 
 from typing import Annotated
 

@@ -19,12 +19,12 @@ CLAIMS = "metrics/claims.json"
 
 
 class UnmeasuredError(Exception):
-    """Raised when a run does not contain a number. The message names the number and, if known, the reason."""
+    """Raised when a run does not contain a requested number. The message names the number and, if known, the reason."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The numbers of a metrics file, or of one record in such a file. Keys are dotted paths, see `value_at`."""
+    """The content of a metrics file, or one record from a list in the file. Keys are dotted paths (see `value_at`)."""
 
     path: str  # relative to the root of the run
     values: Mapping
@@ -33,18 +33,18 @@ class Metrics:
         return self.value(key) is not None
 
     def value(self, key: str) -> object:
-        """Return the value at `key`, or None if there is none. A number with a confidence interval is an Estimate."""
+        """Return the value at `key`, or None if the key is missing. A number with an interval becomes an Estimate."""
         return value_at(self.values, key)
 
     def number(self, key: str) -> float:
-        """Return the number at `key` without its interval. Raises UnmeasuredError if there is no such number."""
+        """Return the number at `key` without its interval. Raises UnmeasuredError if the number is missing."""
         value = self.value(key)
         if value is None:
             raise self.missing(key)
         return float(value.value if isinstance(value, Estimate) else value)
 
     def estimate(self, key: str) -> Estimate:
-        """Return the number at `key` with its interval. Raises UnmeasuredError if the number or interval is missing."""
+        """Return the number at `key` with its interval. Raises UnmeasuredError if either is missing."""
         value = self.value(key)
         if value is None:
             raise self.missing(key)
@@ -53,28 +53,28 @@ class Metrics:
         return value
 
     def missing(self, key: str) -> UnmeasuredError:
-        """Return the error for a number that the file does not contain, with the reason if the file states one."""
+        """Return the error for a number that the file does not contain. The message includes any known reason."""
         section, _, name = f".{key}".rpartition(".")
         reason = value_at(self.values, f"{section}.left_out.{name}".removeprefix("."))
         return UnmeasuredError(f"{self.path} has no {key}" + (f": {reason}" if reason else ""))
 
     def leaves(self) -> dict[str, object]:
-        """Return all values by dotted key. A number with a confidence interval is an Estimate."""
+        """Return a flat dict of all values by dotted key. A number with a confidence interval becomes an Estimate."""
         return dict(_leaves(self.values))
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Reasons why numbers could not be measured, by the dotted keys of the numbers."""
+        """The reason for each number that could not be measured, by the dotted key of the number."""
         return dict(_left_out(self.values))
 
     def rows(self, key: str) -> list["Metrics"]:
-        """Return the list of records at `key`, which is empty if there are none."""
+        """Return the records in the list at `key`, or an empty list if the key is missing."""
         return [Metrics(self.path, row) for row in self.values.get(key) or []]
 
 
 @dataclass(frozen=True)
 class Results:
-    """The files of a run in the folder `root`. Each file is read once. A missing or damaged file raises InputError."""
+    """Reads the files of the run in the folder `root`, each file once. Missing and damaged files raise InputError."""
 
     root: Path = Path()
     opened: dict[str, None] = field(default_factory=dict, repr=False, compare=False)  # paths in the order of use
@@ -82,7 +82,7 @@ class Results:
 
     @property
     def params(self) -> dict:
-        """The content of params.yaml."""
+        """The content of params.yaml, as a dict."""
         return self._once("params.yaml", read_yaml)
 
     def param(self, key: str) -> object:
@@ -109,14 +109,14 @@ class Results:
         return self.metrics(f"timing/{name}")
 
     def claims(self) -> list[dict]:
-        """Return the records of metrics/claims.json."""
+        """Return the content of metrics/claims.json, a list with one record per claim."""
         records = self._once(CLAIMS, _json)
         if not (isinstance(records, list) and all(isinstance(one, dict) and "verdict" in one for one in records)):
             raise self._unexpected(CLAIMS, "a list of claims with their verdicts")
         return records
 
     def table(self, path: str, *columns: str) -> "pd.DataFrame":
-        """Return a CSV table, with the column `class` as strings. Raises InputError if one of `columns` is missing."""
+        """Return the table in a CSV file; class names are strings. Raises InputError if one of `columns` is missing."""
         table = self._once(path, _csv)
         missing = [column for column in columns if column not in table]
         if missing:
@@ -124,7 +124,7 @@ class Results:
         return table
 
     def arrays(self, path: str) -> "Mapping[str, np.ndarray]":
-        """Return the arrays of an .npz file by name."""
+        """Return the arrays in an .npz file, by name."""
         from triptych.core.files import read_arrays
 
         return self._once(path, read_arrays)
@@ -147,9 +147,9 @@ class Results:
 
 
 def value_at(tree: Mapping | Sequence, key: str) -> object:
-    """Return the value at a dotted key, or None if there is none. A number with a confidence interval is an Estimate.
+    """Return the value at a dotted key, or None if the key is missing. A number with an interval becomes an Estimate.
 
-    An index or `field=value` selects an entry of a list, as in `sampling.-1.steps` or `restoration.t=30.ssim`.
+    In a list, an index or `field=value` selects one entry, as in `sampling.-1.steps` or `restoration.t=30.ssim`.
     """
     value: object = tree
     for step in key.split("."):

@@ -1,6 +1,7 @@
 """Records that describe each study: its models, metrics, figures and claims.
 
-The names, meanings and formats of all numbers are in metrics.yaml. The texts of each study are in its study.yaml.
+The file metrics.yaml contains the names, meanings and formats of all numbers. The file study.yaml in the package of a
+study contains the texts of the study.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LAST_OF_REPORT = 50
 
 @dataclass(frozen=True)
 class Metric:
-    """Name, meaning and format of one key of a metrics file."""
+    """The name, meaning and format of the number at one key of a metrics file."""
 
     key: str  # dotted inside a mapping: `guided.weight`
     name: str
@@ -39,7 +40,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Figure:
-    """Number, texts and drawing function of a figure."""
+    """A figure of the page: its number, texts and drawing function."""
 
     number: int  # see LAST_OF_REPORT
     slug: str  # last part of the file name
@@ -52,7 +53,7 @@ class Figure:
 
     @property
     def of_report(self) -> bool:
-        """Return True if the figure belongs to the report; figures that this project adds have higher numbers."""
+        """Return True if the figure is one of the report's. The figures that this project adds have higher numbers."""
         return self.number <= LAST_OF_REPORT
 
     def path(self, folder: Path) -> Path:
@@ -62,7 +63,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model of a study."""
+    """A trained model of a study, and the stages that train and measure it."""
 
     name: str  # in file names: `vae`, `ssl/no_predictor`
     title: str
@@ -83,7 +84,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Study:
-    """A study of the report, or the judge (the classifier that rates images). All sequences are in display order."""
+    """A study of the report, or the judge (the classifier that rates images). Sequences are in the order of display."""
 
     slug: str  # in links
     short: str  # title in the contents
@@ -100,11 +101,11 @@ class Study:
 
     @property
     def compares(self) -> bool:
-        """Return True if the models of this study are compared in one table."""
+        """Return True if the page compares the models of this study in one table."""
         return any(metric.short for metric in self.metrics)
 
     def writers(self, params: Mapping) -> dict[str, str]:
-        """Map the path of each result file of this study to the stage that writes the file."""
+        """Map each result file to the stage that writes the file. `params` is the content of params.yaml."""
         files = dict(self.tables)
         for model in self.models(params):
             files |= {model.metrics: model.measured_by, model.timing: model.trained_by}
@@ -112,9 +113,9 @@ class Study:
 
 
 def read_study(folder: Path, *functions: Callable, **fields: object) -> Study:
-    """Read a study from the files study.yaml and, if it exists, claims.yaml in `folder`.
+    """Read a study from study.yaml in `folder`, and its claims from claims.yaml if that file exists.
 
-    claims.yaml may call `functions`. `fields` are the fields of Study that study.yaml does not contain.
+    `functions` are the functions that claims.yaml can call. `fields` sets the fields that study.yaml does not contain.
     """
     texts = read_yaml(folder / "study.yaml")
     models, remark = [Model(**model) for model in texts.pop("models", [])], texts.pop("remark", "")
@@ -125,7 +126,7 @@ def read_study(folder: Path, *functions: Callable, **fields: object) -> Study:
 
 
 def collapse_in_words(metrics: Metrics) -> str:
-    """Describe the collapse of embeddings: `no`, or the type and the first epoch, such as `complete from epoch 2`."""
+    """Return `no`, or the type and the first epoch of a collapse of embeddings, such as `complete from epoch 2`."""
     if not metrics.values["collapsed"]:
         return "no"
     kind, since = metrics.value("collapse_kind"), metrics.value("collapsed_since_epoch")

@@ -1,8 +1,8 @@
-"""Result lines: the text below each figure, which a template forms from numbers in the files of the run.
+"""Result lines: the text below each figure, made by filling a template with numbers from the files of the run.
 
-`{vae:recognisability}` inserts a number of metrics/vae.json with its interval, and `{vae!v:recognisability}` the value
-alone. `{timing/vae!d:seconds_total}` inserts seconds as a duration, and `{plots/vae/latents!p:0.share}` a value in the
-first row of a table as a percentage. For keys, see `reader.value_at`. If a number is missing, the line is omitted.
+`{vae:recognisability}` inserts the number with that key in metrics/vae.json and its interval. The interval is omitted
+in `{vae!v:recognisability}`. `{timing/vae!d:seconds_total}` inserts a duration. `{plots/vae/latents!p:0.share}` inserts
+a percentage from the first row of plots/vae/latents.csv. If a number is missing, the result line is omitted.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from triptych.report.record import Figure, Metric
 
 @dataclass(frozen=True)
 class Number:
-    """A number as text, with the path of its file and the stage that wrote the file."""
+    """A number formatted as text, the path of the file that contains the number, and the stage that wrote the file."""
 
     text: str
     path: str
@@ -29,21 +29,21 @@ Sentence = list[str | Number]
 
 @dataclass(frozen=True)
 class Facts:
-    """The numbers of a run, for use in sentences. A missing number raises UnmeasuredError."""
+    """Access to the numbers of a run, for result lines. A missing number raises UnmeasuredError."""
 
     results: Results
     metrics: Mapping[str, Metric]  # by key; they define the formats
     writers: Mapping[str, str]  # stage by file
 
     def sentence(self, figure: Figure) -> Sentence:
-        """Return the result line of a figure, or an empty list if a number is missing."""
+        """Return the result line of a figure as a list of texts and numbers, which is empty if a number is missing."""
         try:
             return self.filled(figure.result if isinstance(figure.result, str) else figure.result(self))
         except UnmeasuredError:
             return []
 
     def filled(self, template: str) -> Sentence:
-        """Return the sentence that results from inserting the numbers into a template."""
+        """Fill a template with numbers, and return the resulting sentence as a list of texts and numbers."""
         sentence: Sentence = []
         for text, name, key, form in Formatter().parse(template):
             sentence += [text] if text else []
@@ -51,7 +51,7 @@ class Facts:
         return sentence
 
     def number(self, name: str, key: str, form: str | None = None) -> Number:
-        """Return a number with its interval or, for the form "v", "d" or "p", only a value, duration or percentage."""
+        """Format the number at `key`. The forms "v" (value), "d" (duration) and "p" (percentage) omit the interval."""
         path, value = _path(name), self.look_up(name, key)
         if form and isinstance(value, Estimate):
             value = value.value
@@ -61,7 +61,7 @@ class Facts:
         return Number(text, path, self.writers.get(path, ""))
 
     def look_up(self, name: str, key: str) -> object:
-        """Return the value at `key` of the file `name`. A number with a confidence interval is an Estimate."""
+        """Return the value at `key` in `content(name)`. A number with a confidence interval becomes an Estimate."""
         value = value_at(self.content(name), key)
         if value is None or value != value:  # a gap in a table is NaN, which differs from itself
             raise UnmeasuredError(f"{_path(name)} has no {key}")
@@ -78,17 +78,17 @@ class Facts:
 
 
 def plain(sentence: Sentence) -> str:
-    """Return a sentence as plain text, without links."""
+    """Return a sentence as one string, without the paths and stages of the numbers."""
     return "".join(text if isinstance(text, str) else text.text for text in sentence)
 
 
 def sources(sentence: Sentence) -> dict[str, str]:
-    """Map the path of each file that a sentence quotes to the stage that wrote the file."""
+    """Map the path of each file from which a sentence takes a number to the stage that wrote the file."""
     return {number.path: number.stage for number in sentence if isinstance(number, Number)}
 
 
 def literal(text: object) -> str:
-    """Escape braces in text from outside, so that a template prints the text unchanged."""
+    """Escape the braces in a text, so that a template that contains the text does not treat them as placeholders."""
     return str(text).replace("{", "{{").replace("}", "}}")
 
 

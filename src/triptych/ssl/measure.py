@@ -1,4 +1,4 @@
-"""Measures of one variant: accuracy, statistics of its embeddings, and collapse, at the end and at snapshots."""
+"""Measures of a variant after training and at snapshots: accuracy, statistics of the embeddings, and collapse."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -60,9 +60,9 @@ def effective_rank(z: Tensor) -> float:
 
 
 def alignment(z1: Tensor, z2: Tensor) -> float:
-    """Return the alignment of the embeddings z1 and z2 (N, d) of two views (Wang & Isola 2020, arXiv:2005.10242).
+    """Return the alignment of z1 and z2 of shape (N, d), embeddings of two views (Wang & Isola 2020, arXiv:2005.10242).
 
-    Alignment is the mean squared distance of the normalised embeddings, from 0 to 4.
+    Alignment is the mean squared distance, in [0, 4], between the normalised embeddings of the two views of an image.
     """
     unit1, unit2 = (functional.normalize(in_float64(z), dim=1) for z in (z1, z2))
     return float((unit1 - unit2).square().sum(dim=1).mean())
@@ -73,7 +73,7 @@ def uniformity(z: Tensor, block: int = BLOCK) -> float:
 
     Uniformity is the logarithm of the mean of exp(-2 ‖zi - zj‖²) over pairs i ≠ j of normalised embeddings. It is 0 if
     all embeddings are equal, about -4 if they are spread evenly over a high-dimensional sphere, and NaN for a single
-    embedding. Time is proportional to N², memory to N.
+    embedding. Time is proportional to N², memory to N times `block`, the number of rows processed at once.
     """
     unit = functional.normalize(in_float64(z), dim=1)
     if len(unit) < 2:
@@ -93,9 +93,9 @@ def uniformity(z: Tensor, block: int = BLOCK) -> float:
 
 
 def collapse_of(std: float, rank: float, limits: CollapseThresholds) -> tuple[str, str]:
-    """Return the kind of collapse ("complete", "dimensional" or "none"), and a sentence that gives the numbers.
+    """Return the kind of collapse ("complete", "dimensional" or "none"), and a sentence that gives `std` and `rank`.
 
-    Collapse is complete if all embeddings are almost equal, and dimensional if they vary only along few directions.
+    Collapse is complete if the embedding `std` is below its limit, else dimensional if the effective `rank` is too low.
     """
     if std < limits.embedding_std:
         return "complete", (
@@ -116,8 +116,8 @@ def collapse_of(std: float, rank: float, limits: CollapseThresholds) -> tuple[st
 def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: CollapseThresholds) -> int | None:
     """Return the first snapshot epoch from which all seeds stay collapsed.
 
-    `courses` contains, for each seed, the metrics of the snapshots in order. Returns None if the last snapshot of any
-    seed is not collapsed.
+    `courses` contains, for each seed, one row of metrics per snapshot, in epoch order. Return None if any seed is not
+    collapsed at the last snapshot.
     """
     first = []
     for rows in courses:
@@ -134,7 +134,7 @@ def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: Co
 
 
 def final_losses(table: Path) -> dict[int, float]:
-    """Return the loss of the last epoch of each seed, read from the table that the training stage wrote."""
+    """Return each seed's loss in the last epoch, read from the table that the training stage wrote."""
     try:
         history = pd.read_csv(table)
         return history.sort_values("epoch").groupby("seed")["loss"].last().to_dict()
@@ -147,7 +147,7 @@ def final_losses(table: Path) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class SeedResults:
-    """Measures of one training run, that is, of one seed."""
+    """Measures of the training run with one seed, at the end and, in `course`, at each snapshot."""
 
     seed: int
     numbers: dict[str, float]  # all except accuracies
@@ -157,7 +157,7 @@ class SeedResults:
 
 @dataclass(frozen=True)
 class SSLMeasures:
-    """Computes the measures of one variant. `baselines` is what `measure_baselines` returns for its encoder."""
+    """Evaluation of a variant, up to `at_once` seeds at a time. `baselines` is the result of `measure_baselines`."""
 
     variant: str
     dataset: Dataset
@@ -229,7 +229,7 @@ class SSLMeasures:
 
     @cached_property
     def left_out(self) -> dict[str, LeftOut]:
-        """Measures that cannot be computed on this dataset, with the reasons."""
+        """Measures that cannot be computed on this dataset, each with the reason."""
         count, least_rank = len(self.dataset.test.images), self.settings.ssl.collapse.effective_rank
         # The rank of N embeddings is at most N, so that with few images it is always below the threshold.
         rank_images = max(2, math.floor(least_rank) + 1)
@@ -264,7 +264,7 @@ class SSLMeasures:
         return pd.DataFrame([row for one in results for row in one.course])
 
     def arrays(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
-        """Return example views, and for each classifier a mask (seeds, N) of correctly classified test images."""
+        """Return example views and, for each classifier, a mask of correct test images, of shape (seeds, N)."""
         correct = {f"{name}_correct": rows for name, rows in self._correct(results).items()}
         return {"views": self._shown_views(), **correct}
 

@@ -1,8 +1,8 @@
 """Classification of frozen features: nearest neighbours, a linear probe, and untrained baselines.
 
 Linear probes are usually trained by SGD (He et al. 2020, arXiv:1911.05722, section 4.1). The problem is convex, and a
-small penalty makes its optimum unique, so that L-BFGS finds it without learning rate, schedule or seed. Images are not
-augmented. Features are standardised with the train set, so that the penalty does not depend on their scale.
+small penalty makes the optimum unique, so that L-BFGS finds it without a learning rate, schedule or seed. Images are
+not augmented. Features are standardised by train set statistics, so that the penalty does not depend on their scale.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def in_float64(x: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, batch_size: int) -> dict[str, Tensor]:
-    """Return the features "backbone" (N, d) and "projector" (N, dim) of uint8 images (N, C, H, W)."""
+    """Return the features "backbone", of shape (N, d), and "projector", of shape (N, dim), of uint8 images."""
     network.eval()
     backbone = backbone_features(network.backbone, images, device, batch_size)
     projector = [network.projector(rows).float() for rows in backbone.split(batch_size)]
@@ -80,7 +80,7 @@ def linear_correct(
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """Linear classifier on standardised features. The last row of `theta`, of shape (d + 1, classes), is the bias."""
+    """Linear classifier of features standardised by `mean` and `scale`. The last row of `theta` is the bias."""
 
     mean: Tensor
     scale: Tensor
@@ -101,8 +101,8 @@ def fit_probe(
 ) -> LinearProbe:
     """Fit a linear probe: minimise mean cross-entropy + penalty / 2 ‖weights‖² by L-BFGS in float64.
 
-    The bias is not penalised, and images of class -1 are ignored. `penalty` corresponds to 1 / (C N) in scikit-learn.
-    L-BFGS stops when no entry of the gradient exceeds the tolerance.
+    The bias is not penalised, and images with label -1 are ignored. `penalty` is 1 / (C N) in terms of scikit-learn.
+    L-BFGS stops when no absolute value in the gradient exceeds `tolerance`, or after `iterations`.
     """
     if not penalty > 0:
         raise ValueError(f"penalty must be positive, got {penalty}; without it, separable classes have no optimum")
@@ -149,10 +149,10 @@ def measure_baselines(
     device: torch.device,
     at_once: int = 1,
 ) -> dict[str, np.ndarray]:
-    """Return, for each name in BASELINES, a mask (seeds, N) of correctly classified test images.
+    """Return, for each name in BASELINES, a mask of correctly classified test images, of shape (seeds, N).
 
     The masks of pixel baselines, which do not depend on the seed, have one row. The result is empty if the dataset has
-    fewer than two classes.
+    fewer than two classes. Up to `at_once` baselines are computed at the same time.
     """
     if needs.two_classes(dataset):
         return {}
@@ -192,7 +192,7 @@ def untrained_correct(
 def untrained_encoder(
     backbone: BackboneParams, seed: int, dataset: Dataset, batch_size: int, device: torch.device
 ) -> nn.Module:
-    """Return the encoder with its random initial weights and with the batch norm statistics of training images.
+    """Return an encoder with random initial weights, and with batch norm statistics computed from training images.
 
     With the initial statistics of batch norm, the features would be poorly scaled and the baseline too weak.
     """

@@ -1,1 +1,1 @@
-"""Training loop, checkpoints and optimisers. This package does not depend on any method or measure."""
+"""Training loop, checkpoints and optimisers. This package imports no training method and no quality measure."""

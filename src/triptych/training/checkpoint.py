@@ -1,6 +1,6 @@
-"""Checkpoints that survive a kill at any moment. Their folder is outside DVC's outputs.
+"""Checkpoints that stay intact if the process is killed. Their folder is not an output of a DVC stage.
 
-A checkpoint is a safetensors file: tensors named by their path in the nested state, and a JSON header with the rest.
+A checkpoint is a safetensors file. Tensors are named by their paths in the nested state; the header has other values.
 """
 
 import fcntl
@@ -36,13 +36,13 @@ def code_digest() -> str:
 
 
 def run_key(**identity: object) -> str:
-    """Return a hash of a run's params, data and code. It names the folder from which only the same run resumes."""
+    """Return a hash of `identity` (params, data, code and machine of a run), which names the checkpoint folder."""
     text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def flatten(state: object, path: str = "") -> tuple[dict, dict[str, Tensor]]:
-    """Split a nested state into a JSON tree and a dict of tensors. The tree refers to each tensor by its path."""
+    """Split a nested state into a JSON tree and a dict from path to tensor. Every path starts with `path`."""
     if isinstance(state, Tensor):
         return {"tensor": path}, {path: state}
     if not isinstance(state, dict | list | tuple):
@@ -58,7 +58,7 @@ def flatten(state: object, path: str = "") -> tuple[dict, dict[str, Tensor]]:
 
 
 def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
-    """Return the nested state that `flatten` split. Tuples become lists."""
+    """Return the nested state that `flatten` split into `tree` and `tensors`. Tuples become lists."""
     if "tensor" in tree:
         return tensors[tree["tensor"]]
     if "keys" in tree:
@@ -70,7 +70,7 @@ def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
 
 @contextmanager
 def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[None]:
-    """Lock a stage if `leads` is True. Raises InputError if another process has locked the stage."""
+    """If `leads` is True, hold a stage's lock, a file below `root`. Raises InputError if another process holds it."""
     if not leads:
         yield
         return
@@ -84,7 +84,7 @@ def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[N
 
 
 class Checkpoints:
-    """The two newest checkpoints of a run. The older one is loaded if the newer one is damaged."""
+    """The two newest checkpoints of the run `key`. If the newer one is damaged, the older one is loaded."""
 
     def __init__(self, stage: str, key: str, leads: bool = True, root: Path = ROOT) -> None:
         self.folder = root / stage / key
@@ -94,7 +94,7 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, state: dict) -> None:
-        """Write a checkpoint. If writing fails, print a warning and keep the previous checkpoint."""
+        """Write `state` as a checkpoint. If writing fails, print a warning and keep the previous checkpoint."""
         if not self.leads:
             return
         tree, tensors = flatten(state)
@@ -109,7 +109,7 @@ class Checkpoints:
             print(f"warning: checkpoint not written ({error}); the previous one is kept", file=sys.stderr)
 
     def load(self, device: torch.device) -> dict | None:
-        """Return the state from the newest undamaged checkpoint, or None if there is none."""
+        """Return the newest undamaged state, with its tensors on `device`, or None if there is no such state."""
         for path in (self.latest, self.previous):
             if not path.exists():
                 continue

@@ -1,4 +1,4 @@
-"""Training loop of all methods. A resumed run gives bit-identical results."""
+"""Training loop of all methods. A resumed run and an uninterrupted run give bit-identical results."""
 
 import sys
 import time
@@ -32,7 +32,7 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings of a run that are not in its `training` section of params.yaml."""
+    """Settings of a training run that are not in the `training` section of params.yaml."""
 
     title: str  # in messages and the progress bar
     seed: int
@@ -44,7 +44,7 @@ class Plan:
 
 @dataclass
 class Progress:
-    """Position, results and run times of a run: all content of a checkpoint except the tensors."""
+    """State of a training run: the current step, the results so far, and the run times."""
 
     step: int = 0
     history: list[dict] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Trained:
-    """Results of a finished run."""
+    """Results of a finished training run."""
 
     network: nn.Module  # in eval mode; the weight average if there is one
     history: list[dict]  # mean losses and learning rate per epoch
@@ -73,9 +73,9 @@ ForwardBackward = Callable[[Batch, Draw], Losses]
 class Recorded:
     """Forward and backward pass as a CUDA graph that is recorded once and then replayed.
 
-    Launching the many kernels of a small network one by one takes longer than running them. Results are bit-identical
-    to those of `forward_backward`, which must not synchronise with the device or copy data from the host. Each call
-    overwrites the gradients and losses of the previous call.
+    A replay launches all kernels at once. In a small network, launching kernels one by one takes longer than running
+    them. Results are bit-identical to those of `forward_backward`, which must not synchronise with the device or copy
+    data from the host. Each call overwrites the gradients and losses of the previous call.
     """
 
     def __init__(self, forward_backward: ForwardBackward) -> None:
@@ -86,7 +86,7 @@ class Recorded:
         self.losses: Losses
 
     def __call__(self, batch: Batch, draw: Draw) -> Losses:
-        """Run both passes. Every call requires the same batch size and the same `draw` object, after `Draw.restart`."""
+        """Return the losses. All calls must have the same batch size and the same `draw` object, reseeded each time."""
         self.calls += 1
         if self.calls <= WARM_UP:
             # Use a side stream, as capture does: autograd ties gradients to the stream that computed them.
@@ -114,10 +114,10 @@ def recorded(forward_backward: ForwardBackward, machine: Machine) -> ForwardBack
 
 
 class Trainer:
-    """Trainer of an objective with one seed.
+    """Training run of an objective with one seed.
 
-    The initial weights of `objective` must be a function of the seed. Raises InputError if the batch size exceeds
-    the number of images or is not divisible by the number of processes, or if the loss or a weight is not finite.
+    The initial weights of `objective` must depend only on the seed. Raises InputError if the batch size exceeds the
+    number of images or is not divisible by the number of processes, or if the loss or a weight becomes infinite or NaN.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Trainer:
     ) -> None:
         self.training, self.plan, self.machine, self.data, self.checkpoints = training, plan, machine, data, checkpoints
         if training.batch_size % machine.world:
-            raise InputError(f"batch size {training.batch_size} is not divisible by {machine.world} processes")
+            raise InputError(f"batch size {training.batch_size} must be divisible by the process count {machine.world}")
         self.steps_per_epoch = len(data) // training.batch_size
         if not self.steps_per_epoch:
             raise InputError(f"{plan.title}: {len(data)} images are fewer than one batch of {training.batch_size}")
@@ -158,11 +158,11 @@ class Trainer:
 
     @property
     def network(self) -> nn.Module:
-        """Network to evaluate and save: with averaged weights if the run averages weights, otherwise as trained."""
+        """The network to evaluate and save, with averaged weights if the run averages weights."""
         return self.average.network if self.average else self.objective.network
 
     def run(self) -> Trained:
-        """Train until the last epoch, and return the results. Resume from the last checkpoint if there is one."""
+        """Train from the last checkpoint, if there is one, to the last epoch, and return the results."""
         self._resume()
         with self._bar() as bar:
             while self.progress.step < self.steps:

@@ -1,7 +1,7 @@
 """Optimisers, learning rate schedules and weight averages.
 
 Muon was introduced by Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. Unlike torch.optim.Muon, this
-implementation supports convolution kernels. Iterating on the Gram matrix takes only a third of the multiplications.
+implementation supports convolution kernels.
 """
 
 import copy
@@ -32,10 +32,10 @@ ByShape = dict[torch.Size, list[nn.Parameter]]
 
 @torch.no_grad()
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Return an approximation of U V' for each matrix X = U S V' in `matrices` (N, rows, columns), in float32.
+    """Approximate UV' for each matrix X = USV' (singular value decomposition). `matrices` has shape (N, rows, columns).
 
-    The Newton-Schulz iteration is X <- (a + b XX' + c (XX')²) X. Polynomials in XX' commute, so the iteration uses only
-    the Gram matrix XX'. The product of all factors is multiplied by X at the end.
+    The Newton-Schulz iteration is X <- (aI + bXX' + c(XX')²) X. The left factors of all iterations commute, so their
+    product can be computed from the Gram matrix XX' alone, with fewer multiplications. In the end, it multiplies X.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     X = (matrices.mT if tall else matrices).float()
@@ -55,8 +55,8 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon optimiser: Nesterov momentum with orthogonalised updates.
 
-    Kernels (out, in, height, width) are treated as matrices (out, in * height * width). The root mean square of an
-    update is STEP_SIZE times the learning rate. Weight decay is decoupled, as in AdamW.
+    Kernels of shape (out, in, height, width) are treated as matrices of shape (out, in * height * width). The root
+    mean square of an update is STEP_SIZE times the learning rate. Weight decay is decoupled, as in AdamW.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient. `closure` is ignored."""
         for group in self.param_groups:
             by_shape = defaultdict(list)
             for p in group["params"]:
@@ -83,9 +83,9 @@ class Muon(torch.optim.Optimizer):
                     p.add_(direction.view(p.shape), alpha=-size)
 
     def _directions(self, by_shape: ByShape, momentum: float) -> Iterator[tuple[list[nn.Parameter], Tensor]]:
-        """Yield the N parameters of each shape and their orthogonalised updates (N, rows, columns).
+        """For each shape, yield its N parameters and their orthogonalised updates, of shape (N, rows, columns).
 
-        In data-parallel training, each process computes the updates of some shapes, and all exchange the results.
+        In data-parallel training, each process computes the updates for some shapes, and shares them with the others.
         """
         if not dist.is_initialized() or dist.get_world_size() == 1:
             for parameters in by_shape.values():
@@ -106,7 +106,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def _share(by_shape: ByShape, rank: int, processes: int) -> list[int]:
-    """Return the indices of the shapes that `rank` updates. Shapes are assigned so that ranks have similar work."""
+    """Return the indices of the shapes whose updates process `rank` computes. `processes` processes share the work."""
     costs = []
     for shape, parameters in by_shape.items():
         short, long = sorted(shape)
@@ -122,7 +122,7 @@ def _share(by_shape: ByShape, rank: int, processes: int) -> list[int]:
 
 
 def build_optimisers(objective: Objective, params: Adam | MuonParams | SGD) -> list[torch.optim.Optimizer]:
-    """Build the optimisers of an objective. Each parameter group stores its unscheduled learning rate as `base_lr`."""
+    """Build the optimisers of an objective. Each parameter group stores its base learning rate as `base_lr`."""
     optimisers = _build(objective.parameter_groups(), params)
     for optimiser in optimisers:
         for group in optimiser.param_groups:
@@ -146,7 +146,7 @@ def _select(groups: list[dict], matrices: bool) -> list[dict]:
 
 
 def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
-    """Return the factor by which the schedule multiplies the base learning rate at a step in [0, steps)."""
+    """Return the factor by which the schedule multiplies the base learning rate at `step`, in [0, steps)."""
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps
     if schedule.name == "constant":
@@ -156,7 +156,7 @@ def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
 
 
 def set_rates(optimisers: Iterable[torch.optim.Optimizer], factor: float) -> None:
-    """Set the learning rate to `factor` times the base rate, except for parameter groups with `constant_rate`."""
+    """Set learning rates to `factor` times the base rate, except in parameter groups whose `constant_rate` is True."""
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             if not group["constant_rate"]:
@@ -164,7 +164,7 @@ def set_rates(optimisers: Iterable[torch.optim.Optimizer], factor: float) -> Non
 
 
 class WeightAverage:
-    """Exponential moving average of a network's weights. The half-life is a number of training images.
+    """Exponential moving average of a network's weights, with the half-life measured in training images.
 
     The half-life is limited to 5 % of the images seen so far, so that the average forgets the initial weights (Karras
     et al. 2024, arXiv:2312.02696, section 3).
@@ -178,7 +178,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, images_seen: int, batch_size: int) -> None:
-        """Update the average with the weights of `network`, and copy the buffers. Call this method after each step."""
+        """Update the average after a step, and copy buffers. `images_seen` is the number of images up to this step."""
         halflife = min(self.halflife_images, self.RAMP * images_seen)
         share = 1 - 0.5 ** (batch_size / halflife)
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), share)

@@ -17,7 +17,7 @@ class Adam(Section):
 
 
 class Muon(Section):
-    """Settings of Muon for kernels and matrices. Adam, with the settings `others`, updates all other parameters."""
+    """Settings of Muon for matrices and convolution kernels. `others` configures Adam for all other parameters."""
 
     name: Literal["muon"]
     learning_rate: Positive
@@ -36,14 +36,14 @@ class SGD(Section):
 
 
 class Schedule(Section):
-    """Learning rate schedule: a linear warm-up, then a constant rate or a half-cosine to zero."""
+    """Learning rate schedule: a linear warm-up, then a constant rate or a half-cosine decay to zero."""
 
     name: Literal["constant", "cosine"]
     warmup_steps: Annotated[int, Field(ge=0)]
 
 
 class Training(Section):
-    """Settings of a training run."""
+    """Settings of training. `gradient_clip: 0` disables clipping; `ema_halflife_images: 0` disables averaging."""
 
     epochs: Count
     batch_size: Count
@@ -61,7 +61,7 @@ class Training(Section):
 
 
 class SnapshotTraining(Training):
-    """Settings of a training run that saves the weights after the epochs `snapshot_epochs`."""
+    """Settings of a training run that saves the weights after each epoch listed in `snapshot_epochs`."""
 
     snapshot_epochs: list[Count]
 

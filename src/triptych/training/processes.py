@@ -1,8 +1,8 @@
-"""Data-parallel training: forked workers, differentiable collectives, and batch norm over the global batch.
+"""Data-parallel training: forked workers, differentiable exchange of tensors, and batch norm over the global batch.
 
-The threads of one process synchronise at every operation by busy waiting, which is slow on a busy machine. Workers with
-one thread each synchronise a few times per step and sleep while they wait. They exchange tensors through shared memory
-as ranks of a torch.distributed process group, so that the same code also runs on a cluster.
+The threads of one process synchronise at every operation by busy waiting, which is slow if other programs use the CPU.
+Workers with one thread each synchronise only a few times per step, and sleep while they wait. They exchange tensors
+through shared memory, with the interface of torch.distributed, so that the same code also runs on a cluster.
 """
 
 import mmap
@@ -63,7 +63,7 @@ class SharedMemoryGroup(dist.ProcessGroup):
         return BACKEND
 
     def allreduce(self, tensors: list[Tensor], options: dist.AllreduceOptions) -> None:  # type: ignore[override]
-        """Reduce each tensor over all workers, in place. Supported operations are SUM, MIN and MAX."""
+        """Reduce each tensor over all workers, in place. `options.reduceOp` must be SUM, MIN or MAX."""
         reduce = next((reduce for op, reduce in REDUCTIONS.items() if options.reduceOp == op), None)
         if reduce is None:
             names = [name for name, op in dist.ReduceOp.RedOpType.__members__.items() if options.reduceOp == op]
@@ -98,7 +98,7 @@ class SharedMemoryGroup(dist.ProcessGroup):
         return [torch.cat(row).view(tensor.shape) for row in rows]
 
     def _exchange(self, flat: Tensor) -> list[Tensor]:
-        """Return the tensors (N,) that the workers passed, in rank order. The call after the next overwrites them."""
+        """Return the tensors `flat`, of shape (N,), of all workers in rank order. They stay valid for one more call."""
         self.buffer = (self.buffer + 1) % BUFFERS
         size = flat.numel() * flat.element_size()
         rows = [row[:size].view(flat.dtype) for row in self.meetings.memory[self.buffer]]
@@ -108,9 +108,9 @@ class SharedMemoryGroup(dist.ProcessGroup):
 
 
 def in_workers(work: Callable[[int], None], count: int) -> None:
-    """Run `work(rank)` in `count` forked workers with a common default process group, and wait until all have finished.
+    """Run `work(rank)` in `count` forked workers that form a process group, and wait until all workers have finished.
 
-    Errors are raised as by `side_by_side`. `work` must write its results to files, because return values are discarded.
+    Errors are raised as in `side_by_side`. `work` must write its results to files, because return values are discarded.
     """
     meetings = Meetings(count)
     for _ in side_by_side([partial(_as_rank, work, meetings, rank) for rank in range(count)], count):
@@ -150,10 +150,10 @@ def summed(tensor: Tensor) -> Tensor:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Concatenate the rows (B, ...) of all processes in rank order. The operation is differentiable.
+    """Concatenate `rows`, of shape (B, ...), of all processes in rank order. The operation is differentiable.
 
     Every process must pass the same number of rows, and compute the loss of the global batch from the result. The mean
-    of the parameter gradients over processes is then the gradient of the global batch.
+    of the parameter gradients over processes is then the gradient of this loss.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return rows
@@ -162,15 +162,15 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 class GlobalBatchNorm(BatchNorm):
-    """Batch norm with statistics of the global batch. Every process must have the same number of rows.
+    """Batch norm with the statistics of the global batch. Every process must have the same number of rows.
 
-    Unlike torch's SyncBatchNorm, which requires GPUs, this layer supports any backend.
+    Unlike torch's SyncBatchNorm, which requires GPUs, this layer supports every backend of torch.distributed.
     """
 
     over_processes = True
 
     def torch_norm(self, x: Tensor) -> Tensor:
-        """Normalise x (B, C, ...) by the mean and variance of each channel over all processes."""
+        """Normalise each channel of x, of shape (B, C, ...). In training mode, use the statistics of all processes."""
         if not self.training:
             return super().torch_norm(x)
         wide = x.float()
@@ -194,7 +194,7 @@ class GlobalBatchNorm(BatchNorm):
 
 
 def globalise(module: nn.Module) -> nn.Module:
-    """Convert every batch norm in `module` to GlobalBatchNorm, in place. Parameters and buffers are kept."""
+    """Convert every batch norm in `module` to GlobalBatchNorm in place, and return `module`. Weights are kept."""
     for norm in module.modules():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm):
             norm.__class__ = GlobalBatchNorm
@@ -202,7 +202,7 @@ def globalise(module: nn.Module) -> nn.Module:
 
 
 class GradientSum:
-    """Storage of a module's gradients in one flat tensor, so that a single all-reduce sums them over processes."""
+    """Storage for a module's gradients in one flat tensor, so that a single all-reduce sums them over processes."""
 
     def __init__(self, module: nn.Module) -> None:
         self.parameters = [p for p in module.parameters() if p.requires_grad]

@@ -1,4 +1,4 @@
-"""Training stages. A stage trains an objective once per seed, and writes models, tables and run times."""
+"""Training stages. A stage trains one model per seed, and writes the models, tables and run times."""
 
 import csv
 import io
@@ -45,9 +45,9 @@ class Stage:
 
 
 def run_stage(stage: Stage) -> None:
-    """Train a model with every seed and write the outputs of the stage.
+    """Train one model per seed, and write the outputs of the stage.
 
-    On a CPU, seeds train side by side in forked processes. `training.workers` processes share the batches of a seed.
+    On a CPU, the models are trained in parallel in forked processes, and `training.workers` processes share each batch.
     """
     with machine(stage.runtime, announce=False) as here, only_writer(stage.name, here.leads):
         here = replace(here, workers=stage.training.workers if here.forks else 1)
@@ -86,7 +86,7 @@ class Run:
     line: int  # line of the terminal in which the progress bar is drawn
 
     def train(self, here: Machine) -> None:
-        """Train the model, unless the run was finished before the stage was interrupted."""
+        """Train the model on the machine `here`. Do nothing if its training ended before the stage was interrupted."""
         stage = self.stage
         checkpoints = Checkpoints(stage.name, self.key, here.leads)
         if (self.folder / RESULTS).exists():
@@ -116,7 +116,7 @@ class Run:
 
 
 def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
-    """Write the models, snapshots, tables and timing of finished runs, and remove their checkpoints."""
+    """Write the outputs of finished runs, and remove the checkpoints. `at_once` is the number of parallel runs."""
     for outputs, name in (("models", "model"), ("snapshots", "snapshots")):
         shutil.rmtree(Path(outputs) / stage.name, ignore_errors=True)
         for run in runs:
@@ -145,10 +145,10 @@ def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
 
 
 def combined_timing(timings: list[dict], at_once: int) -> dict:
-    """Combine the timings of runs of the same length, of which `at_once` ran in parallel.
+    """Combine the timings of equally long runs into one dict. `at_once` is the number of runs trained in parallel.
 
-    `seconds_total` is the wall-clock time of all runs, and `images_per_second` their joint throughput in that time.
-    `cpu_seconds_total` is summed over runs.
+    `seconds_total` is the wall-clock time of all runs together, `images_per_second` is the throughput of all runs in
+    this time, and `cpu_seconds_total` is the sum over runs.
     """
     count = len(timings)
     rounds = -(-count // at_once)

@@ -34,20 +34,21 @@ LATENT_COLUMNS = ["class", "latent", "mean", "std", "share"]
 
 
 def log_normal(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """Return the log-density log N(x; mean, exp(log_var)), summed over the last dimension."""
+    """Return the log-density log N(x; mean, exp(log_var)) of independent components, summed over the last dimension."""
     return -0.5 * ((x - mean).square() / log_var.exp() + log_var + math.log(2 * math.pi)).sum(dim=-1)
 
 
 def gaussian_log_density(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
-    """Return the elementwise log-density of x under N(mean, sigma²)."""
+    """Return the log-density of each element of x under N(mean, sigma²)."""
     return -0.5 * ((x - mean) / sigma).square() - math.log(sigma) - 0.5 * math.log(2 * math.pi)
 
 
 @torch.inference_mode()
 def calibrated_sigma(network: VAE, images: Tensor, draw: Draw, batch_size: int) -> float:
-    """Return the sigma that maximises E_q[log N(x; decoder(z), sigma² I)] over images (N, C, H, W) in [-1, 1].
+    """Return the sigma that maximises the mean of log N(x; decoder(z), sigma² I) over images x in [-1, 1].
 
-    Sigma is the root mean squared error of reconstructions with z ~ q(z|x) (Rybkin et al. 2021, arXiv:2006.13202).
+    This sigma is the root mean squared error of decoder(z), for one z ~ q(z|x) per image (Rybkin et al. 2021,
+    arXiv:2006.13202). `draw` supplies the random numbers for z.
     """
     mu, log_var = _posteriors(network, images, batch_size)
     # Drawn for all images at once, so that the noise of an image does not depend on the batch size.
@@ -65,11 +66,11 @@ def importance_weights(
 ) -> list[tuple[Tensor, Tensor]]:
     """Return the ELBO and the log importance weights of images (N, C, H, W) in [-1, 1] under each likelihood.
 
-    All likelihoods use the same K = `samples` draws of z per image. At most `rows` images are decoded at once.
+    All likelihoods use the same K = `samples` values of z per image. At most max(`rows`, K) images are decoded at once.
 
     Returns:
-        A pair per likelihood, in nats: the ELBO (N,), with the exact KL and the mean of log p(x|z) over the draws, and
-        the log weights (N, K), log w = log p(x|z) + log p(z) - log q(z|x).
+        A pair of tensors in nats for each likelihood: the ELBO (N,), which is the mean of log p(x|z) over the values of
+        z minus KL(q(z|x) || p(z)), and the log weights (N, K), log w = log p(x|z) + log p(z) - log q(z|x).
     """
     elbos: list[list[Tensor]] = [[] for _ in likelihoods]
     weights: list[list[Tensor]] = [[] for _ in likelihoods]
@@ -96,7 +97,7 @@ def _posteriors(network: VAE, images: Tensor, rows: int) -> tuple[Tensor, Tensor
 
 
 def iwae_bound(log_weights: Tensor) -> Tensor:
-    """Return the importance-weighted bound log (1/K) sum_k w_k for log weights (N, K) (Burda et al. 2016, eq. 8)."""
+    """Return log((1/K) sum_k w_k), the bound of Burda et al. (2016, eq. 8), for each row of log weights (N, K)."""
     return log_weights.double().logsumexp(dim=1) - math.log(log_weights.shape[1])
 
 
@@ -104,15 +105,15 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
 
 
 def active_units(mu: np.ndarray) -> int:
-    """Return the number of latents whose posterior mean, in `mu` (N, latents), has a variance above ACTIVE_VARIANCE."""
+    """Return the number of latents whose posterior means, mu[:, latent], have a variance above ACTIVE_VARIANCE."""
     return int((mu.var(axis=0) > ACTIVE_VARIANCE).sum())
 
 
 def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """Return a table with a row per class and latent: mean, standard deviation, and `share`.
+    """Return a table of statistics of the posterior means `mu` (N, latents), with one row per class and latent.
 
-    `share` is the latent's fraction of the squared distance between the class mean and the mean of all images. It is 0
-    if the distance is 0. The table is empty if there are fewer than two classes.
+    The columns are class, latent, mean, std and share. `share` is the fraction that the latent contributes to the
+    squared distance between the class mean and the overall mean. The table is empty if there is only one class.
     """
     if len(classes) < 2:
         return pd.DataFrame(columns=LATENT_COLUMNS)
@@ -127,10 +128,10 @@ def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.Da
 
 
 def top_share(mu: np.ndarray, labels: np.ndarray, classes: int, top: int) -> float:
-    """Return the fraction that `top` latents contribute to squared distances between class means and the overall mean.
+    """Return the fraction that `top` latents contribute to the squared distance of class means to the overall mean.
 
-    In each class, these are the latents with the largest contributions. The fraction is averaged over the classes whose
-    distance is not 0. Returns NaN if there are no such classes.
+    For each class, these are the latents with the largest contributions. The fraction is averaged over the classes
+    whose mean differs from the overall mean. Returns NaN if there are no such classes.
     """
     overall, shares = mu.mean(axis=0), []
     for c in range(classes):
@@ -141,7 +142,7 @@ def top_share(mu: np.ndarray, labels: np.ndarray, classes: int, top: int) -> flo
 
 
 def step_evenness(features: np.ndarray) -> np.ndarray:
-    """Return the ratio of the largest to the mean step of each path of features (paths, points, d).
+    """Return the ratio of the longest step to the mean step of each path. `features` has the shape (paths, points, d).
 
     The ratio is 1 if all steps have the same length. Paths along which nothing changes are omitted.
     """
@@ -178,11 +179,11 @@ class VAEMeasures(GenerativeMeasures):
         return merged_results("evaluate_vae", tasks, self.at_once)
 
     def latents(self) -> pd.DataFrame:
-        """Return the table of `class_table` for the latents of the test images."""
+        """Return `class_table` for the posterior means of the test images."""
         return class_table(self.mu, self.labels, self.dataset.classes)
 
     def _likelihood(self) -> dict:
-        """Return the bounds for a discretised Gaussian with calibrated sigma, and for a Gaussian with sigma 1."""
+        """Return likelihood bounds for a discretised Gaussian with calibrated sigma and for a Gaussian with sigma 1."""
         count, rows = self.settings.vae.likelihood_images, self.settings.batch_size
         train, test = (
             torch.cat(list(float_batches(split.images[:count], rows, self.device)))
@@ -209,7 +210,7 @@ class VAEMeasures(GenerativeMeasures):
 
     @torch.inference_mode()
     def _reconstruction(self) -> Numbers:
-        """Return the mean squared error of reconstructions, and the fraction whose predicted class is correct."""
+        """Return the mean squared error of reconstructions, and the fraction that the judge classifies correctly."""
         size = self.settings.batch_size
         codes = torch.from_numpy(self.mu).to(self.device).split(size)
         errors, decoded = [], []

@@ -8,11 +8,11 @@ LOG_VARIANCE_RANGE = (-30.0, 20.0)
 
 
 class VAE(nn.Module):
-    """Variational autoencoder. It encodes by strided 4x4 convolutions, and decodes by upsampling and 3x3 convolutions.
+    """Variational autoencoder. The encoder has strided 4x4 convolutions, the decoder upsampling and 3x3 convolutions.
 
     Args:
-        image_shape: shape (C, H, W) of images. H and W must be divisible by 2**len(channels).
-        channels: output channels of each encoder level, from fine to coarse. The decoder reverses their order.
+        image_shape: shape (C, H, W) of an image. H and W must be divisible by 2**len(channels).
+        channels: number of output channels of each convolution of the encoder. The decoder uses the reverse order.
         latents: number of dimensions of z.
     """
 
@@ -40,11 +40,11 @@ class VAE(nn.Module):
         self.decoder = nn.Sequential(*levels[:-1])  # no activation after the last convolution: pixels take any value
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean and log-variance of q(z|x), each float32 (B, latents), for images (B, C, H, W) in [-1, 1]."""
+        """Return the mean and the log-variance of q(z|x) for images x in [-1, 1], as float32 tensors (B, latents)."""
         hidden = self.encoder(images)
         return self.mu(hidden).float(), self.log_var(hidden).float().clamp(*LOG_VARIANCE_RANGE)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Return the mean (B, C, H, W) of p(x|z) for z (B, latents)."""
+        """Return the mean of p(x|z) for each row of z (B, latents), as images (B, C, H, W)."""
         hidden = self.expand(z).unflatten(1, self.coarse_shape)
         return self.decoder(hidden.contiguous(memory_format=torch.channels_last))

@@ -1,8 +1,8 @@
-"""A prior fitted after training: a mixture of Gaussians in place of N(0, I).
+"""A prior that is fitted after training: a mixture of Gaussians that replaces N(0, I).
 
 The decoder is trained on the aggregate posterior q(z), the mean of q(z|x) over the training images. Where q(z) differs
-from N(0, I), samples from N(0, I) fall into regions on which the decoder was not trained. Ex-post density estimation
-(Ghosh et al. 2020, arXiv:1903.12436, section 4) fits a density to q(z) and samples from it.
+from N(0, I), samples from N(0, I) can fall into regions where the decoder was not trained. Ex-post density estimation
+(Ghosh et al. 2020, arXiv:1903.12436, section 4) fits a density to q(z) and samples from this density.
 """
 
 import warnings
@@ -32,7 +32,7 @@ class Mixture:
     factors: np.ndarray  # (K, latents, latents), lower Cholesky factors of the covariances
 
     def draw(self, count: int, seed: int) -> np.ndarray:
-        """Draw z, float32 (count, latents). Row i depends only on the mixture, the seed and i, but not on `count`."""
+        """Return `count` float32 samples of z, with shape (count, latents). Row i does not depend on `count`."""
         latents = self.means.shape[1]
         noise = ImageNoise(seed, "fitted prior", range(count), (latents + 1,), "cpu").normal().double().numpy()
         # The first random number of each image, converted to a uniform one, chooses its Gaussian.
@@ -52,7 +52,7 @@ def load_mixture(path: Path) -> Mixture:
 
 
 def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -> Mixture:
-    """Fit a mixture of Gaussians to samples of q(z|x) of all images, by expectation maximisation.
+    """Fit a mixture of Gaussians, by expectation maximisation, to samples from q(z|x) of N images.
 
     `mu` and `log_var` (N, latents) are the means and log-variances of q(z|x). Raises InputError if there are too few
     samples for the number of Gaussians, or if a covariance becomes singular.
@@ -85,7 +85,7 @@ def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -
 
 
 def posterior_draws(mu: np.ndarray, log_var: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Draw z ~ q(z|x) `draws` times per image: (draws * N, latents) samples of the aggregate posterior, float64."""
+    """Return an array (draws * N, latents) with `draws` samples from N(mu, exp(log_var)) for each of N images."""
     noise = ImageNoise(seed, "aggregate posterior", range(len(mu)), mu.shape[1:], "cpu")
     sigma = np.exp(log_var.astype(np.float64) / 2)
     return np.concatenate([mu + sigma * noise.normal().double().numpy() for _ in range(draws)])

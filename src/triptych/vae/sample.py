@@ -1,6 +1,6 @@
 """Stage `sample@vae`: samples, reconstructions, and paths through the latent space.
 
-The decoder always computes in float32, because a lower precision changes grey levels of the images.
+The decoder always computes in float32, because a lower precision would change grey levels of the images.
 """
 
 import time
@@ -28,7 +28,7 @@ TRAVERSED = 8  # latents in the figure of traversals
 
 @dataclass(frozen=True)
 class Codec:
-    """Encoder and decoder of a VAE for uint8 images (N, C, H, W), in batches on `device`."""
+    """Encoder and decoder of a VAE for uint8 images, which are processed in batches of `batch_size` on `device`."""
 
     network: VAE
     device: torch.device
@@ -36,29 +36,29 @@ class Codec:
 
     @torch.inference_mode()
     def posterior(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean and log-variance of q(z|x) for each image, each float32 (N, latents)."""
+        """Return the mean and the log-variance of q(z|x) for uint8 images, as float32 arrays of shape (N, latents)."""
         batches = [self.network.encode(batch) for batch in float_batches(images, self.batch_size, self.device)]
         mu, log_var = (torch.cat(tensors).cpu().numpy() for tensors in zip(*batches, strict=True))
         return mu, log_var
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Return the mean of q(z|x) for each image, float32 (N, latents)."""
+        """Return the mean of q(z|x) for uint8 images, as a float32 array of shape (N, latents)."""
         return self.posterior(images)[0]
 
     @torch.inference_mode()
     def decode(self, z: np.ndarray | Tensor) -> np.ndarray:
-        """Return the mean of p(x|z) for each row of z (N, latents), as uint8 images (N, C, H, W)."""
+        """Return the mean of p(x|z) for each row of z (N, latents), as uint8 images of shape (N, C, H, W)."""
         batches = torch.as_tensor(z).to(self.device).split(self.batch_size)
         return torch.cat([to_uint8(self.network.decode(batch)).cpu() for batch in batches]).numpy()
 
 
 def prior_draws(count: int, latents: int, seed: int) -> Tensor:
-    """Draw z ~ N(0, I), float32 (count, latents). Row i depends only on the seed and i, but not on `count`."""
+    """Return `count` float32 samples from N(0, I), with shape (count, latents). Row i does not depend on `count`."""
     return ImageNoise(seed, "samples", range(count), (latents,), "cpu").normal()
 
 
 def interpolation_paths(mu: np.ndarray, labels: np.ndarray, pairs: int, steps: int) -> np.ndarray:
-    """Interpolate linearly between the posterior means of the pairs of `class_pairs`: (pairs, steps, latents)."""
+    """Return straight paths (pairs, steps, latents) between rows of `mu` (N, latents) that `class_pairs` selects."""
     first, second = class_pairs(labels, pairs).T
     share = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
     return mu[first, None] * (1 - share) + mu[second, None] * share
@@ -67,9 +67,9 @@ def interpolation_paths(mu: np.ndarray, labels: np.ndarray, pairs: int, steps: i
 def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
     """Return the indices (pairs, 2) of at most `count` pairs of images of different classes.
 
-    Each image of the first half is paired with one of the second half. If this gives too few pairs, for example if
-    labels alternate, images whose indices differ by 1 are paired, then by 2, and so on. If there are fewer than two
-    classes, the classes of a pair may be the same.
+    The indices of the images in a pair differ by half the number of images. If this gives too few pairs, pairs whose
+    indices differ by 1 are added, then pairs whose indices differ by 2, and so on. If there is only one class, the
+    images of a pair have the same class.
     """
     half, pairs = len(labels) // 2, np.empty((0, 2), np.int64)
     if len(np.unique(labels)) < 2:
@@ -83,10 +83,10 @@ def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return paths (L, steps, latents) along which one latent varies, and the indices (L,) of the varied latents.
+    """Return L paths (L, steps, latents), and the indices (L,) of the latents that vary along them.
 
-    All other latents are those of the first image. The L = TRAVERSED varied latents are the ones whose posterior means
-    vary most over the images: under a standard normal prior, they contain the most information.
+    One latent varies from -3 to 3 along each path. The other latents keep the posterior means of the first image. The
+    varied latents are the L = TRAVERSED latents whose posterior means `mu` vary most over the images.
     """
     strongest = np.argsort(-mu.var(axis=0))[:TRAVERSED]
     values = np.linspace(-3, 3, steps, dtype=np.float32)
@@ -99,18 +99,18 @@ def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]
 def draw(
     folder: Path, model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, machine: Machine
 ) -> list[dict]:
-    """Fit a prior to the training images, write it to prior.safetensors in `folder`, and write images.npz.
+    """Write prior.safetensors (a prior fitted to the training images) and images.npz to `folder`.
 
-    images.npz contains `posterior_means` (M, latents) of all test images, and uint8 images (…, C, H, W):
-    - `samples` (N) from N(0, I), `fitted_samples` (N) from the fitted prior, and the first test images `originals` (n);
-    - `epoch_samples` and `epoch_reconstructions` (E, n) after each of the snapshot epochs `epochs` (E,);
-    - `interpolations` (pairs, steps), and `traversals` (L, steps) along the latents `traversed` (L,).
+    images.npz contains `posterior_means` (M, latents) of the M test images, and arrays of uint8 images (C, H, W):
+    - `samples` from N(0, I), `fitted_samples` from the fitted prior, and `originals`, the first test images;
+    - `epoch_samples` and `epoch_reconstructions`: samples and reconstructions after each epoch in the array `epochs`;
+    - `interpolations` between test images, and `traversals` along latents, whose indices are in the array `traversed`.
 
-    `model` is the folder of the trained network, and `snapshots` the folder of its snapshots. Raises InputError if a
-    file is missing or invalid, or if the prior cannot be fitted.
+    `model` is the folder of the trained network, and `snapshots` the folder of its weights after several epochs.
+    Raises InputError if a file is missing or invalid, or if the prior cannot be fitted.
 
     Returns:
-        A timing row per prior: sampler, steps, seconds_per_image, threads, and, for the fitted prior, fit_seconds.
+        A row for each of the two priors, with the seconds per image. The fitted prior's row also has `fit_seconds`.
     """
     network, _ = load_model(model, VAE, machine.device)
     codec, settings = Codec(network, machine.device, params.batch_size), params.vae
@@ -153,7 +153,7 @@ def draw(
 
 
 def _timed(codec: Codec, name: str, z: np.ndarray | Tensor) -> tuple[np.ndarray, dict]:
-    """Decode z, and return the images and a row with the run time of the sampler `name`."""
+    """Decode z. Return the images, and a table row with the sampler name `name` and the seconds per image."""
     start = time.perf_counter()
     images = codec.decode(z)
     seconds = (time.perf_counter() - start) / len(z)

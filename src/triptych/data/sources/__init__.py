@@ -1,1 +1,1 @@
-"""Sources of images, from which only the stage `prepare` builds datasets."""
+"""Sources of images, from which the stage `prepare` builds the datasets."""

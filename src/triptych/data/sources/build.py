@@ -1,4 +1,4 @@
-"""Build the datasets of all sources, save them, and draw a picture of each."""
+"""Build datasets from sources of images, save the datasets, and draw a picture of each dataset."""
 
 import hashlib
 import os
@@ -24,9 +24,9 @@ INCHES = 0.55  # side of an image in the picture
 
 
 def build(params: Source, seed: int) -> Dataset:
-    """Build the dataset of one source. Raises InputError if the data are invalid.
+    """Build a dataset from the source that `params` describes. Raises InputError if the data are invalid.
 
-    Images from files are shuffled, because files are often sorted by class. The seed determines all random choices.
+    Images from files are shuffled, because they are often sorted by class. `seed` determines all random choices.
     """
     if isinstance(params, StreetDigits):
         dataset = _draw_digits(params, seed)
@@ -41,7 +41,7 @@ def build(params: Source, seed: int) -> Dataset:
 
 
 def validate(dataset: Dataset, where: str) -> None:
-    """Raise InputError if a model cannot learn from the dataset. The message begins with `where`."""
+    """Raise InputError if the images, labels or classes of the dataset are invalid. The message begins with `where`."""
     for name, split in _splits(dataset).items():
         check_arrays(split, f"{where}: {name}")
         _check_content(split, dataset.classes, f"{where}: {name}")
@@ -102,7 +102,7 @@ def _padded(dataset: Dataset) -> Dataset:
 
 
 def save(dataset: Dataset, folder: Path | str) -> dict:
-    """Save a dataset and its data card (card.json), and return the card. On an error, keep an existing dataset."""
+    """Save a dataset and its data card in `folder`, and return the card. On failure, `folder` remains unchanged."""
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     card = make_card(dataset)
@@ -136,7 +136,7 @@ def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 def make_card(dataset: Dataset) -> dict:
-    """Return the data card: counts, image shape, statistics of pixels scaled to [0, 1], and hashes of the arrays."""
+    """Return the data card, which lists image counts, image shape, channel statistics, hashes, source and licence."""
     mean, deviation = channel_statistics(dataset.train.images)
     return {
         "name": dataset.name,
@@ -161,7 +161,7 @@ def make_card(dataset: Dataset) -> dict:
 
 
 def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return the mean and the standard deviation of each channel of uint8 images (N, C, H, W), scaled to [0, 1]."""
+    """Scale uint8 images of shape (N, C, H, W) to [0, 1], and return the channels' means and standard deviations."""
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
@@ -175,7 +175,7 @@ def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def draw(dataset: Dataset, path: Path | str) -> None:
-    """Draw training images to a PNG file: one row per class, or the first images if there are no labels."""
+    """Draw a PNG of training images: a row for each of the first 20 classes or, without classes, the first images."""
     rows = _rows(dataset)
     figure = Figure(figsize=(COLUMNS * INCHES + 1.4, len(rows) * INCHES + 0.8), dpi=100, layout="constrained")
     axes = figure.add_subplot()
@@ -197,7 +197,7 @@ def draw(dataset: Dataset, path: Path | str) -> None:
 
 
 def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
-    """Return the class name and the image indices for each row of the picture of a dataset."""
+    """Return a class name and image indices for each row that `draw` draws. Without classes, the names are empty."""
     if not dataset.labelled:
         count = min(len(dataset.train.images), UNLABELLED_ROWS * COLUMNS)
         return [("", np.arange(start, min(start + COLUMNS, count))) for start in range(0, count, COLUMNS)]
@@ -206,7 +206,7 @@ def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
 
 
 def tile_rows(images: np.ndarray, rows: list[np.ndarray]) -> np.ndarray:
-    """Tile images (N, C, H, W) to a picture, uint8 (height, width, 3). `rows` lists the image indices of each row."""
+    """Arrange NCHW images in a uint8 picture of shape (height, width, 3). `rows` lists the image indices per row."""
     height, width = images.shape[2] + 1, images.shape[3] + 1
     cells = np.full((len(rows), COLUMNS, 3, height, width), 255, np.uint8)
     for cell, indices in zip(cells, rows, strict=True):

@@ -30,7 +30,7 @@ WHITE = (255, 255, 255, 255)
 
 @dataclass
 class Listing:
-    """The images and the skipped files of a split (train or test)."""
+    """The image files of a split (train or test) with their class names, and the skipped files, grouped by reason."""
 
     images: list[tuple[Path, str]] = field(default_factory=list)  # path and class name, "" without classes
     classes: list[str] = field(default_factory=list)  # names of the class folders
@@ -40,7 +40,7 @@ class Listing:
         self.skipped.setdefault(reason, []).append(path)
 
     def add(self, path: Path, name: str) -> None:
-        """Record a file as an image of class `name`, or as skipped if its type or extension is unsupported."""
+        """Record a file as an image of class `name`, or as skipped if its type or extension is not supported."""
         if not path.is_file():
             self.skip(path, "broken link" if path.is_symlink() else "not a regular file")
         elif path.suffix.lower() in endings():
@@ -50,10 +50,10 @@ class Listing:
 
 
 def load(params: Folder) -> Dataset:
-    """Load a dataset from the images in a folder.
+    """Load a dataset from the folders train and test in `params.root`.
 
-    Raises InputError if a folder is missing, contains no readable image, or contains both images and class folders, or
-    if train and test have different classes.
+    Raises InputError if train or test is missing, contains no readable image, or contains both images and class
+    folders, or if the two have different classes.
     """
     root = Path(params.root)
     listings = {split: list_images(root / split) for split in SPLITS}
@@ -85,7 +85,7 @@ def _summary(reason: str, paths: Sequence[Path]) -> str:
 
 
 def list_images(folder: Path) -> Listing:
-    """List the images in a folder, or in its class folders and their subfolders.
+    """List the images in a folder or, if it contains class folders, in the class folders and all their subfolders.
 
     Raises InputError if the folder is missing or empty, contains both images and class folders, or has a class
     folder with an invalid name.
@@ -121,7 +121,7 @@ def _entries(folder: Path) -> list[Path]:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Return the FORMATS that this build of Pillow can read."""
+    """Return the names of the image formats in FORMATS that the installed version of Pillow can read."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -133,7 +133,7 @@ def endings() -> frozenset[str]:
 
 
 def _files_below(folder: Path, listing: Listing, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Yield the files in a folder and its subfolders. Skip links to parent folders to avoid endless recursion."""
+    """Yield all files below `folder`. Record links to parent folders or folders in `above` as skipped in `listing`."""
     above = above | {folder.resolve(), *folder.resolve().parents}
     for entry in _entries(folder):
         if not entry.is_dir():
@@ -145,7 +145,7 @@ def _files_below(folder: Path, listing: Listing, above: frozenset[Path] = frozen
 
 
 def _class_name(folder: Path, others: list[str]) -> str:
-    """Return a folder's name in Unicode form NFC. Raises InputError if the name is not UTF-8 or is in `others`."""
+    """Return a class folder's name in Unicode NFC form. Raises InputError if the name is not UTF-8 or in `others`."""
     try:
         folder.name.encode()
     except UnicodeEncodeError:
@@ -161,9 +161,9 @@ def _class_name(folder: Path, others: list[str]) -> str:
 
 
 def read_images(paths: Sequence[Path], size: int, listing: Listing) -> tuple[np.ndarray, np.ndarray]:
-    """Read N images in parallel with `read_image`, and record unreadable files as skipped in `listing`.
+    """Read the N images at `paths` in parallel, and record unreadable files as skipped in `listing`.
 
-    Returns the images, uint8 (N, 3, size, size), and a bool mask (N,) that is True for readable images.
+    Returns the images, uint8 of shape (N, 3, size, size), and a bool mask of shape (N,), True for readable images.
     """
     images = np.empty((len(paths), 3, size, size), np.uint8)
 
@@ -184,9 +184,9 @@ def read_images(paths: Sequence[Path], size: int, listing: Listing) -> tuple[np.
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
-    """Read an image as RGB uint8 (3, size, size): rotated upright, centre-cropped to a square and resized.
+    """Return an RGB image, uint8 of shape (3, size, size), rotated upright, cropped to the central square and resized.
 
-    Raises InputError if the file is damaged or its value range is unknown. The message is the reason, without the path.
+    Raises InputError if the file is damaged or the pixel values are unsupported. The message does not name the file.
     """
     try:
         with Image.open(path, formats=_formats()) as image:
@@ -199,7 +199,7 @@ def read_image(path: Path, size: int) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Rotate the image according to its EXIF orientation. Ignore damaged EXIF data."""
+    """Return the image rotated as its EXIF orientation requires. Damaged EXIF data are ignored."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # Pillow's EXIF parser raises struct, Unicode and other errors
@@ -207,7 +207,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Convert an image to 8-bit RGB. Transparent areas become white."""
+    """Convert an image to 8-bit RGB; transparent areas become white. Raises InputError for unsupported pixel values."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         levels = np.asarray(image.convert("I"), np.float64) * (255 / 65535)
         return Image.fromarray(levels.round().astype(np.uint8)).convert("RGB")

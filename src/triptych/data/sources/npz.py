@@ -1,4 +1,4 @@
-"""A user's own arrays, in one .npz file."""
+"""Load a user's own images and labels from one .npz file."""
 
 from pathlib import Path
 
@@ -34,9 +34,9 @@ def load(params: Npz) -> Dataset:
 
 
 def nchw(images: np.ndarray, name: str) -> np.ndarray:
-    """Convert uint8 images (N, C, side, side) or (N, side, side, C) to (N, C, side, side).
+    """Convert uint8 images of shape (N, C, side, side) or (N, side, side, C) to shape (N, C, side, side).
 
-    Raises InputError for another type or shape, and for a shape that fits both forms. The message begins with `name`.
+    Raises InputError for other types and shapes, and if the shape fits both layouts. The message begins with `name`.
     """
     if images.dtype != np.uint8:
         raise InputError(f"{name} is {images.dtype}; images must be uint8")
@@ -59,7 +59,7 @@ def _labels(labels: np.ndarray | None, count: int, name: str) -> np.ndarray:
 
 
 def _classes(labels: np.ndarray, name: str) -> list[str]:
-    """Return the class names "0", "1", … up to the highest label, or an empty list if there are no labels."""
+    """Return class names from "0" to the highest label, or [] if all labels are -1. Errors begin with `name`."""
     if not len(labels) or (labels == UNLABELLED).all():
         return []
     highest = int(labels.max())

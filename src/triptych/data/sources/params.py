@@ -1,6 +1,6 @@
-"""The `data` section of params.yaml: the source of each study's images.
+"""Section `data` of params.yaml: the sources of the images.
 
-In dvc.yaml, stage `prepare` depends on the `root` (file or folder) of every source, so that DVC detects changes.
+In dvc.yaml, the stage `prepare` depends on each source's file or folder `root`, so that DVC detects changed images.
 """
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -18,7 +18,7 @@ UnitRange = Annotated[list[Probability], *Bounds]
 
 
 class StreetDigits(Section):
-    """Synthetic house-number digits. Zeros and narrow ranges give easy images; larger values approach SVHN."""
+    """Synthetic house-number digits. The settings control how much position, shape, colour and sharpness vary."""
 
     name: Literal["streetdigits"]
     root: Literal["src/triptych/data/sources/streetdigits.py"]  # the code is the only source of the images
@@ -52,7 +52,7 @@ class StreetDigits(Section):
 
 
 class Torchvision(Section):
-    """A public dataset from torchvision. `train` and `test` limit the number of images; null uses all."""
+    """A public dataset in the folder `root`. `train` and `test` limit the number of images; null means no limit."""
 
     name: Literal["svhn", "cifar10", "mnist", "fashion_mnist"]
     root: Text
@@ -63,7 +63,7 @@ class Torchvision(Section):
 
 
 class Folder(Section):
-    """A user's own images in train/<class>/ and test/<class>/, or in train/ and test/ if there are no classes."""
+    """A folder with a user's images in train/<class>/ and test/<class>/ or, without classes, in train/ and test/."""
 
     name: Literal["folder"]
     root: Text
@@ -71,7 +71,7 @@ class Folder(Section):
 
 
 class Npz(Section):
-    """A user's own arrays x_train, y_train, x_test and y_test in one .npz file. Images are uint8 (NHWC or NCHW)."""
+    """A user's .npz file with uint8 images x_train and x_test (NHWC or NCHW) and optional labels y_train and y_test."""
 
     name: Literal["npz"]
     root: Text
@@ -83,7 +83,7 @@ Source = Annotated[AnySource, Field(discriminator="name")]
 
 
 class DataParams(Section):
-    """Section `data`: the datasets of the generative studies (VAE and DDPM) and of the SSL study."""
+    """Section `data`: the sources of images for the generative studies (VAE and DDPM) and for the SSL study."""
 
     generative: Source
     ssl: Source
@@ -98,7 +98,10 @@ class DataParams(Section):
 
 
 def _refuse_other_keys(study: str, section: dict[str, Any]) -> None:
-    """Raise ValueError if keys of another source remain. The message gives the command that replaces the section."""
+    """Raise ValueError if `section` has keys of a source other than the one that its key `name` selects.
+
+    The message gives a command that replaces the whole section of `study`.
+    """
     fields = [source.model_fields for source in get_args(AnySource)]
     name, known = section.get("name"), set().union(*fields)
     for own in fields:

@@ -27,9 +27,9 @@ DATASETS = {  # class of torchvision, and licence
 
 
 def load(params: Torchvision, seed: int) -> Dataset:
-    """Load a dataset. If `params.download` is True, download missing files first. `seed` selects images of a subset.
+    """Load a dataset, after downloading missing files if `params.download` is True. `seed` selects the random subsets.
 
-    Raises InputError if a file is missing or damaged, or a subset is larger than the dataset.
+    Raises InputError if a download fails, a file is missing or damaged, or a subset is larger than the dataset.
     """
     if params.download:
         print(f"{params.name}: downloading missing files to {params.root}", flush=True)
@@ -73,7 +73,7 @@ def _open(params: Torchvision, split: str, download: bool) -> Any:
 
 
 def _check_files(params: Torchvision) -> None:
-    """Raise InputError if a file is missing or damaged, because torchvision's own error does not name the file."""
+    """Raise InputError if a required file is missing or damaged. Torchvision's own error does not name the file."""
     for path, md5 in _needed_files(params):
         if not path.is_file():
             raise InputError(f"{path}: no such file, but {params.name} requires it; set download: true to download it")
@@ -84,7 +84,7 @@ def _check_files(params: Torchvision) -> None:
 
 
 def _needed_files(params: Torchvision) -> Iterator[tuple[Path, str | None]]:
-    """Yield the path and MD5 checksum of each required file. The checksum is None for MNIST's unpacked files."""
+    """Yield the path and MD5 checksum of each required file. The checksum is None for MNIST and Fashion-MNIST."""
     source, root = _dataset_class(params.name), Path(params.root)
     if params.name == "svhn":
         yield from ((root / source.split_list[split][1], source.split_list[split][2]) for split in SPLITS)
@@ -96,9 +96,9 @@ def _needed_files(params: Torchvision) -> Iterator[tuple[Path, str | None]]:
 
 
 def _check_idx(path: Path) -> None:
-    """Raise InputError if the header or the length of an IDX file (the format of MNIST) is wrong.
+    """Raise InputError if the header or the length of an IDX file (MNIST's file format) is wrong.
 
-    The format is: two zero bytes, type (8 is uint8), number of dimensions, size of each dimension in 4 bytes, values.
+    Such a file contains two zero bytes, a type byte (8 for uint8), the number of dimensions, the shape and the values.
     """
     with path.open("rb") as file:
         magic = file.read(4)
@@ -111,7 +111,7 @@ def _check_idx(path: Path) -> None:
 
 
 def _subset(split: Split, count: int | None, seed: int, name: str) -> Split:
-    """Choose `count` random images, or all if None. A larger subset contains every smaller one."""
+    """Return a random subset of `count` images (None: all). With the same seed, larger subsets contain smaller ones."""
     if count is None:
         return split
     if count > len(split.images):

@@ -1,8 +1,8 @@
-"""Synthetic house-number digits that resemble SVHN, at any size and difficulty and without a download.
+"""Synthetic house-number digits that resemble SVHN. Size and difficulty can be chosen, and no download is needed.
 
-A digit is stored as the signed distance field of a glyph of a printed font. Sampling the field through a perspective
-grid gives the digit at any size, weight and angle with clean edges. Light, texture, shadow, low resolution and sensor
-noise are added. Images are drawn in blocks, and each block takes only a few tensor operations.
+Each digit of a font is stored as a signed distance field. Sampling the field on a perspective grid draws the digit with
+clean edges at any size, weight and angle. Then light, texture, shadow, blur and sensor noise are added.
+Images are drawn in blocks, and each block takes only a few tensor operations.
 """
 
 import functools
@@ -40,10 +40,9 @@ STROKE_REACH = 0.03  # largest shift of an outline at stroke 1, as a fraction of
 
 
 def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the first `count` images of a split, uint8 (count, 3, size, size), and their labels, int64 (count,).
+    """Return the first `count` images of a split, uint8 of shape (count, 3, size, size), and their int64 labels.
 
-    Image i depends only on the seed, the split, i and the settings `knobs`. The images are drawn by `threads` parallel
-    threads; 0 selects torch's number of threads.
+    Image i depends only on `seed`, `split`, i and the settings `knobs`. `threads=0` uses as many threads as torch.
     """
     images = np.empty((count, 3, knobs.size, knobs.size), np.uint8)
     labels = np.empty(count, np.int64)
@@ -68,7 +67,7 @@ def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 
 
 @functools.cache
 def _atlas() -> tuple[Tensor, Tensor]:
-    """Return signed distance fields (fonts, 10, CELL, CELL), positive inside digits, and digit widths (fonts, 10)."""
+    """Return the digits' distance fields, of shape (fonts, 10, CELL, CELL), and aspect ratios, of shape (fonts, 10)."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     glyphs = {font: [_glyph(folder / f"{font}.ttf", digit) for digit in CLASSES] for font in set(FONTS)}
     fields = torch.stack([torch.stack([field for field, _ in glyphs[font]]) for font in FONTS])
@@ -77,7 +76,7 @@ def _atlas() -> tuple[Tensor, Tensor]:
 
 
 def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
-    """Return the signed distance field (CELL, CELL) of a centred digit, and the digit's ratio of width to height."""
+    """Return a digit's distance field, of shape (CELL, CELL) and positive inside, and the digit's width / height."""
     side = CELL * OVERSAMPLING
     height = side * GLYPH
     # The font size is not the height of the digits: measure them at one size, then draw at the right size.
@@ -93,7 +92,7 @@ def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
 
 
 class _Chance:
-    """A source of random numbers for all images of a block."""
+    """A random number generator whose methods draw values for all images of a block."""
 
     def __init__(self, *names: int | str) -> None:
         self.generator = generator("cpu", *names)
@@ -113,7 +112,7 @@ class _Chance:
 
 
 def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Draw the images of one block, uint8 (BLOCK, 3, size, size), and return them with their labels, int64 (BLOCK,)."""
+    """Return the images of block number `block`, uint8 of shape (BLOCK, 3, size, size), and their int64 labels."""
     chance = _Chance(seed, "streetdigits", split, block)
     # Every ten images contain each digit once, in random order.
     labels = chance.between((0, 1)).view(-1, len(CLASSES)).argsort(dim=1).flatten()
@@ -126,9 +125,9 @@ def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tens
 
 
 def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Return each pixel's position on the wall, (BLOCK, size, size, 2), and the side length of a pixel, (BLOCK, 1, 1).
+    """Return the pixels' positions, of shape (BLOCK, size, size, 2), and their side length, of shape (BLOCK, 1, 1).
 
-    The wall is the plane of the digit. The origin is the digit's centre, and the unit of length is the digit's height.
+    Positions are in the plane of the digit. The origin is the digit's centre, and the unit is the digit's height.
     """
     height = chance.between(knobs.digit_height, 1, 1)
     centre = (torch.arange(knobs.size) + 0.5) / knobs.size - 0.5
@@ -144,9 +143,9 @@ def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
 
 
 def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the fractions of each pixel that digits cover and that shadows cover, each (BLOCK, 1, size, size).
+    """Return the fractions of each pixel covered by digits and by shadows, each of shape (BLOCK, 1, size, size).
 
-    As in SVHN, a digit can have neighbours in the same font that are cropped by the image border.
+    `grid` and `pixel` are the results of `_grid`. As in SVHN, other digits can appear to the left and right.
     """
     fields, widths = _atlas()
     font = chance.index(len(FONTS))
@@ -169,14 +168,14 @@ def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pix
 
 
 def _field(fields: Tensor, grid: Tensor) -> Tensor:
-    """Sample distance fields (BLOCK, CELL, CELL) at the points `grid`, in digit heights from the cell's centre."""
+    """Sample distance fields of shape (BLOCK, CELL, CELL) at the points `grid`, given in units of the digit height."""
     # The coordinates of grid_sample are -1 to 1 in the cell; outside it the border value is used.
     read = F.grid_sample(fields.unsqueeze(1), grid * (2 * GLYPH), padding_mode="border", align_corners=False)
     return read.squeeze(1)
 
 
 def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> Tensor:
-    """Paint the wall and the digits in uneven light. Return (BLOCK, 3, size, size) with values near [0, 1]."""
+    """Return pictures of digits on a wall in uneven light. `ink` and `shade` are the results of `_ink`."""
     size = knobs.size
     wall = chance.between(knobs.luminance, 1, 1, 1)
     contrast = chance.between(knobs.contrast, 1, 1, 1)
@@ -199,9 +198,9 @@ def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> 
 
 
 def _tint(chance: _Chance, spread: float) -> Tensor:
-    """Return random deviations from grey, (BLOCK, 3, 1, 1), of at most `spread` per channel.
+    """Return random RGB deviations from grey, of shape (BLOCK, 3, 1, 1), with absolute values of at most `spread`.
 
-    The colours of paint, brick and daylight vary more between red and blue than between green and magenta.
+    The deviations vary more between red and blue than between green and magenta, as in paint, brick and daylight.
     """
     warmth, green = chance.around(spread, 1, 1), chance.around(0.3 * spread, 1, 1)
     return torch.stack([warmth - green, green, -warmth - green], dim=1).clamp_(-spread, spread)
@@ -212,7 +211,7 @@ def _enlarge(coarse: Tensor, size: int) -> Tensor:
 
 
 def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
-    """Blur each picture to a random resolution, from `least_resolution` to `size` pixels per side."""
+    """Blur each picture by resizing it to a random side length, at least `knobs.least_resolution`, and back."""
     resolution = chance.index(knobs.size - knobs.least_resolution + 1)
     matrix = _resolutions(knobs.size, knobs.least_resolution)[resolution].unsqueeze(1)
     return matrix @ picture @ matrix.mT
@@ -220,7 +219,7 @@ def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
 
 @functools.cache
 def _resolutions(size: int, least: int) -> Tensor:
-    """Return matrices (size - least + 1, size, size). Matrix r resizes a row of pixels to `least` + r and back."""
+    """Return matrices of shape (size - least + 1, size, size). Matrix r resizes rows to `least` + r pixels and back."""
     line = torch.eye(size).view(1, 1, size, size)
 
     def resize(lines: Tensor, to: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Figures of the DDPM: figures 28 to 43 of the report, restoration, sampling cost, guidance, and a comparison."""
+"""Figures of the DDPM: figures 28 to 43 of the report, restoration, sampling cost, guidance, and both models."""
 
 from itertools import cycle
 from pathlib import Path
@@ -20,7 +20,7 @@ REPORT_TIMES = {30: "is restored", 120: "is not restored"}
 
 
 def strips(first: int, t: int) -> tuple[Figure, Figure]:
-    """Return two figures of image sequences: a test image noised step by step to time t, and restored from time t."""
+    """Return two figures, numbered from `first`: a test image noised in steps to time t, and restored from time t."""
     row = f"ddpm:restoration.t={t}"
 
     def figure(number: int, slug: str, title: str, caption: str, result: str, restored: bool = False) -> Figure:
@@ -56,7 +56,7 @@ def strips(first: int, t: int) -> tuple[Figure, Figure]:
 
 
 def draw_restoration_rate(path: Path, results: Results) -> None:
-    """Draw the rate of unchanged classes, the SSIM and the PSNR of restored images against the noise time t."""
+    """Plot the share of restored images that keep their class, and their SSIM and PSNR, against the noise time t."""
     results.metrics("ddpm").number("half_restored_t")
     table = results.table("plots/ddpm/restoration.csv", "t", "metric", "value", "low", "high")
     with drawing.chart(path, 3, sharex=True, height=6.0) as axes_of:
@@ -76,7 +76,7 @@ def draw_restoration_rate(path: Path, results: Results) -> None:
 
 
 def restoration_rate(facts: Facts) -> str:
-    """Return a sentence on the noise time t from which half of the images change class, or else on the last t."""
+    """Return a sentence on the noise time t, if there is one, from which half of the restored images change class."""
     if facts.look_up("ddpm", "half_restored_reached"):
         return "From t = {ddpm:half_restored_t}, half of the test images are restored as another class."
     return (
@@ -94,7 +94,7 @@ def draw_restorations(path: Path, results: Results) -> None:
 
 
 def draw_sampling_cost(path: Path, results: Results) -> None:
-    """Draw the Fréchet distance against seconds per image. Each line is a sampler, and each point a number of steps."""
+    """Draw Fréchet distance against seconds per image, with one line per sampler and one point per number of steps."""
     measured = results.table(f"{SAMPLING}.csv", "sampler", "steps", "samples", "frechet_distance", "low", "high")
     if measured.empty:
         raise UnmeasuredError("params.yaml: sampling.ddpm.cost lists no samplers to compare")
@@ -128,7 +128,7 @@ def draw_sampling_cost(path: Path, results: Results) -> None:
 
 
 def best_sampler(facts: Facts) -> str:
-    """Return a sentence that names the best sampler and counts those whose interval overlaps with that of the best."""
+    """Return a sentence that names the sampler with the lowest Fréchet distance and counts overlapping intervals."""
     rows = facts.content(SAMPLING)
     if not rows:
         raise UnmeasuredError(f"{SAMPLING}.csv contains no sampler comparison")
@@ -141,7 +141,7 @@ def best_sampler(facts: Facts) -> str:
 
 
 def draw_guidance(path: Path, results: Results) -> None:
-    """Draw Fréchet distance and recognisability against the guidance weight, one line per guide (earlier snapshot)."""
+    """Draw sample quality against the guidance weight, with one line per earlier snapshot that guides the sampler."""
     intervals = {
         "frechet_distance": ("low", "high"),
         "recognisability": ("recognisability_low", "recognisability_high"),
@@ -163,7 +163,7 @@ def draw_guidance(path: Path, results: Results) -> None:
 
 
 def draw_guided_samples(path: Path, results: Results) -> None:
-    """Draw rows of samples without guidance, each above a row of guided samples from the same noise."""
+    """Draw rows of unguided samples, each row above guided samples that start from the same noise."""
     arrays, bands = results.arrays(IMAGES), []
     for start in range(0, 3 * drawing.COLUMNS, drawing.COLUMNS):
         row = slice(start, start + drawing.COLUMNS)
@@ -172,7 +172,7 @@ def draw_guided_samples(path: Path, results: Results) -> None:
 
 
 def draw_overview(path: Path, results: Results) -> None:
-    """Draw rows of VAE, DDPM and test images, labelled with the fraction that the judge (a classifier) recognises."""
+    """Draw rows of VAE, DDPM and test images. Labels state the fraction that the reference classifier recognises."""
     of_vae, of_ddpm = results.arrays(images_path("vae")), results.arrays(IMAGES)
     vae, ddpm = results.metrics("vae"), results.metrics("ddpm")
 

@@ -1,1 +1,1 @@
-"""Compiled kernels for CPUs, each next to its plain torch reference."""
+"""Compiled CPU kernels that compute the same functions as plain torch code."""

@@ -1,4 +1,4 @@
-"""Compile kernels (loops over numpy arrays) with numba, if it is installed and `runtime.kernels` is `fast`.
+"""Compile kernels (loops over numpy arrays) with numba, if numba is installed and `runtime.kernels` is `fast`.
 
 numpy has no bfloat16. Tensors of bfloat16 are therefore passed as arrays of uint16, and `real` and `stored` convert
 their values to and from float32. Kernels are compiled without fast-math: sums keep their order, products are not fused
@@ -24,12 +24,12 @@ except ImportError:  # the torch references are used instead
 
 
 def enabled() -> bool:
-    """Return True if compiled kernels may be used."""
+    """Return True if numba is installed, `runtime.kernels` is `fast`, and torch.compile is not tracing."""
     return numba is not None and device.kernels == "fast" and not torch.compiler.is_compiling()
 
 
 def readable(x: Tensor) -> bool:
-    """Return True if kernels can read x: a CPU tensor (B, C), or (B, C, H, W) in channels-last memory format."""
+    """Return True if kernels can read x: a 2-D or 4-D CPU tensor, float32 or bfloat16, in memory format `dense(x)`."""
     return (
         enabled()
         and type(x) is Tensor
@@ -44,24 +44,24 @@ def readable(x: Tensor) -> bool:
 
 
 def dense(x: Tensor) -> torch.memory_format:
-    """Return the memory format of x in which the channels of a pixel are adjacent: channels last, or contiguous."""
+    """Return the memory format that keeps the channels of a pixel together: channels-last if 4-D, else contiguous."""
     return torch.channels_last if x.dim() == 4 else torch.contiguous_format
 
 
 def array(x: Tensor, groups: int) -> np.ndarray:
-    """View a `readable` tensor as an array (groups, values) in memory order. bfloat16 is viewed as uint16."""
+    """View a `readable` tensor as an array of shape (groups, values), in memory order and with bfloat16 as uint16."""
     x = x.detach()
     flat = (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).reshape(groups, -1)
     return flat.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else flat.numpy()
 
 
 def inlined(function: Callable) -> Callable:
-    """Compile a function that kernels call."""
+    """Return a compiled version of a function that kernels call; without numba, return the function itself."""
     return function if numba is None else numba.njit(error_model="numpy")(function)
 
 
 def compiled(function: Callable) -> Callable:
-    """Compile a kernel at its first call, or load the machine code that an earlier process cached."""
+    """Return a kernel that is compiled, or loaded from a cache, at its first call; without numba, return `function`."""
     if numba is None:
         return function
     options = {"error_model": "numpy", "nogil": True}
@@ -78,12 +78,12 @@ def compiled(function: Callable) -> Callable:
 
 
 def real(value: np.generic) -> np.float32:
-    """Convert an array element, float32 or bfloat16 stored as uint16, to float32."""
+    """Convert an array element (float32, or bfloat16 stored as uint16) to float32."""
     raise NotImplementedError
 
 
 def stored(value: np.float32, like: np.generic) -> np.generic:
-    """Convert a float32 to the type of `like`: float32, or uint16 for bfloat16, rounded to nearest even."""
+    """Convert a float32 to the type of `like`: float32, or bfloat16 rounded to nearest even and stored as uint16."""
     raise NotImplementedError
 
 
@@ -92,7 +92,7 @@ if numba is not None:
     _SOURCES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 
     class StateLocator(InTreeCacheLocator):
-        """Location of numba's cache: a folder named by a hash of the sources, which copies of the project share."""
+        """Locator of numba's cache: a folder named after a hash of the sources. Copies of the project can share it."""
 
         def __init__(self, function: Callable, file: str) -> None:
             super().__init__(function, file)

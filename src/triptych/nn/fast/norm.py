@@ -1,7 +1,7 @@
 """Batch norm fused with a shortcut and ReLU, and standardisation of images, as compiled kernels and in torch.
 
-On a CPU, the kernels read memory twice in each direction, whereas torch needs six passes and is slow for bfloat16 in
-channels last. If several processes share a batch, torch's way also copies each tensor to float32 and back.
+The kernels read memory twice per forward or backward pass. torch reads memory six times and is slow for bfloat16 in
+channels-last memory format; if several processes share a batch, torch also copies each tensor to float32 and back.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,9 +26,9 @@ _groups = 1
 
 @contextmanager
 def grouped(count: int) -> Iterator[None]:
-    """Split batches into `count` equal groups, which `BatchNorm` normalises by their own statistics in training.
+    """Let `BatchNorm`, in training, normalise each of `count` equal groups of a batch by the statistics of that group.
 
-    A network then computes the same result for each group as for that group alone.
+    Within this context, a network computes the same result for each group as for that group alone.
     """
     global _groups
     before, _groups = _groups, count
@@ -39,7 +39,7 @@ def grouped(count: int) -> Iterator[None]:
 
 
 def group_by_group(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply a layer separately to each group of a batch, see `grouped`."""
+    """Apply a layer separately to each group of a batch; see `grouped`."""
     if _groups == 1:
         return layer(x)
     groups = x.chunk(_groups)
@@ -48,9 +48,9 @@ def group_by_group(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm of (B, C) or (B, C, H, W), optionally with ReLU (Ioffe & Szegedy 2015, arXiv:1502.03167).
+    """Batch norm of (B, C) or (B, C, H, W) tensors, optionally with ReLU (Ioffe & Szegedy 2015, arXiv:1502.03167).
 
-    Parameters and buffers are those of torch's batch norms.
+    The parameters and buffers are those of `torch.nn.BatchNorm2d`.
     """
 
     relu = False
@@ -61,7 +61,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         self.relu = relu
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """Return relu(norm(x) + shortcut). ReLU and the shortcut are optional."""
+        """Return relu(norm(x) + shortcut). ReLU is skipped if `self.relu` is False, and the shortcut if it is None."""
         if self.fusible(x, shortcut):
             self.num_batches_tracked.add_(_groups)
             weight, bias = self.weight, self.bias
@@ -73,7 +73,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         return functional.relu(x) if self.relu else x
 
     def torch_norm(self, x: Tensor) -> Tensor:
-        """Normalise with torch: the reference implementation of the kernels."""
+        """Normalise x with torch, without ReLU or shortcut. This is the reference for the kernels."""
         return super().forward(x)
 
     def fusible(self, x: Tensor, shortcut: Tensor | None = None) -> bool:
@@ -147,16 +147,16 @@ class _FusedNorm(torch.autograd.Function):
 
 
 def _spans(ctx: FunctionCtx) -> list[tuple[int, int]]:
-    """Return the range of groups, (first, stop), that each call of a kernel processes.
+    """Return one range of groups, (first, last) with last excluded, for each call of a kernel.
 
-    Usually this is one group, whose data then stay in the cache for the second pass. If processes exchange statistics
-    between the passes, it is all groups.
+    Usually, each range is one group, whose data then stay in the cache for the second pass. If processes exchange
+    statistics between the passes, one range contains all groups.
     """
     return [(0, ctx.groups)] if ctx.processes > 1 else [(group, group + 1) for group in range(ctx.groups)]
 
 
 def _over_processes(statistics: Tensor) -> None:
-    """Replace means and variances (groups, 2, C) by those over the rows of all processes."""
+    """Replace `statistics`, means and variances of shape (groups, 2, C), by those over the batches of all processes."""
     gathered = [torch.empty_like(statistics) for _ in range(dist.get_world_size())]
     dist.all_gather(gathered, statistics)
     mean, variance = torch.stack(gathered).unbind(dim=2)
@@ -165,7 +165,7 @@ def _over_processes(statistics: Tensor) -> None:
 
 
 def standardised(images: Tensor) -> Tensor:
-    """Normalise each channel of each image (B, C, H, W) to mean 0 and variance 1.
+    """Normalise images, of shape (B, C, H, W), to mean 0 and variance 1 for each image and channel.
 
     This removes brightness, contrast and colour cast, which two views could share without showing the same object.
     """
@@ -186,7 +186,7 @@ def standardised(images: Tensor) -> Tensor:
 
 @inlined
 def _tiled(channels):
-    """Repeat one number per channel, (C,), over a tile, so that inner loops run over many values."""
+    """Repeat `channels`, one number per channel, to a longer array (a tile), so that inner loops cover many values."""
     tile = np.empty(2 * max(1, TILE // len(channels)) * len(channels), np.float32)
     for start in range(0, len(tile), len(channels)):
         tile[start : start + len(channels)] = channels
@@ -195,7 +195,7 @@ def _tiled(channels):
 
 @inlined
 def _gather(tile, sums):
-    """Add the values of a tile to the sums of their channels, and set the tile to zero."""
+    """Add the values of a tile (pixels of C channels each) to `sums`, one sum per channel, and set the tile to zero."""
     for start in range(0, len(tile), len(sums)):
         for c in range(len(sums)):
             sums[c] += tile[start + c]
@@ -209,7 +209,7 @@ def _cut(values, group, start, stop):
 
 @compiled
 def moments(x, statistics, first, last):
-    """Compute mean and biased variance of each channel of x, for the groups in [first, last), in two passes."""
+    """Write the mean and the biased variance of each channel of x to `statistics`, for the groups in [first, last)."""
     for group in range(first, last):
         mean, variance = statistics[group]
         _centred_sums(x[group], np.zeros_like(mean), False, mean)
@@ -218,7 +218,7 @@ def moments(x, statistics, first, last):
 
 @inlined
 def _centred_sums(x, centre, squared, result):
-    """Compute the mean of x - centre, or of (x - centre)² if `squared`, for each channel."""
+    """Write to `result`, for each channel, the mean of x, or the mean of (x - centre)² if `squared` is True."""
     centre, sums = _tiled(centre), np.zeros(len(result), np.float64)
     tile = np.zeros_like(centre)
     for start in range(0, len(x), len(tile)):
@@ -251,7 +251,10 @@ def _track(statistics, rows, momentum, eps, running_mean, running_var, first, la
 
 @compiled
 def normalise(x, shortcut, weight, bias, relu, statistics, out, first, last):
-    """Compute out = relu(weight * (x - mean) * inverse_std + bias + shortcut), for the groups in [first, last)."""
+    """Write relu(weight * (x - mean) * inverse_std + bias + shortcut) to `out`, for the groups in [first, last).
+
+    `statistics` contains mean and inverse_std. If `relu` is False, the ReLU is skipped. `shortcut` can be None.
+    """
     floor = np.float32(0 if relu else -np.inf)
     for group in range(first, last):
         mean, inverse = statistics[group]
@@ -273,9 +276,9 @@ def _plus(value, added, j):
 
 @compiled
 def _channel_sums(gradient, out, x, statistics, shortcut_gradient, sums, first, last):
-    """Compute `sums` (groups, 2, C), the gradients of bias and weight, for the groups in [first, last).
+    """Write the gradients of bias and weight to `sums`, of shape (groups, 2, C), for the groups in [first, last).
 
-    If there is a shortcut, also compute its gradient. Without ReLU, `out` is None.
+    Write the gradient of the shortcut to `shortcut_gradient`, unless it is None. `out` is None if there is no ReLU.
     """
     for group in range(first, last):
         mean, inverse = statistics[group]
@@ -315,7 +318,7 @@ def _keep(value, target, j):
 
 @compiled
 def _input_gradient(gradient, out, x, statistics, rows, weight, sums, x_gradient, first, last):
-    """Compute the gradient of x from the gradient of the output and `sums`, the gradients of bias and weight."""
+    """Write the gradient of x to `x_gradient`, given the `gradient` of the output and the `sums` of `_channel_sums`."""
     for group in range(first, last):
         mean, inverse = statistics[group]
         scale, slope, level = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)

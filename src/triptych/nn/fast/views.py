@@ -1,9 +1,9 @@
-"""Kernels for random views and heavy operations on CPUs, which process one image after another.
+"""Compiled CPU kernels for random views and for the operations of RandAugment. They process one image after another.
 
-The torch references are `ssl/shared/views.py` and `ssl/shared/heavy.py`, where functions of the same name have the same
-formulas; they process whole batches in about forty passes over memory. Here each image (C, H, W) stays in the fastest
-cache from the first operation to the last, and inner loops run over adjacent pixels. Kernels use no constants of other
-modules, because numba's cache would not notice their changes.
+The torch references are `ssl/shared/views.py` and `ssl/shared/heavy.py`. Functions of the same name have the same
+formulas there, but process whole batches in about forty passes over memory. Here, each image stays in the fastest cache
+from the first operation to the last, and inner loops run over adjacent pixels. Kernels use no constants of other
+modules, because numba's cache would not notice changes of these constants.
 """
 
 import numpy as np
@@ -47,16 +47,16 @@ HEAVY_VIEW = np.dtype(
 
 
 def fusible(images: Tensor) -> bool:
-    """Return True if the kernels of this module support these images."""
+    """Return True if kernels are enabled and `images` is a float32 tensor on a CPU."""
     return enabled() and images.device.type == "cpu" and images.dtype == torch.float32
 
 
 @compiled
 def fuse(images, parameters, taps_down, taps_across, luma, views):
-    """Write a view of each image (B, H, W, C) to `views` (B, height, width, C), where C is 3 or 1.
+    """Write a view of each image, of shape (B, H, W, C), to `views`, of shape (B, height, width, C). C is 3 or 1.
 
-    `parameters` is an array (B,) of `VIEW`. `taps_down` and `taps_across`, (B, 2 radius + 1), are blur weights along
-    columns and rows. `luma` has the weights of red, green and blue in luminance, and a constant.
+    `parameters` has shape (B,) and dtype `VIEW`. `taps_down` and `taps_across`, of shape (B, 2 radius + 1), are blur
+    weights along columns and rows. `luma` contains the weights of red, green and blue in luminance, and a constant.
     """
     _, height, width, channels = views.shape
     image = np.empty((channels, height, width), np.float32)
@@ -85,10 +85,10 @@ def fuse(images, parameters, taps_down, taps_across, luma, views):
 
 @compiled
 def fuse_heavy(images, parameters, tables, scale, side, views):
-    """Apply one heavy operation to each image (B, H, W, C) and write the results to `views`.
+    """Apply one operation of RandAugment to each image, of shape (B, H, W, C), and write the results to `views`.
 
-    `parameters` is an array (B,) of `HEAVY_VIEW`. `tables`, (3, 256), maps levels to values: unchanged, posterized and
-    solarized. `scale` is the number of levels per unit of the values, and `side` the side of a cutout in pixels.
+    `parameters` has shape (B,) and dtype `HEAVY_VIEW`. `tables`, of shape (3, 256), contains the values of unchanged,
+    posterized and solarized levels. `scale` is the number of levels per unit of value, and `side` a cutout's side.
     """
     count, height, width, channels = images.shape
     image = np.empty((channels, height, width), np.float32)
@@ -131,7 +131,7 @@ def clamp(value):
 
 @inlined
 def write(image, view):
-    """Write an image (C, H, W) to `view` (H, W, C). Clamp values to [-1, 1], which rounding can exceed by an ulp."""
+    """Clamp an image, of shape (C, H, W), to [-1, 1], and write it to `view`, of shape (H, W, C)."""
     pixels = view.reshape(view.size)
     if len(image) == 3:  # six times as fast as the general loop
         red, green, blue = planes(image)
@@ -167,7 +167,7 @@ def resized_crop(image, box, flipped, view):
 
 @inlined
 def interpolation(start, length, mirrored, inputs, outputs):
-    """Return for each output pixel the two input pixels to interpolate between, and the weight of the second."""
+    """Return, for each output pixel along an axis, the indices of two input pixels and the weight of the second."""
     before, after = np.empty(outputs, np.uint32), np.empty(outputs, np.uint32)
     weight = np.empty(outputs, np.float32)
     for i in range(outputs):
@@ -183,9 +183,9 @@ def interpolation(start, length, mirrored, inputs, outputs):
 
 @inlined
 def sample(image, matrix, reflect, padded, view):
-    """Interpolate the image at the source of each pixel. Outside, it is reflected if `reflect` is True, otherwise zero.
+    """Write to `view` the image, interpolated at the source of each pixel. `matrix` maps each pixel to its source.
 
-    `padded` is a buffer for the image with a border of one pixel before it and two after it.
+    Outside pixels are reflections if `reflect` is True, else zero. `padded` is a buffer of shape (C, H + 3, W + 3).
     """
     channels, height, width = image.shape
     stride = width + 3
@@ -206,7 +206,7 @@ def sample(image, matrix, reflect, padded, view):
 
 @inlined
 def sources(matrix, height, width, stride, reflect):
-    """Return for each pixel the index of the pixel to the upper left of its source, and the offsets between the two."""
+    """Return the index (in the flat padded image) of the pixel above and left of each source, and the offsets."""
     xx, xy, x0 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
     yx, yy, y0 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
     middle_x, middle_y = np.float32(width - 1) * HALF, np.float32(height - 1) * HALF
@@ -237,7 +237,7 @@ def truncated(value):
 
 @inlined
 def reflected(source, size):
-    """Reflect a coordinate at the borders of the image until it is inside."""
+    """Reflect a coordinate at both borders of an axis of `size` pixels until it is inside."""
     size = np.float32(size)
     source = abs(source + HALF)
     times = truncated(source / size)
@@ -249,7 +249,7 @@ def reflected(source, size):
 
 @inlined
 def within_border(source, size):
-    """Clamp a coordinate to at most one pixel outside the image."""
+    """Clamp a coordinate to [-1, size], so that it is at most one pixel outside the image."""
     source = source if source > -ONE else -ONE
     return source if source < np.float32(size) else np.float32(size)
 
@@ -279,7 +279,7 @@ def gaussian_blur(image, taps_down, taps_across, scratch):
 
 @inlined
 def mirrored_index(index, size):
-    """Reflect an index outside the image about the outermost pixel, which is not repeated."""
+    """Reflect an index outside [0, size) about the outermost pixel, without repeating that pixel."""
     index = abs(index)
     return index if index < size else 2 * (size - 1) - index
 
@@ -330,7 +330,7 @@ def adjust_contrast(image, factor, luma):
 
 @inlined
 def channel_mean(channel):
-    """Return the mean of a channel. Summing each column first is fast and fixes the order of the sum."""
+    """Return the mean of a channel. Summing each column first is fast and fixes the order of summation."""
     height, width = channel.shape
     columns = np.zeros(width, np.float32)
     for y in range(height):

@@ -36,14 +36,14 @@ def changes_of(section: type[Section]) -> type[Section]:
 
 
 class ViewChanges(changes_of(ViewParams)):
-    """Changes of the augmentation for one branch. Keys of `ViewParams` that do not change are None."""
+    """Changes to the augmentation settings of one branch. Keys of `ViewParams` that do not change are None."""
 
     def applied(self, views: ViewParams) -> ViewParams:
         return ViewParams.model_validate(overlaid(views.model_dump(), self.model_dump(exclude_none=True)))
 
 
 class Recipe(SSLRecipe):
-    """Settings of AsymSiam. Without any asymmetry, AsymSiam is SimSiam with only the first term of its loss."""
+    """Settings of AsymSiam. Without any asymmetry, AsymSiam is SimSiam with only the first term of SimSiam's loss."""
 
     predictor_hidden: Count
     source: ViewChanges  # changes of `views` for the source branch ("AsymAug"); {} for none
@@ -59,10 +59,10 @@ class Recipe(SSLRecipe):
 class AsymSiam(Objective):
     """L = mean over source views s of D(p_s, stopgrad(z)), where z is the mean encoding of the target views.
 
-    `sources`, `targets` and `small` contain one augmentation per view, where `small` makes additional source views from
-    small crops. Target views need no gradients, unlike in SimSiam's symmetric loss. The authors' code applies
-    asymmetric views to MoCo v2; here they are applied to SimSiam, which has no momentum encoder and no negatives. Batch
-    norm uses the statistics of each view.
+    D is `negative_cosine`, and p_s is the prediction for s. `sources`, `targets` and `small` contain one augmentation
+    per view; those of `small` make additional source views from small crops. Target views need no gradients, unlike in
+    SimSiam's symmetric loss. The authors' code applies asymmetric views to MoCo v2; here they are applied to SimSiam,
+    which has no momentum encoder and no negatives. Batch norm uses the statistics of each view.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class AsymSiam(Objective):
         self.network, self.sources, self.targets, self.small = network, sources, targets, small
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and, as terms, the mean loss of full source views and that of small crops."""
+        """Return the loss and its terms: the mean losses of full views and of small crops, and the embedding std."""
         source_views, small_views, target_views = (
             [augmentation(batch.images, draw) for augmentation in augmentations]
             for augmentations in (self.sources, self.small, self.targets)
@@ -102,7 +102,7 @@ class ScaleMix:
     """Augmentation that makes two views of each image and pastes a box of the second into the first.
 
     The box is drawn as in CutMix (Yun et al. 2019, arXiv:1905.04899). λ ~ U(0, 1) is drawn per image, the sides of the
-    box are sqrt(1 - λ) times those of the image, and its centre is uniform in the image, which clips the box.
+    box are sqrt(1 - λ) times the sides of the image, and its centre is uniform in the image. Parts outside are cut.
     """
 
     def __init__(self, views: Augmentation) -> None:
@@ -119,7 +119,7 @@ class ScaleMix:
 
 
 def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """Return a mask (B, size) of the pixels along an axis within side / 2 of the centre.
+    """Return a mask, of shape (B, size), of the pixels along an axis within `side` / 2 of `centre`.
 
     `centre` and `side`, of shape (B,), are fractions of the length of the axis.
     """

@@ -26,8 +26,8 @@ class BarlowTwins(Objective):
 
     C is computed over the global batch. The authors' code also multiplies the loss by a constant, which is omitted
     here, as it only scales the gradients. Batch norm uses the statistics of each view. The network has no predictor,
-    and its projector ends without a norm. The paper blurs and solarizes its two views with different probabilities;
-    here both have the same distribution.
+    and its projector ends without batch norm. The paper blurs and solarizes its two views with different probabilities;
+    here both views have the same distribution.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, off_diagonal: float) -> None:
@@ -44,7 +44,7 @@ class BarlowTwins(Objective):
 
 
 def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
-    """Return the cross-correlation matrix C (d, d) of z1 and z2, both of shape (N, d) (equation 2).
+    """Return C of shape (d, d), the cross-correlation matrix of z1 and z2 of shape (N, d) (equation 2).
 
     Autocast is disabled, so that the result has the precision of the arguments.
     """
@@ -63,7 +63,7 @@ def invariance(C: Tensor) -> Tensor:
 
 
 def redundancy(C: Tensor) -> Tensor:
-    """Return Σ_i Σ_{j≠i} C_ij², which is 0 if no two dimensions are correlated."""
+    """Return Σ_i Σ_{j≠i} C_ij², which is 0 if no two different dimensions are correlated."""
     return (C - C.diagonal().diag()).square().sum()
 
 

@@ -20,11 +20,11 @@ class Recipe(SSLRecipe):
 
 
 class BYOL(Objective):
-    """L_BYOL = L(q(z1), z'2) + L(q(z2), z'1), with z of the online and z' of the target network (equation 2).
+    """L_BYOL = L(q(z1), z'2) + L(q(z2), z'1) (equation 2), where L is `regression` and q is the predictor.
 
-    As in the paper, the loss is the sum of both directions, and one learning rate schedule applies to all weights,
-    including those of the predictor. Batch norm uses the statistics of each view. The paper blurs
-    and solarizes its two views with different probabilities; here both have the same distribution.
+    The projections z are those of the online network, and z' those of the target network. As in the paper, one learning
+    rate schedule applies to all weights, including the predictor. Batch norm uses the statistics of each view. The
+    paper blurs and solarizes its views with different probabilities; here both views have the same distribution.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, recipe: Recipe) -> None:
@@ -44,7 +44,7 @@ class BYOL(Objective):
 
 
 def regression(q: Tensor, z: Tensor) -> Tensor:
-    """Return the mean of ‖q / ‖q‖ - z / ‖z‖‖² = 2 - 2 cos(q, z) over the rows of q and z (B, dim) (equation 2)."""
+    """Return the mean of ‖q / ‖q‖ - z / ‖z‖‖² = 2 - 2 cos(q, z) over the B rows of q and z (equation 2)."""
     return 2 + 2 * negative_cosine(q.float(), z.float())
 
 

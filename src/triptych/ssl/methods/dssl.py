@@ -16,7 +16,7 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of DSSL, which has the projector and predictor of SimSiam."""
+    """Settings of DSSL, which has the same projector and predictor as SimSiam."""
 
     predictor_hidden: Count
     heavy: HeavyParams
@@ -26,7 +26,7 @@ class Recipe(SSLRecipe):
 class DSSL(Objective):
     """L = [D(p1, z2) + D(p2, z1)] / 2 + (1 - α) [D(p̂1, z1) + D(p̂2, z2)] / 2 + α [D(p1, ẑ1) + D(p2, ẑ2)] / 2.
 
-    p and z belong to the standard views v1 and v2; p̂ and ẑ belong to the heavy views, which are made from v1 and v2.
+    p and z are predictions and projections of the standard views; p̂ and ẑ are those of heavy views made from them.
     D stops the gradient of its second argument. Batch norm uses the statistics of each view.
     """
 
@@ -52,7 +52,7 @@ class DSSL(Objective):
 
 
 def D(p: Tensor, z: Tensor) -> Tensor:
-    """Return the mean of -cos(p, stopgrad(z)) over the rows of p and z (B, dim)."""
+    """Return the mean of -cos(p, stopgrad(z)) over the rows of p and z, both of shape (B, dim)."""
     return negative_cosine(p.float(), z.detach().float())
 
 

@@ -20,9 +20,9 @@ class Recipe(SSLRecipe):
 class SimCLR(Objective):
     """L = mean over all 2N views i of -log(exp(s_ij) / Σ_{k≠i} exp(s_ik)), where j is the other view of the image.
 
-    This is equation 1. s_ik is the cosine similarity of z_i and z_k divided by τ, and k runs over the 2N - 1 other
-    views of the global batch. Batch norm uses the statistics of each view; the authors' code uses those of both views
-    together. The network has no predictor, and its projector ends without a norm.
+    This is equation 1. s_ik is the cosine similarity of the projections z_i and z_k, divided by the temperature τ. k
+    runs over the 2N - 1 other views of the global batch. Batch norm uses the statistics of each view; the authors'
+    code uses both views together. The network has no predictor, and its projector ends without batch norm.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, temperature: float) -> None:
@@ -40,7 +40,7 @@ class SimCLR(Objective):
 
 
 def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """Return s_ik = cos(z_i, z_k) / τ, a (2N, 2N) matrix. The z_i are the rows of z1, then those of z2, both (N, d).
+    """Return the matrix s_ik = cos(z_i, z_k) / τ for the N rows of z1, followed by those of z2. τ is `temperature`.
 
     Autocast is disabled, so that the result has the precision of the arguments.
     """
@@ -50,12 +50,12 @@ def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def positive(s: Tensor) -> Tensor:
-    """Return the negative mean similarity of the two views of an image, given the similarities s (2N, 2N)."""
+    """Return the negative mean similarity of the two views of an image, given the similarities s of shape (2N, 2N)."""
     return -s.diagonal(len(s) // 2).mean()
 
 
 def negative(s: Tensor) -> Tensor:
-    """Return the mean over views i of log Σ_{k≠i} exp(s_ik), given the similarities s (2N, 2N)."""
+    """Return the mean over views i of log Σ_{k≠i} exp(s_ik), given the similarities s of shape (2N, 2N)."""
     itself = torch.eye(len(s), dtype=torch.bool, device=s.device)
     return s.masked_fill(itself, -torch.inf).logsumexp(dim=1).mean()
 

@@ -22,7 +22,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class Recipe(SSLRecipe):
-    """Settings of VICReg. Its ablations set a weight to 0, which drops that term."""
+    """Settings of VICReg. Its ablations drop a term of the loss by setting the weight of the term to 0."""
 
     invariance_weight: Weight  # λ, 25 in the paper
     variance_weight: Weight  # μ, 25
@@ -31,12 +31,12 @@ class Recipe(SSLRecipe):
 
 
 class VICReg(Objective):
-    """L = λ s(Z, Z') + μ v(Z, Z') + ν c(Z, Z') (equation 6), for the projections Z, Z' (N, d) of the global batch.
+    """L = λ s(Z, Z') + μ v(Z, Z') + ν c(Z, Z') (equation 6), for projections Z, Z' of shape (N, d) of the global batch.
 
     The paper and the authors' code differ by constants. This implementation follows the code, to which the weights 25,
     25 and 1 belong. s is the mean over images and dimensions, whereas equation 5 sums over dimensions. v is the mean
     over the branches, whereas equation 6 sums them. c is the sum over the branches. Batch norm uses the statistics of
-    each view. The network has no predictor, and its projector ends without a norm.
+    each view. The network has no predictor, and its projector ends without batch norm.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, recipe: Recipe) -> None:
@@ -56,17 +56,17 @@ class VICReg(Objective):
 
 
 def invariance(z1: Tensor, z2: Tensor) -> Tensor:
-    """Return s = Σ_b ‖z_b - z'_b‖² / (N d) for z1 and z2 (N, d)."""
+    """Return s = Σ_b ‖z_b - z'_b‖² / (N d), where z_b and z'_b are the rows of z1 and z2, both of shape (N, d)."""
     return (z1 - z2).square().mean()
 
 
 def variance(z: Tensor, gamma: float) -> Tensor:
-    """Return v = Σ_j max(0, γ - sqrt(Var(z_j) + ε)) / d for z (N, d), with unbiased variances (equations 1 and 2)."""
+    """Return v = Σ_j max(0, γ - sqrt(Var(z_j) + ε)) / d for the d columns z_j; Var is unbiased (equations 1 and 2)."""
     return functional.relu(gamma - (z.var(dim=0) + EPSILON).sqrt()).mean()
 
 
 def covariance(z: Tensor) -> Tensor:
-    """Return c = Σ_i Σ_{j≠i} C_ij² / d for z (N, d), with the unbiased covariance C (equations 3 and 4).
+    """Return c = Σ_i Σ_{j≠i} C_ij² / d, where C is the unbiased covariance of z of shape (N, d) (equations 3 and 4).
 
     Autocast is disabled, so that the result has the precision of the argument.
     """

@@ -1,8 +1,8 @@
 """RandAugment (Cubuk et al. 2020, arXiv:1909.13719) on batches: N random operations per image, at magnitude M.
 
-It makes the heavy views of DSSL (Bai et al. 2022, arXiv:2110.13555) from standard views, and so has only operations
-that standard views lack: no brightness, contrast or saturation. As in the paper, M is at most 10 (torchvision: 30).
-The strengths are those of torchvision. Signs are random.
+RandAugment makes the heavy views of DSSL (Bai et al. 2022, arXiv:2110.13555) from standard views, and has only
+operations that standard views lack: no brightness, contrast or saturation. M is at most 10, as in the paper (30 in
+torchvision). The strengths are those of torchvision. Signs are random.
 
 - shear_x, shear_y: ±0.3 M/10 pixels per pixel, with the upper left corner fixed.
 - translate_x, translate_y: ±150/331 M/10 of the side, rounded down to pixels.
@@ -13,9 +13,9 @@ The strengths are those of torchvision. Signs are random.
 - equalize: does not depend on M.
 - cutout: a square of M/20 of the shorter side at a random position.
 
-torchvision has no cutout; at M = 10 it is that of DeVries & Taylor (2017, arXiv:1708.04552), 16 of CIFAR-10's 32
-pixels. Posterize, solarize and equalize convert float images to 8 bits, as in torchvision. Unlike its default, affine
-maps interpolate bilinearly, and pixels outside the image or cut out are mid-grey (0 here), as in the paper.
+torchvision has no cutout; at M = 10, the square is as in DeVries & Taylor (2017, arXiv:1708.04552): 16 of CIFAR-10's
+32 pixels. Posterize, solarize and equalize convert images to 8 bits, as in torchvision. Affine maps interpolate
+bilinearly (torchvision: nearest). As in the paper, pixels that are cut out or outside the image are mid-grey (0).
 """
 
 import math
@@ -38,14 +38,14 @@ LEVELS_PER_UNIT = (BRIGHTEST + 1 - 1e-3) / 2
 
 
 class RandAugment:
-    """Applies randomly chosen `OPERATIONS` to each image of a batch."""
+    """Augmentation that applies randomly chosen `OPERATIONS` to each image of a batch."""
 
     def __init__(self, params: HeavyParams) -> None:
         self.params = params
 
     @torch.no_grad()
     def __call__(self, views: Tensor, draw: Draw) -> Tensor:
-        """Return heavy views, in channels-last memory format, of images (B, C, H, W) in [-1, 1]."""
+        """Return heavy versions of `views`, of shape (B, C, H, W) and in [-1, 1], in channels-last memory format."""
         if not self.params.operations:
             return views
         # Under autocast, some operations would round the images to bfloat16.
@@ -61,7 +61,7 @@ class RandAugment:
 
 
 def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply `OPERATIONS[operation]` to each image. Cutouts are centred at fractions `centre` (B, 2) of the sides."""
+    """Apply `OPERATIONS[operation]` to each image. `centre` has cutout centres as fractions of height and width."""
     strength = magnitude / LARGEST_MAGNITUDE
     make = fused_augmented if kernels.fusible(images) else torch_augmented
     return make(images, operation, strength, sign, centre)
@@ -82,7 +82,7 @@ def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Te
 
 
 def torch_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply every operation to the batch, and select one result per image: the reference for the kernels."""
+    """Apply every operation to the batch, and select one result per image. This is the reference for the kernels."""
     chosen = {name: (operation == index)[:, None, None, None] for index, name in enumerate(OPERATIONS)}
     mapped = sample(images, sources(operation, strength, sign, images.shape[-2:]), "zeros")
     images = torch.where((operation < len(MAPS))[:, None, None, None], mapped, images)
@@ -102,9 +102,9 @@ def rotation(angle: Tensor) -> Tensor:
 
 
 def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the affine maps (B, 2, 3) of the images. Operations that are not in MAPS have the identity.
+    """Return affine maps, of shape (B, 2, 3), from pixels to their sources: the identity for operations not in MAPS.
 
-    Sign 1 moves the image right or down, or rotates it counter-clockwise.
+    With sign 1, the image moves right or down, or rotates counter-clockwise; with sign -1, in the opposite direction.
     """
     height, width = size
 
@@ -124,11 +124,11 @@ def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, i
 
 
 def sample(images: Tensor, maps: Tensor, outside: Literal["reflection", "zeros"]) -> Tensor:
-    """Interpolate images (B, C, H, W) bilinearly at the source of each pixel, given by affine maps (B, 2, 3).
+    """Interpolate images bilinearly at the source of each pixel, given by affine `maps` of shape (B, 2, 3).
 
-    Views use reflection, because black corners, as of torchvision's rotation, would show the angle. The grid is that of
-    `affine_grid` with `align_corners=False`, but computed without a matrix product, which TF32 would round to a
-    hundredth of a pixel.
+    `outside` continues the images. Rotated views use "reflection", because black corners would reveal the angle. The
+    grid is that of `affine_grid` with `align_corners=False`, but computed without a matrix product, in which TF32 would
+    round positions to a hundredth of a pixel.
     """
     height, width = images.shape[-2:]
     x, y = centred(width, images), centred(height, images)[:, None]
@@ -160,10 +160,10 @@ def solarize(level: Tensor, strength: float) -> Tensor:
 
 
 def equalize(level: Tensor, pixels: Tensor) -> Tensor:
-    """Return the new levels (B, C, 256) that equalise each channel as Pillow does, from int64 levels (B, C, pixels).
+    """Return new levels, of shape (B, C, 256), that equalise each channel as Pillow does. `level` contains 0 to 255.
 
-    The new level is the number of darker pixels divided by a step. The step is 1/255 of the number of pixels that are
-    darker than the brightest level in use. If that number is below 255, levels do not change.
+    `pixels` has the int64 level of each pixel. A new level is the number of darker pixels divided by a step: 1/255 of
+    the number of pixels darker than the brightest level in use. If that number is below 255, levels do not change.
     """
     counts = torch.zeros(*pixels.shape[:2], len(level), dtype=torch.int32, device=pixels.device)
     # Integer counts do not depend on the order in which a GPU adds them.
@@ -193,7 +193,7 @@ def sharpness(strength: float, sign: Tensor) -> Tensor:
 
 
 def sharpen(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend images with their 3x3 averages (weights 1/13, centre 5/13). Factor 1 and border pixels change nothing."""
+    """Blend images with their 3x3 averages (weights 1/13, centre 5/13). Border pixels stay; factor 1 changes none."""
     rows = images[..., :-2] + images[..., 1:-1] + images[..., 2:]
     neighbours = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
     change = neighbours.sub_(images[..., 1:-1, 1:-1], alpha=9).mul_((1 - factor) / 13)

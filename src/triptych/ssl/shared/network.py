@@ -14,7 +14,7 @@ from triptych.training.objective import Objective
 class Projector(nn.Sequential):
     """Linear layers with batch norm and ReLU after each layer except the last.
 
-    The last layer is followed by batch norm without an affine map if `last_norm`; otherwise it has a bias.
+    If `last_norm` is True, the last layer has no bias and is followed by batch norm without an affine map.
     """
 
     def __init__(self, features: int, hidden: list[int], dim: int, last_norm: bool = True) -> None:
@@ -43,25 +43,25 @@ class SiameseNetwork(nn.Module):
         self.predictor = Predictor(projector["dim"], **predictor) if predictor else nn.Sequential()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z = f(x) and p = h(z), both (B, dim), for images x (B, C, H, W) in [-1, 1]."""
+        """Return z = f(x) and p = h(z), both of shape (B, dim), for images x of shape (B, C, H, W) in [-1, 1]."""
         z = self.projector(self.backbone(images))
         return z, self.predictor(z)
 
     def each(self, *images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return (z, p) for each batch of views (B, C, H, W). Batch norm uses the statistics of each batch alone."""
+        """Return (z, p) for each batch of images. Batch norm uses the statistics of each batch alone."""
         with grouped(len(images)):
             z, p = self(torch.cat(images))
         return list(zip(z.chunk(len(images)), p.chunk(len(images)), strict=True))
 
 
 def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
-    """Return D(p, z) = -(p / ‖p‖) · (z / ‖z‖), averaged over the rows of p and z (B, dim) (SimSiam, equation 1)."""
+    """Return D(p, z) = -(p / ‖p‖) · (z / ‖z‖), averaged over the B rows of p and z (SimSiam, equation 1)."""
     return -functional.cosine_similarity(p, z, dim=1).mean()
 
 
 @torch.no_grad()
 def spread(z: Tensor) -> Tensor:
-    """Return sqrt(dim) times the mean standard deviation of the channels of z / ‖z‖, where z is (B, dim).
+    """Return sqrt(dim) times the mean standard deviation of the channels of z / ‖z‖, where z has shape (B, dim).
 
     The value is 1 if embeddings are spread evenly over the sphere, and 0 if all are equal (SimSiam, section 4.1).
     """
@@ -71,7 +71,7 @@ def spread(z: Tensor) -> Tensor:
 class MomentumEncoder(nn.Module):
     """Target network whose weights ξ are a moving average of the online weights θ (BYOL, section 3.1).
 
-    As in the authors' code, its batch norm uses its own batches, not the statistics of the online network.
+    As in the authors' code, batch norm uses statistics of the target network, not those of the online network.
     """
 
     def __init__(self, online: SiameseNetwork) -> None:

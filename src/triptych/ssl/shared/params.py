@@ -57,7 +57,7 @@ class SSLTraining(Training):
 
 
 class SSLRecipe(SharedRecipe):
-    """All settings of a variant. Each method adds its own fields."""
+    """Settings that every variant has. Each method adds its own fields."""
 
     projector_hidden: list[Count]
     projector_dim: Count
@@ -79,7 +79,7 @@ class SSLRecipe(SharedRecipe):
 
 
 class Variant(Section):
-    """Method of a variant and the settings that the variant overrides, which `recipes.recipe` validates."""
+    """Method of a variant, and the settings that the variant overrides. `recipes.recipe` validates these settings."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -99,7 +99,7 @@ class SSLParams(Section):
 
 
 def recipe_layers(ssl: Mapping, variant: str) -> dict[str, dict]:
-    """Return the sections of params.yaml from which the settings of a variant are merged, in order of precedence."""
+    """Return the sections of params.yaml from which the settings of a variant are merged. Later sections prevail."""
     own = dict(ssl["variants"][variant])
     method = own.pop("method", "")
     return {

@@ -27,7 +27,7 @@ def method(name: str) -> ModuleType:
 def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
     """Return all settings of a variant as the `Recipe` of its method.
 
-    Raises InputError for invalid settings. The message names the section of params.yaml that contains the setting.
+    Raises InputError for invalid settings. The message names the file `path` and the section that contains the setting.
     """
     if variant not in ssl.variants:
         raise InputError(f"{path}: 'ssl.variants' has no '{variant}'{nearest(variant, ssl.variants)}")
@@ -40,12 +40,12 @@ def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
 
 
 def validated(layers: dict[str, dict], method_name: str, path: Path) -> SSLRecipe:
-    """Merge `layers`, sections of params.yaml by name, to the recipe of a method, and validate it; see `recipe`."""
+    """Merge `layers`, sections of params.yaml by name, into the recipe of a method and validate it; see `recipe`."""
     return validate(method(method_name).Recipe, merged(layers), partial(_section_of, layers), path)
 
 
 def _section_of(layers: dict[str, dict], keys: Sequence[str]) -> str:
-    """Return the name of the section that sets a nested key of the recipe, or the parent of a missing key."""
+    """Return the name of the section that sets the nested key `keys`, or its parent if the key is missing."""
     section = list(layers)[1]  # a key that is missing at the top belongs to the method
     for key in keys:
         setting, value = {}, None

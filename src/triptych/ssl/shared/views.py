@@ -1,11 +1,11 @@
 """Random views of a batch of images, as in SimCLR (arXiv:2002.05709, appendix A), BYOL (arXiv:2006.07733, appendix B)
 and SimSiam (arXiv:2011.10566, section 3). Each image has its own random parameters.
 
-The operations are those of torchvision for values in [-1, 1], where a factor of 1 changes no bit. Resizing and blurring
-multiply by one small matrix per image and axis, which is fast for small images.
+The operations are those of torchvision, for values in [-1, 1]. A colour factor of 1 changes no bit. Resizing and
+blurring multiply by one small matrix per image and axis, which is fast for small images.
 
 All random parameters are drawn first. On a CPU, the kernels of `nn/fast/views.py` then make the views image by image.
-On GPUs, under torch.compile and with `runtime.kernels: plain`, the operations of this module process the whole batch.
+On GPUs, under torch.compile or with `runtime.kernels: plain`, the operations of this module process the whole batch.
 """
 
 import math
@@ -40,10 +40,10 @@ class Choices(NamedTuple):
 
 
 class Views:
-    """Makes one random view of each image. `size` is the side of the views in pixels; 0 keeps that of the images.
+    """Augmentation that makes one random view of each image. `size` is the side of views in pixels; 0 keeps the size.
 
-    The views depend only on the params, the batch size, and the seed and step of the draw. Operations with probability
-    0, and a rotation by 0 degrees, draw no random numbers.
+    Besides the images, the views depend only on the params, the batch size, and the seed and step of the draw.
+    Operations with probability 0, and a rotation by 0 degrees, draw no random numbers.
     """
 
     def __init__(self, params: ViewParams, size: int = 0) -> None:
@@ -52,7 +52,7 @@ class Views:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """Return one view of each image, (B, C, H, W) float32 in [-1, 1], in channels-last memory format."""
+        """Return one view of each image: float32 of shape (B, C, H, W) in [-1, 1], in channels-last memory format."""
         choices = self.choose(len(images), images.shape[-2:], draw)
         size = tuple(self.size or side for side in images.shape[-2:])
         # Under autocast, matrix products would round the images to bfloat16.
@@ -84,10 +84,10 @@ def happens(probability: float, count: int, draw: Draw) -> Tensor | None:
 
 
 def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], count: int, draw: Draw) -> Tensor:
-    """Draw `count` boxes, (count, 4), as torchvision's RandomResizedCrop does (Szegedy et al. 2015, arXiv:1409.4842).
+    """Draw boxes, of shape (count, 4), as torchvision's RandomResizedCrop does (Szegedy et al. 2015, arXiv:1409.4842).
 
-    Of ten random boxes, the first that fits into the image is used. If none fits, the largest central box with an
-    allowed aspect ratio is used.
+    A box is (top, left, height, width) in pixels: the first of ten random boxes that fits into the image or, if none
+    fits, the largest central box with an allowed aspect ratio.
     """
     high, wide = size
     area, log_ratio = draw.uniform((count, CROP_TRIALS, 2)).unbind(-1)
@@ -137,7 +137,7 @@ def fused_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
 
 
 def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
-    """Apply one operation after another to the whole batch: the reference for the compiled kernels."""
+    """Apply one operation after another to the whole batch. This is the reference for the compiled kernels."""
     views = resized_crop(images, choices.boxes, choices.flipped, size)
     if choices.angles is not None:
         views = sample(views, rotation(choices.angles), "reflection")
@@ -166,7 +166,7 @@ def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
 
 
 def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tuple[int, int]) -> Tensor:
-    """Crop each image to its box, resize it bilinearly without antialiasing, and mirror it if `flipped`.
+    """Crop each image to its box, resize it bilinearly without antialiasing, and mirror it if `flipped` is True for it.
 
     Pixels outside the box have no influence. The function is fastest for images in channels-last memory format.
     """
@@ -177,7 +177,7 @@ def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tu
 
 
 def interpolation(start: Tensor, length: Tensor, mirrored: Tensor | None, inputs: int, outputs: int) -> Tensor:
-    """Return weights (B, outputs, inputs) that resize `length` pixels, beginning at `start`, to `outputs` pixels."""
+    """Return weights, of shape (B, outputs, inputs), that resize `length` pixels, from `start` on, to `outputs`."""
     pixel = torch.arange(inputs, device=start.device, dtype=start.dtype)
     output = torch.arange(outputs, device=start.device, dtype=start.dtype)
     if mirrored is not None:
@@ -232,9 +232,9 @@ def blended(images: Tensor, factor: Tensor, other: Tensor) -> Tensor:
 
 
 def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Rotate the hue of HSV by a number of turns in [-0.5, 0.5].
+    """Rotate the hue of HSV by `turns`, a number of turns in [-0.5, 0.5] for each image.
 
-    A channel is the minimum of the pixel plus its chroma times the nearness of the hue to the colour of the channel.
+    A new channel is the minimum of the pixel plus its chroma times the nearness of the new hue to the channel's colour.
     Nearness is 1 up to a distance of a sixth of a turn, 0 from a third of a turn, and linear in between.
     """
     if images.shape[1] == 1:
@@ -265,7 +265,7 @@ def blur_radius(sigma: list[float]) -> int:
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, radius: int) -> Tensor:
-    """Blur the images for which `chosen` is True. Borders are reflected, so the radius is at most the side minus 1."""
+    """Blur the images for which `chosen` is True. Borders are reflected, and `radius` is limited to the side - 1."""
     down, across = (blur_matrix(sigma, chosen, radius, size) for size in images.shape[-2:])
     return along_rows(down, along_columns(across, images))
 
@@ -277,7 +277,7 @@ def blur_taps(sigma: Tensor, radius: int) -> Tensor:
 
 
 def blur_matrix(sigma: Tensor, chosen: Tensor, radius: int, size: int) -> Tensor:
-    """Return weights (B, size, size) that blur along one axis; the identity for images that are not `chosen`."""
+    """Return blur weights along an axis, of shape (B, size, size): the identity for images that are not `chosen`."""
     radius = min(radius, size - 1)
     offset = torch.arange(-radius, radius + 1, device=sigma.device)
     gaussian = blur_taps(sigma, radius)

@@ -1,6 +1,6 @@
 """Functions that claims.yaml calls to compute numbers for the claims about encoders.
 
-Most are differences between variants, on the same test images and seeds or at equal training cost.
+Most of these numbers are differences between variants, on the same test images and seeds or at equal training cost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KNN = "knn_accuracy"
 def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
     """Return a function that computes a signed sum of accuracies, paired over test images and common seeds.
 
-    Each term is (sign, variant, classifier), where the classifier is `knn` or that of a baseline, such as `pixel_knn`.
+    Each term is (sign, variant, classifier). The classifier is `knn` or, for a baseline, a name such as `pixel_knn`.
     `purpose` selects the random numbers of the bootstrap for the confidence interval.
     """
 
@@ -52,7 +52,7 @@ def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
 
 
 def _correct(results: Results, name: str, classifier: str) -> np.ndarray:
-    """Return a boolean (seeds, images) array that is True where a test image was classified correctly."""
+    """Return a boolean array of shape (seeds, images) that is True where a test image was classified correctly."""
     arrays, key = results.arrays(results_path(name)), f"{classifier}_correct"
     if key not in arrays:
         results.metrics(f"ssl/{name}").number(KNN)  # raises an error with the reason, such as missing labels
@@ -61,17 +61,17 @@ def _correct(results: Results, name: str, classifier: str) -> np.ndarray:
 
 
 def knn_difference(one: str, other: str) -> Measure:
-    """Return a function that computes the kNN accuracy of the variant `one` minus that of the variant `other`."""
+    """Return a function that computes kNN accuracy of the variant `one` minus kNN accuracy of the variant `other`."""
     return accuracies(f"{one} {other}", (1, one, "knn"), (-1, other, "knn"))
 
 
 def above_baseline(name: str, baseline: str) -> Measure:
-    """Return a function that computes the kNN accuracy of the variant `name` minus that of `baseline`."""
+    """Return a function that subtracts the kNN accuracy of a baseline from the kNN accuracy of the variant `name`."""
     return accuracies(f"{name} {baseline}", (1, name, "knn"), (-1, name, f"{baseline}_knn"))
 
 
 def lowest_margin(*names: str) -> Measure:
-    """Return a function that computes the smallest margin in kNN accuracy of any variant over any baseline."""
+    """Return a function that computes the smallest amount by which the kNN accuracy of a variant exceeds a baseline."""
     margins = [above_baseline(name, baseline) for name in names for baseline in BASELINES]
     return lambda evidence: min((margin(evidence) for margin in margins), key=lambda estimate: estimate.value)
 
@@ -99,15 +99,15 @@ def _each_seed(evidence: Evidence, name: str, key: str) -> list[float]:
 
 
 def bound(side: str, of: Measure) -> Measure:
-    """Return a function that computes the bound `side` (`low` or `high`) of the interval of a number."""
+    """Return a function that computes one bound (`low` or `high`) of the interval of the number `of`."""
     return lambda evidence: getattr(of(evidence), side)
 
 
 def at_equal(one: str, other: str, cost: str) -> Measure:
     """Return a function that computes the difference in kNN accuracy at equal training cost (`images` or `seconds`).
 
-    For each seed, the accuracies of both variants are interpolated linearly at the smaller of the final costs. The
-    interval covers the variation over seeds only, because all seeds have the same test images.
+    For each seed, the accuracies of both variants are interpolated linearly at the smaller of their final costs. The
+    interval covers the variation over seeds, but not the variation over test images.
     """
 
     def measure(evidence: Evidence) -> Estimate:
@@ -129,10 +129,7 @@ def at_equal(one: str, other: str, cost: str) -> Measure:
 
 
 def spent_course(results: Results, name: str) -> pd.DataFrame:
-    """Return a table with one row per measured epoch and seed: kNN accuracy and cumulative `images` and `seconds`.
-
-    `seconds` is the training time without evaluation.
-    """
+    """Tabulate kNN accuracy, images seen, and seconds of training (without evaluation) per measured epoch and seed."""
     path = f"plots/ssl/{name}_course.csv"
     course = results.table(path, "epoch", "seed")
     if KNN not in course:
@@ -147,7 +144,7 @@ def spent_course(results: Results, name: str) -> pd.DataFrame:
 
 
 def learns(name: str) -> list[Condition]:
-    """Return one condition per baseline: the kNN accuracy of the variant is clearly above that of the baseline."""
+    """Return one condition per baseline: the variant's kNN accuracy is more than `ssl.knn_drop` above the baseline."""
     named = BASELINES | {UNTRAINED: "an untrained encoder"}
     return [
         Condition(
@@ -160,7 +157,7 @@ def learns(name: str) -> list[Condition]:
 
 
 def stable(name: str) -> list[Condition]:
-    """Return a list with the condition that the variant collapses for no training seed."""
+    """Return a list with one condition: the variant does not collapse with any training seed."""
     statement = f"No seed of {title(name)} collapses"
     return [Condition(f"{name}-stable", statement, each_seed(name, "collapsed"), "below", 0.5, ".0%")]
 
@@ -176,7 +173,7 @@ def count_seeds(name: str) -> Measure:
 
 
 def facts_of(names: Sequence[str], keys: Sequence[str]) -> list[Fact]:
-    """Return a fact `<variant>_<key>` for each variant and metric. The key `seeds` is the number of training seeds."""
+    """Return one fact `<name>_<key>` per variant and metric. The metric `seeds` is the number of training seeds."""
     facts = []
     for name, key in product(names, keys):
         metric = METRICS.get(key, Metric(key, key, format=".0f"))

@@ -56,7 +56,7 @@ class Run:
 
 
 def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) -> list[Run]:
-    """Return the named variants (default: all). Raises UnmeasuredError if a variant or metric in `need` is missing."""
+    """Return the variants `names` (default: all). Raises UnmeasuredError if a variant lacks a metric in `need`."""
     trained = variants.variants(results.params)
     lines = variants.lines(trained)
     runs = []
@@ -69,7 +69,7 @@ def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) 
 
 
 def history(results: Results, name: str) -> pd.DataFrame:
-    """Return the training log, one row per epoch and seed, with the metrics of snapshots (NaN in other epochs)."""
+    """Return the training log, one row per epoch and seed. Metrics of snapshots are NaN in epochs without snapshots."""
     training = results.table(f"plots/ssl/{name}_training.csv", "epoch", "seed", LOSS, STD)
     course = results.table(f"plots/ssl/{name}_course.csv", "epoch", "seed")
     return training.merge(course, how="left", on=["epoch", "variant", "seed"])
@@ -78,7 +78,7 @@ def history(results: Results, name: str) -> pd.DataFrame:
 def draw_baselines(
     line: Callable, runs: Sequence[Run], key: str = KNN, wanted: Iterable[str] = (UNTRAINED, PIXELS)
 ) -> None:
-    """Draw the accuracy `key` of each measured baseline in `wanted` with the method `line`, such as `Axes.axhline`."""
+    """Call `line`, such as `Axes.axhline`, with the accuracy `key` of each baseline in `wanted` that was measured."""
     metrics = max(runs, key=lambda run: run.history["seed"].nunique()).metrics
     for baseline in wanted:
         if f"{baseline}_{key}" in metrics:
@@ -91,7 +91,7 @@ def ablation_figures(
 ) -> tuple[Figure, Figure]:
     """Return two figures that compare SimSiam with the variant `ablation`: kNN accuracy, and training loss.
 
-    `names` are the names of both variants in texts. `accuracy` and `loss` are sentences on the report's results.
+    `names` are the names of the two variants in texts. `accuracy` and `loss` are sentences about the report's results.
     """
 
     def draw(path: Path, results: Results, column: str) -> None:
@@ -146,7 +146,7 @@ def draw_views(path: Path, results: Results) -> None:
 def draw_course(
     path: Path, results: Results, columns: Sequence[str], runs: Sequence[Run], others: Sequence[Run] = ()
 ) -> None:
-    """Draw one chart per column of the histories against epochs, with the runs in `others` in grey in the background.
+    """Draw a chart against epochs for each of `columns`, with `runs` in colour and `others` in grey in the background.
 
     The chart of kNN accuracy is omitted if a run lacks this metric. The cell after the last chart contains the legend.
     """
@@ -198,9 +198,9 @@ def draw_collapse(path: Path, results: Results) -> None:
 
 
 def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bool = False) -> None:
-    """Draw an accuracy and its interval, with a hollow marker if the run collapsed.
+    """Draw the accuracy `key` and its interval at `position`, with a hollow marker if the variant collapsed.
 
-    If `row` is True, draw horizontally; otherwise draw vertically and add the value of each seed.
+    If `row` is True, the interval is horizontal; otherwise it is vertical, and the value of each seed is added.
     """
     estimate, colour = run.metrics.estimate(key), run.line["color"]
     bar = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
@@ -214,7 +214,7 @@ def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bo
 
 
 def draw_rows(path: Path, runs: Sequence[Run], keys: Sequence[str], minutes: Mapping[str, float] | None = None) -> None:
-    """Draw one row per run: the accuracies `keys` with intervals, baselines and, if given, the minutes of training."""
+    """Draw one row per variant: the accuracies `keys` with intervals, baselines and, if given, minutes of training."""
     charts = len(keys) + bool(minutes)
     with drawing.chart(path, 1, charts, sharey=True, height=1.2 + 0.26 * len(runs), legend=3) as [cells]:
         for axes, key in zip(cells, keys, strict=False):
@@ -248,7 +248,7 @@ def draw_cost(path: Path, results: Results) -> None:
 
 
 def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
-    """Return the number `key` in metrics/<folder> by variant. Raises UnmeasuredError if no variant has this number."""
+    """Return the number `key` of each variant in metrics/<folder>. Raises UnmeasuredError if no variant has it."""
     names = variants.variants(facts.results.params)
     files = {name: f"{folder}/{name}" for name in names if facts.results.has(f"metrics/{folder}/{name}.json")}
     metrics = {name: facts.results.metrics(file) for name, file in files.items()}
@@ -289,7 +289,7 @@ Chart = tuple[Sequence[str], str, Sequence[Sequence[tuple[Run, float]]]]
 
 
 def draw_settings(path: Path, *charts: Chart, named: bool = False) -> None:
-    """Draw charts of kNN accuracy at several settings side by side. If `named` is True, the legend names the lines."""
+    """Draw charts of kNN accuracy against settings, side by side. If `named` is True, the legend names the lines."""
     with drawing.chart(path, 1, len(charts), sharey=True, legend=3) as [cells]:
         everyone = [run for *_, lines in charts for line in lines for run, _ in line]
         for axes, (ticks, label, lines) in zip(cells, charts, strict=True):
@@ -324,7 +324,7 @@ def draw_barlow_twins(path: Path, results: Results) -> None:
 
 
 def draw_heavy_views(path: Path, results: Results) -> None:
-    """Draw kNN accuracy of SimSiam and BYOL with standard or heavily augmented views, and of DSSL with both."""
+    """Draw kNN accuracy of SimSiam and BYOL with standard or heavily augmented views, and of DSSL with both types."""
     names = (SIMSIAM, "simsiam_heavy", "byol", "byol_heavy", "dssl")
     simsiam, simsiam_heavy, byol, byol_heavy, dssl = load(results, names, need=(KNN,))
     ticks = ["standard views", "heavy views", "heavy views next to\nstandard ones"]
@@ -333,7 +333,7 @@ def draw_heavy_views(path: Path, results: Results) -> None:
 
 
 def draw_vicreg_terms(path: Path, results: Results) -> None:
-    """Draw embedding spread, rank and kNN accuracy of VICReg: full loss, no variance term, and no covariance term."""
+    """Draw embedding spread, rank and kNN accuracy of VICReg, complete and without its variance or covariance term."""
     runs = load(results, ("vicreg", "vicreg_no_variance", "vicreg_no_covariance"))
     draw_course(path, results, (STD, RANK, KNN), runs)
 
@@ -356,7 +356,7 @@ def draw_byol(path: Path, results: Results) -> None:
 
 
 def draw_asymmetry(path: Path, results: Results) -> None:
-    """Draw kNN accuracy of AsymSiam with equal, asymmetric and exchanged augmentations of source and target."""
+    """Draw kNN accuracy of AsymSiam with equal views, more augmented source views, and more augmented target views."""
     runs = load(results, ("asymsiam_symmetric", "asymsiam", "asymsiam_reverse"), need=(KNN,))
     ticks = ["the same views\nfor both", "source stronger,\ntarget weaker", "source weaker,\ntarget stronger"]
     draw_settings(path, (ticks, "", [[(run, position)] for position, run in enumerate(runs)]))

@@ -28,7 +28,7 @@ DASHES = ((0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (2.6, 1.3
 
 @dataclass(frozen=True)
 class Settings:
-    """The method of a variant, the changes to the method's settings (`own`), and the complete settings (`recipe`)."""
+    """The method of a variant, the settings that the variant changes (`own`), and the complete settings (`recipe`)."""
 
     method: str
     own: Mapping
@@ -36,12 +36,12 @@ class Settings:
 
     @property
     def dim(self) -> int | None:
-        """Output width of the projector; None if the method has no projector."""
+        """The output width of the projector, or None if the method has no projector."""
         return self.recipe.get("projector_dim")
 
     @property
     def described(self) -> str:
-        """Changed settings as text, such as `projector output 512, symmetric`; if none, the method's own settings."""
+        """Changed settings, such as `projector output 512, symmetric`. If there are none, the method's own settings."""
         recipe = {key: value for key, value in self.recipe.items() if isinstance(value, str | int | float)}
         settings = self.own or {key: recipe[key] for key in recipe if key not in SharedRecipe.model_fields}
         return ", ".join(_words(settings))
@@ -58,7 +58,7 @@ def variants(params: Mapping) -> dict[str, Settings]:
 
 
 def models(params: Mapping) -> list[Model]:
-    """Return one Model record per variant."""
+    """Return one Model per variant in params.yaml."""
     return [
         Model(f"ssl/{name}", title(name), f"ssl@{name}", f"evaluate_ssl@{name}", settings.described)
         for name, settings in variants(params).items()
@@ -71,7 +71,7 @@ def title(variant: str) -> str:
 
 
 def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
-    """Return matplotlib's color and linestyle for each variant. Variants with the same color differ in linestyle."""
+    """Return the matplotlib color and linestyle of each variant. Variants with the same color differ in linestyle."""
     unknown = dict.fromkeys(entry.method for entry in trained.values() if entry.method not in METHOD_COLOURS)
     by_method = METHOD_COLOURS | dict(zip(unknown, cycle(_TEXTS["other_colours"]), strict=False))
     drawn: dict[str, dict[str, object]] = {}
@@ -96,7 +96,7 @@ def results_path(variant: str) -> str:
 
 
 def remark(params: Mapping) -> str:
-    """Return a sentence that compares projector output widths with the report's, or "" if there are no projectors."""
+    """Return a sentence that compares projector output widths in run and report, or "" if there are no projectors."""
     trained = variants(params)
     pairs = [(trained[name].dim, report) for name, report in REPORT_DIMS.items() if name in trained]
     texts = [

@@ -9,9 +9,9 @@ from triptych.vae.words.figures import STRONGEST
 
 
 def epoch_times(key: str) -> Measure:
-    """Return a function that computes the statistic `key` of the time per training epoch, such as `mean` or `slope`.
+    """Return a function that computes the statistic `key` (such as `mean` or `slope`) of the time per training epoch.
 
-    The time is CPU time for training on the CPU, because other load hardly affects CPU time; else wall-clock time.
+    The time is CPU time (which other processes hardly affect) for training on the CPU, and wall-clock time otherwise.
     """
 
     def measure(evidence: Evidence) -> Estimate | float:
@@ -43,10 +43,11 @@ def epoch_times(key: str) -> Measure:
 
 
 def latent_shares(key: str) -> Measure:
-    """Return a function that computes the statistic `key` of the latents' shares of the between-class variance.
+    """Return a function that computes the sum of the three largest latent shares of a class, or a reference value.
 
-    `lowest_class` and `highest_class` are extremes over classes of the sum of the three largest shares of a class.
-    `equal` and `random_direction` are this sum for equal latents and a random direction. `latents` counts the latents.
+    The share of a latent is its part of the squared distance between the class mean and the mean of all images. `key`
+    selects the smallest sum of a class (`lowest_class`), the largest sum (`highest_class`), the sum for `equal` shares
+    or for a `random_direction`, or the number of `latents`.
     """
 
     def measure(evidence: Evidence) -> float:
@@ -68,6 +69,6 @@ def latent_shares(key: str) -> Measure:
 
 
 def random_direction_share(latents: int, draws: int, rng: np.random.Generator) -> float:
-    """Return the mean fraction of a random vector's squared length in its STRONGEST (three) largest coordinates."""
+    """Return the mean share of the three largest coordinates in the squared length of `draws` random vectors."""
     squares = np.sort(np.square(rng.normal(size=(draws, latents))), axis=1)
     return float((squares[:, -STRONGEST:].sum(axis=1) / squares.sum(axis=1)).mean())
