@@ -70,7 +70,7 @@ def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
 
 @contextmanager
 def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[None]:
-    """If `leads` is True, hold a stage's lock, a file below `root`. Raises InputError if another process holds it."""
+    """Hold the lock of a stage, unless `leads` is False. Raises InputError if another process holds the lock."""
     if not leads:
         yield
         return

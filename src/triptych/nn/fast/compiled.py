@@ -29,7 +29,7 @@ def enabled() -> bool:
 
 
 def readable(x: Tensor) -> bool:
-    """Return True if kernels can read x: a 2-D or 4-D CPU tensor, float32 or bfloat16, in memory format `dense(x)`."""
+    """Return True if the kernels can read x: a 2-D or 4-D float32 or bfloat16 CPU tensor in channels-last order."""
     return (
         enabled()
         and type(x) is Tensor

@@ -40,7 +40,7 @@ class SimCLR(Objective):
 
 
 def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """Return the matrix s_ik = cos(z_i, z_k) / τ for the N rows of z1, followed by those of z2. τ is `temperature`.
+    """Return the (2N, 2N) matrix s_ik = cos(z_i, z_k) / τ, where the z_i are the N rows of z1 and then those of z2.
 
     Autocast is disabled, so that the result has the precision of the arguments.
     """

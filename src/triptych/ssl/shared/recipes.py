@@ -45,7 +45,6 @@ def validated(layers: dict[str, dict], method_name: str, path: Path) -> SSLRecip
 
 
 def _section_of(layers: dict[str, dict], keys: Sequence[str]) -> str:
-    """Return the name of the section that sets the nested key `keys`, or its parent if the key is missing."""
     section = list(layers)[1]  # a key that is missing at the top belongs to the method
     for key in keys:
         setting, value = {}, None

@@ -137,7 +137,7 @@ def fused_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
 
 
 def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
-    """Apply one operation after another to the whole batch. This is the reference for the compiled kernels."""
+    """Return views made by torch operations on the whole batch, the reference for the compiled kernels."""
     views = resized_crop(images, choices.boxes, choices.flipped, size)
     if choices.angles is not None:
         views = sample(views, rotation(choices.angles), "reflection")
