@@ -42,7 +42,7 @@ class UNetParams(Section):
         widths = {self.width * multiplier for multiplier in (1, *self.multipliers)}
         undivided = sorted(width for width in widths if width % self.groups)
         if undivided:
-            raise ValueError(f"the {undivided[0]} channels of a level must be divisible by groups, got {self.groups}")
+            raise ValueError(f"the {undivided[0]} channels of a level must be divisible by groups ({self.groups})")
         return self
 
 
@@ -64,7 +64,9 @@ class PatchUNetParams(Section):
             raise ValueError("channels, blocks and attention must have one entry per level")
         for channels, attends in zip(self.channels, self.attention, strict=True):
             if attends and channels % self.head_size:
-                raise ValueError(f"the {channels} channels of a level must be divisible by head_size, got {self.head_size}")
+                raise ValueError(
+                    f"the {channels} channels of a level must be divisible by head_size ({self.head_size})"
+                )
         return self
 
     @property

@@ -105,7 +105,7 @@ def fit_probe(
     L-BFGS stops when no absolute value in the gradient exceeds `tolerance`, or after `iterations`.
     """
     if not penalty > 0:
-        raise ValueError(f"penalty must be positive, got {penalty}: without it, the loss of separable classes has no minimum")
+        raise ValueError(f"penalty must be positive, got {penalty}; without it, the loss may have no minimum")
     x = in_float64(features)
     labels = labels.to(x.device, torch.int64)
     # Indexing copies, so that x can be standardised in place. Pixels of many images take gigabytes.
