@@ -17,7 +17,7 @@ from triptych.machine.tasks import merged_results, run_tasks
 from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
-from triptych.measures.images import ImageNoise, float_batches
+from triptych.measures.images import ImageNoise, float_batches, in_float64
 from triptych.measures.intervals import Resampling
 from triptych.measures.similarity import psnr, ssim
 
@@ -34,7 +34,7 @@ GUIDANCE_COLUMNS = ("epoch", "weight", "samples", *DISTANCE, *RECOGNISED)
 def prior_term(x0: Tensor, alpha_bar: float) -> Tensor:
     """Return KL(q(x_T | x0) || N(0, I)) in nats for each image in x0. x_T has the noise level `alpha_bar`."""
     variance = 1 - alpha_bar
-    squares = alpha_bar * x0.double().square().flatten(1).sum(dim=1)
+    squares = alpha_bar * in_float64(x0).square().flatten(1).sum(dim=1)
     return 0.5 * (squares + x0[0].numel() * (variance - 1 - np.log(variance)))
 
 
@@ -46,7 +46,7 @@ def diffusion_term(x0: Tensor, predicted: Tensor, alpha_bar: np.ndarray, next_al
     by the squared error of `predicted` (Kingma et al. 2021, arXiv:2107.00630, equation 13).
     """
     gain = next_alpha_bar / (1 - next_alpha_bar) - alpha_bar / (1 - alpha_bar)
-    errors = (x0 - predicted).double().square().flatten(1).sum(dim=1)
+    errors = in_float64(x0 - predicted).square().flatten(1).sum(dim=1)
     return 0.5 * torch.as_tensor(gain, device=errors.device) * errors
 
 
@@ -84,7 +84,9 @@ def variational_bound(
             terms.append((high - low) * diffusion_term(x0, predicted, chain[t], chain[t - 1]))
         nats["diffusion"].append(torch.stack(terms).sum(dim=0))
         mean = method.denoise(add_noise(x0, chain[1], noise()), chain[1]).clamp(-1, 1)
-        nats["decoder"].append(-discretised_gaussian_log_mass(x0, mean, variance**0.5).double().flatten(1).sum(dim=1))
+        nats["decoder"].append(
+            -in_float64(discretised_gaussian_log_mass(x0, mean, variance**0.5)).flatten(1).sum(dim=1)
+        )
     dimensions = images[0].numel()
     return {
         term: bits_per_dimension(-torch.cat(values), dimensions, density=False).cpu().numpy()

@@ -73,12 +73,12 @@ class Machine:
 
 
 def choose_device(wish: str, local_rank: int = 0) -> torch.device:
-    """Return the device `wish`, or the fastest one if `wish` is "auto". Raises InputError if it is not available.
+    """Return the device `wish`; "auto" is a CUDA GPU if available, otherwise the CPU. `local_rank` is the GPU's index.
 
-    `local_rank` is the index of a CUDA device.
+    Raises InputError if the device is not available.
     """
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    name = next(name for name in has if has[name]) if wish == "auto" else wish
+    name = ("cuda" if has["cuda"] else "cpu") if wish == "auto" else wish
     if not has[name]:
         available = ", ".join(name for name in has if has[name])
         raise InputError(f"params.yaml: 'runtime.device' is '{name}', which is not available; use one of {available}")

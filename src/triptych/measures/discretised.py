@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from triptych.measures.images import in_float64
+
 # Distance between neighbouring levels of an 8-bit image that is scaled to [-1, 1].
 LEVEL_WIDTH = 2 / 255
 
@@ -29,7 +31,7 @@ def discretised_gaussian_log_mass(x: Tensor, mean: Tensor, sigma: float) -> Tens
 
 def bits_per_dimension(log_probability: Tensor, dimensions: int, density: bool) -> Tensor:
     """Return bits per dimension. `log_probability` is in nats; if `density` is True, it is a log-density on [-1, 1]."""
-    nats = log_probability.double() / dimensions
+    nats = in_float64(log_probability) / dimensions
     if density:
         nats = nats + math.log(LEVEL_WIDTH)
     return -nats / math.log(2)

@@ -17,6 +17,11 @@ def float_batches(images: np.ndarray, size: int, device: torch.device) -> Iterat
         yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
 
 
+def in_float64(x: Tensor) -> Tensor:
+    """Convert a tensor to float64, and move it to the CPU if it is on MPS, which does not support float64."""
+    return x.detach().to("cpu" if x.device.type == "mps" else x.device, torch.float64)
+
+
 def to_uint8(images: Tensor) -> Tensor:
     """Convert float images to uint8, mapping -1 to 0 and 1 to 255. Values outside [-1, 1] are clipped."""
     return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)

@@ -18,11 +18,11 @@ from triptych.machine.randomness import Draw
 from triptych.machine.tasks import run_tasks
 from triptych.measures import needs
 from triptych.measures.estimate import LeftOut
-from triptych.measures.images import to_uint8
+from triptych.measures.images import in_float64, to_uint8
 from triptych.measures.intervals import Resampling
 from triptych.measures.params import CollapseThresholds, EvaluationParams
 from triptych.nn.weights import load_model, load_weights, seed_folder, snapshot_files
-from triptych.ssl.probe import encode, in_float64, knn_correct, linear_correct
+from triptych.ssl.probe import encode, knn_correct, linear_correct
 from triptych.ssl.shared.network import SiameseNetwork, spread
 from triptych.ssl.shared.views import Views
 from triptych.training.objective import to_float

@@ -18,7 +18,7 @@ from triptych.core.seeds import fold
 from triptych.data.storage import Dataset
 from triptych.machine.tasks import run_tasks
 from triptych.measures import needs
-from triptych.measures.images import float_batches
+from triptych.measures.images import float_batches, in_float64
 from triptych.measures.neighbours import knn_classes
 from triptych.measures.params import EvaluationParams, KNNParams
 from triptych.nn.backbones import build_backbone
@@ -37,10 +37,6 @@ CLASSIFIERS = ("knn", "linear")
 # Features without training: raw pixels, pixels as standardised by the encoder, and a randomly initialised encoder.
 UNTRAINED = ("raw_pixel", "pixel", "random_init")
 BASELINES = tuple(f"{features}_{classifier}" for features in UNTRAINED for classifier in CLASSIFIERS)
-
-
-def in_float64(x: Tensor) -> Tensor:
-    return x.detach().to("cpu" if x.device.type == "mps" else x.device, torch.float64)
 
 
 # --- Features ---

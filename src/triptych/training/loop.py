@@ -244,7 +244,8 @@ class Trainer:
 
     def _add_to_sums(self, terms: dict[str, Tensor], step: int) -> None:
         for name, value in terms.items():
-            self.sums[name] = self.sums[name] + value.double() if name in self.sums else value.double()
+            wide = value.to(torch.float32 if value.device.type == "mps" else torch.float64)  # MPS has no float64
+            self.sums[name] = self.sums[name] + wide if name in self.sums else wide
         self.count += 1
         bad = ~torch.isfinite(terms["loss"])
         self.bad_step = torch.where(bad, self.bad_step.clamp(max=step), self.bad_step)
@@ -304,7 +305,7 @@ class Trainer:
     def _all_finite(self) -> bool:
         # Checks every loss of this epoch and every weight, on all processes.
         norms = torch.stack(torch._foreach_norm(list(self.objective.parameters())))
-        finite = (torch.isfinite(norms).all() & (self.bad_step == self.steps)).double()
+        finite = (torch.isfinite(norms).all() & (self.bad_step == self.steps)).float()
         if self.machine.world > 1:
             dist.all_reduce(finite, op=dist.ReduceOp.MIN)
         return bool(finite)

@@ -16,7 +16,7 @@ from triptych.machine.tasks import merged_results
 from triptych.measures import needs
 from triptych.measures.discretised import bits_per_dimension, discretised_gaussian_log_mass
 from triptych.measures.estimate import Estimate, LeftOut
-from triptych.measures.images import float_batches, to_uint8
+from triptych.measures.images import float_batches, in_float64, to_uint8
 from triptych.vae.model import VAE
 from triptych.vae.objective import kl_to_standard_normal, reparameterise
 from triptych.vae.prior import Mixture
@@ -57,7 +57,7 @@ def calibrated_sigma(network: VAE, images: Tensor, draw: Draw, batch_size: int) 
         (block - network.decode(code)).square().flatten(1).mean(dim=1)
         for block, code in zip(images.split(batch_size), z.split(batch_size), strict=True)
     ]
-    return float(torch.cat(errors).double().mean().sqrt())
+    return float(in_float64(torch.cat(errors)).mean().sqrt())
 
 
 @torch.inference_mode()
@@ -98,7 +98,7 @@ def _posteriors(network: VAE, images: Tensor, rows: int) -> tuple[Tensor, Tensor
 
 def iwae_bound(log_weights: Tensor) -> Tensor:
     """Return log((1/K) sum_k w_k), the bound of Burda et al. (2016, eq. 8), for each row of log weights (N, K)."""
-    return log_weights.double().logsumexp(dim=1) - math.log(log_weights.shape[1])
+    return in_float64(log_weights).logsumexp(dim=1) - math.log(log_weights.shape[1])
 
 
 # --- The latent space. mu is the array of posterior means, (N, latents) ---
