@@ -25,6 +25,10 @@ class OneLineTyper(typer.Typer):
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         """Run the command line and exit."""
         with one_line_errors(interrupted="interrupted"):
+            if sys.platform == "win32":
+                raise InputError(
+                    "triptych runs on Linux and macOS; on Windows, use WSL (learn.microsoft.com/windows/wsl)"
+                )
             try:
                 code = super().__call__(*args, standalone_mode=False, **kwargs)
             except typer.Abort:

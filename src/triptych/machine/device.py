@@ -73,10 +73,7 @@ class Machine:
 
 
 def choose_device(wish: str, local_rank: int = 0) -> torch.device:
-    """Return the device `wish`; "auto" is a CUDA GPU if available, otherwise the CPU. `local_rank` is the GPU's index.
-
-    Raises InputError if the device is not available.
-    """
+    """Return the device `wish`; "auto" prefers a CUDA GPU to the CPU. Raises InputError if it is not available."""
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = ("cuda" if has["cuda"] else "cpu") if wish == "auto" else wish
     if not has[name]:

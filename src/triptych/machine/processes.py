@@ -1,9 +1,8 @@
 """Parallel tasks in forked processes, and the run time of a stage.
 
-A small network does not use two cores fully. Two runs with one thread each, in parallel, train on 1.4 times as many
-images per second as one run with two threads. Processes are forked only on Linux, because the linear algebra libraries
-of other systems fail after a fork. Before a fork, the parent must be limited to one thread (see `Machine.shared`),
-because a forked child has none of the threads in its parent's thread pools.
+A small network does not use two cores fully: two parallel runs with one thread each train on 1.4 times as many images
+per second as one run with two threads. Processes are forked only on Linux, because the linear algebra libraries of
+other systems fail after a fork. The parent computes with one thread, because a child would lack its other threads.
 """
 
 import atexit
@@ -35,14 +34,18 @@ def side_by_side(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterato
     """Run tasks in parallel, and yield the index and result of each task when it finishes.
 
     Tasks start in the given order, in at most `at_once` child processes, or in this process if `at_once` is 1. If a
-    task fails or a child is killed, all children are stopped. Raises InputError if a task raises InputError or a child
-    is killed. After any other error in a child, the child prints a traceback and this process raises SystemExit.
+    task fails or a child is killed, all children are stopped. Raises InputError if a task raises it, or if a child
+    cannot be started or is killed, and SystemExit after any other error, whose traceback the child prints.
     """
-    if at_once == 1:
+    context = multiprocessing.get_context("fork")
+    try:
+        started = context.Value("l", 0) if at_once > 1 else None
+    except OSError as error:
+        print(f"warning: no shared memory ({error}), so tasks run one after another", file=sys.stderr)
+        started = None
+    if started is None:
         yield from ((index, task()) for index, task in enumerate(tasks))
         return
-    context = multiprocessing.get_context("fork")
-    started = context.Value("l", 0)
     children: dict[Connection, multiprocessing.process.BaseProcess] = {}
     sys.stdout.flush()
     sys.stderr.flush()
@@ -50,7 +53,11 @@ def side_by_side(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterato
         for _ in range(min(at_once, len(tasks))):
             results, writer = context.Pipe(duplex=False)
             child = context.Process(target=_work, args=(tasks, started, writer, os.getpid()))
-            child.start()
+            try:
+                child.start()
+            except OSError as error:
+                limits = "raise the limit on processes, or set runtime.threads: 1"
+                raise InputError(f"cannot start a child process ({error.strerror}); {limits}") from None
             writer.close()  # the pipe then ends when the child does
             children[results] = child
         while children:
@@ -81,6 +88,7 @@ def _check_exit(child: multiprocessing.process.BaseProcess) -> None:
 
 def _work(tasks: Sequence[Callable[[], object]], started: object, results: Connection, parent: int) -> None:
     os.setsid()  # Ctrl-C then reaches only the parent, which stops its children
+    os.sched_setaffinity(0, triptych.CPUS)
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     try:
         while True:

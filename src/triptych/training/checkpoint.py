@@ -80,6 +80,8 @@ def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[N
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"stage {stage} is running in another process; wait for that process or stop it") from None
+        except OSError as error:
+            print(f"warning: {lock.name}: cannot be locked ({error.strerror}); run {stage} only once", file=sys.stderr)
         yield
 
 

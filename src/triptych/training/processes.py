@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
+from triptych.core.errors import InputError
 from triptych.machine.processes import side_by_side
 from triptych.nn.fast.norm import BatchNorm
 
@@ -112,7 +113,10 @@ def in_workers(work: Callable[[int], None], count: int) -> None:
 
     Errors are raised as in `side_by_side`. `work` must write its results to files, because return values are discarded.
     """
-    meetings = Meetings(count)
+    try:
+        meetings = Meetings(count)
+    except OSError as error:
+        raise InputError(f"workers need shared memory ({error}); make /dev/shm writable, or set workers: 1") from None
     for _ in side_by_side([partial(_as_rank, work, meetings, rank) for rank in range(count)], count):
         pass
 
