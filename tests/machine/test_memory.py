@@ -9,7 +9,7 @@ import pytest
 
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has this setting")
 
-# Allocates and frees 20 MB in pieces of two sizes, ten times, and prints how many pages were mapped since the third.
+# Allocates and frees 20 MB in pieces of two sizes per step, and prints how many pages the last ten steps mapped.
 STEPS = """
 import resource, sys, torch
 from contextlib import nullcontext
@@ -23,7 +23,7 @@ place.__enter__()
 def step():
     tensors = [torch.ones(size) for size in (2**18, 2**20) * 4]
     return sum(float(tensor[0]) for tensor in tensors)
-for _ in range(3):
+for _ in range(10):
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):

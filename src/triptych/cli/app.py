@@ -26,9 +26,7 @@ class OneLineTyper(typer.Typer):
         """Run the command line and exit."""
         with one_line_errors(interrupted="interrupted"):
             if sys.platform == "win32":
-                raise InputError(
-                    "triptych runs on Linux and macOS; on Windows, use WSL (learn.microsoft.com/windows/wsl)"
-                )
+                raise InputError("triptych needs Linux or macOS; on Windows, use WSL")
             try:
                 code = super().__call__(*args, standalone_mode=False, **kwargs)
             except typer.Abort:
