@@ -68,6 +68,7 @@ class Machine:
             "precision": str(self.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
             "processes": self.world * self.workers,
+            "stages_at_once": int(os.environ.get("TRIPTYCH_JOBS", 1)),  # limit set by `triptych repro`
             "torch": torch.__version__,
         }
 

@@ -24,9 +24,6 @@ EPSILON = 1e-7
 # Root mean square of an update at learning rate 1, as with AdamW (Liu et al. 2025, arXiv:2502.16982, section 2.2).
 STEP_SIZE = 0.2
 
-# Cost of launching the kernels for one shape, in multiplications.
-OVERHEAD = 10**7
-
 ByShape = dict[torch.Size, list[nn.Parameter]]
 
 
@@ -107,11 +104,8 @@ class Muon(torch.optim.Optimizer):
 
 def _share(by_shape: ByShape, rank: int, processes: int) -> list[int]:
     """Return the indices of the shapes whose updates process `rank` computes. `processes` processes share the work."""
-    costs = []
-    for shape, parameters in by_shape.items():
-        short, long = sorted(shape)
-        # Multiplications that involve X, and those of Gram matrices alone.
-        costs.append(OVERHEAD + len(parameters) * (2 * short**2 * long + 4 * ITERATIONS * short**3))
+    # About the number of multiplications; launching the kernels for a shape costs as much as ten million.
+    costs = [10**7 + 4 * len(parameters) * shape.numel() * min(shape) for shape, parameters in by_shape.items()]
     loads, mine = [0] * processes, []
     for index in sorted(range(len(costs)), key=lambda index: -costs[index]):
         least = loads.index(min(loads))

@@ -18,7 +18,8 @@ def epoch_times(key: str) -> Measure:
         from triptych.measures.autocorrelated import lag_one, relative_spread, slope
 
         table = evidence.results.table("plots/vae/timing.csv", "seconds", "cpu_seconds")
-        on_cpu = evidence.results.timing("vae").values.get("device") == "cpu"
+        timing = evidence.results.timing("vae").values
+        on_cpu = timing.get("device") == "cpu"
         wall_clock = table["seconds"].to_numpy()
         seconds = table["cpu_seconds"].to_numpy() if on_cpu else wall_clock
         if len(seconds) < 3:
@@ -30,6 +31,7 @@ def epoch_times(key: str) -> Measure:
             "spread": relative_spread(seconds, level, rho),
             "count": len(seconds),
             "on_cpu": on_cpu,
+            "stages_at_once": timing.get("stages_at_once", 1),
             "mean": float(seconds.mean()),
             "fastest": float(seconds.min()),
             "slowest": float(seconds.max()),
