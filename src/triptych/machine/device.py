@@ -134,8 +134,7 @@ def machine(runtime: Runtime, announce: bool = True, one_thread: bool = True) ->
 # Parameters of glibc's mallopt. Reusing memory saves a twelfth of the DDPM's training time. 32 MiB is the largest
 # M_MMAP_THRESHOLD of old versions, and more than a tensor of a training step. Larger allocations return to the system.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-LARGEST = 32 << 20
-NEVER = 2**31 - 1
+LARGEST, NEVER = 32 << 20, 2**31 - 1
 
 
 def keep_freed_memory() -> bool:

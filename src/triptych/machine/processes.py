@@ -24,7 +24,6 @@ from triptych.core.errors import InputError, one_line_errors
 from triptych.core.files import write_json
 
 AVAILABLE = sys.platform == "linux"
-PARENT_CHECK_SECONDS = 0.2
 CLOCKS = Path("metrics/clock")
 
 Result = TypeVar("Result")
@@ -56,8 +55,7 @@ def side_by_side(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterato
             try:
                 child.start()
             except OSError as error:
-                limits = "raise the limit on processes, or set runtime.threads: 1"
-                raise InputError(f"cannot start a child process ({error.strerror}); {limits}") from None
+                raise InputError(f"no child process ({error.strerror}); raise `ulimit -u`, or set threads: 1") from None
             writer.close()  # the pipe then ends when the child does
             children[results] = child
         while children:
@@ -104,7 +102,7 @@ def _work(tasks: Sequence[Callable[[], object]], started: object, results: Conne
 
 def _exit_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_SECONDS)
+        time.sleep(0.2)
     os._exit(1)
 
 
