@@ -65,7 +65,9 @@ def test_a_limit_on_processes_is_named(monkeypatch):
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(multiprocessing.get_context("fork").Process, "start", fail)
-    with pytest.raises(InputError, match="no child process .Resource temporarily unavailable.; raise `ulimit -u`, or set threads: 1"):
+    with pytest.raises(
+        InputError, match="no child process .Resource temporarily unavailable.; raise `ulimit -u`, or set threads: 1"
+    ):
         list(side_by_side([lambda: 3, lambda: 4], 2))
 
 
