@@ -171,7 +171,7 @@ def _did_you_mean(name: str, allowed: Sequence[str], cutoff: float) -> str:
 
 
 def replaces(base: object, new: object) -> bool:
-    """Return True if `new` replaces all of `base`: one is not a mapping, or the key `name` gets another value."""
+    """Return True unless `base` and `new` are mappings to merge, that is, `new` does not change the key `name`."""
     if not (isinstance(base, dict) and isinstance(new, dict)):
         return True
     return "name" in new and new["name"] != base.get("name")

@@ -70,7 +70,7 @@ def save_model(folder: Path, network: nn.Module, config: dict) -> None:
 
 
 def load_model(folder: Path, network_class: type[Network], device: torch.device) -> tuple[Network, dict]:
-    """Load a network in eval mode onto `device`, and its config. Raises InputError if a file is missing or invalid."""
+    """Return a trained network, on `device` and in eval mode, and its config. Raises InputError for invalid files."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         network = network_class(**config["network"])

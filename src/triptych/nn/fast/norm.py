@@ -156,7 +156,7 @@ def _spans(ctx: FunctionCtx) -> list[tuple[int, int]]:
 
 
 def _over_processes(statistics: Tensor) -> None:
-    """Replace `statistics`, means and variances of shape (groups, 2, C), by those over the batches of all processes."""
+    """Combine the means and variances in `statistics` (groups, 2, C) over all processes, in place."""
     gathered = [torch.empty_like(statistics) for _ in range(dist.get_world_size())]
     dist.all_gather(gathered, statistics)
     mean, variance = torch.stack(gathered).unbind(dim=2)

@@ -265,7 +265,7 @@ def blur_radius(sigma: list[float]) -> int:
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, radius: int) -> Tensor:
-    """Blur the images for which `chosen` is True. Borders are reflected, and `radius` is limited to the side - 1."""
+    """Blur the images for which `chosen` is True, with reflected borders and a kernel of 2 `radius` + 1 pixels."""
     down, across = (blur_matrix(sigma, chosen, radius, size) for size in images.shape[-2:])
     return along_rows(down, along_columns(across, images))
 
