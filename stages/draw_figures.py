@@ -17,14 +17,14 @@ FOLDER, CURVES = Path("plots/figures"), Path("plots/curves/ssl.csv")
 
 
 def draw_overview(path: Path, results: Results) -> None:
-    """Draw the picture for the README, with one row each of test images, VAE samples and DDPM samples."""
+    """Draw the picture for the README: a row of test images, a row of VAE samples and a row of DDPM samples."""
     vae, ddpm = (results.arrays(images_path(study)) for study in ("vae", "ddpm"))
     bands = [("test images", vae["originals"]), ("VAE", vae["samples"]), ("DDPM", ddpm["samples"])]
     drawing.image_sheet(path, [(name, images[: drawing.COLUMNS]) for name, images in bands])
 
 
 def main() -> None:
-    """Draw the figures, write the table of training curves, and print a message for each figure without results."""
+    """Draw the figures, write the table of training curves, and print a message for each figure that has no results."""
     results = Results()
     for figure in figures():
         try:

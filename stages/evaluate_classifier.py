@@ -12,7 +12,7 @@ from triptych.measures.params import EvaluationParams
 
 
 def main() -> None:
-    """Measure the trained classifier on the test images, and write the metrics."""
+    """Compute the metrics of the judge on the test images, and write metrics/classifier.json."""
     params = read(seed=int, runtime=Runtime, evaluation=EvaluationParams)
     settings = params.evaluation
     with machine(params.runtime) as here:

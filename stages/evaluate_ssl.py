@@ -19,7 +19,7 @@ from triptych.ssl.shared.views import Views
 
 
 def main(variant: str) -> None:
-    """Measure the encoders and training snapshots of `variant`, and write metrics, a table and arrays."""
+    """Measure the encoders and the training snapshots of `variant`, and write metrics, a table and arrays."""
     params = read(seed=int, runtime=Runtime, ssl=SSLParams, evaluation=EvaluationParams)
     chosen, shared, dataset = recipe(params.ssl, variant), params.ssl.shared, load("data/ssl")
     losses = final_losses(Path(f"plots/ssl/{variant}_training.csv"))

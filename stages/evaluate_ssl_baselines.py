@@ -14,7 +14,7 @@ from triptych.ssl.shared.params import SSLParams
 
 
 def main() -> None:
-    """Measure the baselines, and write their accuracies and which test images they classify correctly."""
+    """Measure the baselines, and write their accuracies and masks that mark the correctly classified test images."""
     params = read(seed=int, runtime=Runtime, ssl=SSLParams, evaluation=EvaluationParams)
     shared, settings, dataset = params.ssl.shared, params.evaluation, load("data/ssl")
     reason = two_classes(dataset)

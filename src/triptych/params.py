@@ -71,7 +71,7 @@ def check_recipes(ssl: SSLParams, path: Path) -> None:
 
 
 def validated(tree: dict[str, Any], path: Path) -> Params:
-    """Validate `tree`, the contents of the params file `path`, and the merged settings of every SSL variant.
+    """Validate the contents `tree` of the params file `path`, and the merged settings of every SSL variant.
 
     Raises InputError if a value is invalid. The message is one line with the file, key, value and allowed values.
     """

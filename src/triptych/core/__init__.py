@@ -1,1 +1,1 @@
-"""File access, user errors, random seeds and the base of the params.yaml schema. This package does not import torch."""
+"""Access to files, errors that the user can fix, random seeds, and the base class of the sections of params.yaml."""

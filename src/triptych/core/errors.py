@@ -1,4 +1,4 @@
-"""Errors that the user can fix, reported as one line on stderr with exit code 2."""
+"""Report errors that the user can fix as one line on stderr, and exit with code 2."""
 
 import errno
 import os
@@ -15,10 +15,10 @@ class InputError(Exception):
 
 @contextmanager
 def one_line_errors(interrupted: str = "interrupted: the next run resumes from the last checkpoint") -> Iterator[None]:
-    """In a `with` block, print one line to stderr for an error that the user can fix, and exit with code 2.
+    """In a `with` block, report an error that the user can fix as one line on stderr, and exit with code 2.
 
-    After Ctrl-C, print `interrupted` and exit with code 130. If the reader of stdout closes the pipe, exit silently.
-    Characters that the encoding of stdout or stderr does not support are escaped.
+    After Ctrl-C, print `interrupted` and exit with code 130. If the reader of stdout closes the pipe, print nothing
+    and exit with code 1. Characters that the encoding of stdout or stderr does not support are escaped.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # the stream is replaced in a test, or closed

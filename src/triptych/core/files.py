@@ -1,4 +1,4 @@
-"""Atomic writing of files, and one-line errors for files that cannot be read."""
+"""Write files atomically, and raise one-line errors for files that cannot be read."""
 
 import json
 import os
@@ -19,9 +19,9 @@ UNREADABLE = (OSError, ValueError, EOFError, AttributeError, TypeError, NotImple
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path. If the `with` block succeeds, rename the file to `path`. Create missing parent folders.
+    """Yield a temporary path and, if the `with` block succeeds, rename the temporary file to `path`.
 
-    An existing file is replaced, not modified. If `path` is a link into DVC's cache, the cache does not change.
+    Missing parent folders are created. A link to a file in DVC's cache is replaced, so the cache does not change.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
 
 @contextmanager
 def readable(path: Path | str, remedy: str) -> Iterator[Path]:
-    """Yield `path`. Convert errors in reading a JSON, .npy or .npz file to an InputError that ends with `remedy`."""
+    """Yield `path`. If a JSON, .npy or .npz file cannot be read, raise InputError. The message ends with `remedy`."""
     try:
         yield Path(path)
     except FileNotFoundError:

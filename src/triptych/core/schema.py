@@ -86,7 +86,7 @@ def parse(text: str, path: Path) -> dict:
 
 
 def read(path: Path | str = "params.yaml", **sections: typing.Any) -> SimpleNamespace:
-    """Read and validate sections of a params file. `sections` maps names to types: `read(seed=int).seed` is an int."""
+    """Read and validate sections of a params file. `sections` gives their types: `read(seed=int).seed` is an int."""
     path = Path(path)
     tree = read_yaml(path)
     missing = [name for name in sections if name not in tree]
@@ -100,10 +100,10 @@ Where = str | Callable[[Sequence[str]], str]
 
 
 def validate(schema: typing.Any, value: object, where: Where, path: Path) -> typing.Any:
-    """Convert `value` to the type `schema`, a Section class or another type that pydantic supports.
+    """Convert `value` to the type `schema`: a subclass of Section or another type that pydantic supports.
 
     Raises InputError if `value` is invalid. The message gives the file `path`, the section, the key and the problem.
-    `where` is the section's name, or a function that takes the keys leading to an invalid entry and returns the name.
+    `where` is the name of the section, or a function that returns the name for the keys that lead to an invalid entry.
     """
     try:
         return TypeAdapter(schema).validate_python(value, strict=True)  # of YAML's ints and floats, ints pass as floats
@@ -161,7 +161,7 @@ def _is_number(text: str) -> bool:
 
 
 def nearest(name: str, allowed: Sequence[str]) -> str:
-    """Return the end of an error message, with the allowed name closest to `name` and the list of all allowed names."""
+    """Return the end of an error message: the allowed name most similar to `name`, and a list of all allowed names."""
     return f"{_did_you_mean(name, allowed, 0)} (expected one of {', '.join(allowed)})"
 
 
@@ -171,14 +171,14 @@ def _did_you_mean(name: str, allowed: Sequence[str], cutoff: float) -> str:
 
 
 def replaces(base: object, new: object) -> bool:
-    """Return True unless `base` and `new` are mappings to merge, that is, `new` does not change the key `name`."""
+    """Return True if `new` replaces `base`, because one is not a mapping or `new` changes the key "name"."""
     if not (isinstance(base, dict) and isinstance(new, dict)):
         return True
     return "name" in new and new["name"] != base.get("name")
 
 
 def overlaid(base: dict, overlay: dict) -> dict:
-    """Return a copy of `base` updated with `overlay`. Nested mappings are merged, unless `replaces` returns True."""
+    """Return a copy of `base` updated with `overlay`. Nested mappings are merged unless `replaces` returns True."""
     result = base.copy()  # keeps the comments of a mapping of ruamel.yaml
     for key, new in overlay.items():
         old = base.get(key)

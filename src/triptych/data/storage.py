@@ -19,7 +19,7 @@ REMEDY = "create it with `dvc repro prepare`"
 
 @dataclass(frozen=True)
 class Split:
-    """Images, uint8 of shape (N, C, H, W), and labels, int64 of shape (N,). Without classes, all labels are -1."""
+    """Split of a dataset: uint8 images (N, C, H, W) and int64 labels (N,). Without classes, all labels are -1."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -27,7 +27,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training split, a test split, class names, source, licence, name, and messages about skipped files."""
+    """Training and test splits of a dataset, class names, source, licence, name, and messages about skipped files."""
 
     train: Split
     test: Split

@@ -24,7 +24,7 @@ FINAL = 5  # samples that the report shows with the judge's probabilities
 
 
 class RealImages:
-    """Real images that are compared with `count` generated images, and the reference classifier's output for them.
+    """Real images to compare with `count` generated images, and the reference classifier's output for the real images.
 
     Generated images are compared with the test images. The first `count` training images are compared with the test
     images in the same way, which gives the values that a perfect generator would reach.
@@ -52,7 +52,7 @@ class RealImages:
 
     @property
     def floor(self) -> float | LeftOut:
-        """The Fréchet distance between training images and test images, which a perfect generator would reach."""
+        """Fréchet distance of a perfect generator: the distance between training images and test images."""
         return self._too_few(self.train.features) or self.reference.distance(self.train.features)
 
     def _too_few(self, features: np.ndarray) -> LeftOut | None:
@@ -105,7 +105,7 @@ def _precision_recall(judged: Judged, real: RealImages, settings: EvaluationPara
 
 @dataclass(kw_only=True)
 class GenerativeMeasures:
-    """Base class for the measures of a generative study, with the measures that all generative studies share."""
+    """Base class for the measures of a generative study. It computes the measures that all generative studies share."""
 
     STUDY: ClassVar[str]
     judge: Judge

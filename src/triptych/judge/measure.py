@@ -23,7 +23,7 @@ class Judged:
     probabilities: np.ndarray  # float32 of shape (N, classes)
 
     def recognised(self, threshold: float) -> np.ndarray:
-        """Return a mask of shape (N,), True for images whose highest class probability is at least `threshold`."""
+        """Return a mask (N,) that is True for images whose highest class probability is at least `threshold`."""
         return self.probabilities.max(axis=1) >= threshold
 
     def classes(self) -> np.ndarray:
@@ -32,7 +32,7 @@ class Judged:
 
 
 class Judge:
-    """The trained reference classifier. Calling it with uint8 images returns its features and class probabilities."""
+    """The trained reference classifier. A call with uint8 images returns their features and class probabilities."""
 
     def __init__(self, network: Classifier, device: torch.device, batch_size: int) -> None:
         self.network, self.device, self.batch_size = network.eval(), device, batch_size
@@ -54,10 +54,10 @@ class Judge:
 
 
 def judge_quality(judged: Judged, dataset: Dataset, threshold: float, level: float) -> dict[str, Estimate | LeftOut]:
-    """Return the test accuracy of the reference classifier, and the fraction of test images that it recognises.
+    """Return the test accuracy of the reference classifier, and the fraction of test images that are recognised.
 
     `judged` is the classifier's output for the test images. An image is recognised if its highest class probability
-    is at least `threshold`. `level` is the confidence level of the intervals. Without classes, values are `LeftOut`.
+    is at least `threshold`. `level` is the confidence level of the intervals. Without classes, both are `LeftOut`.
     """
     classless, labels = needs.two_classes(dataset), np.asarray(dataset.test.labels)
     return {

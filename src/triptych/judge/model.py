@@ -28,7 +28,7 @@ class Classifier(nn.Module):
 
 
 class ClassificationObjective(Objective):
-    """Cross-entropy loss with mixup, applied to half of the images on average (Zhang et al. 2018, arXiv:1710.09412).
+    """Cross-entropy loss. On average, mixup (Zhang et al. 2018, arXiv:1710.09412) is applied to half of the images.
 
     A mixed image is the weighted mean of two images. The weight of the second image is uniform in [0, mixup]. Mixup
     lowers the classifier's confidence about images of pure noise.
@@ -39,7 +39,7 @@ class ClassificationObjective(Objective):
         self.network, self.mixup = network, mixup
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean cross-entropy in nats, and a dict with the `accuracy` for the labels before mixup."""
+        """Return the mean cross-entropy in nats, and a dict with the accuracy relative to the labels before mixup."""
         share = self.mixup * (2 * draw.uniform((len(batch.images), 1))[:, 0] - 1).clamp(min=0)
         weight = share.view(-1, 1, 1, 1).to(batch.images.dtype)
         # The partner is the neighbour in the batch, which is shuffled already.
@@ -56,17 +56,17 @@ class ClassificationObjective(Objective):
 class TurnObjective(ClassificationObjective):
     """Cross-entropy loss for predicting an image's number of quarter turns (Gidaris et al. 2018, arXiv:1803.07728).
 
-    The features must describe the shapes of objects, and are therefore suitable for comparing unlabelled images.
+    The task requires features of the shapes of objects. Such features are suitable for comparing unlabelled images.
     """
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Rotate each image by a random number of quarter turns. Return the loss and the accuracy for this number."""
+        """Rotate each image by a random number of quarter turns. Return the loss and accuracy for this number."""
         quarters = draw.integers(0, QUARTER_TURNS, (len(batch.images),))
         return super().forward(Batch(turned(batch.images, quarters), quarters), draw)
 
 
 def turned(images: Tensor, quarters: Tensor) -> Tensor:
-    """Rotate images of shape (B, C, N, N) counter-clockwise, each by its number of quarter turns in `quarters` (B,)."""
+    """Rotate images (B, C, N, N) counter-clockwise. `quarters` (B,) gives the number of quarter turns of each image."""
     turns = torch.stack([torch.rot90(images, count, dims=(2, 3)) for count in range(QUARTER_TURNS)])
     chosen = turns[quarters, torch.arange(len(images), device=images.device)]
     return chosen.contiguous(memory_format=torch.channels_last)

@@ -9,7 +9,7 @@ from triptych.training.params import Training
 
 
 class ResNetParams(Section):
-    """Sizes of the reference classifier's network. `triptych.nn.backbones.SmallResNet` explains the fields."""
+    """Settings of the reference classifier's network. `triptych.nn.backbones.SmallResNet` explains the fields."""
 
     width: Count
     blocks: Annotated[list[Count], Field(min_length=1)]
@@ -17,7 +17,7 @@ class ResNetParams(Section):
 
 
 class ClassifierParams(Section):
-    """Settings of the reference classifier. `mixup` is the largest weight of the second of two mixed images."""
+    """Settings of the reference classifier. `mixup` is the largest weight of the second image in a mixture of two."""
 
     network: ResNetParams
     mixup: Annotated[float, Field(ge=0)]

@@ -2,9 +2,9 @@
 
 The errors of a regression are assumed to be normal and first-order autoregressive, with variance sigma² and a matrix R
 of correlations rho^|i - j|. M is the matrix that maps the values to their residuals. The sum of the squared residuals
-is approximately a scaled chi-squared variable, with mean sigma² tr(MR) and tr(MR)² / tr(MRMR) degrees of freedom (Box
-1954, Annals of Mathematical Statistics 25, 290-302, theorem 3.1). A dozen values hardly determine rho, so the caller
-must pass the largest plausible value of rho. If the true rho is smaller, the intervals are too wide.
+is approximately a scaled chi-squared variable with mean sigma² tr(MR) and tr(MR)² / tr(MRMR) degrees of freedom (Box
+1954, Annals of Mathematical Statistics 25, 290-302, theorem 3.1). An estimate of rho from a dozen values is unreliable,
+so the caller must pass the largest plausible value. If the true value is smaller, the intervals are too wide.
 """
 
 import math
@@ -18,7 +18,7 @@ from triptych.measures.estimate import Estimate
 
 
 def lag_one(values: np.ndarray) -> float:
-    """Return the lag-1 sample autocorrelation of a series of values, or 0 if all values are equal."""
+    """Return the lag-1 sample autocorrelation of a series of values, or 0 for a constant series."""
     centred = values - np.mean(values)
     total = float(centred @ centred)
     return float(centred[1:] @ centred[:-1]) / total if total > 0 else 0.0
@@ -28,8 +28,8 @@ def relative_spread(values: np.ndarray, level: float, rho: float) -> Estimate:
     """Return the coefficient of variation of two or more positive values, with a chi-squared confidence interval.
 
     Autocorrelation biases the estimate downwards. The interval accounts for this bias, but ignores the uncertainty of
-    the mean, which is negligible if the coefficient is small. `level` is the confidence level, and `rho` the largest
-    plausible lag-1 autocorrelation, in [0, 1).
+    the mean, which is negligible if the coefficient is small. `level` is the confidence level, and `rho` in
+    [0, 1) is the largest plausible lag-1 autocorrelation.
     """
     mean, constant = float(np.mean(values)), np.ones((len(values), 1))
     squares = float(np.square(values - mean).sum())
@@ -40,7 +40,7 @@ def relative_spread(values: np.ndarray, level: float, rho: float) -> Estimate:
 
 
 def slope(values: np.ndarray, level: float, rho: float) -> Estimate:
-    """Return the least-squares slope per step, with Student's interval; see `relative_spread` for `level` and `rho`."""
+    """Return the least-squares slope per step, with a t interval. `relative_spread` explains `level` and `rho`."""
     steps = np.arange(len(values)) - (len(values) - 1) / 2
     line = np.column_stack([np.ones(len(values)), steps])
     scale = float(steps @ steps)

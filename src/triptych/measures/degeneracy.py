@@ -14,12 +14,12 @@ CLIPPED_FROM = 1 - 1 / 255
 
 
 def spread(images: Tensor) -> Tensor:
-    """Return the standard deviation (N,) of each image's luminance. `images` (N, C, H, W) are floats in [-1, 1]."""
+    """Return the standard deviations (N,) of the luminance of float images (N, C, H, W) with values in [-1, 1]."""
     return images.mean(dim=1).flatten(1).std(dim=1)
 
 
 def clipped_share(images: Tensor) -> float:
-    """Return the fraction of values in float images (-1 to 1) that become 0 or 255 on conversion to 8 bits."""
+    """Return the fraction of the values in float images that become 0 or 255 on conversion from [-1, 1] to 8 bits."""
     return float((images.abs() >= CLIPPED_FROM).float().mean())
 
 

@@ -12,7 +12,7 @@ LEVEL_WIDTH = 2 / 255
 
 
 def discretised_gaussian_log_mass(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
-    """Return, for each value in x, the log-probability that N(mean, sigma²) assigns to the value's 8-bit level.
+    """Return the log-probability that N(mean, sigma²) assigns to the 8-bit level of each value in x.
 
     The lowest and the highest level include the tails, so that the probabilities of the 256 levels sum to 1 (Ho et al.
     2020, equation 13). The values in x are in [-1, 1].
@@ -30,7 +30,7 @@ def discretised_gaussian_log_mass(x: Tensor, mean: Tensor, sigma: float) -> Tens
 
 
 def bits_per_dimension(log_probability: Tensor, dimensions: int, density: bool) -> Tensor:
-    """Return bits per dimension. `log_probability` is in nats; if `density` is True, it is a log-density on [-1, 1]."""
+    """Convert a log-probability in nats to bits per dimension. If `density` is True, it is a log-density on [-1, 1]."""
     nats = in_float64(log_probability) / dimensions
     if density:
         nats = nats + math.log(LEVEL_WIDTH)

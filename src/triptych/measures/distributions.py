@@ -39,7 +39,7 @@ class FrechetReference:
         return float(offset + np.trace(covariance) + np.trace(self.covariance) - 2 * cross)
 
     def estimate(self, features: np.ndarray, resampling: Resampling, purpose: str) -> Estimate:
-        """Return `distance(features)` with an interval from resampled features. `purpose` selects the random stream."""
+        """Return `distance(features)` with a bootstrap interval. `purpose` selects the bootstrap's random stream."""
         value = self.distance(features)
         return resampling.recentred(value, lambda rows: self.distance(features[rows]), len(features), purpose)
 
@@ -63,7 +63,7 @@ class Manifold:
         self.squared_radii = np.concatenate(radii)
 
     def contains(self, points: np.ndarray) -> np.ndarray:
-        """Return a boolean mask (M,) that is True for those of the points (M, d) that lie inside the manifold."""
+        """Return a boolean mask (M,) that is True for each point in `points` (M, d) that lies inside the manifold."""
         blocks = _blocks(points.astype(np.float64))
         return np.concatenate([(squared_distances(b, self.features) <= self.squared_radii).any(axis=1) for b in blocks])
 
@@ -73,7 +73,7 @@ def _blocks(points: np.ndarray) -> list[np.ndarray]:
 
 
 def precision_recall(generated: Manifold, real: Manifold) -> tuple[np.ndarray, np.ndarray]:
-    """Return two boolean arrays: the mean of the first is the precision, and the mean of the second is the recall.
+    """Return two boolean arrays. The mean of the first is the precision, and the mean of the second is the recall.
 
     The first is True for generated points in the real manifold, the second for real points in the generated manifold.
     """

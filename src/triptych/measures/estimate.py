@@ -1,7 +1,7 @@
-"""A number with its confidence interval, and its format in a metrics file.
+"""Numbers with confidence intervals, and the format of such numbers in a metrics file.
 
-A metrics file contains the value of an estimate under a key, and its bounds under the same key in `intervals`. If a
-number could not be measured, the reason is under its key in `left_out`.
+A metrics file contains the value of an estimate under a key, and its bounds under the same key in the mapping
+"intervals". If a number could not be measured, the reason is under its key in the mapping "left_out".
 """
 
 import math
@@ -16,22 +16,22 @@ from triptych.core.files import write_json
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its confidence interval. A comparison returns None if it holds for only a part of the interval."""
+    """A number and its confidence interval. A comparison returns None if it holds for only part of the interval."""
 
     value: float
     low: float
     high: float
 
     def above(self, threshold: float) -> bool | None:
-        """Return True if the whole interval is above the threshold, False if none of it is, otherwise None."""
+        """Return True if the whole interval is above the threshold, False if none of it is, and None otherwise."""
         return True if self.low > threshold else False if self.high <= threshold else None
 
     def below(self, threshold: float) -> bool | None:
-        """Return True if the whole interval is below the threshold, False if none of it is, otherwise None."""
+        """Return True if the whole interval is below the threshold, False if none of it is, and None otherwise."""
         return True if self.high < threshold else False if self.low >= threshold else None
 
     def within(self, margin: float) -> bool | None:
-        """Return True if the whole interval is inside (-margin, margin), False if none of it is, otherwise None."""
+        """Return True if the whole interval is in (-margin, margin), False if none of it is, and None otherwise."""
         if -margin < self.low and self.high < margin:
             return True
         return False if self.low >= margin or self.high <= -margin else None
@@ -41,7 +41,7 @@ class Estimate:
         return {"low": self.low, "high": self.high}
 
     def flat(self, name: str) -> dict[str, float]:
-        """Return a dict with the value under the key `{name}`, and the bounds under `{name}_low` and `{name}_high`."""
+        """Return a dict of the value and the bounds. For the name "x", the keys are "x", "x_low" and "x_high"."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 

@@ -12,7 +12,7 @@ from triptych.training.objective import to_float
 
 
 def float_batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield batches of `size` images as floats in [-1, 1] on `device`. `images` (N, C, H, W) are uint8."""
+    """Yield uint8 images (N, C, H, W) in batches of at most `size`, as floats in [-1, 1] on `device`."""
     for start in range(0, len(images), size):
         yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
 
@@ -50,12 +50,12 @@ class ImageNoise:
         self._streams = [generator(self.device, self.seed, self.purpose, block) for block in blocks]
 
     def normal(self) -> Tensor:
-        """Return standard normal numbers for the images with indices `rows`: a float32 tensor of shape (N, *shape)."""
+        """Return a float32 tensor of shape (N, *shape) with standard normal numbers for the N images."""
         size = (BLOCK, *self.shape)
         return self._select([torch.randn(size, generator=stream, device=self.device) for stream in self._streams])
 
     def integers(self, low: int, high: int) -> Tensor:
-        """Return random integers in [low, high) for the images with indices `rows`: an int64 tensor of shape (N,)."""
+        """Return an int64 tensor of shape (N,) with a random integer in [low, high) for each of the N images."""
         streams = self._streams
         return self._select([torch.randint(low, high, (BLOCK,), generator=s, device=self.device) for s in streams])
 

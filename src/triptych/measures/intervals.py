@@ -26,7 +26,7 @@ def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) ->
 
 
 def mean(values: np.ndarray, level: float) -> Estimate:
-    """Return the mean of independent values, with Student's interval. The interval of a single value has width 0."""
+    """Return the mean of independent values, with Student's t interval. The interval of a single value has width 0."""
     wide = np.asarray(values, dtype=np.float64)
     value, count = float(wide.mean()), len(wide)
     if count < 2:
@@ -36,7 +36,7 @@ def mean(values: np.ndarray, level: float) -> Estimate:
 
 
 def proportion(successes: np.ndarray, level: float) -> Estimate:
-    """Return the fraction of independent booleans that are True, with Wilson's interval at confidence `level`."""
+    """Return the fraction of independent booleans that are True, with a Wilson interval at confidence level `level`."""
     from scipy.stats import binomtest  # slow, and not used by evaluate_ssl, which runs for each variant
 
     interval = binomtest(int(np.sum(successes)), len(successes)).proportion_ci(level, method="wilson")
@@ -57,7 +57,7 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 
 @dataclass(frozen=True)
 class Resampling:
-    """Computes confidence intervals with one seed, one confidence level (`level`) and `draws` bootstrap resamples.
+    """Confidence intervals with the confidence level `level`. Bootstrap intervals use `draws` resamples.
 
     Each statistic has its own random stream, so that the order in which intervals are computed does not matter.
     The stream is identified by `owner` (the study, such as `vae`) and by `purpose` (the name of the statistic).
@@ -93,7 +93,7 @@ class Resampling:
         """Return `value`, a non-negative statistic of `count` points, with a bootstrap interval corrected for bias.
 
         `statistic` computes the statistic of a resample from the indices (count,) of its points. Resampling increases
-        statistics such as the Fréchet distance; as a correction, their mean over resamples is shifted to `value`.
+        statistics such as the Fréchet distance. As a correction, resampled statistics are shifted to the mean `value`.
         """
         rng = self.stream(purpose)
         # The statistics use small matrices, for which many threads are much slower than one.
@@ -106,7 +106,7 @@ class Resampling:
         """Return the mean of `values` (seeds, images), with an interval that includes variation over seeds and images.
 
         The variance of the mean is the sum of a bootstrap variance over test images and a variance over seeds. With
-        one seed, the variance over seeds is omitted. The interval is Student's, with the degrees of freedom of Welch
+        one seed, the variance over seeds is omitted. The interval is a t interval with the degrees of freedom of Welch
         (1947, Biometrika 34, 28-35) and Satterthwaite (1946, Biometrics Bulletin 2, 110-114). The coverage of a 95 %
         interval is 94 to 95 % with four seeds, but can be as low as 87 % with two seeds.
         """
@@ -122,7 +122,7 @@ class Resampling:
         return Estimate(mean, mean - float(half), mean + float(half))
 
     def accuracies(self, correct: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
-        """Return accuracies under keys `{name}_accuracy`. `correct[name]` (seeds, images) marks correct predictions."""
+        """Return the accuracy "x_accuracy" for each mask `correct["x"]` (seeds, images) of correct predictions."""
         estimates = {}
         for name, rows in correct.items():
             estimate = self.seeded(rows, f"{name}_correct")

@@ -7,7 +7,7 @@ from triptych.measures.estimate import LeftOut
 
 
 def two_classes(dataset: Dataset) -> LeftOut | None:
-    """Return None if the dataset has labels of at least two classes, otherwise the reason to omit a measure."""
+    """Return None if the dataset has labels of at least two classes, and otherwise the reason to omit a measure."""
     if not dataset.labelled:
         return LeftOut("the images have no labels")
     return LeftOut("all images are of one class, but two are needed") if len(dataset.classes) < 2 else None

@@ -8,14 +8,14 @@ from triptych.core.schema import Count, InsideUnit, Positive, Section
 
 
 class VAEEvaluation(Section):
-    """Settings of the VAE's likelihood bounds: numbers of test images and of importance samples per image."""
+    """Settings of the VAE's likelihood bounds: the number of test images and that of importance samples per image."""
 
     likelihood_images: Count
     importance_samples: Count
 
 
 class BoundEvaluation(Section):
-    """Settings of the DDPM's variational bound: numbers of diffusion steps, test images, and random times per image."""
+    """Settings of the DDPM's variational bound: the numbers of steps, of test images, and of random times per image."""
 
     steps: Annotated[int, Field(ge=2)]
     images: Count

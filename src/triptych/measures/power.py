@@ -12,10 +12,10 @@ MOST_SEEDS = 1 << 20
 
 
 def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: float = POWER) -> int | None:
-    """Return the number of seeds (at least 2) with which an interval excludes `threshold` with probability `power`.
+    """Return the number of seeds (at least 2) for which an interval excludes `threshold` with probability `power`.
 
-    Returns None if no number is sufficient, since more seeds do not reduce the variance over test images. The centre
-    and the width of the interval, which has the confidence level `level`, are estimated from `values` (seeds, images).
+    Returns None if no number suffices, because additional seeds do not reduce the variance over test images. The centre
+    and the width of the interval are estimated from `values` (seeds, images). `level` is the confidence level.
     """
     seeds, images = np.shape(values)
     if seeds < 2:
@@ -36,7 +36,7 @@ def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: 
 def _power(distance: float, components: list[tuple[float, int]], level: float) -> float:
     """Return the probability that an interval with confidence `level` excludes a threshold at `distance` from the mean.
 
-    The mean's variance is a sum. `components` contains each summand and the degrees of freedom of its estimate.
+    The variance of the mean is a sum. `components` lists each summand with the degrees of freedom of its estimate.
     """
     components = [component for component in components if component[0] > 0]
     if not components or distance == 0:

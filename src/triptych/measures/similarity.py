@@ -13,13 +13,13 @@ ROUNDING = 1 / 12
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return an array of shape (N,): the peak signal-to-noise ratio in dB for each pair of uint8 images a[i], b[i]."""
+    """Return the peak signal-to-noise ratios (in dB) of N pairs of uint8 images a[i] and b[i], as an array (N,)."""
     errors = np.square(a.astype(np.float64) - b).reshape(len(a), -1).mean(axis=1)
     return 10 * np.log10(RANGE**2 / np.maximum(errors, ROUNDING))
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return an array of shape (N,): the structural similarity for each pair of uint8 images a[i], b[i].
+    """Return the structural similarities of N pairs of uint8 images a[i] and b[i], as an array (N,).
 
     Equation 13 of Wang et al. (2004) is averaged over channels and over all positions of an 11x11 window.
     """

@@ -89,7 +89,7 @@ def _shuffled(dataset: Dataset, seed: int) -> Dataset:
 
 
 def _padded(dataset: Dataset) -> Dataset:
-    """Pad images of 28 x 28 pixels to 32 x 32 by repeating the border pixels. Leave other sizes unchanged."""
+    """Pad images of 28 x 28 pixels to 32 x 32 pixels by repeating the border pixels. Other images are unchanged."""
     if dataset.train.images.shape[-1] != SMALL:
         return dataset
     width = (PADDED - SMALL) // 2
@@ -136,7 +136,7 @@ def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 def make_card(dataset: Dataset) -> dict:
-    """Return the data card, which lists image counts, image shape, channel statistics, hashes, source and licence."""
+    """Return the data card: a dict of the image counts, image shape, channel statistics, hashes, source and licence."""
     mean, deviation = channel_statistics(dataset.train.images)
     return {
         "name": dataset.name,
@@ -161,7 +161,7 @@ def make_card(dataset: Dataset) -> dict:
 
 
 def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Scale uint8 images of shape (N, C, H, W) to [0, 1], and return the channels' means and standard deviations."""
+    """Return the mean and the standard deviation of each channel of uint8 images (N, C, H, W), scaled to [0, 1]."""
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
@@ -175,7 +175,7 @@ def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def draw(dataset: Dataset, path: Path | str) -> None:
-    """Draw a PNG of training images: a row for each of the first 20 classes or, without classes, the first images."""
+    """Draw training images as a PNG: one row for each of the first 20 classes or, without classes, the first images."""
     rows = _rows(dataset)
     figure = Figure(figsize=(COLUMNS * INCHES + 1.4, len(rows) * INCHES + 0.8), dpi=100, layout="constrained")
     axes = figure.add_subplot()
@@ -197,7 +197,7 @@ def draw(dataset: Dataset, path: Path | str) -> None:
 
 
 def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
-    """Return a class name and image indices for each row that `draw` draws. Without classes, the names are empty."""
+    """Return (class name, image indices) for each row of the picture. Without classes, the names are empty strings."""
     if not dataset.labelled:
         count = min(len(dataset.train.images), UNLABELLED_ROWS * COLUMNS)
         return [("", np.arange(start, min(start + COLUMNS, count))) for start in range(0, count, COLUMNS)]
@@ -206,7 +206,7 @@ def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
 
 
 def tile_rows(images: np.ndarray, rows: list[np.ndarray]) -> np.ndarray:
-    """Arrange NCHW images in a uint8 picture of shape (height, width, 3). `rows` lists the image indices per row."""
+    """Arrange images (N, C, H, W) in a uint8 picture (height, width, 3). `rows` contains the image indices per row."""
     height, width = images.shape[2] + 1, images.shape[3] + 1
     cells = np.full((len(rows), COLUMNS, 3, height, width), 255, np.uint8)
     for cell, indices in zip(cells, rows, strict=True):

@@ -1,7 +1,7 @@
-"""A user's own images in train/<class>/ and test/<class>/, or in train/ and test/ if there are no classes.
+"""Load a user's own images from train/<class>/ and test/<class>/ or, without classes, from train/ and test/.
 
 Files that are not readable images are skipped, and the data card lists the reasons. Hidden files and files that
-operating systems add are ignored.
+operating systems create are ignored.
 """
 
 import os
@@ -30,7 +30,7 @@ WHITE = (255, 255, 255, 255)
 
 @dataclass
 class Listing:
-    """The image files of a split (train or test) with their class names, and the skipped files, grouped by reason."""
+    """Image files of a split (train or test) with their class names, and skipped files grouped by the reason."""
 
     images: list[tuple[Path, str]] = field(default_factory=list)  # path and class name, "" without classes
     classes: list[str] = field(default_factory=list)  # names of the class folders
@@ -52,8 +52,8 @@ class Listing:
 def load(params: Folder) -> Dataset:
     """Load a dataset from the folders train and test in `params.root`.
 
-    Raises InputError if train or test is missing, contains no readable image, or contains both images and class
-    folders, or if the two have different classes.
+    Raises InputError if one of these folders is missing, contains no readable image or contains both images and class
+    folders, or if their classes differ.
     """
     root = Path(params.root)
     listings = {split: list_images(root / split) for split in SPLITS}
@@ -121,19 +121,18 @@ def _entries(folder: Path) -> list[Path]:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Return the names of the image formats in FORMATS that the installed version of Pillow can read."""
+    """Return the image formats in FORMATS that the installed version of Pillow can read."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @cache
 def endings() -> frozenset[str]:
-    """Return the supported file name extensions, such as `.png`."""
+    """Return the file name extensions of the supported image formats, such as `.png`."""
     return frozenset(ending for ending, name in Image.registered_extensions().items() if name in _formats())
 
 
 def _files_below(folder: Path, listing: Listing, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Yield all files below `folder`. Record links to parent folders or folders in `above` as skipped in `listing`."""
     above = above | {folder.resolve(), *folder.resolve().parents}
     for entry in _entries(folder):
         if not entry.is_dir():
@@ -145,7 +144,7 @@ def _files_below(folder: Path, listing: Listing, above: frozenset[Path] = frozen
 
 
 def _class_name(folder: Path, others: list[str]) -> str:
-    """Return a class folder's name in Unicode NFC form. Raises InputError if the name is not UTF-8 or in `others`."""
+    """Return a class folder's name in Unicode NFC form. Raises InputError if the name is in `others` or not UTF-8."""
     try:
         folder.name.encode()
     except UnicodeEncodeError:
@@ -163,7 +162,7 @@ def _class_name(folder: Path, others: list[str]) -> str:
 def read_images(paths: Sequence[Path], size: int, listing: Listing) -> tuple[np.ndarray, np.ndarray]:
     """Read the N images at `paths` in parallel, and record unreadable files as skipped in `listing`.
 
-    Returns the images, uint8 of shape (N, 3, size, size), and a bool mask of shape (N,), True for readable images.
+    Returns uint8 images of shape (N, 3, size, size) and a boolean mask of shape (N,) that is True for readable images.
     """
     images = np.empty((len(paths), 3, size, size), np.uint8)
 
@@ -184,9 +183,9 @@ def read_images(paths: Sequence[Path], size: int, listing: Listing) -> tuple[np.
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
-    """Return an RGB image, uint8 of shape (3, size, size), rotated upright, cropped to the central square and resized.
+    """Return a uint8 RGB image of shape (3, size, size), rotated upright, cropped to the central square and resized.
 
-    Raises InputError if the file is damaged or the pixel values are unsupported. The message does not name the file.
+    Raises InputError if the file is damaged or has unsupported pixel values. The message does not name the file.
     """
     try:
         with Image.open(path, formats=_formats()) as image:
@@ -199,7 +198,7 @@ def read_image(path: Path, size: int) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Return the image rotated as its EXIF orientation requires. Damaged EXIF data are ignored."""
+    """Rotate an image according to its EXIF orientation. Damaged EXIF data are ignored."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # Pillow's EXIF parser raises struct, Unicode and other errors
@@ -207,7 +206,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Convert an image to 8-bit RGB; transparent areas become white. Raises InputError for unsupported pixel values."""
+    """Convert an image to 8-bit RGB on a white background. Raises InputError for unsupported pixel values."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         levels = np.asarray(image.convert("I"), np.float64) * (255 / 65535)
         return Image.fromarray(levels.round().astype(np.uint8)).convert("RGB")

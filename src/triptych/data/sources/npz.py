@@ -36,7 +36,7 @@ def load(params: Npz) -> Dataset:
 def nchw(images: np.ndarray, name: str) -> np.ndarray:
     """Convert uint8 images of shape (N, C, side, side) or (N, side, side, C) to shape (N, C, side, side).
 
-    Raises InputError for other types and shapes, and if the shape fits both layouts. The message begins with `name`.
+    Raises InputError for other types and shapes, or if the shape fits both layouts. The message begins with `name`.
     """
     if images.dtype != np.uint8:
         raise InputError(f"{name} is {images.dtype}; images must be uint8")
@@ -59,10 +59,10 @@ def _labels(labels: np.ndarray | None, count: int, name: str) -> np.ndarray:
 
 
 def _classes(labels: np.ndarray, name: str) -> list[str]:
-    """Return class names from "0" to the highest label, or [] if all labels are -1. Errors begin with `name`."""
+    """Return class names from "0" to the highest label, or [] if all are -1. Error messages begin with `name`."""
     if not len(labels) or (labels == UNLABELLED).all():
         return []
     highest = int(labels.max())
     if highest >= len(labels):
-        raise InputError(f"{name}: label {highest} is out of range; must be below {len(labels)}, the number of images")
+        raise InputError(f"{name}: label {highest} is out of range; must be below the number of images ({len(labels)})")
     return [str(label) for label in range(highest + 1)]

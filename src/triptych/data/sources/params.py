@@ -1,6 +1,6 @@
 """Section `data` of params.yaml: the sources of the images.
 
-In dvc.yaml, the stage `prepare` depends on each source's file or folder `root`, so that DVC detects changed images.
+In dvc.yaml, the stage `prepare` depends on the path `root` of each source, so that DVC detects changed images.
 """
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -45,7 +45,7 @@ class StreetDigits(Section):
     @model_validator(mode="after")
     def _possible(self) -> "StreetDigits":
         if self.digit_height[0] < 0.2:
-            raise ValueError("digit_height must be at least 0.2 (of the image's height): smaller digits are illegible")
+            raise ValueError("digit_height must be at least 0.2 of the image height; smaller digits are illegible")
         if self.least_resolution > self.size:
             raise ValueError(f"least_resolution must be at most size ({self.size}), got {self.least_resolution}")
         return self
@@ -98,7 +98,7 @@ class DataParams(Section):
 
 
 def _refuse_other_keys(study: str, section: dict[str, Any]) -> None:
-    """Raise ValueError if `section` has keys of a source other than the one that its key `name` selects.
+    """Raise ValueError if `section` has keys that do not belong to the source that its key "name" selects.
 
     The message gives a command that replaces the whole section of `study`.
     """

@@ -84,7 +84,7 @@ def _check_files(params: Torchvision) -> None:
 
 
 def _needed_files(params: Torchvision) -> Iterator[tuple[Path, str | None]]:
-    """Yield the path and MD5 checksum of each required file. The checksum is None for MNIST and Fashion-MNIST."""
+    """Yield the path and the MD5 checksum of each required file. The checksum is None for MNIST and Fashion-MNIST."""
     source, root = _dataset_class(params.name), Path(params.root)
     if params.name == "svhn":
         yield from ((root / source.split_list[split][1], source.split_list[split][2]) for split in SPLITS)
@@ -98,7 +98,7 @@ def _needed_files(params: Torchvision) -> Iterator[tuple[Path, str | None]]:
 def _check_idx(path: Path) -> None:
     """Raise InputError if the header or the length of an IDX file (MNIST's file format) is wrong.
 
-    Such a file contains two zero bytes, a type byte (8 for uint8), the number of dimensions, the shape and the values.
+    An IDX file contains two zero bytes, a type byte (8 for uint8), the number of dimensions, the shape and the values.
     """
     with path.open("rb") as file:
         magic = file.read(4)
@@ -111,7 +111,7 @@ def _check_idx(path: Path) -> None:
 
 
 def _subset(split: Split, count: int | None, seed: int, name: str) -> Split:
-    """Return a random subset of `count` images (None: all). With the same seed, larger subsets contain smaller ones."""
+    """Return `count` random images (all images if None). With the same seed, larger subsets contain smaller ones."""
     if count is None:
         return split
     if count > len(split.images):

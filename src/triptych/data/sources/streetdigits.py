@@ -40,9 +40,9 @@ STROKE_REACH = 0.03  # largest shift of an outline at stroke 1, as a fraction of
 
 
 def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first `count` images of a split, uint8 of shape (count, 3, size, size), and their int64 labels.
+    """Return the first `count` images of a split as a uint8 array (count, 3, size, size), and their int64 labels.
 
-    Image i depends only on `seed`, `split`, i and the settings `knobs`. `threads=0` uses as many threads as torch.
+    Image i depends only on `seed`, `split`, i and the settings `knobs`. If `threads` is 0, torch's setting is used.
     """
     images = np.empty((count, 3, knobs.size, knobs.size), np.uint8)
     labels = np.empty(count, np.int64)
@@ -67,7 +67,7 @@ def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 
 
 @functools.cache
 def _atlas() -> tuple[Tensor, Tensor]:
-    """Return the digits' distance fields, of shape (fonts, 10, CELL, CELL), and aspect ratios, of shape (fonts, 10)."""
+    """Return the distance fields (fonts, 10, CELL, CELL) and aspect ratios (fonts, 10) of the digits in each font."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     glyphs = {font: [_glyph(folder / f"{font}.ttf", digit) for digit in CLASSES] for font in set(FONTS)}
     fields = torch.stack([torch.stack([field for field, _ in glyphs[font]]) for font in FONTS])
@@ -76,7 +76,7 @@ def _atlas() -> tuple[Tensor, Tensor]:
 
 
 def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
-    """Return a digit's distance field, of shape (CELL, CELL) and positive inside, and the digit's width / height."""
+    """Return the distance field (CELL, CELL) of a digit, with positive values inside, and the digit's aspect ratio."""
     side = CELL * OVERSAMPLING
     height = side * GLYPH
     # The font size is not the height of the digits: measure them at one size, then draw at the right size.
@@ -112,7 +112,7 @@ class _Chance:
 
 
 def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Return the images of block number `block`, uint8 of shape (BLOCK, 3, size, size), and their int64 labels."""
+    """Return the uint8 images (BLOCK, 3, size, size) and int64 labels (BLOCK,) of block number `block` of a split."""
     chance = _Chance(seed, "streetdigits", split, block)
     # Every ten images contain each digit once, in random order.
     labels = chance.between((0, 1)).view(-1, len(CLASSES)).argsort(dim=1).flatten()
@@ -125,7 +125,7 @@ def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tens
 
 
 def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Return the pixels' positions, of shape (BLOCK, size, size, 2), and their side length, of shape (BLOCK, 1, 1).
+    """Return the positions (BLOCK, size, size, 2) of the pixels and the side length (BLOCK, 1, 1) of a pixel.
 
     Positions are in the plane of the digit. The origin is the digit's centre, and the unit is the digit's height.
     """
@@ -143,9 +143,9 @@ def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
 
 
 def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the fractions of each pixel covered by digits and by shadows, each of shape (BLOCK, 1, size, size).
+    """Return two tensors of shape (BLOCK, 1, size, size): the fractions of each pixel covered by digits and by shadows.
 
-    `grid` and `pixel` are the results of `_grid`. As in SVHN, other digits can appear to the left and right.
+    `grid` and `pixel` are the results of `_grid`. As in SVHN, other digits can appear on the left and right.
     """
     fields, widths = _atlas()
     font = chance.index(len(FONTS))
@@ -168,7 +168,7 @@ def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pix
 
 
 def _field(fields: Tensor, grid: Tensor) -> Tensor:
-    """Sample distance fields of shape (BLOCK, CELL, CELL) at the points `grid`, given in units of the digit height."""
+    """Sample distance fields (BLOCK, CELL, CELL) at the points `grid`. The unit of length is the digit's height."""
     # The coordinates of grid_sample are -1 to 1 in the cell; outside it the border value is used.
     read = F.grid_sample(fields.unsqueeze(1), grid * (2 * GLYPH), padding_mode="border", align_corners=False)
     return read.squeeze(1)
@@ -198,9 +198,9 @@ def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> 
 
 
 def _tint(chance: _Chance, spread: float) -> Tensor:
-    """Return random RGB deviations from grey, of shape (BLOCK, 3, 1, 1), with absolute values of at most `spread`.
+    """Return random RGB deviations (BLOCK, 3, 1, 1) from grey, with absolute values of at most `spread`.
 
-    The deviations vary more between red and blue than between green and magenta, as in paint, brick and daylight.
+    The variation between red and blue is larger than that between green and magenta, as in paint and daylight.
     """
     warmth, green = chance.around(spread, 1, 1), chance.around(0.3 * spread, 1, 1)
     return torch.stack([warmth - green, green, -warmth - green], dim=1).clamp_(-spread, spread)
@@ -211,7 +211,7 @@ def _enlarge(coarse: Tensor, size: int) -> Tensor:
 
 
 def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
-    """Blur each picture by resizing it to a random side length, at least `knobs.least_resolution`, and back."""
+    """Blur each picture by resizing it to a random side length of at least `knobs.least_resolution`, and back."""
     resolution = chance.index(knobs.size - knobs.least_resolution + 1)
     matrix = _resolutions(knobs.size, knobs.least_resolution)[resolution].unsqueeze(1)
     return matrix @ picture @ matrix.mT
@@ -219,7 +219,7 @@ def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
 
 @functools.cache
 def _resolutions(size: int, least: int) -> Tensor:
-    """Return matrices of shape (size - least + 1, size, size). Matrix r resizes rows to `least` + r pixels and back."""
+    """Return size - least + 1 matrices (size, size). Matrix r resizes a row of pixels to least + r pixels and back."""
     line = torch.eye(size).view(1, 1, size, size)
 
     def resize(lines: Tensor, to: int) -> Tensor:
