@@ -125,7 +125,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path):
         (
             "ddpm.network.head_size",
             64,
-            "'ddpm.network': the 96 channels of a level must be divisible by head_size (64)",
+            "the channel count of each level with attention must be a multiple of head_size (64), got 96",
         ),
         # Without this check a network would fail after the data were made.
         (
@@ -284,5 +284,5 @@ def test_the_head_shows_the_values_of_the_profile_in_use(project):
 def test_groups_divide_the_channels_of_every_level(tmp_path):
     unet = {"name": "unet", "stem_width": 20, "width": 16, "multipliers": [1, 2], "heads": 2, "head_size": 8}
     assert validate(UNetParams, unet | {"groups": 8}, "ddpm.network", tmp_path).multiple == 2
-    with pytest.raises(InputError, match=r"the 16 channels of a level must be divisible by groups \(3\)"):
+    with pytest.raises(InputError, match=r"the channel count of each level must be a multiple of groups \(3\), got 16"):
         validate(UNetParams, unet | {"groups": 3}, "ddpm.network", tmp_path)

@@ -32,16 +32,16 @@ GUIDANCE_COLUMNS = ("epoch", "weight", "samples", *DISTANCE, *RECOGNISED)
 
 
 def prior_term(x0: Tensor, alpha_bar: float) -> Tensor:
-    """Return KL(q(x_T | x0) || N(0, I)) in nats for each image in x0. x_T has the noise level `alpha_bar`."""
+    """Return KL(q(x_T | x0) || N(0, I)) in nats for each image in x0, where x_T has the noise level `alpha_bar`."""
     variance = 1 - alpha_bar
     squares = alpha_bar * in_float64(x0).square().flatten(1).sum(dim=1)
     return 0.5 * (squares + x0[0].numel() * (variance - 1 - np.log(variance)))
 
 
 def diffusion_term(x0: Tensor, predicted: Tensor, alpha_bar: np.ndarray, next_alpha_bar: np.ndarray) -> Tensor:
-    """Return KL(q(x' | x, x0) || q(x' | x, predicted)) in nats for each image in x0, of shape (N, C, H, W).
+    """Return KL(q(x' | x, x0) || q(x' | x, predicted)) in nats for each of N images x0 (N, C, H, W).
 
-    x has the noise level `alpha_bar` (N,), x' has the less noisy level `next_alpha_bar` (N,), and `predicted` is the
+    `alpha_bar` (N,) and `next_alpha_bar` (N,) are the noise levels of x and of the less noisy x'. `predicted` is the
     prediction of x0 from x. The divergence is half the increase in the signal-to-noise ratio from x to x', multiplied
     by the squared error of `predicted` (Kingma et al. 2021, arXiv:2107.00630, equation 13).
     """
@@ -51,7 +51,7 @@ def diffusion_term(x0: Tensor, predicted: Tensor, alpha_bar: np.ndarray, next_al
 
 
 def strata(first: int, last: int, count: int) -> list[tuple[int, int]]:
-    """Split the times `first` to `last` into at most `count` ranges [low, high) whose lengths grow geometrically."""
+    """Return at most `count` ranges [low, high) of geometrically growing length that cover times `first` to `last`."""
     bounds = np.geomspace(first, last + 1, count + 1).round().astype(int)
     # An empty range is extended to one integer.
     bounds = np.maximum(bounds, first + np.arange(count + 1)).clip(max=last + 1)
@@ -65,8 +65,8 @@ def variational_bound(
     """Return the three terms of an upper bound on -log p(x0) for each of N images x0 with values in [-1, 1].
 
     The terms `prior`, `diffusion` and `decoder` are arrays of shape (N,) in bits per dimension. The bound is their sum.
-    The diffusion term is a sum over the times t = 2 to `steps`. It is estimated without bias from one random t in each
-    of at most `times` ranges. `method` must be in eval mode.
+    The diffusion term is a sum over the times t = 2 to `steps`. These are split into at most `times` ranges, and the
+    sum is estimated without bias from one random t in each range. `method` must be in eval mode.
     """
     # alpha_bar at each time t; t = 0 is the image itself.
     chain = np.array(method.levels(steps)[::-1])
@@ -107,11 +107,11 @@ def restoration_at(
     judge: Judge,
     resampling: Resampling,
 ) -> Row:
-    """Return a row with the PSNR in dB, the SSIM, and the fraction of restored images that keep their class.
+    """Return a row with the PSNR in dB and the SSIM of `restored`, and the fraction of images that keep their class.
 
-    Images are uint8 of shape (N, C, H, W). `noised` are the originals at time t, with noise of standard deviation
-    `sigma`. `classes` (N,) are the classes that the judge (the reference classifier) assigned to the originals, or a
-    `LeftOut` that is returned in place of the fraction.
+    Image arrays are uint8 of shape (N, C, H, W). `noised` are the originals at time t, with noise of standard deviation
+    `sigma`. `classes` (N,) are the classes that the judge (the reference classifier) assigned to the originals. If
+    `classes` is a `LeftOut`, it is returned in place of the fraction.
     """
     classless, few = classes if isinstance(classes, LeftOut) else None, needs.images(len(originals), 2)
     return {
@@ -138,7 +138,7 @@ def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float,
 
 
 def restoration_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return all `Estimate` objects in `rows` as a table with the columns t, metric, value, low and high."""
+    """Return all `Estimate` objects in `rows` as a table with the columns `t`, `metric`, `value`, `low` and `high`."""
     return pd.DataFrame(
         {"t": row["t"], "metric": name, "value": entry.value, **entry.interval}
         for row in rows
@@ -192,8 +192,8 @@ class DDPMMeasures(GenerativeMeasures):
     def probabilities(self) -> dict[str, np.ndarray]:
         """Return the judge's class probabilities for the first samples and for the restored image of each strip.
 
-        The judge is the reference classifier. A strip shows the states of one test image that is noised up to a noise
-        time and then restored. The result also contains the noise times of the strips and the class names.
+        The judge is the reference classifier. A strip shows the states of one test image that is noised up to a certain
+        time and then restored. The result also contains these times and the class names.
         """
         return {
             "final_probabilities": self.final_probabilities(),
@@ -231,7 +231,6 @@ class DDPMMeasures(GenerativeMeasures):
         return {"restoration": rows, "half_restored_t": half, "half_restored_reached": reached}
 
     def _quality(self, point: dict, images: np.ndarray, purpose: str) -> dict:
-        """Return `point` extended by quality metrics of `images`. `purpose` selects the bootstrap's random stream."""
         judged = self.judge(images)
         recognised = judged.recognised(self.settings.recognition_threshold)
         measured = (

@@ -36,7 +36,7 @@ class TimeEmbedding(nn.Module):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Return softmax(Q K^T / sqrt(d)) V (Vaswani et al. 2017). Arguments are of shape (B, heads, positions, d)."""
+    """Return softmax(Q K^T / sqrt(d)) V (Vaswani et al. 2017) for Q, K and V of shape (B, heads, positions, d)."""
     positions, size = query.shape[-2:]
     if query.device.type == "cpu" and positions <= FEW_POSITIONS:
         return (query @ key.transpose(-2, -1) / math.sqrt(size)).softmax(dim=-1) @ value
@@ -46,7 +46,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels at each position of an image (Ba et al. 2016, arXiv:1607.06450).
 
-    On a CPU, in bfloat16 and channels-last memory format, this layer takes a quarter of the time of GroupNorm.
+    On a CPU, with bfloat16 and the channels-last memory format, this layer takes a quarter of the time of GroupNorm.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Attention(nn.Module):
-    """Base class of attention layers: `norm` normalises the input, which is then projected to query, key and value."""
+    """Base class of attention layers. The input is normalised by `norm`, and then projected to query, key and value."""
 
     def __init__(self, channels: int, heads: int, head_size: int, norm: nn.Module) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Attention(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * heads * head_size, 1, bias=False)
 
     def heads_of(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Project x (B, channels, H, W) to the query, key and value, each of shape (B, heads, H * W, head_size)."""
+        """Return the query, key and value for x (B, channels, H, W), each of shape (B, heads, H * W, head_size)."""
         # With channels last this is a view, (B, positions, 3, heads, head_size).
         qkv = self.qkv(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (3, self.heads, -1))
         return qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -73,7 +73,7 @@ class Attention(nn.Module):
 
 
 class SelfAttention(Attention):
-    """Multi-head self-attention over all positions, with a residual connection."""
+    """Multi-head self-attention over all positions of an image, with a residual connection."""
 
     def __init__(self, channels: int, heads: int, head_size: int, norm: nn.Module) -> None:
         super().__init__(channels, heads, head_size, norm)
@@ -87,11 +87,11 @@ class SelfAttention(Attention):
 
 
 class ModulatedBlock(nn.Module):
-    """Residual block of two 3x3 convolutions, each preceded by a norm and SiLU.
+    """Residual block of two 3x3 convolutions, each preceded by `ChannelNorm` and SiLU.
 
-    `before` and `after` are the numbers of input and output channels. The time embedding, of size `time_size`,
+    `before` and `after` are the numbers of input and output channels. The time embedding has `time_size` entries. It
     scales and shifts the output of the second norm (Dhariwal & Nichol 2021, arXiv:2105.05233, section 3.1). The second
-    convolution is initialised to zero, so a new block returns only the output of the shortcut.
+    convolution is initialised to zero, so a new block returns only the output of its shortcut connection.
     """
 
     def __init__(self, before: int, after: int, time_size: int) -> None:
@@ -180,7 +180,7 @@ class PatchUNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, images: Tensor, times: Tensor) -> Tensor:
-        """Return the output, of shape (B, C, H, W), for noisy images of the same shape at times of shape (B,)."""
+        """Return the output for noisy images (B, C, H, W) at `times` (B,). It has the same shape as the images."""
         time = functional.silu(self.time(times))
         x = self.stem(functional.pixel_unshuffle(images, self.patch).contiguous(memory_format=torch.channels_last))
         skips = []
@@ -215,7 +215,7 @@ class ConvNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Residual block of two 3x3 convolutions with GroupNorm and SiLU. If `time_size` is 0, `time` is ignored."""
+    """Residual block of two 3x3 convolutions with GroupNorm and SiLU. If `time_size` is 0, `forward` ignores `time`."""
 
     def __init__(self, before: int, after: int, time_size: int, groups: int) -> None:
         super().__init__()
@@ -304,7 +304,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, image_channels, 1)
 
     def forward(self, images: Tensor, times: Tensor) -> Tensor:
-        """Return the output, of shape (B, C, H, W), for noisy images of the same shape at times of shape (B,)."""
+        """Return the output for noisy images (B, C, H, W) at `times` (B,). It has the same shape as the images."""
         time = functional.silu(self.time(times))
         x = self.stem(images)
         skips = []
@@ -321,5 +321,5 @@ class UNet(nn.Module):
 
 
 def denoising_network(name: str, **sizes: object) -> nn.Module:
-    """Build a `UNet` (name "unet") or a `PatchUNet` (name "patch_unet") with the keyword arguments `sizes`."""
+    """Return a `UNet` (if `name` is "unet") or a `PatchUNet` (if it is "patch_unet") with the arguments `sizes`."""
     return {"unet": UNet, "patch_unet": PatchUNet}[name](**sizes)

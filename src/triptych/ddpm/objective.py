@@ -2,7 +2,7 @@
 
 An objective also provides the denoiser and the noise levels for samplers and measures. For both objectives, an image at
 noise level alpha_bar in (0, 1] is x = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon with standard normal epsilon.
-At level 1 there is no noise. A level is one number for the whole batch, or a float64 array with a number per image.
+At level 1 there is no noise. A level is one number for the whole batch, or a float64 array with one number per image.
 
 The times t of a discrete process run from 1 to T. At time 0 there is no noise: alpha_bar_0 = 1.
 """
@@ -31,7 +31,7 @@ TIME_UNIT = 1000.0
 
 
 def column(values: Level, like: Tensor) -> Tensor:
-    """Return one number or B numbers as a tensor of shape (B, 1, 1, 1), with B, the dtype and the device of `like`."""
+    """Return one number or B numbers as a tensor (B, 1, 1, 1). `like` sets B, the dtype and the device."""
     wide = np.broadcast_to(np.asarray(values, dtype=np.float64), (len(like),))
     return torch.tensor(wide, dtype=like.dtype, device=like.device).view(-1, 1, 1, 1)
 
@@ -57,10 +57,10 @@ def posterior(x0: Tensor, x: Tensor, alpha_bar: float, next_alpha_bar: float) ->
 
 
 class Denoising(Protocol):
-    """Protocol of a denoiser, with the methods that samplers and measures call."""
+    """Protocol of a denoiser: the methods that samplers and measures call."""
 
     def denoise(self, x: Tensor, alpha_bar: Level) -> Tensor:
-        """Predict the images x0, float32 of shape (B, C, H, W), from noisy images x at the noise level `alpha_bar`."""
+        """Return float32 predictions (B, C, H, W) of images x0 from noisy images x at the noise level `alpha_bar`."""
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
         """Return `steps` + 1 noise levels of the reverse process, from `start` (None: the noisiest) to 1 (no noise)."""
@@ -70,7 +70,7 @@ class Denoising(Protocol):
 
 
 def schedule_betas(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
-    """Return beta_1 to beta_T, the variances of the noise added in the steps 1 to T of a noise schedule.
+    """Return the noise variances beta_1 to beta_T of the T steps of a noise schedule.
 
     The betas of a linear schedule are evenly spaced (Ho et al. 2020, section 4). The betas of a cosine schedule
     make alpha_bar_t a squared cosine of t (Nichol & Dhariwal 2021, equation 17), but are at most LARGEST_BETA.
@@ -112,7 +112,7 @@ class DiffusionObjective(Objective):
         return np.interp(-np.log(alpha_bar), self.decay, np.arange(self.T + 1))
 
     def q_sample(self, x0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
-        """Return the images x0 with the noise `epsilon` at the integer times t, of shape (B,); see `add_noise`."""
+        """Return the images x0 with the noise `epsilon` added, at the integer times t (B,); see `add_noise`."""
         return self.signal[t].view(-1, 1, 1, 1) * x0 + self.noise[t].view(-1, 1, 1, 1) * epsilon
 
     def target(self, x0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class DiffusionObjective(Objective):
         return snr.clamp(max=gamma) / per_x0
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted mean error, and a dict for logging with the unweighted mean under the key "error"."""
+        """Return the weighted mean error, and a dict for logging. Its entry `error` is the unweighted mean error."""
         x0 = batch.images
         t = self._times(len(x0), draw)
         epsilon = draw.normal(tuple(x0.shape)).contiguous(memory_format=torch.channels_last)
@@ -157,7 +157,7 @@ class DiffusionObjective(Objective):
     def _times(self, count: int, draw: Draw) -> Tensor:
         """Draw `count` integer times uniformly from 1 to T.
 
-        If `process.times` is "stratified", the range is split into as many equal parts as the batch has images, and
+        If `process.times` is "stratified", the range from 1 to T is split into one part per image of the batch, and
         one time is drawn from each part. This reduces the variance of the loss (Kingma et al. 2021, appendix I.1).
         """
         T = self.T
@@ -177,7 +177,7 @@ class DiffusionObjective(Objective):
         return self.predict_x0(x, self.network(x, time).float(), alpha_bar)
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return alpha_bar at `steps` + 1 evenly spaced times, from the time of the level `start` (None: T) to 0."""
+        """Return alpha_bar at `steps` + 1 evenly spaced times, from the time of level `start` (None: T) to time 0."""
         first = self.T if start is None else float(self.time_at(start))
         return [self.alpha_bar_at(time) for time in np.linspace(first, 0, steps + 1)]
 
@@ -203,7 +203,7 @@ class EDMObjective(Objective):
         self.network, self.process = network, process
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean of lambda(sigma) (D(y + n; sigma) - y)², and a dict for logging with the unweighted mean.
+        """Return the mean of lambda(sigma) (D(y + n; sigma) - y)², and a dict with the unweighted mean as `error`.
 
         D is the denoiser. The mean is over the pixels of images y. The noise n has the standard deviation sigma, where
         ln sigma ~ N(log_sigma_mean, log_sigma_std²). lambda(sigma) is the weight in equation 8 of Karras et al. 2022.
@@ -250,7 +250,7 @@ def diffusion_method(network: nn.Module, process: DDPMProcess | EDMProcess) -> D
 def load_trained(folder: Path, device: torch.device) -> DenoisingObjective:
     """Load the trained network in `folder`, and return its training objective in eval mode.
 
-    Raises InputError if a file is missing, damaged or for another architecture, or if config.json has no valid process.
+    Raises InputError if a file is missing, damaged or of another architecture, or if config.json has no valid process.
     """
     network, config = load_model(folder, denoising_network, device)
     process = validate(Process, config.get("process"), "process", folder / "config.json")

@@ -42,7 +42,9 @@ class UNetParams(Section):
         widths = {self.width * multiplier for multiplier in (1, *self.multipliers)}
         undivided = sorted(width for width in widths if width % self.groups)
         if undivided:
-            raise ValueError(f"the {undivided[0]} channels of a level must be divisible by groups ({self.groups})")
+            raise ValueError(
+                f"the channel count of each level must be a multiple of groups ({self.groups}), got {undivided[0]}"
+            )
         return self
 
 
@@ -65,7 +67,8 @@ class PatchUNetParams(Section):
         for channels, attends in zip(self.channels, self.attention, strict=True):
             if attends and channels % self.head_size:
                 raise ValueError(
-                    f"the {channels} channels of a level must be divisible by head_size ({self.head_size})"
+                    "the channel count of each level with attention must be a multiple of head_size "
+                    f"({self.head_size}), got {channels}"
                 )
         return self
 
@@ -88,7 +91,7 @@ class LinearSchedule(Section):
 
 
 class CosineSchedule(Section):
-    """Noise schedule in which alpha_bar is a squared cosine of the time plus `offset` (Nichol & Dhariwal 2021)."""
+    """Noise schedule: alpha_bar is proportional to cos²(π/2 (t/T + offset) / (1 + offset)) (Nichol & Dhariwal 2021)."""
 
     name: Literal["cosine"]
     steps: AtLeastTwo
@@ -163,7 +166,7 @@ class Sampler(Section):
 
 
 class ComparedGuidance(Section):
-    """Comparison of guides (snapshots of the model from `epochs`), each with every guidance weight in `weights`."""
+    """Settings for comparing guides (model snapshots from `epochs`), each with every guidance weight in `weights`."""
 
     epochs: Annotated[list[Count], NonEmpty, Increasing]
     weights: Annotated[list[Annotated[float, Field(gt=1)]], NonEmpty, Increasing]
@@ -171,12 +174,12 @@ class ComparedGuidance(Section):
 
     @property
     def points(self) -> list[tuple[int, float]]:
-        """All pairs of an epoch from `epochs` and a weight from `weights`."""
+        """All pairs (epoch, weight) of an epoch in `epochs` and a weight in `weights`."""
         return [(epoch, weight) for epoch in self.epochs for weight in self.weights]
 
 
 class Guidance(Section):
-    """Autoguidance: guidance by a snapshot of the model from an earlier epoch."""
+    """Settings for autoguidance, in which a snapshot of the model from an earlier epoch guides the sampler."""
 
     weight: Annotated[float, Field(ge=1)]
     epoch: Count
@@ -189,7 +192,7 @@ class Guidance(Section):
 
 
 class Restoration(Section):
-    """Restoration of the first `images` test images, noised to each of `times` in the noise schedule `schedule`.
+    """Settings for restoring the first `images` test images, noised to each of `times` in the schedule `schedule`.
 
     Figures show the steps of the restoration for one image of the class with the index `strip_class`.
     """
@@ -218,14 +221,14 @@ class CostSteps(Section):
 
 
 class Cost(Section):
-    """Comparison of the speed and quality of samplers at the numbers of steps listed in `steps`."""
+    """Settings for comparing the speed and quality of samplers at the numbers of steps listed in `steps`."""
 
     samples: AtLeastTwo
     steps: CostSteps
 
     @property
     def samplers(self) -> list[Sampler]:
-        """All samplers to compare, with one entry for each sampler and number of steps."""
+        """All samplers to compare: one entry for each pair of a sampler name and a number of steps."""
         return [Sampler(name=name, steps=steps) for name, counts in self.steps for steps in counts]
 
 

@@ -41,7 +41,7 @@ TASKS_AT_ONCE = 8  # more would need too much memory: each task keeps the activa
 class Autoguidance:
     """Guided denoiser D_guide + weight (D - D_guide) (Karras et al. 2024, arXiv:2406.02507, equation 1).
 
-    D is the denoiser `method`, and D_guide is `guide`, a snapshot of the same network from an earlier epoch. D_guide
+    `method` is the denoiser D, and `guide` is D_guide: a snapshot of the same network from an earlier epoch. D_guide
     has similar but larger errors, so D - D_guide points towards the data. Weight 1 means no guidance.
     """
 
@@ -50,7 +50,7 @@ class Autoguidance:
     weight: float
 
     def denoise(self, x: Tensor, alpha_bar: float) -> Tensor:
-        """Return the guided prediction of x0, float32 of shape (B, C, H, W). Each network is called once."""
+        """Return the guided prediction of x0 as a float32 tensor (B, C, H, W). Each network is called once."""
         guide = self.guide.denoise(x, alpha_bar)
         return guide + self.weight * (self.method.denoise(x, alpha_bar) - guide)
 
@@ -88,9 +88,9 @@ def alpha_bars(schedule: LinearSchedule) -> np.ndarray:
 def restore(
     method: Denoising, images: np.ndarray, level: float, steps: int, seed: int, batch_size: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Add noise of level alpha_bar = `level` to uint8 images, and restore the images in `steps` ancestral steps.
+    """Add noise to uint8 images up to the level alpha_bar = `level`, and restore them in `steps` ancestral steps.
 
-    Return noised and restored images, also uint8. The standard normal noise for image i depends only on `seed` and i.
+    Return the noised and the restored images as uint8 arrays. The noise of image i depends only on `seed` and i.
     """
     noised, restored, start = [], [], 0
     for x0 in float_batches(images, batch_size, device):
@@ -106,10 +106,10 @@ def restore(
 def restoration_strip(
     method: Denoising, image: np.ndarray, t: int, restoration: Restoration, seed: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Add noise to a uint8 image up to time t, and restore the image in min(t, `restoration.steps`) ancestral steps.
+    """Add noise to a uint8 image up to time t, and restore it in min(t, `restoration.steps`) ancestral steps.
 
     Return two arrays of shape (states, C, H, W). The first contains STRIP_STATES states of the image from time 0 to t.
-    The second contains at most STRIP_STATES states from time t to the restored image.
+    The second contains at most STRIP_STATES states from time t back to time 0, where the image is restored.
     """
     x0 = to_float(torch.as_tensor(np.array(image))[None].to(device))
     noise = ImageNoise(seed, "strip", range(1), tuple(x0.shape[1:]), device).normal
@@ -133,22 +133,22 @@ def draw(
     """Draw the samples and restorations of the stage `sample@ddpm`, and write them to `folder`/images.npz.
 
     `model` is the folder of the trained model, and `snapshots` is the folder of the weights saved after some epochs.
-    Raises InputError if samples are degenerate, or if a file is missing or invalid. The file has these uint8 images,
-    listed with their shapes without the axes (C, H, W), and arrays that describe them. n, P and T can differ by item:
+    Raises InputError if samples are degenerate, or if a file is missing or invalid. The file has arrays of uint8 images
+    and arrays that describe them. Shapes of images are given without the axes (C, H, W). n, P and T depend on the item:
 
-    - `samples` (N,), and `guided` (N,): samples from the same noise without guidance, and guided by the snapshot of
+    - `samples` (N,): samples without guidance; `guided` (N,): samples from the same noise, guided by the snapshot of
       epoch `guidance_epoch` with the weight `guidance_weight`;
     - `compared` (P, n): n samples for each pair of `compared_epoch` (P,) and `compared_weight` (P,);
     - `cost` (P, n): n samples for each pair of `cost_sampler` (P,) and `cost_steps` (P,);
     - `noised` (T, n): test images at each of `restoration_times` (T,), with noise of standard deviation
-      `restoration_sigmas` (T,); `restored` (T, n): the same images, restored;
-    - `strip_original` (1,): a test image; `strip_forward` (T, states): this image from time 0 to each of `strip_times`
-      (T,); `strip_backward` (T, states): this image from each of `strip_times` back to time 0;
+      `restoration_sigmas` (T,); `restored` (T, n): the same images after restoration;
+    - `strip_original` (1,): a test image; `strip_forward` (T, states): its states from time 0 to each of `strip_times`
+      (T,); `strip_backward` (T, states): its states from each of `strip_times` back to time 0;
     - `epoch_samples` (E, n): n samples with the weights after each of `epochs` (E,);
     - `originals` (n,): the first test images.
 
     Returns:
-        Rows with sampler, steps, seconds_per_image and threads: one row for `guided`, and one for each pair in `cost`.
+        Rows with sampler, steps, seconds_per_image and threads: one for `guided`, and one for each pair of `cost`.
     """
     kept, settings = snapshot_files(snapshots), params.ddpm
     sampler, guidance, restoration = settings.sampler, settings.guidance, settings.restoration
@@ -237,10 +237,10 @@ class Drawing:
     def timed(
         self, method: Denoising, sampler: Sampler, count: int, name: str | None = None, check: bool = True
     ) -> tuple[np.ndarray, dict]:
-        """Draw `count` samples, and return uint8 images and a table row with the seconds per image.
+        """Draw `count` samples. Return them as uint8 images, and a table row with the seconds per image.
 
-        The row contains `name` (None: `sampler.name`) as the name of the sampler. Raises InputError if `check` is True
-        and the samples are degenerate.
+        The name of the sampler in the row is `name`, or `sampler.name` if `name` is None. Raises InputError if `check`
+        is True and the samples are degenerate.
         """
         start = time.perf_counter()
         images = self.images(method, sampler, count)
@@ -250,7 +250,7 @@ class Drawing:
         return images, row | {"threads": torch.get_num_threads()}
 
     def restored(self, method: Denoising, t: int, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return test images noised to time t, where alpha_bar = `level`, and the restored images; see `restore`."""
+        """Return test images noised to time t (alpha_bar = `level`), and the same images restored; see `restore`."""
         restoration, size = self.params.ddpm.restoration, self.params.batch_size
         images, steps = self.dataset.test.images[: restoration.images], min(t, restoration.steps)
         with self.machine.autocast():
@@ -262,7 +262,7 @@ class Drawing:
             return restoration_strip(method, image, t, self.params.ddpm.restoration, self.seed, self.machine.device)
 
     def after_epoch(self, method: DenoisingObjective, weights: Path) -> np.ndarray:
-        """Load the weights in the file `weights` into `method`, and draw uint8 samples. All calls use the same noise.
+        """Load the weights in the file `weights` into `method`, and return uint8 samples. The noise is always the same.
 
         The samples are not checked, because samples of the first epochs are often degenerate.
         """

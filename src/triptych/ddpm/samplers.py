@@ -1,4 +1,4 @@
-"""Samplers, which turn noise into images step by step, given a denoiser and a list of noise levels.
+"""Samplers: functions that turn noise into images step by step, given a denoiser and a list of noise levels.
 
 Noise levels are values of alpha_bar. They increase to 1, which means no noise; see `triptych.ddpm.objective`.
 """
@@ -27,7 +27,7 @@ LARGEST_FALL = 2.0
 
 
 def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -> Tensor:
-    """Sample by drawing a less noisy x' from q(x' | x, x0 = denoise(x)) in each step (Ho et al. 2020, algorithm 2)."""
+    """Return samples. Each step draws a less noisy x' from q(x' | x, x0), with x0 from `denoise` (Ho et al. 2020)."""
     for level, following in zip(levels, levels[1:], strict=False):
         mean, variance = posterior(denoise(x, level), x, level, following)
         x = mean
@@ -37,7 +37,7 @@ def ancestral(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise) -
 
 
 def ddim(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
-    """Sample by deterministic DDIM (Song et al. 2021, arXiv:2010.02502, equation 12). `noise` is ignored."""
+    """Return samples drawn by deterministic DDIM (Song et al. 2021, arXiv:2010.02502, eq. 12). `noise` is ignored."""
     for level, following in zip(levels, levels[1:], strict=False):
         x0 = denoise(x, level)
         epsilon = (x - level**0.5 * x0) / (1 - level) ** 0.5
@@ -46,7 +46,7 @@ def ddim(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None 
 
 
 def dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
-    """Sample by DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2).
+    """Return samples drawn by DPM-Solver++(2M) (Lu et al. 2022, arXiv:2211.01095, algorithm 2).
 
     The solver is of second order and needs one network call per step. The first step and the last step (to zero noise)
     are first-order steps, as in DDIM. `noise` is ignored.
@@ -55,7 +55,7 @@ def dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise |
 
 
 def sde_dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None) -> Tensor:
-    """Sample by SDE-DPM-Solver++(2M) (Lu et al. 2022), the variant of DPM-Solver++(2M) for the reverse SDE.
+    """Return samples drawn by SDE-DPM-Solver++(2M) (Lu et al. 2022). This is DPM-Solver++(2M) for the reverse SDE.
 
     Each step except the last adds new noise. If `noise` is None, no noise is added, as in `dpm_solver`.
     """
@@ -79,7 +79,7 @@ def sde_dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noi
 
 
 def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
-    """Sample by Heun's second-order method for dx/dsigma = (x - D(x)) / sigma (Karras et al. 2022, algorithm 1).
+    """Return samples drawn by Heun's second-order method for dx/dsigma = (x - D(x)) / sigma (Karras et al. 2022).
 
     In this equation, D is the denoiser, and x (the argument `x` divided by sqrt(alpha_bar)) is an image plus noise of
     standard deviation sigma. Some steps are Euler steps; see `second_order`. `noise` is ignored.
@@ -118,7 +118,7 @@ def evaluations(name: str, levels: list[float]) -> int:
 
 
 def clipped(method: Denoising) -> Denoiser:
-    """Return the function `method.denoise`, but with its predictions of x0 clipped to [-1, 1] (Ho et al. 2020)."""
+    """Return a function like `method.denoise` whose predictions of x0 are clipped to [-1, 1] (Ho et al. 2020)."""
     return lambda x, level: method.denoise(x, level).clamp(-1, 1)
 
 
@@ -150,7 +150,7 @@ def draw_images(
     batch_size: int,
     device: torch.device,
 ) -> Tensor:
-    """Return `count` images drawn in `steps` steps of the sampler `name`, a CPU tensor of shape (count, C, H, W).
+    """Return `count` images from `steps` steps of the sampler `name`, as a CPU tensor of shape (count, C, H, W).
 
     For a given seed, image i starts from the same noise for all networks, samplers and counts.
     """

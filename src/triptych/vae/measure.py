@@ -34,7 +34,7 @@ LATENT_COLUMNS = ["class", "latent", "mean", "std", "share"]
 
 
 def log_normal(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """Return the log-density log N(x; mean, exp(log_var)) of independent components, summed over the last dimension."""
+    """Return log N(x; mean, exp(log_var)) for independent components, summed over the last dimension."""
     return -0.5 * ((x - mean).square() / log_var.exp() + log_var + math.log(2 * math.pi)).sum(dim=-1)
 
 
@@ -64,13 +64,13 @@ def calibrated_sigma(network: VAE, images: Tensor, draw: Draw, batch_size: int) 
 def importance_weights(
     network: VAE, images: Tensor, draw: Draw, samples: int, likelihoods: Sequence[LogLikelihood], rows: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return the ELBO and the log importance weights of images (N, C, H, W) in [-1, 1] under each likelihood.
+    """Return the ELBO and the log importance weights of images (N, C, H, W) in [-1, 1] for each likelihood.
 
     All likelihoods use the same K = `samples` values of z per image. At most max(`rows`, K) images are decoded at once.
 
     Returns:
-        A pair of tensors in nats for each likelihood: the ELBO (N,), which is the mean of log p(x|z) over the values of
-        z minus KL(q(z|x) || p(z)), and the log weights (N, K), log w = log p(x|z) + log p(z) - log q(z|x).
+        A pair of tensors in nats for each likelihood. The ELBO (N,) is the mean of log p(x|z) over z, from which
+        KL(q(z|x) || p(z)) is subtracted. The log weights (N, K) are log w = log p(x|z) + log p(z) - log q(z|x).
     """
     elbos: list[list[Tensor]] = [[] for _ in likelihoods]
     weights: list[list[Tensor]] = [[] for _ in likelihoods]
@@ -97,7 +97,7 @@ def _posteriors(network: VAE, images: Tensor, rows: int) -> tuple[Tensor, Tensor
 
 
 def iwae_bound(log_weights: Tensor) -> Tensor:
-    """Return log((1/K) sum_k w_k), the bound of Burda et al. (2016, eq. 8), for each row of log weights (N, K)."""
+    """Return the bound log((1/K) sum_k w_k) (Burda et al. 2016, eq. 8) for each row of log weights (N, K)."""
     return in_float64(log_weights).logsumexp(dim=1) - math.log(log_weights.shape[1])
 
 
@@ -105,12 +105,12 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
 
 
 def active_units(mu: np.ndarray) -> int:
-    """Return the number of latents whose posterior means, mu[:, latent], have a variance above ACTIVE_VARIANCE."""
+    """Return the number of latents whose posterior means `mu[:, latent]` have a variance above ACTIVE_VARIANCE."""
     return int((mu.var(axis=0) > ACTIVE_VARIANCE).sum())
 
 
 def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """Return a table of statistics of the posterior means `mu` (N, latents), with one row per class and latent.
+    """Return a table of statistics of the posterior means `mu` (N, latents), with one row per latent for each class.
 
     The columns are class, latent, mean, std and share. `share` is the fraction that the latent contributes to the
     squared distance between the class mean and the overall mean. The table is empty if there is only one class.
@@ -128,7 +128,7 @@ def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.Da
 
 
 def top_share(mu: np.ndarray, labels: np.ndarray, classes: int, top: int) -> float:
-    """Return the fraction that `top` latents contribute to the squared distance of class means to the overall mean.
+    """Return the fraction that `top` latents contribute to the squared distance from a class mean to the overall mean.
 
     For each class, these are the latents with the largest contributions. The fraction is averaged over the classes
     whose mean differs from the overall mean. Returns NaN if there are no such classes.
@@ -179,11 +179,10 @@ class VAEMeasures(GenerativeMeasures):
         return merged_results("evaluate_vae", tasks, self.at_once)
 
     def latents(self) -> pd.DataFrame:
-        """Return `class_table` for the posterior means of the test images."""
+        """Return statistics of the posterior means of the test images; see `class_table`."""
         return class_table(self.mu, self.labels, self.dataset.classes)
 
     def _likelihood(self) -> dict:
-        """Return likelihood bounds for a discretised Gaussian with calibrated sigma and for a Gaussian with sigma 1."""
         count, rows = self.settings.vae.likelihood_images, self.settings.batch_size
         train, test = (
             torch.cat(list(float_batches(split.images[:count], rows, self.device)))
@@ -210,7 +209,6 @@ class VAEMeasures(GenerativeMeasures):
 
     @torch.inference_mode()
     def _reconstruction(self) -> Numbers:
-        """Return the mean squared error of reconstructions, and the fraction that the judge classifies correctly."""
         size = self.settings.batch_size
         codes = torch.from_numpy(self.mu).to(self.device).split(size)
         errors, decoded = [], []

@@ -8,7 +8,7 @@ LOG_VARIANCE_RANGE = (-30.0, 20.0)
 
 
 class VAE(nn.Module):
-    """Variational autoencoder. The encoder has strided 4x4 convolutions, the decoder upsampling and 3x3 convolutions.
+    """VAE with strided 4x4 convolutions in the encoder, and with upsampling and 3x3 convolutions in the decoder.
 
     Args:
         image_shape: shape (C, H, W) of an image. H and W must be divisible by 2**len(channels).

@@ -27,14 +27,14 @@ def reparameterise(mu: Tensor, log_var: Tensor, epsilon: Tensor) -> Tensor:
 
 
 class VAEObjective(Objective):
-    """Negative ELBO E_q[-log p(x|z)] + KL(q(z|x) || p(z)), where p(x|z) = N(decoder(z), sigma² I)."""
+    """Negative ELBO: E_q[-log p(x|z)] + KL(q(z|x) || p(z)), where p(x|z) = N(decoder(z), sigma² I)."""
 
     def __init__(self, network: VAE, sigma: float) -> None:
         super().__init__()
         self.network, self.sigma = network, sigma
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean loss per image in nats, and a dict of its parts `nll` (negative log-likelihood) and `kl`."""
+        """Return the mean loss per image in nats, and a dict of its parts: `nll` (negative log-likelihood) and `kl`."""
         mu, log_var = self.network.encode(batch.images)
         z = reparameterise(mu, log_var, draw.normal(tuple(mu.shape)))
         nll = gaussian_nll(batch.images, self.network.decode(z).float(), self.sigma).mean()

@@ -16,7 +16,7 @@ class VAENetwork(Section):
 
     @property
     def multiple(self) -> int:
-        """The number by which the height and width of images must be divisible."""
+        """Number by which the height and width of images must be divisible."""
         return 2 ** len(self.channels)
 
 
@@ -28,7 +28,7 @@ class VAEParams(Section):
 
 
 class FittedPrior(Section):
-    """Settings of the mixture of Gaussians that is fitted, after training, to `draws` samples of q(z|x) per image."""
+    """Settings of the mixture of Gaussians that is fitted after training to `draws` samples from q(z|x) per image."""
 
     components: Count
     covariance: Literal["full", "tied", "diag"]
@@ -37,7 +37,7 @@ class FittedPrior(Section):
 
 
 class VAESampling(Section):
-    """Settings of sampling: number of samples per prior, the fitted prior, and interpolation in the latent space."""
+    """Settings for sampling: number of samples per prior, the fitted prior, and interpolation in the latent space."""
 
     samples: Annotated[int, Field(ge=2)]
     fitted_prior: FittedPrior
@@ -46,7 +46,7 @@ class VAESampling(Section):
 
 
 class SamplingParams(Section, extra="ignore"):
-    """The keys of the section `sampling` that configure sampling from the VAE."""
+    """Keys of the section `sampling` that are used to sample from the VAE."""
 
     batch_size: Count
     vae: VAESampling

@@ -1,7 +1,7 @@
 """A prior that is fitted after training: a mixture of Gaussians that replaces N(0, I).
 
-The decoder is trained on the aggregate posterior q(z), the mean of q(z|x) over the training images. Where q(z) differs
-from N(0, I), samples from N(0, I) can fall into regions where the decoder was not trained. Ex-post density estimation
+The decoder is trained on samples from the aggregate posterior q(z): the mean of q(z|x) over the training images. If
+q(z) differs from N(0, I), samples from N(0, I) can lie where the decoder was not trained. Ex-post density estimation
 (Ghosh et al. 2020, arXiv:1903.12436, section 4) fits a density to q(z) and samples from this density.
 """
 
@@ -52,7 +52,7 @@ def load_mixture(path: Path) -> Mixture:
 
 
 def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -> Mixture:
-    """Fit a mixture of Gaussians, by expectation maximisation, to samples from q(z|x) of N images.
+    """Return a mixture of Gaussians fitted by expectation maximisation to samples from q(z|x) of N images.
 
     `mu` and `log_var` (N, latents) are the means and log-variances of q(z|x). Raises InputError if there are too few
     samples for the number of Gaussians, or if a covariance becomes singular.

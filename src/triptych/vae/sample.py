@@ -65,7 +65,7 @@ def interpolation_paths(mu: np.ndarray, labels: np.ndarray, pairs: int, steps: i
 
 
 def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return the indices (pairs, 2) of at most `count` pairs of images of different classes.
+    """Return the indices (pairs, 2) of at most `count` pairs of images from different classes.
 
     The indices of the images in a pair differ by half the number of images. If this gives too few pairs, pairs whose
     indices differ by 1 are added, then pairs whose indices differ by 2, and so on. If there is only one class, the
@@ -102,15 +102,15 @@ def draw(
     """Write prior.safetensors (a prior fitted to the training images) and images.npz to `folder`.
 
     images.npz contains `posterior_means` (M, latents) of the M test images, and arrays of uint8 images (C, H, W):
-    - `samples` from N(0, I), `fitted_samples` from the fitted prior, and `originals`, the first test images;
+    - `samples` from N(0, I), `fitted_samples` from the fitted prior, and `originals` (the first test images);
     - `epoch_samples` and `epoch_reconstructions`: samples and reconstructions after each epoch in the array `epochs`;
-    - `interpolations` between test images, and `traversals` along latents, whose indices are in the array `traversed`.
+    - `interpolations` between test images, and `traversals` along the latents with the indices `traversed` (an array).
 
-    `model` is the folder of the trained network, and `snapshots` the folder of its weights after several epochs.
+    `model` is the folder of the trained network, and `snapshots` is the folder of its weights after some epochs.
     Raises InputError if a file is missing or invalid, or if the prior cannot be fitted.
 
     Returns:
-        A row for each of the two priors, with the seconds per image. The fitted prior's row also has `fit_seconds`.
+        A table row with the seconds per image for each prior. The row of the fitted prior also contains `fit_seconds`.
     """
     network, _ = load_model(model, VAE, machine.device)
     codec, settings = Codec(network, machine.device, params.batch_size), params.vae
