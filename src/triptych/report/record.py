@@ -105,7 +105,7 @@ class Study:
         return any(metric.short for metric in self.metrics)
 
     def writers(self, params: Mapping) -> dict[str, str]:
-        """Return the stage that writes each result file, by path. `params` is the content of params.yaml."""
+        """Map the path of each result file to the stage that writes it. `params` is the content of params.yaml."""
         files = dict(self.tables)
         for model in self.models(params):
             files |= {model.metrics: model.measured_by, model.timing: model.trained_by}

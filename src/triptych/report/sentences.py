@@ -79,7 +79,7 @@ class Facts:
 
 
 def plain(sentence: Sentence) -> str:
-    """Return a sentence as one string, without the paths and stages of the numbers."""
+    """Return a sentence as one string, without the sources of its numbers."""
     return "".join(text if isinstance(text, str) else text.text for text in sentence)
 
 

@@ -249,7 +249,7 @@ def draw_cost(path: Path, results: Results) -> None:
 
 
 def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
-    """Return the number `key` of each variant that has it in metrics/<folder>. Raises UnmeasuredError if none has."""
+    """Return the metric `key` of each variant, from metrics/<folder>. Raises UnmeasuredError if no variant has it."""
     names = variants.variants(facts.results.params)
     files = {name: f"{folder}/{name}" for name in names if facts.results.has(f"metrics/{folder}/{name}.json")}
     metrics = {name: facts.results.metrics(file) for name, file in files.items()}
@@ -325,7 +325,7 @@ def draw_barlow_twins(path: Path, results: Results) -> None:
 
 
 def draw_heavy_views(path: Path, results: Results) -> None:
-    """Draw the kNN accuracy of SimSiam and BYOL with standard or heavily augmented views, and of DSSL with both."""
+    """Draw the kNN accuracy of SimSiam and BYOL with standard and with heavy views, and of DSSL, which uses both."""
     names = (SIMSIAM, "simsiam_heavy", "byol", "byol_heavy", "dssl")
     simsiam, simsiam_heavy, byol, byol_heavy, dssl = load(results, names, need=(KNN,))
     ticks = ["standard views", "heavy views", "heavy views next to\nstandard ones"]
