@@ -36,7 +36,7 @@ class Machine:
         return self.rank == 0
 
     def autocast(self) -> torch.autocast:
-        """Return a context manager for forward passes in which matrix products have the precision `self.dtype`."""
+        """Return a context manager for forward passes that computes matrix products with precision `self.dtype`."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def synchronise(self) -> None:
@@ -48,11 +48,11 @@ class Machine:
 
     @property
     def forks(self) -> bool:
-        """True if tasks and workers run in forked processes: on a CPU under Linux, in a single process."""
+        """True if tasks and workers run in forked processes. This requires a CPU device, Linux, and a `world` of 1."""
         return self.world == 1 and self.device.type == "cpu" and processes.AVAILABLE
 
     def at_once(self, tasks: int) -> int:
-        """Return how many of `tasks` tasks to run in parallel: as many as there are threads for, or 1 without forks."""
+        """Return how many of `tasks` tasks to run in parallel on the available threads, or 1 if `forks` is False."""
         return max(1, min(tasks, self.threads // self.workers)) if self.forks else 1
 
     def announce(self, **more: object) -> None:
@@ -93,10 +93,10 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def machine(runtime: Runtime, announce: bool = True, one_thread: bool = True) -> Iterator[Machine]:
-    """Set up this process for `runtime` and torchrun, and yield its `Machine`. If `announce` is True, print it.
+    """Set up this process as `runtime` and torchrun specify, and yield its `Machine`.
 
-    On a CPU, every process computes with one thread, and several processes use several cores, so that results do not
-    depend on the number of cores. If `one_thread` is False, this process uses all threads.
+    If `announce` is True, print a description of the machine. On a CPU, each process computes with one thread, unless
+    `one_thread` is False. Several processes use several cores, so that results do not depend on the number of cores.
     """
     global kernels
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

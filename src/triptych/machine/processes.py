@@ -122,9 +122,10 @@ def run_script(stage: str, main: Callable[[], None]) -> NoReturn:
 
 @contextmanager
 def stage_clock(stage: str) -> Iterator[None]:
-    """If the block succeeds, write the Unix times of process start, end of imports, and end of block to a JSON file.
+    """Write the times and the peak memory of a stage to metrics/clock/<stage>.json, if the with block succeeds.
 
-    The file, metrics/clock/<stage>.json, also has the peak memory of this process plus that of its largest child.
+    Times are Unix times: the start of the process, the end of its imports, and the end of the block. The peak memory is
+    that of this process plus that of its largest child.
     """
     imported = time.time()
     yield

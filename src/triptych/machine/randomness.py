@@ -18,7 +18,7 @@ class Draw:
     """Source of the random numbers of a training step.
 
     In data-parallel training, each method draws numbers for the global batch, so that they do not depend on the number
-    of processes, and returns only the rows that belong to this process. `shape` is the shape of these rows.
+    of processes, and returns only the rows of this process. The argument `shape` is the shape of these rows.
     """
 
     device: torch.device | str

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def run_tasks(title: str, tasks: Mapping[str, Callable[[], Result]], at_once: int = 1) -> dict[str, Result]:
-    """Run named tasks, up to `at_once` in parallel, and return the results by name. `title` labels the progress bar."""
+    """Run `tasks`, up to `at_once` in parallel, and return the results by name. `title` labels the progress bar."""
     names, results = list(tasks), {}
     interval = 0.5 if sys.stderr.isatty() else 20.0  # keeps log files short
     with tqdm(total=len(tasks), desc=title, mininterval=interval, dynamic_ncols=True) as bar:

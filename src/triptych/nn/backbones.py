@@ -6,7 +6,7 @@ from triptych.nn.fast.norm import BatchNorm, group_by_group, standardised
 
 
 class BasicBlock(nn.Module):
-    """Residual block from `before` to `after` channels. If it changes the shape, its shortcut is a 1x1 convolution."""
+    """Residual block from `before` to `after` channels. If the shape changes, the shortcut is a 1x1 convolution."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -26,8 +26,8 @@ class BasicBlock(nn.Module):
 class SmallResNet(nn.Module):
     """ResNet: a convolution of stride `stem_stride`, groups of residual blocks, and global mean pooling.
 
-    `blocks` lists the number of blocks per group. The first group has `width` channels. From each group to the next,
-    the number of channels doubles and the resolution halves. `standardise` normalises each channel of an image first.
+    `blocks` lists the number of blocks per group. The first group has `width` channels. In each later group,
+    the number of channels doubles and the resolution halves. If `standardise` is True, images are standardised first.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class SmallResNet(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """Torchvision's ResNet-18 with a 3x3 first convolution of stride 1 and no max-pooling (Chen & He 2021, App. D)."""
+    """ResNet-18 with a 3x3 first convolution of stride 1 and without max-pooling (Chen & He 2021, appendix D)."""
 
     feature_size = 512
 
@@ -75,5 +75,5 @@ class ResNet18(nn.Module):
 
 
 def build_backbone(name: str, in_channels: int, **sizes: object) -> nn.Module:
-    """Build the encoder "small_resnet" or "resnet18". `sizes` are the other arguments of the encoder's class."""
+    """Build the encoder `name` ("small_resnet" or "resnet18"). `sizes` are the other arguments of its class."""
     return {"small_resnet": SmallResNet, "resnet18": ResNet18}[name](in_channels, **sizes)

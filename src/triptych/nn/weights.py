@@ -34,7 +34,7 @@ def snapshot_files(folder: Path) -> dict[int, Path]:
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to the CPU so that no two of them share memory, which safetensors does not support."""
+    """Copy tensors to the CPU, each to memory of its own, because safetensors does not support shared memory."""
     return {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
 
 
@@ -64,7 +64,7 @@ def load_weights(path: Path, network: nn.Module) -> None:
 
 
 def save_model(folder: Path, network: nn.Module, config: dict) -> None:
-    """Write a network and its config to `folder`. `config["network"]` has the network's arguments."""
+    """Write a network and its config to `folder`. `config["network"]` contains the arguments of the network's class."""
     save_weights(folder / "model.safetensors", network)
     write_json(folder / "config.json", config)
 

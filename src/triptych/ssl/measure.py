@@ -38,16 +38,16 @@ COLLAPSE = ("collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_rea
 
 
 def embedding_std(z: Tensor) -> float:
-    """Return `network.spread` of embeddings z of shape (N, d), computed in float64."""
+    """Return the spread of embeddings z of shape (N, d), computed in float64; see `network.spread`."""
     return float(spread(in_float64(z)))
 
 
 def effective_rank(z: Tensor) -> float:
-    """Return RankMe (Garrido et al. 2023, arXiv:2210.02885, equation 1) of embeddings z of shape (N, d).
+    """Return the effective rank RankMe (Garrido et al. 2023, arXiv:2210.02885) of embeddings z of shape (N, d).
 
-    RankMe is the exponential of the entropy of p = σ / ‖σ‖₁ + ε, where σ are the singular values. It ranges from 1, if
-    all embeddings lie on one line through zero, to min(N, d). As in the paper, embeddings are not centred, so that a
-    mean far from zero counts as one direction.
+    RankMe is the exponential of the entropy of p = σ / ‖σ‖₁ + ε, where σ are the singular values of z (equation 1).
+    It ranges from 1, if all embeddings lie on one line through zero, to min(N, d). As in the paper, embeddings are not
+    centred, so that a mean far from zero counts as one direction.
     """
     wide = in_float64(z)
     # Singular values are computed from the smaller Gram matrix. This is linear in N, and in float64 accurate to 1e-8 of
@@ -60,7 +60,7 @@ def effective_rank(z: Tensor) -> float:
 
 
 def alignment(z1: Tensor, z2: Tensor) -> float:
-    """Return the alignment of z1 and z2 of shape (N, d), embeddings of two views (Wang & Isola 2020, arXiv:2005.10242).
+    """Return the alignment of embeddings z1 and z2, both of shape (N, d) (Wang & Isola 2020, arXiv:2005.10242).
 
     Alignment is the mean squared distance, in [0, 4], between the normalised embeddings of the two views of an image.
     """
@@ -73,7 +73,7 @@ def uniformity(z: Tensor, block: int = BLOCK) -> float:
 
     Uniformity is the logarithm of the mean of exp(-2 ‖zi - zj‖²) over pairs i ≠ j of normalised embeddings. It is 0 if
     all embeddings are equal, about -4 if they are spread evenly over a high-dimensional sphere, and NaN for a single
-    embedding. Time is proportional to N², memory to N times `block`, the number of rows processed at once.
+    embedding. Time is proportional to N², and memory to N times `block`. `block` rows are processed at once.
     """
     unit = functional.normalize(in_float64(z), dim=1)
     if len(unit) < 2:
@@ -95,7 +95,7 @@ def uniformity(z: Tensor, block: int = BLOCK) -> float:
 def collapse_of(std: float, rank: float, limits: CollapseThresholds) -> tuple[str, str]:
     """Return the kind of collapse ("complete", "dimensional" or "none"), and a sentence that gives `std` and `rank`.
 
-    Collapse is complete if the embedding `std` is below its limit, else dimensional if the effective `rank` is too low.
+    Collapse is complete if `std` is below its limit; otherwise, it is dimensional if `rank` is below its limit.
     """
     if std < limits.embedding_std:
         return "complete", (
@@ -134,7 +134,7 @@ def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: Co
 
 
 def final_losses(table: Path) -> dict[int, float]:
-    """Return each seed's loss in the last epoch, read from the table that the training stage wrote."""
+    """Return a dict from seed to loss in the last epoch, read from the table that the training stage wrote."""
     try:
         history = pd.read_csv(table)
         return history.sort_values("epoch").groupby("seed")["loss"].last().to_dict()
@@ -147,7 +147,7 @@ def final_losses(table: Path) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class SeedResults:
-    """Measures of the training run with one seed, at the end and, in `course`, at each snapshot."""
+    """Measures of the training run with one seed: after training and, in `course`, at each snapshot."""
 
     seed: int
     numbers: dict[str, float]  # all except accuracies
@@ -264,7 +264,7 @@ class SSLMeasures:
         return pd.DataFrame([row for one in results for row in one.course])
 
     def arrays(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
-        """Return example views and, for each classifier, a mask of correct test images, of shape (seeds, N)."""
+        """Return example views and, for each classifier, a mask of correctly classified images, of shape (seeds, N)."""
         correct = {f"{name}_correct": rows for name, rows in self._correct(results).items()}
         return {"views": self._shown_views(), **correct}
 

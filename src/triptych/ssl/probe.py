@@ -2,7 +2,7 @@
 
 Linear probes are usually trained by SGD (He et al. 2020, arXiv:1911.05722, section 4.1). The problem is convex, and a
 small penalty makes the optimum unique, so that L-BFGS finds it without a learning rate, schedule or seed. Images are
-not augmented. Features are standardised by train set statistics, so that the penalty does not depend on their scale.
+not augmented. Features are standardised by training set statistics, so that the penalty does not depend on their scale.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ BASELINES = tuple(f"{features}_{classifier}" for features in UNTRAINED for class
 
 @torch.inference_mode()
 def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, batch_size: int) -> dict[str, Tensor]:
-    """Return the features "backbone", of shape (N, d), and "projector", of shape (N, dim), of uint8 images."""
+    """Return a dict of features of uint8 images: "backbone", of shape (N, d), and "projector", of shape (N, dim)."""
     network.eval()
     backbone = backbone_features(network.backbone, images, device, batch_size)
     projector = [network.projector(rows).float() for rows in backbone.split(batch_size)]
@@ -97,11 +97,11 @@ def fit_probe(
 ) -> LinearProbe:
     """Fit a linear probe: minimise mean cross-entropy + penalty / 2 ‖weights‖² by L-BFGS in float64.
 
-    The bias is not penalised, and images with label -1 are ignored. `penalty` is 1 / (C N) in terms of scikit-learn.
-    L-BFGS stops when no absolute value in the gradient exceeds `tolerance`, or after `iterations`.
+    The bias is not penalised, and images with label -1 are ignored. The C of scikit-learn is 1 / (N penalty).
+    L-BFGS stops after `iterations` steps, or when no element of the gradient exceeds `tolerance` in absolute value.
     """
     if not penalty > 0:
-        raise ValueError(f"penalty must be positive, got {penalty}; without it, the loss may have no minimum")
+        raise ValueError(f"penalty must be positive, got {penalty}; without a penalty, the loss may have no minimum")
     x = in_float64(features)
     labels = labels.to(x.device, torch.int64)
     # Indexing copies, so that x can be standardised in place. Pixels of many images take gigabytes.

@@ -1,6 +1,6 @@
 """Checkpoints that stay intact if the process is killed. Their folder is not an output of a DVC stage.
 
-A checkpoint is a safetensors file. Tensors are named by their paths in the nested state; the header has other values.
+A checkpoint is a safetensors file. Tensors are named by their paths in the nested state; all else is in the header.
 """
 
 import fcntl
@@ -36,7 +36,7 @@ def code_digest() -> str:
 
 
 def run_key(**identity: object) -> str:
-    """Return a hash of `identity` (params, data, code and machine of a run), which names the checkpoint folder."""
+    """Return the name of a run's checkpoint folder: a hash of `identity` (its params, data, code and machine)."""
     text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -70,7 +70,10 @@ def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
 
 @contextmanager
 def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[None]:
-    """Hold the lock of a stage, unless `leads` is False. Raises InputError if another process holds the lock."""
+    """Hold the lock file of `stage`, which is below `root`, during the with block. Do nothing if `leads` is False.
+
+    Raises InputError if another process holds the lock.
+    """
     if not leads:
         yield
         return

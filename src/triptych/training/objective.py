@@ -11,7 +11,7 @@ from triptych.machine.randomness import Draw, generator
 
 @dataclass(frozen=True)
 class Resident:
-    """A dataset split on a device: images, uint8 of shape (N, C, H, W), and labels, int64 of shape (N,)."""
+    """Dataset split on a device: uint8 images of shape (N, C, H, W), and int64 labels of shape (N,)."""
 
     images: Tensor
     labels: Tensor
@@ -31,13 +31,13 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def epoch_order(count: int, seed: int, epoch: int, device: torch.device) -> Tensor:
-    """Return the order of `count` images in an epoch: a permutation of indices, determined by `seed` and `epoch`."""
+    """Return the order of images in an epoch: a permutation of `count` indices, determined by `seed` and `epoch`."""
     return torch.randperm(count, generator=generator("cpu", seed, "order", epoch)).to(device)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images, float32 of shape (B, C, H, W) in [-1, 1], and labels, int64 of shape (B,). Label -1 means unlabelled."""
+    """Float32 images of shape (B, C, H, W) in [-1, 1], and int64 labels of shape (B,). Label -1 means unlabelled."""
 
     images: Tensor
     labels: Tensor
@@ -46,7 +46,7 @@ class Batch:
 class Objective(nn.Module):
     """Base class of the training methods: a loss, and the network that is trained with this loss.
 
-    Subclasses set `network` (to be saved and evaluated) and implement `forward`, with all random numbers from `draw`.
+    Subclasses set `network`, which is saved and evaluated, and `forward`, which takes all random numbers from `draw`.
     """
 
     network: nn.Module
@@ -56,7 +56,7 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def parameter_groups(self) -> list[dict]:
-        """Return parameter groups for the optimiser. If `constant_rate` is True, a group ignores the rate schedule."""
+        """Return parameter groups for the optimiser. Groups whose `constant_rate` is True ignore the rate schedule."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "constant_rate": False}]
 
     def after_step(self, progress: float) -> None:

@@ -32,7 +32,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     """Approximate UV' for each matrix X = USV' (singular value decomposition). `matrices` has shape (N, rows, columns).
 
     The Newton-Schulz iteration is X <- (aI + bXX' + c(XX')²) X. The left factors of all iterations commute, so their
-    product can be computed from the Gram matrix XX' alone, with fewer multiplications. In the end, it multiplies X.
+    product can be computed from the Gram matrix XX' alone, with fewer multiplications. It is then applied to X.
     """
     tall = matrices.shape[1] > matrices.shape[2]
     X = (matrices.mT if tall else matrices).float()
@@ -52,8 +52,8 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon optimiser: Nesterov momentum with orthogonalised updates.
 
-    Kernels of shape (out, in, height, width) are treated as matrices of shape (out, in * height * width). The root
-    mean square of an update is STEP_SIZE times the learning rate. Weight decay is decoupled, as in AdamW.
+    Convolution kernels of shape (out, in, height, width) are treated as matrices of shape (out, in * height * width).
+    The root mean square of an update is STEP_SIZE times the learning rate. Weight decay is decoupled, as in AdamW.
     """
 
     def __init__(
@@ -80,14 +80,11 @@ class Muon(torch.optim.Optimizer):
                     p.add_(direction.view(p.shape), alpha=-size)
 
     def _directions(self, by_shape: ByShape, momentum: float) -> Iterator[tuple[list[nn.Parameter], Tensor]]:
-        """For each shape, yield its N parameters and their orthogonalised updates, of shape (N, rows, columns).
-
-        In data-parallel training, each process computes the updates for some shapes, and shares them with the others.
-        """
         if not dist.is_initialized() or dist.get_world_size() == 1:
             for parameters in by_shape.values():
                 yield parameters, self._direction(parameters, momentum)
             return
+        # Each process computes the updates for some shapes, and shares them with the others.
         sizes = [len(parameters) * shape.numel() for shape, parameters in by_shape.items()]
         flat = torch.zeros(sum(sizes), device=next(iter(by_shape.values()))[0].device)
         results = flat.split(sizes)
@@ -140,7 +137,7 @@ def _select(groups: list[dict], matrices: bool) -> list[dict]:
 
 
 def rate_factor(schedule: Schedule, step: int, steps: int) -> float:
-    """Return the factor by which the schedule multiplies the base learning rate at `step`, in [0, steps)."""
+    """Return the factor by which `schedule` multiplies the base learning rate at step `step`, in [0, steps)."""
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps
     if schedule.name == "constant":
@@ -172,7 +169,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, images_seen: int, batch_size: int) -> None:
-        """Update the average after a step, and copy buffers. `images_seen` is the number of images up to this step."""
+        """Update the average after an optimiser step, and copy buffers. `images_seen` counts images up to this step."""
         halflife = min(self.halflife_images, self.RAMP * images_seen)
         share = 1 - 0.5 ** (batch_size / halflife)
         torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), share)

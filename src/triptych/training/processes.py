@@ -34,7 +34,7 @@ REDUCTIONS: dict[object, Callable[..., Tensor]] = {
 
 
 class Meetings:
-    """Shared memory and a barrier for `count` workers. Create the instance before forking the workers."""
+    """Shared memory and a barrier for `count` workers. Create an instance before forking the workers."""
 
     def __init__(self, count: int) -> None:
         context = multiprocessing.get_context("fork")
@@ -99,7 +99,7 @@ class SharedMemoryGroup(dist.ProcessGroup):
         return [torch.cat(row).view(tensor.shape) for row in rows]
 
     def _exchange(self, flat: Tensor) -> list[Tensor]:
-        """Return the tensors `flat`, of shape (N,), of all workers in rank order. They stay valid for one more call."""
+        # The results, in rank order, stay valid for one more call.
         self.buffer = (self.buffer + 1) % BUFFERS
         size = flat.numel() * flat.element_size()
         rows = [row[:size].view(flat.dtype) for row in self.meetings.memory[self.buffer]]
@@ -154,7 +154,7 @@ def summed(tensor: Tensor) -> Tensor:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Concatenate `rows`, of shape (B, ...), of all processes in rank order. The operation is differentiable.
+    """Concatenate the `rows` of all processes, each of shape (B, ...), in rank order. The operation is differentiable.
 
     Every process must pass the same number of rows, and compute the loss of the global batch from the result. The mean
     of the parameter gradients over processes is then the gradient of this loss.
@@ -166,7 +166,7 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 class GlobalBatchNorm(BatchNorm):
-    """Batch norm with the statistics of the global batch. Every process must have the same number of rows.
+    """Batch norm with the statistics of the global batch. Every process must pass the same number of rows.
 
     Unlike torch's SyncBatchNorm, which requires GPUs, this layer supports every backend of torch.distributed.
     """

@@ -86,7 +86,7 @@ class Run:
     line: int  # line of the terminal in which the progress bar is drawn
 
     def train(self, here: Machine) -> None:
-        """Train the model on the machine `here`. Do nothing if its training ended before the stage was interrupted."""
+        """Train the model on the machine `here`. Do nothing if the results of this run already exist."""
         stage = self.stage
         checkpoints = Checkpoints(stage.name, self.key, here.leads)
         if (self.folder / RESULTS).exists():

@@ -29,7 +29,7 @@ def enabled() -> bool:
 
 
 def readable(x: Tensor) -> bool:
-    """Return True if the kernels can read x: a 2-D or 4-D float32 or bfloat16 CPU tensor in channels-last order."""
+    """Return True if the compiled kernels support the device, dtype, shape and memory layout of x."""
     return (
         enabled()
         and type(x) is Tensor
@@ -44,12 +44,12 @@ def readable(x: Tensor) -> bool:
 
 
 def dense(x: Tensor) -> torch.memory_format:
-    """Return the memory format that keeps the channels of a pixel together: channels-last if 4-D, else contiguous."""
+    """Return the channels-last memory format if x is 4-D, otherwise the contiguous memory format."""
     return torch.channels_last if x.dim() == 4 else torch.contiguous_format
 
 
 def array(x: Tensor, groups: int) -> np.ndarray:
-    """View a `readable` tensor as an array of shape (groups, values), in memory order and with bfloat16 as uint16."""
+    """Return a `readable` tensor as an array of shape (groups, values) that shares memory; bfloat16 becomes uint16."""
     x = x.detach()
     flat = (x.permute(0, 2, 3, 1) if x.dim() == 4 else x).reshape(groups, -1)
     return flat.view(torch.uint16).numpy() if x.dtype == torch.bfloat16 else flat.numpy()
@@ -61,7 +61,7 @@ def inlined(function: Callable) -> Callable:
 
 
 def compiled(function: Callable) -> Callable:
-    """Return a kernel that is compiled, or loaded from a cache, at its first call; without numba, return `function`."""
+    """Return a kernel that is compiled, or loaded from a cache, at its first call. Without numba, return `function`."""
     if numba is None:
         return function
     options = {"error_model": "numpy", "nogil": True}
@@ -92,7 +92,7 @@ if numba is not None:
     _SOURCES = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 
     class StateLocator(InTreeCacheLocator):
-        """Locator of numba's cache: a folder named after a hash of the sources. Copies of the project can share it."""
+        """Locator that names numba's cache folder after a hash of the sources, so that project copies can share it."""
 
         def __init__(self, function: Callable, file: str) -> None:
             super().__init__(function, file)

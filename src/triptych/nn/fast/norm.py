@@ -26,9 +26,9 @@ _groups = 1
 
 @contextmanager
 def grouped(count: int) -> Iterator[None]:
-    """Let `BatchNorm`, in training, normalise each of `count` equal groups of a batch by the statistics of that group.
+    """Split each training batch of `BatchNorm` into `count` groups of the same size, within the context.
 
-    Within this context, a network computes the same result for each group as for that group alone.
+    Each group is normalised by its own statistics, as if the network processed that group alone.
     """
     global _groups
     before, _groups = _groups, count
@@ -48,7 +48,7 @@ def group_by_group(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm of (B, C) or (B, C, H, W) tensors, optionally with ReLU (Ioffe & Szegedy 2015, arXiv:1502.03167).
+    """Batch norm of tensors of shape (B, C) or (B, C, H, W), with optional ReLU (Ioffe & Szegedy, arXiv:1502.03167).
 
     The parameters and buffers are those of `torch.nn.BatchNorm2d`.
     """
@@ -61,7 +61,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         self.relu = relu
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """Return relu(norm(x) + shortcut). ReLU is skipped if `self.relu` is False, and the shortcut if it is None."""
+        """Return relu(norm(x) + shortcut), without ReLU if `self.relu` is False. A `shortcut` of None counts as 0."""
         if self.fusible(x, shortcut):
             self.num_batches_tracked.add_(_groups)
             weight, bias = self.weight, self.bias
@@ -73,11 +73,11 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         return functional.relu(x) if self.relu else x
 
     def torch_norm(self, x: Tensor) -> Tensor:
-        """Normalise x with torch, without ReLU or shortcut. This is the reference for the kernels."""
+        """Normalise x with torch, without ReLU or shortcut. This is the reference for the compiled kernels."""
         return super().forward(x)
 
     def fusible(self, x: Tensor, shortcut: Tensor | None = None) -> bool:
-        """Return True if the kernels support x, the shortcut, and the parameters and mode of this layer."""
+        """Return True if the compiled kernels support x, `shortcut`, and the parameters and mode of this layer."""
         own = (self.weight, self.bias, self.running_mean, self.running_var)
         return (
             self.training
@@ -147,11 +147,8 @@ class _FusedNorm(torch.autograd.Function):
 
 
 def _spans(ctx: FunctionCtx) -> list[tuple[int, int]]:
-    """Return one range of groups, (first, last) with last excluded, for each call of a kernel.
-
-    Usually, each range is one group, whose data then stay in the cache for the second pass. If processes exchange
-    statistics between the passes, one range contains all groups.
-    """
+    # A range of groups for each call of a kernel. Usually, each range is one group, whose data then stay in the cache
+    # for the second pass. If processes exchange statistics between the passes, one range contains all groups.
     return [(0, ctx.groups)] if ctx.processes > 1 else [(group, group + 1) for group in range(ctx.groups)]
 
 
@@ -165,7 +162,7 @@ def _over_processes(statistics: Tensor) -> None:
 
 
 def standardised(images: Tensor) -> Tensor:
-    """Normalise images, of shape (B, C, H, W), to mean 0 and variance 1 for each image and channel.
+    """Normalise each channel of each image to mean 0 and variance 1. `images` has shape (B, C, H, W).
 
     This removes brightness, contrast and colour cast, which two views could share without showing the same object.
     """
@@ -186,7 +183,7 @@ def standardised(images: Tensor) -> Tensor:
 
 @inlined
 def _tiled(channels):
-    """Repeat `channels`, one number per channel, to a longer array (a tile), so that inner loops cover many values."""
+    # Repeats one number per channel in a longer array (a tile), so that inner loops cover many values.
     tile = np.empty(2 * max(1, TILE // len(channels)) * len(channels), np.float32)
     for start in range(0, len(tile), len(channels)):
         tile[start : start + len(channels)] = channels
@@ -195,7 +192,7 @@ def _tiled(channels):
 
 @inlined
 def _gather(tile, sums):
-    """Add the values of a tile (pixels of C channels each) to `sums`, one sum per channel, and set the tile to zero."""
+    # Adds the values of a tile to one sum per channel, and sets the tile to zero.
     for start in range(0, len(tile), len(sums)):
         for c in range(len(sums)):
             sums[c] += tile[start + c]
@@ -218,7 +215,7 @@ def moments(x, statistics, first, last):
 
 @inlined
 def _centred_sums(x, centre, squared, result):
-    """Write to `result`, for each channel, the mean of x, or the mean of (x - centre)² if `squared` is True."""
+    # Writes the mean of x, or of (x - centre)² if `squared` is True, to `result`, for each channel.
     centre, sums = _tiled(centre), np.zeros(len(result), np.float64)
     tile = np.zeros_like(centre)
     for start in range(0, len(x), len(tile)):
@@ -239,7 +236,7 @@ def _centred_sums(x, centre, squared, result):
 
 @compiled
 def _track(statistics, rows, momentum, eps, running_mean, running_var, first, last):
-    """Update the running statistics, and replace the variances in `statistics` by inverse standard deviations."""
+    # Also replaces the variances in `statistics` by inverse standard deviations.
     for group in range(first, last):
         mean, inverse = statistics[group]
         for c in range(len(mean)):
@@ -253,7 +250,7 @@ def _track(statistics, rows, momentum, eps, running_mean, running_var, first, la
 def normalise(x, shortcut, weight, bias, relu, statistics, out, first, last):
     """Write relu(weight * (x - mean) * inverse_std + bias + shortcut) to `out`, for the groups in [first, last).
 
-    `statistics` contains mean and inverse_std. If `relu` is False, the ReLU is skipped. `shortcut` can be None.
+    `statistics` contains mean and inverse_std. ReLU is skipped if `relu` is False. A `shortcut` of None counts as 0.
     """
     floor = np.float32(0 if relu else -np.inf)
     for group in range(first, last):
@@ -276,10 +273,8 @@ def _plus(value, added, j):
 
 @compiled
 def _channel_sums(gradient, out, x, statistics, shortcut_gradient, sums, first, last):
-    """Write the gradients of bias and weight to `sums`, of shape (groups, 2, C), for the groups in [first, last).
-
-    Write the gradient of the shortcut to `shortcut_gradient`, unless it is None. `out` is None if there is no ReLU.
-    """
+    # Writes the gradients of bias and weight to `sums`, of shape (groups, 2, C), and the gradient of the shortcut to
+    # `shortcut_gradient`, unless it is None. `out` is None if there is no ReLU.
     for group in range(first, last):
         mean, inverse = statistics[group]
         centre, totals, dots = _tiled(mean), np.zeros(len(mean), np.float64), np.zeros(len(mean), np.float64)
@@ -318,7 +313,7 @@ def _keep(value, target, j):
 
 @compiled
 def _input_gradient(gradient, out, x, statistics, rows, weight, sums, x_gradient, first, last):
-    """Write the gradient of x to `x_gradient`, given the `gradient` of the output and the `sums` of `_channel_sums`."""
+    # Writes the gradient of x to `x_gradient`, given the `sums` of `_channel_sums`.
     for group in range(first, last):
         mean, inverse = statistics[group]
         scale, slope, level = np.empty_like(mean), np.empty_like(mean), np.empty_like(mean)

@@ -47,16 +47,16 @@ HEAVY_VIEW = np.dtype(
 
 
 def fusible(images: Tensor) -> bool:
-    """Return True if kernels are enabled and `images` is a float32 tensor on a CPU."""
+    """Return True if the compiled kernels are enabled and `images` is a float32 tensor on a CPU."""
     return enabled() and images.device.type == "cpu" and images.dtype == torch.float32
 
 
 @compiled
 def fuse(images, parameters, taps_down, taps_across, luma, views):
-    """Write a view of each image, of shape (B, H, W, C), to `views`, of shape (B, height, width, C). C is 3 or 1.
+    """Write a view of each image to `views`. `images` has shape (B, H, W, C), and `views` (B, height, width, C).
 
     `parameters` has shape (B,) and dtype `VIEW`. `taps_down` and `taps_across`, of shape (B, 2 radius + 1), are blur
-    weights along columns and rows. `luma` contains the weights of red, green and blue in luminance, and a constant.
+    weights along columns and rows. `luma` contains the weights of red, green and blue in luminance, and an offset.
     """
     _, height, width, channels = views.shape
     image = np.empty((channels, height, width), np.float32)
@@ -85,10 +85,10 @@ def fuse(images, parameters, taps_down, taps_across, luma, views):
 
 @compiled
 def fuse_heavy(images, parameters, tables, scale, side, views):
-    """Apply one operation of RandAugment to each image, of shape (B, H, W, C), and write the results to `views`.
+    """Apply one operation of RandAugment to each of `images`, of shape (B, H, W, C), and write the results to `views`.
 
     `parameters` has shape (B,) and dtype `HEAVY_VIEW`. `tables`, of shape (3, 256), contains the values of unchanged,
-    posterized and solarized levels. `scale` is the number of levels per unit of value, and `side` a cutout's side.
+    posterized and solarized levels. `scale` is the number of levels per unit of value. `side` is the side of cutouts.
     """
     count, height, width, channels = images.shape
     image = np.empty((channels, height, width), np.float32)
@@ -131,7 +131,7 @@ def clamp(value):
 
 @inlined
 def write(image, view):
-    """Clamp an image, of shape (C, H, W), to [-1, 1], and write it to `view`, of shape (H, W, C)."""
+    """Clamp `image`, of shape (C, H, W), to [-1, 1], and write the result to `view`, of shape (H, W, C)."""
     pixels = view.reshape(view.size)
     if len(image) == 3:  # six times as fast as the general loop
         red, green, blue = planes(image)
@@ -167,7 +167,7 @@ def resized_crop(image, box, flipped, view):
 
 @inlined
 def interpolation(start, length, mirrored, inputs, outputs):
-    """Return, for each output pixel along an axis, the indices of two input pixels and the weight of the second."""
+    """Return three arrays with an entry per output pixel: indices of two input pixels, and the weight of the second."""
     before, after = np.empty(outputs, np.uint32), np.empty(outputs, np.uint32)
     weight = np.empty(outputs, np.float32)
     for i in range(outputs):
@@ -183,9 +183,9 @@ def interpolation(start, length, mirrored, inputs, outputs):
 
 @inlined
 def sample(image, matrix, reflect, padded, view):
-    """Write to `view` the image, interpolated at the source of each pixel. `matrix` maps each pixel to its source.
+    """Interpolate `image` at the source of each pixel, and write the result to `view`. `matrix` maps pixels to sources.
 
-    Outside pixels are reflections if `reflect` is True, else zero. `padded` is a buffer of shape (C, H + 3, W + 3).
+    Pixels outside are reflected if `reflect` is True, otherwise 0. `padded` is a buffer of shape (C, H + 3, W + 3).
     """
     channels, height, width = image.shape
     stride = width + 3
@@ -206,7 +206,7 @@ def sample(image, matrix, reflect, padded, view):
 
 @inlined
 def sources(matrix, height, width, stride, reflect):
-    """Return the index (in the flat padded image) of the pixel above and left of each source, and the offsets."""
+    """Return, for each source, the flat index of the pixel to its upper left in the padded image, and the offsets."""
     xx, xy, x0 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
     yx, yy, y0 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
     middle_x, middle_y = np.float32(width - 1) * HALF, np.float32(height - 1) * HALF
@@ -237,7 +237,7 @@ def truncated(value):
 
 @inlined
 def reflected(source, size):
-    """Reflect a coordinate at both borders of an axis of `size` pixels until it is inside."""
+    """Return the coordinate `source`, reflected at the borders of an axis of `size` pixels until it is inside."""
     size = np.float32(size)
     source = abs(source + HALF)
     times = truncated(source / size)
@@ -249,7 +249,7 @@ def reflected(source, size):
 
 @inlined
 def within_border(source, size):
-    """Clamp a coordinate to [-1, size], so that it is at most one pixel outside the image."""
+    """Return the coordinate `source`, clamped to [-1, size], which is at most one pixel outside the image."""
     source = source if source > -ONE else -ONE
     return source if source < np.float32(size) else np.float32(size)
 
@@ -279,7 +279,7 @@ def gaussian_blur(image, taps_down, taps_across, scratch):
 
 @inlined
 def mirrored_index(index, size):
-    """Reflect an index outside [0, size) about the outermost pixel, without repeating that pixel."""
+    """Return the index of a pixel, reflected about the centre of the first or last pixel if it is outside [0, size)."""
     index = abs(index)
     return index if index < size else 2 * (size - 1) - index
 

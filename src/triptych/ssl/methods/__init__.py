@@ -1,1 +1,1 @@
-"""Self-supervised methods, one per module: the schema of their settings, and their loss."""
+"""Self-supervised methods. Each module contains the settings schema and the loss of one method."""

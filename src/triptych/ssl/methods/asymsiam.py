@@ -23,7 +23,7 @@ Augmentation = Callable[[Tensor, Draw], Tensor]
 
 
 def changes_of(section: type[Section]) -> type[Section]:
-    """Return a copy of a schema in which every key is optional, at any depth. Values are validated as in the schema."""
+    """Return a copy of a schema in which every key is optional, at any depth. Values are still validated."""
     fields = {}
     for name, field in section.model_fields.items():
         annotation = field.annotation
@@ -76,7 +76,7 @@ class AsymSiam(Objective):
         self.network, self.sources, self.targets, self.small = network, sources, targets, small
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its terms: the mean losses of full views and of small crops, and the embedding std."""
+        """Return the loss, and a dict: mean loss of full views, mean loss of small crops, and embedding std."""
         source_views, small_views, target_views = (
             [augmentation(batch.images, draw) for augmentation in augmentations]
             for augmentations in (self.sources, self.small, self.targets)
@@ -101,8 +101,8 @@ class AsymSiam(Objective):
 class ScaleMix:
     """Augmentation that makes two views of each image and pastes a box of the second into the first.
 
-    The box is drawn as in CutMix (Yun et al. 2019, arXiv:1905.04899). λ ~ U(0, 1) is drawn per image, the sides of the
-    box are sqrt(1 - λ) times the sides of the image, and its centre is uniform in the image. Parts outside are cut.
+    The box is drawn as in CutMix (Yun et al. 2019, arXiv:1905.04899). λ ~ U(0, 1) is drawn for each image. The sides
+    are sqrt(1 - λ) times those of the image, and the centre is uniform. Parts of the box outside the image are cut off.
     """
 
     def __init__(self, views: Augmentation) -> None:
@@ -119,7 +119,7 @@ class ScaleMix:
 
 
 def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """Return a mask, of shape (B, size), of the pixels along an axis within `side` / 2 of `centre`.
+    """Return a mask, of shape (B, size), of the pixels along an axis that lie within `side` / 2 of `centre`.
 
     `centre` and `side`, of shape (B,), are fractions of the length of the axis.
     """

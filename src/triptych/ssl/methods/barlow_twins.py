@@ -24,10 +24,10 @@ class Recipe(SSLRecipe):
 class BarlowTwins(Objective):
     """L = Σ_i (1 - C_ii)² + λ Σ_i Σ_{j≠i} C_ij² (equation 1), where C is the cross-correlation of the projections.
 
-    C is computed over the global batch. The authors' code also multiplies the loss by a constant, which is omitted
-    here, as it only scales the gradients. Batch norm uses the statistics of each view. The network has no predictor,
-    and its projector ends without batch norm. The paper blurs and solarizes its two views with different probabilities;
-    here both views have the same distribution.
+    C is computed over the global batch, and λ is `off_diagonal`. The authors' code also multiplies the loss by a
+    constant, which is omitted here, as it only scales the gradients. Batch norm uses the statistics of each view. The
+    network has no predictor, and its projector ends without batch norm. The paper blurs and solarizes its two views
+    with different probabilities; here both views have the same distribution.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, off_diagonal: float) -> None:
@@ -44,7 +44,7 @@ class BarlowTwins(Objective):
 
 
 def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
-    """Return C of shape (d, d), the cross-correlation matrix of z1 and z2 of shape (N, d) (equation 2).
+    """Return the cross-correlation matrix of z1 and z2 (equation 2). It has shape (d, d); z1 and z2 have shape (N, d).
 
     Autocast is disabled, so that the result has the precision of the arguments.
     """

@@ -26,7 +26,7 @@ class Recipe(SSLRecipe):
 class DSSL(Objective):
     """L = [D(p1, z2) + D(p2, z1)] / 2 + (1 - α) [D(p̂1, z1) + D(p̂2, z2)] / 2 + α [D(p1, ẑ1) + D(p2, ẑ2)] / 2.
 
-    p and z are predictions and projections of the standard views; p̂ and ẑ are those of heavy views made from them.
+    p and z are the predictions and projections of standard views, p̂ and ẑ those of heavy views made from these views.
     D stops the gradient of its second argument. Batch norm uses the statistics of each view.
     """
 

@@ -30,7 +30,7 @@ class SimCLR(Objective):
         self.network, self.views, self.temperature = network, views, temperature
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its terms. The terms `positive` and `negative` add up to the loss."""
+        """Return the loss, and a dict of values to record. The values `positive` and `negative` add up to the loss."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = similarities(z1, z2, self.temperature)
@@ -40,9 +40,10 @@ class SimCLR(Objective):
 
 
 def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """Return the (2N, 2N) matrix s_ik = cos(z_i, z_k) / τ, where the z_i are the N rows of z1 and then those of z2.
+    """Return the matrix s, of shape (2N, 2N), with elements s_ik = cos(z_i, z_k) / τ, where τ is `temperature`.
 
-    Autocast is disabled, so that the result has the precision of the arguments.
+    z_1, …, z_2N are the N rows of `z1` followed by the N rows of `z2`. Autocast is disabled, so that the result has the
+    precision of the arguments.
     """
     z = functional.normalize(torch.cat([z1, z2]), dim=1)
     with torch.autocast(z.device.type, enabled=False):
@@ -50,7 +51,7 @@ def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def positive(s: Tensor) -> Tensor:
-    """Return the negative mean similarity of the two views of an image, given the similarities s of shape (2N, 2N)."""
+    """Return minus the mean similarity of the two views of an image, given the similarities s of shape (2N, 2N)."""
     return -s.diagonal(len(s) // 2).mean()
 
 

@@ -33,7 +33,7 @@ class SimSiam(Objective):
     """L = D(p1, stopgrad(z2)) / 2 + D(p2, stopgrad(z1)) / 2 (equation 4).
 
     z = f(x) is the projection of a view x and p = h(z) its prediction, both of shape (B, dim). D is `negative_cosine`.
-    If `momentum` is not 0, z in D comes from the momentum encoder. Batch norm uses the statistics of each view.
+    If `recipe.momentum` is not 0, z in D comes from the momentum encoder. Batch norm uses the statistics of each view.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, recipe: Recipe) -> None:

@@ -35,7 +35,7 @@ class VICReg(Objective):
 
     The paper and the authors' code differ by constants. This implementation follows the code, to which the weights 25,
     25 and 1 belong. s is the mean over images and dimensions, whereas equation 5 sums over dimensions. v is the mean
-    over the branches, whereas equation 6 sums them. c is the sum over the branches. Batch norm uses the statistics of
+    over the branches, whereas equation 6 is a sum. c is the sum over the branches. Batch norm uses the statistics of
     each view. The network has no predictor, and its projector ends without batch norm.
     """
 
@@ -44,7 +44,7 @@ class VICReg(Objective):
         self.network, self.views, self.recipe = network, views, recipe
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its unweighted terms."""
+        """Return the loss, and a dict of its unweighted terms and the embedding std."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = invariance(z1, z2)

@@ -45,7 +45,7 @@ class RandAugment:
 
     @torch.no_grad()
     def __call__(self, views: Tensor, draw: Draw) -> Tensor:
-        """Return heavy versions of `views`, of shape (B, C, H, W) and in [-1, 1], in channels-last memory format."""
+        """Return heavily augmented `views`, float32 of shape (B, C, H, W) in [-1, 1], in channels-last format."""
         if not self.params.operations:
             return views
         # Under autocast, some operations would round the images to bfloat16.
@@ -61,14 +61,14 @@ class RandAugment:
 
 
 def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply `OPERATIONS[operation]` to each image. `centre` has cutout centres as fractions of height and width."""
+    """Apply `OPERATIONS[operation[i]]` to image i. `centre` has cutout centres, as fractions of height and width."""
     strength = magnitude / LARGEST_MAGNITUDE
     make = fused_augmented if kernels.fusible(images) else torch_augmented
     return make(images, operation, strength, sign, centre)
 
 
 def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Compute the result of `torch_augmented`, up to rounding, with compiled kernels."""
+    """Return the result of `torch_augmented`, up to rounding, computed by the compiled kernels."""
     parameters = np.zeros(len(images), kernels.HEAVY_VIEW)
     parameters["operation"] = (operation - len(MAPS) + 1).clamp(min=0).numpy()
     parameters["map"] = sources(operation, strength, sign, images.shape[-2:]).numpy()
@@ -82,7 +82,7 @@ def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Te
 
 
 def torch_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply every operation to the batch, and select one result per image. This is the reference for the kernels."""
+    """Apply each operation to all images, and select one result per image: the reference for `fused_augmented`."""
     chosen = {name: (operation == index)[:, None, None, None] for index, name in enumerate(OPERATIONS)}
     mapped = sample(images, sources(operation, strength, sign, images.shape[-2:]), "zeros")
     images = torch.where((operation < len(MAPS))[:, None, None, None], mapped, images)
@@ -102,7 +102,7 @@ def rotation(angle: Tensor) -> Tensor:
 
 
 def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return affine maps, of shape (B, 2, 3), from pixels to their sources: the identity for operations not in MAPS.
+    """Return affine maps, of shape (B, 2, 3), from pixels to their sources. Operations not in MAPS get the identity.
 
     With sign 1, the image moves right or down, or rotates counter-clockwise; with sign -1, in the opposite direction.
     """
@@ -126,7 +126,7 @@ def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, i
 def sample(images: Tensor, maps: Tensor, outside: Literal["reflection", "zeros"]) -> Tensor:
     """Interpolate images bilinearly at the source of each pixel, given by affine `maps` of shape (B, 2, 3).
 
-    `outside` continues the images. Rotated views use "reflection", because black corners would reveal the angle. The
+    `outside` is the padding mode. Rotated views use "reflection", because black corners would reveal the angle. The
     grid is that of `affine_grid` with `align_corners=False`, but computed without a matrix product, in which TF32 would
     round positions to a hundredth of a pixel.
     """
@@ -160,7 +160,7 @@ def solarize(level: Tensor, strength: float) -> Tensor:
 
 
 def equalize(level: Tensor, pixels: Tensor) -> Tensor:
-    """Return new levels, of shape (B, C, 256), that equalise each channel as Pillow does. `level` contains 0 to 255.
+    """Return new levels, of shape (B, C, 256), that equalise each channel as Pillow does. `level` lists 0 to 255.
 
     `pixels` has the int64 level of each pixel. A new level is the number of darker pixels divided by a step: 1/255 of
     the number of pixels darker than the brightest level in use. If that number is below 255, levels do not change.
@@ -193,7 +193,7 @@ def sharpness(strength: float, sign: Tensor) -> Tensor:
 
 
 def sharpen(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend images with their 3x3 averages (weights 1/13, centre 5/13). Border pixels stay; factor 1 changes none."""
+    """Blend images with their 3x3 averages (weights 1/13, centre 5/13). Border pixels are unchanged."""
     rows = images[..., :-2] + images[..., 1:-1] + images[..., 2:]
     neighbours = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
     change = neighbours.sub_(images[..., 1:-1, 1:-1], alpha=9).mul_((1 - factor) / 13)

@@ -48,7 +48,7 @@ class SiameseNetwork(nn.Module):
         return z, self.predictor(z)
 
     def each(self, *images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return (z, p) for each batch of images. Batch norm uses the statistics of each batch alone."""
+        """Return the outputs (z, p) of each batch of images. Batch norm uses the statistics of each batch alone."""
         with grouped(len(images)):
             z, p = self(torch.cat(images))
         return list(zip(z.chunk(len(images)), p.chunk(len(images)), strict=True))

@@ -99,7 +99,7 @@ class SSLParams(Section):
 
 
 def recipe_layers(ssl: Mapping, variant: str) -> dict[str, dict]:
-    """Return the sections of params.yaml from which the settings of a variant are merged. Later sections prevail."""
+    """Return the sections of params.yaml, by name, that contain settings of a variant. Later sections prevail."""
     own = dict(ssl["variants"][variant])
     method = own.pop("method", "")
     return {

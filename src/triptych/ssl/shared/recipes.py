@@ -20,7 +20,7 @@ def names() -> list[str]:
 
 
 def method(name: str) -> ModuleType:
-    """Return the module of a method. It defines the schema `Recipe` and the function `build(recipe, in_channels)`."""
+    """Return the module of the method `name`, which defines the schema `Recipe` and the function `build`."""
     return import_module(f"{PACKAGE}.{name}")
 
 
@@ -40,7 +40,7 @@ def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
 
 
 def validated(layers: dict[str, dict], method_name: str, path: Path) -> SSLRecipe:
-    """Merge `layers`, sections of params.yaml by name, into the recipe of a method and validate it; see `recipe`."""
+    """Return the recipe of a method, merged from the params.yaml sections in `layers` and validated; see `recipe`."""
     return validate(method(method_name).Recipe, merged(layers), partial(_section_of, layers), path)
 
 

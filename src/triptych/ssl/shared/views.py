@@ -84,10 +84,10 @@ def happens(probability: float, count: int, draw: Draw) -> Tensor | None:
 
 
 def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], count: int, draw: Draw) -> Tensor:
-    """Draw boxes, of shape (count, 4), as torchvision's RandomResizedCrop does (Szegedy et al. 2015, arXiv:1409.4842).
+    """Draw `count` crop boxes as torchvision's RandomResizedCrop does (Szegedy et al. 2015, arXiv:1409.4842).
 
-    A box is (top, left, height, width) in pixels: the first of ten random boxes that fits into the image or, if none
-    fits, the largest central box with an allowed aspect ratio.
+    Each row of the result is a box (top, left, height, width) in pixels: the first of ten random boxes that fits into
+    the image or, if none fits, the largest central box with an allowed aspect ratio.
     """
     high, wide = size
     area, log_ratio = draw.uniform((count, CROP_TRIALS, 2)).unbind(-1)
@@ -137,7 +137,7 @@ def fused_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
 
 
 def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params: ViewParams) -> Tensor:
-    """Return views made by torch operations on the whole batch, the reference for the compiled kernels."""
+    """Return views of `images` with the random parameters `choices`. This is the reference for the compiled kernels."""
     views = resized_crop(images, choices.boxes, choices.flipped, size)
     if choices.angles is not None:
         views = sample(views, rotation(choices.angles), "reflection")
@@ -166,10 +166,8 @@ def torch_views(images: Tensor, choices: Choices, size: tuple[int, int], params:
 
 
 def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tuple[int, int]) -> Tensor:
-    """Crop each image to its box, resize it bilinearly without antialiasing, and mirror it if `flipped` is True for it.
-
-    Pixels outside the box have no influence. The function is fastest for images in channels-last memory format.
-    """
+    """Crop image i to `boxes[i]`, resize the crop bilinearly to `size`, and mirror it if `flipped[i]` is True."""
+    # Pixels outside the box have no influence, and there is no antialiasing. Channels-last images are fastest.
     top, left, height, width = boxes.unbind(1)
     rows = interpolation(top, height, None, images.shape[2], size[0])
     columns = interpolation(left, width, flipped, images.shape[3], size[1])
@@ -177,7 +175,7 @@ def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tu
 
 
 def interpolation(start: Tensor, length: Tensor, mirrored: Tensor | None, inputs: int, outputs: int) -> Tensor:
-    """Return weights, of shape (B, outputs, inputs), that resize `length` pixels, from `start` on, to `outputs`."""
+    """Return weights of shape (B, outputs, inputs) that resize `length` pixels, from `start` onwards, to `outputs`."""
     pixel = torch.arange(inputs, device=start.device, dtype=start.dtype)
     output = torch.arange(outputs, device=start.device, dtype=start.dtype)
     if mirrored is not None:
@@ -232,10 +230,10 @@ def blended(images: Tensor, factor: Tensor, other: Tensor) -> Tensor:
 
 
 def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Rotate the hue of HSV by `turns`, a number of turns in [-0.5, 0.5] for each image.
+    """Rotate the HSV hue of image i by `turns[i]` full turns, in [-0.5, 0.5].
 
-    A new channel is the minimum of the pixel plus its chroma times the nearness of the new hue to the channel's colour.
-    Nearness is 1 up to a distance of a sixth of a turn, 0 from a third of a turn, and linear in between.
+    The new value of a channel is minimum + chroma * nearness. The nearness of the new hue to the colour of the channel
+    is 1 up to a distance of a sixth of a turn, 0 from a third of a turn, and linear in between.
     """
     if images.shape[1] == 1:
         return images
@@ -277,7 +275,7 @@ def blur_taps(sigma: Tensor, radius: int) -> Tensor:
 
 
 def blur_matrix(sigma: Tensor, chosen: Tensor, radius: int, size: int) -> Tensor:
-    """Return blur weights along an axis, of shape (B, size, size): the identity for images that are not `chosen`."""
+    """Return matrices, of shape (B, size, size), that blur along an axis, or the identity for images not `chosen`."""
     radius = min(radius, size - 1)
     offset = torch.arange(-radius, radius + 1, device=sigma.device)
     gaussian = blur_taps(sigma, radius)
