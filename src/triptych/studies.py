@@ -35,5 +35,5 @@ def figures() -> list[Figure]:
 
 
 def writers(params: Mapping) -> dict[str, str]:
-    """Map each file of numbers to the DVC stage that writes the file. `params` is the content of params.yaml."""
+    """Return the DVC stage that writes each file of numbers, by path. `params` is the content of params.yaml."""
     return {path: stage for study in STUDIES for path, stage in study.writers(params).items()}

@@ -12,9 +12,10 @@ SOURCE = ROOT / "src"
 PACKAGE = SOURCE / "triptych"
 FAST = PACKAGE / "nn/fast"
 
-# Limits of what a newcomer has to read; lower them when a cut allows it.
+# Limits on what a newcomer has to read. The total was 14,485 lines in 0.2.0; the limit leaves room for new methods and
+# measures, which add about 150 lines each. Raise it only after looking for code to remove.
 MOST_PACKAGES = 14
-MOST_LINES = 14_500
+MOST_LINES = 15_500
 SIMSIAM_FILES, SIMSIAM_LINES = 25, 3_000
 
 

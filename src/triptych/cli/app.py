@@ -20,10 +20,10 @@ NAMED = 3  # files per reason that `features` names; --json names all
 
 
 class OneLineTyper(typer.Typer):
-    """A typer app that reports every error, including wrong usage, as one line on stderr with exit code 2."""
+    """A Typer app that reports any error, including incorrect usage, as one line on stderr and exits with code 2."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Run the command line and exit."""
+        """Run the command and exit."""
         with one_line_errors(interrupted="interrupted"):
             try:
                 code = super().__call__(*args, standalone_mode=False, **kwargs)
@@ -78,10 +78,11 @@ OwnImages = Annotated[list[Path] | None, Argument(metavar="IMAGE", help="Image f
 Prior = Literal["normal", "fitted"]
 PRIORS = "normal|fitted"
 GUIDED = "Guide the sampler with an earlier snapshot (autoguidance). Images are sharper but less diverse."
-COMPARE = "Print only a comparison of the verdicts with the run archived in FOLDER, as Markdown."
+COMPARE = "Print only a comparison of the verdicts with those of the run archived in FOLDER, as Markdown."
 SAMPLERS = "Sampler: ancestral, ddim, dpm_solver, sde_dpm_solver or heun."
 Seed = Annotated[int | None, _number("Seed of the noise. The same seed gives the same images.", 0, IN_PARAMS)]
 SeedRun = Annotated[int, _number("Index of the training run, from 0. There is one run per seed.", 0)]
+TIME = "Diffusion time step, from 1 to the number of steps in the noise schedule. A larger T adds more noise."
 Test = Annotated[int | None, _number("Use the first N test images instead of files.", 1, "8 without IMAGE")]
 
 
@@ -124,7 +125,7 @@ def profile_use(
 ) -> None:
     """Write a profile to params.yaml.
 
-    An invalid profile leaves params.yaml unchanged.
+    If the profile is invalid, params.yaml is not changed.
     """
     from triptych.cli import profiles
 
@@ -201,7 +202,7 @@ def archive(
 
 @app.command(epilog="Example: triptych doctor --json")
 def doctor(as_json: AsJson = False) -> None:
-    """Describe this machine and project.
+    """Describe this machine and this project.
 
     The output lists the device, the number of threads, package versions, and problems with params.yaml and the data.
     """
@@ -320,7 +321,7 @@ def interpolate(
 @app.command(epilog="Example: triptych denoise --t 120 photo.png")
 def denoise(
     image: OwnImages = None,
-    t: Annotated[int, Option("--t", metavar="T", help="Diffusion time, from 1. A larger T adds more noise.")] = 120,
+    t: Annotated[int, Option("--t", metavar="T", help=TIME)] = 120,
     test: Test = None,
     steps: Annotated[int | None, _number("Number of denoising steps, at most T.", 1, IN_PARAMS)] = None,
     out: Out = "denoised.png",
@@ -346,7 +347,6 @@ def denoise(
 
 
 def _write(output: Any, result: Any, as_json: bool, text: str) -> None:
-    """Write the images of `result` to `output`. Print the paths and `text`, or JSON if `as_json` is True."""
     files = output.write(*result.groups.values())
     written = files[0] if len(files) == 1 else f"{files[0]} to {Path(files[-1]).name}"
     _print(as_json, {"written": files, **result.about}, f"{written}: {text}; {result.about['seconds']:.1f} s")
@@ -375,7 +375,7 @@ def features(
 ) -> None:
     """Compute features of images with a trained encoder.
 
-    The output has one row per image, with the path and the features. Images are preprocessed as in training:
+    The output contains the path and the features of each image. Images are preprocessed as in training:
     rotated upright (EXIF), cropped to a central square, and resized.
     """
     from triptych.cli import encoders
@@ -406,8 +406,8 @@ def neighbours(
 ) -> None:
     """Find the training images that are most similar to an image.
 
-    Similarity is the cosine similarity of an encoder's features. The output picture shows the image, followed
-    by its neighbours in the order of the printed list.
+    Images are compared by the cosine similarity of the encoder's features. The output picture shows the image,
+    followed by its neighbours in the order in which they are printed.
     """
     from triptych.cli import encoders
     from triptych.cli.images import check_output, write_png

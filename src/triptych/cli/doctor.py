@@ -1,4 +1,4 @@
-"""Description of this machine and project, for `triptych doctor` and for archived runs."""
+"""Describe this machine and this project, for `triptych doctor` and for archived runs."""
 
 import os
 import platform
@@ -22,7 +22,7 @@ TOOLS = ("git", "make", "dvc")
 
 
 def examine(params: Path = profiles.PARAMS) -> dict[str, Any]:
-    """Describe the hardware, the package versions, the file `params` and the data, including any problems."""
+    """Return a description of the hardware, the packages, the file `params` and the data, including any problems."""
     return {
         **_hardware(),
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
@@ -34,7 +34,7 @@ def examine(params: Path = profiles.PARAMS) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Return the hardware, package versions and git commit, which affect the results of a run."""
+    """Return a description of the hardware, the package versions and the git commit, which can affect results."""
     return {**_hardware(), "versions": _versions(), "commit": _commit()}
 
 
@@ -66,7 +66,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _commit() -> str | None:
-    """Return the hash of the current git commit, plus `+` if pipeline files are modified, or None if git fails."""
+    """Return the current commit hash, with `+` appended if pipeline files are modified, or None if git fails."""
     commands = ["rev-parse", "HEAD"], ["status", "--porcelain", "-uno", "src", "stages", "dvc.yaml"]
     try:
         commit, changes = (

@@ -1,4 +1,4 @@
-"""Use a trained encoder of the SSL study: compute features of images and find the nearest training images."""
+"""Compute features of images with a trained encoder of the SSL study, and find the nearest training images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,19 +33,19 @@ Batched = TypeVar("Batched", list[Path], np.ndarray)
 
 @dataclass(frozen=True)
 class Encoder:
-    """A trained encoder in eval mode on `device`. `shape` is the shape (C, H, W) of an input image."""
+    """A trained encoder in eval mode on `device`. `shape` is the shape (C, H, W) of its input images."""
 
     network: SiameseNetwork
     shape: tuple[int, int, int]
     device: torch.device
 
     def features(self, images: np.ndarray, layer: Layer = "backbone") -> np.ndarray:
-        """Return the output of `layer`, float32 of shape (N, d), for uint8 images of shape (N, C, H, W)."""
+        """Return the output of `layer`, as float32 (N, d), for uint8 images of shape (N, C, H, W)."""
         return encode(self.network, images, self.device, BATCH)[layer].cpu().numpy()
 
 
 class Features(NamedTuple):
-    """Features of N image files, float32 of shape (N, d). `skipped` maps each reason to the files skipped for it."""
+    """Features of N image files. `values` has shape (N, d). `skipped` maps each reason to the files skipped for it."""
 
     paths: list[str]
     values: np.ndarray
@@ -53,7 +53,7 @@ class Features(NamedTuple):
 
 
 def encoder_folder(name: str, seed_run: int = 0) -> Path:
-    """Return the folder of a training run: models/ssl/<name> for run 0, and models/ssl/<name>/seed_<n> for others."""
+    """Return the folder of the training run `seed_run`: models/ssl/<name> for run 0, else a subfolder seed_<n>."""
     trained = sorted(path.parent.name for path in MODELS.glob("*/config.json"))
     if not trained:
         raise InputError(
@@ -72,7 +72,7 @@ def encoder_folder(name: str, seed_run: int = 0) -> Path:
 
 
 def load_encoder(name: str = "simsiam", seed_run: int = 0) -> Encoder:
-    """Load the encoder `name`, onto a GPU if there is one. `seed_run` is the index of the encoder's training run."""
+    """Load the encoder `name` from its training run `seed_run`, and place it on a GPU if there is one."""
     folder, device, shape = encoder_folder(name, seed_run), choose_device("auto"), dataset_shape("ssl")
     network, config = load_model(folder, SiameseNetwork, device)
     channels = config["network"]["in_channels"]
@@ -85,14 +85,14 @@ def load_encoder(name: str = "simsiam", seed_run: int = 0) -> Encoder:
 
 
 def dataset_shape(dataset: str) -> tuple[int, int, int]:
-    """Return the shape (C, H, W) of the images in data/<dataset>, from the data card or metrics/data.json."""
+    """Return the shape (C, H, W) of the images in data/<dataset>, read from its data card or from metrics/data.json."""
     folder = Path("data") / dataset
     card = load_card(folder) if (folder / "card.json").exists() else Results().metrics("data").values[dataset]
     return tuple(card["shape"])
 
 
 def list_files(paths: Sequence[Path]) -> Listing:
-    """List the image files in `paths`, in this order. A folder contains images, or one folder of images per class."""
+    """List the image files in `paths`, in the given order. A folder contains images, or one subfolder per class."""
     listing = Listing()
     for path in paths:
         if path.is_dir():
@@ -116,7 +116,7 @@ def list_files(paths: Sequence[Path]) -> Listing:
 
 
 def features(encoder: Encoder, paths: Sequence[Path], layer: Layer = "backbone") -> Features:
-    """Compute the features of every readable image in `paths`, which are image files or folders of images."""
+    """Return the output of `layer` for each readable image in `paths`, which are image files or folders of images."""
     listing = list_files(paths)
     files = [path for path, _ in listing.images]
     names, values = [], []
@@ -133,7 +133,6 @@ def features(encoder: Encoder, paths: Sequence[Path], layer: Layer = "backbone")
 
 
 def _batches(items: Batched) -> Iterator[Batched]:
-    """Yield `items` in batches of BATCH, and show a progress bar."""
     with bar("encoding", len(items), "image") as progress:
         for start in range(0, len(items), BATCH):
             batch = items[start : start + BATCH]
@@ -142,7 +141,7 @@ def _batches(items: Batched) -> Iterator[Batched]:
 
 
 def write_features(path: Path, table: Features) -> None:
-    """Write a .parquet or .csv file with columns path, f0, f1, …, or an .npz file with arrays path and features."""
+    """Write a .parquet or .csv file with columns `path`, `f0`, …, or an .npz file with arrays `path` and `features`."""
     if path.suffix.lower() == ".npz":
         write_arrays(path, {"path": np.array(table.paths), "features": table.values})
         return
@@ -158,9 +157,10 @@ def write_features(path: Path, table: Features) -> None:
 
 
 def neighbours(encoder: Encoder, image: Path, count: int, layer: Layer = "backbone") -> tuple[np.ndarray, list[dict]]:
-    """Return the query followed by its neighbours, uint8 of shape (1 + count, C, H, W), and a list of neighbours.
+    """Find the `count` training images that are most similar to an image in the output of `layer`.
 
-    The neighbours are training images. List entries have `index`, `similarity` and `label` (None if unlabelled).
+    Returns a uint8 array of shape (1 + count, C, H, W), which holds the image and then its neighbours, and a list with
+    the index, the similarity and the label (None if the dataset is unlabelled) of each neighbour.
     """
     query = read_image(image, encoder.shape)[None]
     dataset = load(DATA)
@@ -180,9 +180,9 @@ def neighbours(encoder: Encoder, image: Path, count: int, layer: Layer = "backbo
 
 
 def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return cosine similarities and indices of the `count` rows of `bank` that are most similar to `query`.
+    """Return the cosine similarities and the indices of the `count` rows of `bank` that are most similar to `query`.
 
-    `bank` has shape (N, d), and `query` has shape (d,). Rows of equal similarity keep their order.
+    `bank` has shape (N, d), and `query` has shape (d,). The most similar row comes first. Ties keep their order.
     """
     directions = functional.normalize(torch.from_numpy(bank), dim=1)
     cosines = directions @ functional.normalize(torch.from_numpy(query), dim=0)

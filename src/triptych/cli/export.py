@@ -1,4 +1,4 @@
-"""Export a trained model for other programs, as a folder with a model card, weights, a config and ONNX graphs.
+"""Export a trained model as a folder with a model card, weights, a config and ONNX graphs, for other programs.
 
 `nn.weights.load_model` can load the model from this folder.
 """
@@ -41,9 +41,9 @@ PREDICTIONS = {"epsilon": "epsilon", "x0": "sample", "v": "v_prediction"}
 
 
 class Graph(nn.Module):
-    """A module for ONNX export that returns `compute(network, *inputs)`.
+    """A module for ONNX export whose forward pass on the tensors `x` returns `compute(network, *x)`.
 
-    `inputs` maps the name of each input to an example tensor. `outputs` contains the names of the outputs.
+    `inputs` maps the name of each input to an example tensor. `outputs` lists the names of the outputs.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Graph(nn.Module):
 
 
 def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
-    """Export a model to a new or empty folder, and return the file names. An error leaves the folder unchanged.
+    """Export a model to a new or empty folder, and return the file names. If this fails, the folder is not changed.
 
-    `name` is classifier, vae, ddpm or ssl/<variant>. For ssl/<variant>, `seed_run` is the index of the training run.
+    `name` is `classifier`, `vae`, `ddpm` or `ssl/<variant>`. `seed_run` is the index of a variant's training run.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not an empty folder; choose another folder")
@@ -103,7 +103,7 @@ def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
 
 
 def signature(graph: Graph) -> str:
-    """Return names and shapes of inputs and outputs, such as `images (B, 3, 32, 32) → mu (B, 32), log_var (B, 32)`."""
+    """Return the names and shapes of the inputs and outputs, such as `z (B, 32) → images (B, 3, 32, 32)`."""
     with torch.inference_mode():
         outputs = graph(*graph.inputs.values())
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -148,7 +148,7 @@ def _trained_folder(name: str, seed_run: int) -> Path:
 
 
 def _graphs(name: str, network: nn.Module, arguments: dict[str, Any]) -> dict[str, Graph]:
-    """Return the ONNX graphs of model `name` by file name. `arguments` are the network's constructor arguments."""
+    """Map ONNX file names to graphs of the model `name`. `arguments` are the constructor arguments of `network`."""
 
     def example(shape: tuple[int, ...]) -> Tensor:
         return torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
@@ -179,7 +179,7 @@ def _features_and_projection(network: SiameseNetwork, images: Tensor) -> tuple[T
 
 
 def scheduler(process: Process) -> tuple[dict[str, Any], str]:
-    """Return a diffusers scheduler config with the noise levels of `process`, and a description of this config."""
+    """Return a config for a scheduler of the diffusers library that suits `process`, and a text that describes it."""
     if isinstance(process, EDMProcess):
         settings = {
             "_class_name": "EDMEulerScheduler",

@@ -2,7 +2,7 @@
 
 The functions read params.yaml and models from the working directory, return arrays, and write no files.
 Models are loaded on the CPU first, so that a damaged model is reported before a device is set up. Samples are
-computed in full batches of one size, because rounding can depend on the batch size.
+computed in full batches of the same size, because rounding can depend on the batch size.
 """
 
 import json
@@ -49,25 +49,25 @@ Prior = Literal["normal", "fitted"]
 
 
 class Images(NamedTuple):
-    """Images, uint8 of shape (N, C, H, W), and the name of each image."""
+    """The names of N images, and the images as a uint8 array of shape (N, C, H, W)."""
 
     names: list[str]
     images: np.ndarray
 
 
 class Result(NamedTuple):
-    """Result of a command. `groups` maps names to uint8 images of shape (N, C, H, W). `about` is printed as JSON."""
+    """Result of a command. `groups` maps group names to uint8 images (N, C, H, W). `about` is printed as JSON."""
 
     groups: Mapping[str, np.ndarray]
     about: dict[str, Any]
 
     def mean(self, key: str) -> float:
-        """Return the mean of the score `key`, such as "psnr", over all images."""
+        """Return the mean of the score `key` (for example, "psnr") over all images."""
         return sum(image[key] for image in self.about["images"]) / len(self.about["images"])
 
 
 def read_params(seed: int | None = None) -> SimpleNamespace:
-    """Read `seed`, `runtime` and `sampling` from params.yaml. If `seed` is given, it replaces the seed in the file."""
+    """Read `seed`, `runtime` and `sampling` from params.yaml. If `seed` is given, it overrides the seed in the file."""
     params = read(seed=int, runtime=Runtime, sampling=SamplingParams)
     params.seed = params.seed if seed is None else seed
     return params
@@ -77,7 +77,7 @@ def read_params(seed: int | None = None) -> SimpleNamespace:
 
 
 def model_folder(name: str) -> Path:
-    """Return models/<name>, the folder of a trained model. Raises InputError if the model does not exist."""
+    """Return the folder models/<name> of a trained model. Raises InputError if the model does not exist."""
     folder = MODELS / name
     if not all((folder / file).is_file() for file in ("config.json", "model.safetensors")):
         raise InputError(
@@ -100,7 +100,7 @@ def image_shape(name: str) -> tuple[int, int, int]:
 
 @contextmanager
 def trained_vae(params: SimpleNamespace) -> Iterator[Codec]:
-    """Load the trained VAE and yield it on the device that `params.runtime` selects."""
+    """Load the trained VAE and yield a codec on the device that `params.runtime` selects."""
     network, _ = load_model(model_folder("vae"), VAE, CPU)
     with machine(params.runtime, announce=False) as host:
         yield Codec(network.to(host.device), host.device, params.sampling.batch_size)
@@ -118,7 +118,7 @@ def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
 
 
 def given_images(model: str, files: Sequence[Path], test: int | None = None) -> Images:
-    """Read image files for the model `model`. Without files, return `test` test images (None: TEST_IMAGES)."""
+    """Read image files for a model. If there are none, return the first `test` test images (TEST_IMAGES by default)."""
     shape = image_shape(model)
     if files and test is not None:
         raise InputError("--test cannot be combined with image files")
@@ -152,7 +152,7 @@ def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
 
 
 def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> Result:
-    """Draw images from the VAE. Image i equals image i of the stage sample@vae with the same params and seed."""
+    """Draw `count` images from the VAE. With the same params and seed, the stage `sample@vae` draws the same images."""
     params = read_params(seed)
     with trained_vae(params) as codec:
         z = draw_prior(prior, _whole(count, codec.batch_size), codec.network.mu.out_features, params.seed)
@@ -172,9 +172,9 @@ def sample_ddpm(
     guidance_weight: float | None = None,
     guidance_epoch: int | None = None,
 ) -> Result:
-    """Draw images from the DDPM. Image i equals image i of the stage sample@ddpm with the same params and seed.
+    """Draw `count` images from the DDPM. With the same params and seed, the stage `sample@ddpm` draws the same images.
 
-    Arguments that are None take their values from params.yaml. A guidance weight or guidance epoch implies `guided`.
+    If an argument is None, its value in params.yaml is used. A guidance weight or a guidance epoch implies `guided`.
     """
     params, shape = read_params(seed), image_shape("ddpm")
     usual, guidance = params.sampling.ddpm.sampler, params.sampling.ddpm.guidance
@@ -205,7 +205,6 @@ def sample_ddpm(
 
 
 def _whole(count: int, size: int) -> int:
-    """Round `count` up to a multiple of the batch size `size`."""
     return -(-count // size) * size
 
 
@@ -227,7 +226,7 @@ def reconstruct(given: Images) -> Result:
 def interpolate(ends: Images | None, steps: int, seed: int | None = None, prior: Prior | None = None) -> Result:
     """Decode `steps` points on a straight line in the VAE's latent space, including both endpoints.
 
-    The endpoints are the latents of the two images `ends` or, if `ends` is None, two draws from `prior`.
+    The endpoints are the latents of the images `ends` or, if `ends` is None, two points drawn from `prior` with `seed`.
     """
     if ends and len(ends.names) != 2:
         raise InputError(f"interpolate expects two images, or none for random endpoints; got {len(ends.names)}")
@@ -245,7 +244,7 @@ def interpolate(ends: Images | None, steps: int, seed: int | None = None, prior:
 
 
 def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = None) -> Result:
-    """Add noise to images up to diffusion time `t`, then remove the noise in `steps` steps of the ancestral sampler."""
+    """Add noise to images up to diffusion step `t`, then remove the noise in `steps` steps of the ancestral sampler."""
     params = read_params(seed)
     restoration, size = params.sampling.ddpm.restoration, params.sampling.batch_size
     if not 1 <= t <= restoration.schedule.steps:
@@ -273,7 +272,7 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
 
 
 def _watched(method: Denoising, progress: tqdm) -> Denoising:
-    """Wrap a denoiser so that every call advances the progress bar."""
+    """Return a denoiser that calls `method` and advances the bar `progress` at each call."""
 
     def denoise(x: Tensor, alpha_bar: float) -> Tensor:
         progress.update()

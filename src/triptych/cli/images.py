@@ -20,7 +20,7 @@ MIN_DIGITS = 4  # in file names, so that `--count 10` and `--count 100` name the
 
 
 def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Read an image file as a uint8 array of shape `shape`, rotated upright, cropped and resized as in training."""
+    """Read an image file as uint8 of shape `shape`, after it is rotated upright, cropped and resized as in training."""
     if not path.is_file():
         raise InputError(f"{path}: no such image file")
     with warnings.catch_warnings():
@@ -33,14 +33,14 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
-    """Convert uint8 RGB images of shape (N, 3, H, W) to greyscale if `channels` is 1, or return them unchanged."""
+    """Convert uint8 RGB images (N, 3, H, W) to greyscale if `channels` is 1. Otherwise, return them unchanged."""
     if channels == 3:
         return images
     return np.stack([np.asarray(Image.fromarray(image.transpose(1, 2, 0)).convert("L"))[None] for image in images])
 
 
 def check_output(path: Path, force: bool = False, endings: Sequence[str] = ()) -> None:
-    """Raise InputError if a file cannot be written, exists and `force` is False, or has an ending not in `endings`."""
+    """Raise InputError if `path` cannot be written, exists (unless `force`), or does not end in one of `endings`."""
     if endings and path.suffix.lower() not in endings:
         raise InputError(f"{path}: unsupported file extension; expected one of {', '.join(endings)}")
     try:
@@ -65,7 +65,7 @@ class Output(NamedTuple):
     columns: int
 
     def write(self, *groups: np.ndarray) -> list[str]:
-        """Write groups of uint8 images of shape (N, C, H, W). Return the paths. A sheet alternates between groups."""
+        """Write groups of uint8 images (N, C, H, W), and return the paths. On a contact sheet, the groups alternate."""
         images = np.stack(groups, axis=1).reshape(-1, *groups[0].shape[1:])
         pictures = [grid(images, min(self.columns, len(images)))] if self.is_sheet else images.transpose(0, 2, 3, 1)
         for file, picture in zip(self.files, pictures, strict=True):
@@ -76,10 +76,10 @@ class Output(NamedTuple):
 def output(
     out: str, count: int, groups: Sequence[str] = ("",), force: bool = False, columns: int | None = None
 ) -> Output:
-    """Choose and check the output files for `count` images per group, without writing them.
+    """Return the output files for `count` images per group. Raises InputError if a file cannot be written.
 
-    `out` is NAME.png for one sheet (nearly square unless `columns` is given), or an existing folder or FOLDER/ for one
-    file per image. File names end with the names in `groups`, as in 0000_original.png.
+    `out` is either NAME.png for one contact sheet, which is nearly square unless `columns` is given, or a folder for
+    one file per image, such as 0000_original.png in the group `original`. A new folder must end in `/`.
     """
     path = Path(out)
     sheet = path.suffix.lower() == ".png" and not out.endswith("/")
@@ -103,5 +103,5 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 
 
 def bar(command: str, total: int, unit: str = "it") -> tqdm:
-    """Return a progress bar on stderr that appears after two seconds, and only on a terminal."""
+    """Return a progress bar that appears on stderr after two seconds, if stderr is a terminal."""
     return tqdm(total=total, desc=command, unit=unit, delay=2.0, disable=None, dynamic_ncols=True)

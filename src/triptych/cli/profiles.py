@@ -1,7 +1,7 @@
 """Profiles: named sets of values for params.yaml.
 
 The profile `default` is the newest committed params.yaml whose first line says `# profile: default`. Every other
-profile is a file in profiles/ with only the values that differ from `default`, or from the profile named by the key
+profile is a file in profiles/ that has only the values that differ from `default`, or from the profile named by the key
 `base`. Comments give the reasons for these values.
 """
 
@@ -31,12 +31,12 @@ Tree = dict[str, Any]
 
 
 def names(root: Path = HERE) -> list[str]:
-    """Return the names of all profiles, default first."""
+    """Return the names of all profiles. The first is `default`."""
     return [DEFAULT, *sorted(path.stem for path in (root / FOLDER).glob("*.yaml"))]
 
 
 def purpose(name: str, root: Path = HERE) -> str:
-    """Return the purpose of a profile, which is the comment at the top of the file of the profile."""
+    """Return the purpose of a profile, as stated in the comment at the top of its file."""
     if name == DEFAULT:
         label = LABEL.search(default_text(root))
         return (label[2] if label else None) or ""
@@ -57,7 +57,7 @@ def default_text(root: Path = HERE) -> str:
 
 
 def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
-    """Return all values of a profile. `default` has the values of the default profile; None reads them from git."""
+    """Return all values of a profile. If `default` is None, the values of the default profile are read from git."""
     tree = parse(default_text(root), root / PARAMS) if default is None else default
     for path in _files(name, root):
         tree = _overlaid(tree, read_yaml(path))
@@ -65,7 +65,7 @@ def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
 
 
 def check(name: str, root: Path = HERE) -> Tree:
-    """Return all values of a profile. Raises InputError if a value is invalid."""
+    """Return all values of a profile. Raises InputError if any value is invalid."""
     from triptych.params import validated
 
     tree = merged(name, root)
@@ -74,9 +74,9 @@ def check(name: str, root: Path = HERE) -> Tree:
 
 
 def use(name: str, root: Path = HERE) -> Tree:
-    """Write a profile, with the comments of `default` and of the profile, to params.yaml, and return the values.
+    """Write a profile to params.yaml, including the comments of `default` and of the profile, and return its values.
 
-    An invalid profile leaves params.yaml unchanged.
+    If the profile is invalid, params.yaml is not changed.
     """
     tree, text = check(name, root), default_text(root)
     if name != DEFAULT:
@@ -112,7 +112,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _files(name: str, root: Path) -> list[Path]:
-    """Return the files that must be merged into the default profile, in this order, to obtain the profile `name`."""
+    """Return the files that are merged, in this order, into the default profile to obtain the profile `name`."""
     paths: list[Path] = []
     while name != DEFAULT:
         path = profile_file(name, root)
@@ -126,7 +126,7 @@ def _files(name: str, root: Path) -> list[Path]:
 
 
 def _overlaid(tree: Tree, overlay: Tree) -> Tree:
-    """Merge `overlay` into `tree`, and remove each section that is null in `overlay`."""
+    """Return `tree` with `overlay` merged into it, without the sections that are null in `overlay`."""
     overlay.pop(BASE, None)
     return _without_nulled(overlaid(tree, overlay), tree, overlay)
 
@@ -144,7 +144,7 @@ def _without_nulled(tree: Tree, base: Tree, overlay: Tree) -> Tree:
 
 
 def _text(default: str, overlays: list[Path]) -> str:
-    """Return `default`, a YAML text, with the values and comments of the files `overlays` merged into it."""
+    """Return the YAML text `default` with the values and comments of the files `overlays` merged into it."""
     ruamel = YAML(typ="rt")
     ruamel.width, ruamel.preserve_quotes = 4096, True
     ruamel.indent(mapping=2, sequence=4, offset=2)
@@ -164,7 +164,7 @@ def _text(default: str, overlays: list[Path]) -> str:
 
 
 def _explain(tree: CommentedMap, overlay: CommentedMap) -> None:
-    """Replace comments of `tree` with the comments that `overlay` has for the same keys."""
+    """Replace the comments in `tree` with the comments that `overlay` has for the same keys."""
     for key in overlay:
         if key in tree and isinstance(tree[key], CommentedMap) and tree[key] is not overlay[key]:
             _explain(tree[key], overlay[key])

@@ -101,11 +101,11 @@ def write_headline(results: Results) -> None:
 
 
 def archive(results: Results, folder: Path, machine: dict, with_data: bool, force: bool = False) -> list[Path]:
-    """Write the results to `folder`, replace any earlier archive there, and return the paths of the files in `folder`.
+    """Write the results to `folder`, replacing any earlier archive, and return the file paths relative to `folder`.
 
     `machine` describes the machine and is written to run.json. If `with_data` is False, the page omits pictures with
-    many images of the dataset. Raises InputError if the run is in `folder`, or if `folder` is neither empty nor an
-    archive and `force` is False.
+    many images of the dataset. Raises InputError if `folder` contains the run itself, or if it is neither empty nor
+    an archive and `force` is False.
     """
     if folder.resolve() in (results.root.resolve(), *results.root.resolve().parents):
         raise InputError(f"{folder}: a run cannot be archived in its own folder; choose another one, such as docs/real")
@@ -128,7 +128,7 @@ def archive(results: Results, folder: Path, machine: dict, with_data: bool, forc
 
 
 def is_archive(folder: Path) -> bool:
-    """Return True if the folder contains a run.json that states a triptych version."""
+    """Return True if the folder contains a run.json with a triptych version."""
     try:
         return "triptych" in json.loads((folder / MACHINE).read_text(encoding="utf-8"))["versions"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -136,7 +136,7 @@ def is_archive(folder: Path) -> bool:
 
 
 def embedded(path: Path) -> Picture:
-    """Return a PNG file, converted to WebP, as a data URI. Identical files produce identical data URIs."""
+    """Convert a PNG file to WebP, and return it as a data URI. Identical files produce identical data URIs."""
     try:
         with Image.open(path, formats=["PNG"]) as png:
             image = png.convert("RGB")
@@ -159,7 +159,7 @@ def _is_current(path: Path, results: Results) -> bool:
 
 
 def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, with_data: bool) -> dict:
-    """Return the content of a study's section on the page: measured models, figures by heading, and missing figures."""
+    """Return the content of a study's section: measured models, figures grouped by heading, and missing figures."""
     shown, missing = [], []
     for figure in study.figures:
         path = figure.path(facts.results.root / FIGURES)
@@ -182,7 +182,7 @@ def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, w
 
 
 def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Picture | None]]:
-    """Return the purpose, the description (data card) and, if available, the picture of each dataset."""
+    """Return the purpose, the data card and the picture (None if there is none) of each dataset."""
     cards = results.metrics("data").values if results.has("metrics/data.json") else {}
     datasets = []
     for name, card in cards.items():
@@ -193,7 +193,7 @@ def _datasets(results: Results, with_data: bool) -> list[tuple[str, Mapping, Pic
 
 
 def _machines(results: Results) -> list[str]:
-    """Describe each machine that trained a model: device, threads, precision and torch version."""
+    """Return a text for each machine that trained a model: its device, threads, precision and torch version."""
     texts = []
     for _, timing in tables.trainings(results):
         torch = f"torch {timing['torch']}" if "torch" in timing else ""

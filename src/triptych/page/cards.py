@@ -21,7 +21,7 @@ TEXTS = yaml.safe_load(Path(__file__).with_name("cards.yaml").read_text(encoding
 
 
 def write(results: Results) -> None:
-    """Rewrite the folder of model cards, one card per measured model."""
+    """Rewrite the folder of model cards, with one card per measured model."""
     cards = {model.name: render(results, model.name) for _, model, _ in measured(results)}
     folder = results.root / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
@@ -33,7 +33,7 @@ def write(results: Results) -> None:
 def render(results: Results, name: str, files: Mapping[str, str] | None = None) -> str:
     """Return the card of a model (`classifier`, `vae`, `ddpm` or `ssl/<variant>`). Missing results are omitted.
 
-    `files` describes the files stored with the card, by name. By default, the card names the files of the pipeline.
+    `files` maps the names of the files stored with the card to descriptions. None stands for the pipeline's files.
     """
     models = {model.name: (study, model) for study in STUDIES for model in study.models(results.params)}
     if name not in models:
@@ -61,7 +61,7 @@ def render(results: Results, name: str, files: Mapping[str, str] | None = None) 
 
 
 def settings(params: Mapping, name: str) -> dict:
-    """Return the training settings of a model. An encoder's settings combine shared, method and variant settings."""
+    """Return the training settings of a model. For an encoder, these are its method and all settings of its variant."""
     if not name.startswith("ssl/"):
         return params.get(name) or {}
     variant = variants(params)[name.removeprefix("ssl/")]
@@ -71,7 +71,7 @@ def settings(params: Mapping, name: str) -> dict:
 def _front_matter(
     study: Study, model: Model, purpose: Mapping, data: Mapping | None, metrics: Metrics, level: float | None
 ) -> dict:
-    """Return the fields of the front matter as specified at https://huggingface.co/docs/hub/model-cards."""
+    """Return the front matter of a model card, as specified at https://huggingface.co/docs/hub/model-cards."""
     source = data["source"] if data else ""
     name = model.name.replace("/", "-")
     fields: dict = {"license": "mit"}

@@ -49,7 +49,7 @@ class Measured:
 
     @property
     def text(self) -> str:
-        """The value, followed by the interval if there is one, such as `38.2 % (35.2 to 42.3 %)`."""
+        """The value, followed by the interval in parentheses if there is one, such as `38.2 % (35.2 to 42.3 %)`."""
         return f"{self.value} ({self.interval})" if self.interval else self.value
 
 
@@ -62,10 +62,10 @@ class Row(Measured):
 
 
 def rows(study: Study, metrics: Metrics) -> list[Row]:
-    """Return one row per number of a metrics file, in the order of the study's metrics; unknown keys come last.
+    """Return one row per number in a metrics file, in the order of the study's metrics. Unknown keys come last.
 
-    A number that another row shows as a reference or in words has no row of its own. `tables` handles lists of records,
-    and `notes` handles texts.
+    Numbers that another row already shows, as its reference or in its text, are omitted. Lists of records are handled
+    by `tables`, and strings by `notes`.
     """
     numbers = {
         key: value for key, value in metrics.leaves().items() if not _is_table(value) and not isinstance(value, str)
@@ -87,7 +87,7 @@ def rows(study: Study, metrics: Metrics) -> list[Row]:
 
 
 def tables(metrics: Metrics) -> list[Table]:
-    """Return one table for each list of records in a metrics file, such as the list `restoration`."""
+    """Return one table for each list of records in a metrics file."""
     records = {
         name: [row.leaves() for row in metrics.rows(name)] for name, value in metrics.values.items() if _is_table(value)
     }
@@ -102,7 +102,7 @@ def tables(metrics: Metrics) -> list[Table]:
 
 
 def notes(metrics: Metrics) -> list[tuple[str, str]]:
-    """Return each text in a metrics file as (name, text), and each text of `unmeasured` as ("not measured", text)."""
+    """Return (name, string) for each string in `metrics`, and ("not measured", text) for each text of `unmeasured`."""
     texts = [
         (key.replace("_", " "), value.removesuffix("."))
         for key, value in metrics.leaves().items()
@@ -112,7 +112,7 @@ def notes(metrics: Metrics) -> list[tuple[str, str]]:
 
 
 def unmeasured(metrics: Metrics) -> list[str]:
-    """Return one text for each reason why numbers are missing, such as `precision, recall: there are 3 images`."""
+    """Return a text for each reason for missing numbers, such as `precision, recall: there are 3 images`."""
     names: dict[str, list[str]] = {}
     for key, reason in metrics.left_out.items():
         names.setdefault(reason, []).append(metric(key).name)
@@ -129,7 +129,7 @@ def _is_table(value: object) -> bool:
 
 
 def measured(results: Results) -> Iterator[tuple[Study, Model, Metrics]]:
-    """Yield each model that has metrics, as (study, model, metrics)."""
+    """Yield (study, model, metrics) for each model that has metrics."""
     for study in STUDIES:
         for model in study.models(results.params):
             if results.has(model.metrics):
@@ -137,7 +137,7 @@ def measured(results: Results) -> Iterator[tuple[Study, Model, Metrics]]:
 
 
 def models_table(results: Results, headline: bool = False) -> Table:
-    """Tabulate the numbers of studies that do not compare models. If `headline` is True, show only headline metrics."""
+    """Return a table of the metrics of studies that do not compare models. `headline` selects only headline metrics."""
     lines = []
     for study, model, metrics in measured(results):
         for row in () if study.compares else rows(study, metrics):
@@ -149,7 +149,7 @@ def models_table(results: Results, headline: bool = False) -> Table:
 
 
 def comparison(study: Study, models: Sequence[tuple[Model, Metrics]]) -> tuple[list[Metric], list[list[Row | None]]]:
-    """Return the columns of a table of compared models, and one row of cells per model (None for a missing metric)."""
+    """Return the metrics that any of the models has, and one row of cells per model, with None for a missing metric."""
     by_key = [{row.metric.key: row for row in rows(study, metrics)} for _, metrics in models]
     present = {key for cells in by_key for key in cells}
     known = [record for record in study.metrics if record.key in present]
@@ -158,7 +158,7 @@ def comparison(study: Study, models: Sequence[tuple[Model, Metrics]]) -> tuple[l
 
 
 def compared_tables(results: Results) -> list[Table]:
-    """Return a table for each study that compares models: a row per model, a column per metric with a short name."""
+    """Return a table for each study that compares models, with one row per model and one column per selected metric."""
     tabulated = []
     for study in STUDIES:
         models = [(model, metrics) for of, model, metrics in measured(results) if of is study and study.compares]
@@ -175,19 +175,19 @@ def compared_tables(results: Results) -> list[Table]:
 
 
 def results_markdown(results: Results) -> str:
-    """Return the tables of results for the README, in Markdown."""
+    """Return the tables of results in Markdown, for the README."""
     shown = [models_table(results, headline=True), *compared_tables(results)]
     return "\n\n".join(table.markdown() for table in shown) + "\n"
 
 
 def trainings(results: Results) -> list[tuple[Model, Mapping]]:
-    """Return each trained model with the content of its training-time file."""
+    """Return each trained model together with the values in its file of training times."""
     models = [model for study in STUDIES for model in study.models(results.params) if results.has(model.timing)]
     return [(model, results.timing(model.name).values) for model in models]
 
 
 def training_table(results: Results) -> Table:
-    """Tabulate the training time and the training speed of each model."""
+    """Return a table of the training time and the training speed of each model."""
     trained = trainings(results)
     lines = [
         [
@@ -205,7 +205,7 @@ def training_table(results: Results) -> Table:
 
 
 def clock_files(params: Mapping) -> dict[str, list[str]]:
-    """Map each row of the table of seconds per stage to the names of the files in metrics/clock that the row sums."""
+    """Map each row name of the table of stage times to the names of the files in metrics/clock that the row adds up."""
     names = list(variants(params))
     generative = [name for model in ("vae", "ddpm") for name in (model, f"sample/{model}", f"evaluate_{model}")]
     return {
@@ -219,7 +219,7 @@ def clock_files(params: Mapping) -> dict[str, list[str]]:
 
 
 def time_spent(results: Results) -> tuple[Table, str] | None:
-    """Return a table of seconds per stage and a text on wall-clock time, or None if metrics/clock contains no times."""
+    """Return a table of stage times and a sentence on wall-clock time, or None if metrics/clock contains no times."""
     files = clock_files(results.params)
     clocks = {row: [clock for name in names if (clock := _clock(name, results))] for row, names in files.items()}
     in_order = sorted(clock for of_row in clocks.values() for clock in of_row)
@@ -242,7 +242,7 @@ def time_spent(results: Results) -> tuple[Table, str] | None:
 
 
 def time_markdown(results: Results) -> str:
-    """Return the table and the text of `time_spent` in Markdown. Raises InputError if there are no times."""
+    """Return the result of `time_spent` in Markdown. Raises InputError if there are no times."""
     spent = time_spent(results)
     if spent is None:
         raise InputError(f"{results.root / 'metrics/clock'}: no stage has recorded its run time; run `dvc repro` first")

@@ -20,7 +20,7 @@ WIDTH = 100  # columns, where the output is no terminal
 
 
 def document(results: Results) -> dict:
-    """Return all results as a dict for JSON: metrics and training times by path, claims, and the path of the page."""
+    """Return all results as a dict for JSON: metrics and training times by file, claims, and the path of the page."""
     metrics = {model.metrics: metrics.values for _, model, metrics in measured(results)}
     timing = {model.timing: times for model, times in trainings(results)}
     claims = results.claims() if results.has(CLAIMS) else None
@@ -30,7 +30,7 @@ def document(results: Results) -> dict:
 
 
 def show(results: Results) -> None:
-    """Print metrics, verdicts, training times and the path of the page."""
+    """Print the metrics, the verdicts, the training times and the path of the page."""
     content = document(results)
     console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH)
     for numbers in (models_table(results), *compared_tables(results)):
@@ -55,7 +55,7 @@ def _empty(title: str) -> table.Table:
 
 
 def _cell(text: str) -> str:
-    """Move the interval to the line below the number, so that the column is narrow."""
+    """Move the interval to a new line below the number, so that the column is narrow."""
     return escape(text.replace(" (", "\n(") if " to " in text else text)
 
 

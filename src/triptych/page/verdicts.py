@@ -41,7 +41,7 @@ class Verdict(Condition):
 
 
 def verdict(record: Mapping) -> Verdict:
-    """Format the content of one record of metrics/claims.json as text."""
+    """Convert a record of metrics/claims.json to a verdict."""
     name = record["id"]
     return Verdict(
         *_numbers(record, FORMATS.get((name, ""), OTHER)),
@@ -65,7 +65,7 @@ def verdict(record: Mapping) -> Verdict:
 
 
 def verdicts_table(runs: Mapping[str, Results]) -> Table:
-    """Tabulate the verdicts of several runs, with one row per claim and one column per run."""
+    """Return a table of the verdicts of several runs, with one row per claim and one column per run."""
     columns = {run: {claim.id: claim for claim in map(verdict, results.claims())} for run, results in runs.items()}
     claims = {claim.id: claim for column in columns.values() for claim in column.values()}
     lines = []
@@ -77,7 +77,7 @@ def verdicts_table(runs: Mapping[str, Results]) -> Table:
 
 
 def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
-    """Format value, interval and threshold of a condition or claim as text (empty strings if nothing was measured)."""
+    """Return the value, interval and threshold of a condition or claim as text, or empty strings if it has no value."""
     measured, interval, threshold = (record.get(key) for key in ("measured", "interval", "threshold"))
     if measured is None:
         return "", "", ""
@@ -86,7 +86,7 @@ def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
 
 
 def _evidence(claim: str, numbers: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Return each number's name and text. The numbers `<key>_low` and `<key>_high` become the interval of `<key>`."""
+    """Return the name and the text of each number. `<key>_low` and `<key>_high` become the interval of `<key>`."""
     texts = []
     for key, value in numbers.items():
         if key.rpartition("_")[0] in numbers and key.endswith(("_low", "_high")):

@@ -1,7 +1,7 @@
 """Decide the report's claims. A claim has conditions, each of which compares one number with one threshold.
 
-A condition is met (True), not met (False), or undecided (None) because the interval of the number contains the
-threshold. `every` and `unanimous` combine these answers. The claims of a study are defined in its words/claims.yaml.
+A condition is met (True), not met (False), or undecided (None) if the interval of the number contains the threshold.
+`every` and `unanimous` combine these answers. The claims of each study are listed in a file claims.yaml.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Evidence:
     thresholds: ClaimsParams
 
     def threshold(self, key: str | float) -> float:
-        """Return `key` if it is a number, or else the threshold `claims.<key>`, negated if `key` starts with `-`."""
+        """Return `key` if it is a number, or else the threshold `claims.<key>`. A leading `-` negates the threshold."""
         if not isinstance(key, str):
             return key
         value = reduce(getattr, key.removeprefix("-").split("."), self.thresholds)
@@ -53,13 +53,13 @@ Measure = Callable[[Evidence], Estimate | float]  # computes one number of a cla
 
 @dataclass(frozen=True, eq=False)
 class OverSeeds(Estimate):
-    """The mean of `values` over training seeds and images, with its confidence interval."""
+    """The mean of the array `values` (seeds, images), and the confidence interval of the mean."""
 
     values: np.ndarray  # (seeds, images)
     level: float  # confidence level
 
     def seeds_to_exclude(self, *thresholds: float) -> int | None:
-        """Return how many seeds are needed for an interval that excludes all thresholds; None if no number suffices."""
+        """Return the number of seeds with which the interval excludes all thresholds, or None if no number suffices."""
         from triptych.measures.power import seeds_to_exclude
 
         needed = [seeds_to_exclude(self.values, threshold, self.level) for threshold in thresholds]
@@ -67,7 +67,7 @@ class OverSeeds(Estimate):
 
 
 class SeedRange(Estimate):
-    """A mean over training seeds. The bounds are the lowest and highest seed values, not a confidence interval."""
+    """A mean over training seeds. Its bounds are the lowest and the highest value among the seeds."""
 
 
 def number(file: str, key: str) -> Measure:
@@ -86,7 +86,7 @@ def threshold(key: str) -> Measure:
 
 
 def difference(one: Measure, other: Measure) -> Measure:
-    """Return a function that computes `one` minus `other`, two numbers that were estimated from independent samples."""
+    """Return a function that computes `one` minus `other`, and the confidence interval for independent samples."""
 
     def measure(evidence: Evidence) -> Estimate:
         from triptych.measures import intervals
@@ -110,7 +110,7 @@ class Condition:
     refutable: bool = True  # if False, the condition is undecided instead of not met
 
     def outcome(self, evidence: Evidence) -> Outcome:
-        """Measure the number and compare it with the threshold."""
+        """Measure the number, compare it with the threshold, and return the outcome."""
         threshold, margin = evidence.threshold(self.threshold), evidence.threshold(self.no_difference or 0.0)
         try:
             estimate = self.measure(evidence)
@@ -147,7 +147,7 @@ class Outcome:
         }
 
     def sentence(self) -> str:
-        """Return one sentence with the statement of the condition, the answer, and the measured number."""
+        """Return one sentence with the condition's statement, answer and measured number."""
         form, estimate = self.condition.format, self.estimate
         if estimate.low == estimate.high:
             number = written(estimate.value, form)
@@ -160,7 +160,7 @@ class Outcome:
     def seeds_needed(self) -> int | None:
         """Return the number of training seeds that would probably decide the condition.
 
-        The result is None if no number suffices, and ONE_SEED if only one seed was measured, too few for an estimate.
+        The result is None if no number of seeds suffices, and ONE_SEED if only one seed was measured.
         """
         if not isinstance(self.estimate, OverSeeds):
             return None
@@ -180,7 +180,7 @@ class Outcome:
 
 
 def every(answers: Iterable[Answer]) -> Answer:
-    """Return the conjunction in Kleene's three-valued logic: False if any is False, True if all are True, else None."""
+    """Return False if any answer is False, True if all are True, and otherwise None (Kleene's three-valued logic)."""
     answers = list(answers)
     return False if False in answers else None if None in answers else True
 
@@ -205,11 +205,11 @@ class Fact:
 
     @property
     def title(self) -> str:
-        """The name of the number in texts; by default, the key with spaces instead of underscores."""
+        """The display name of the number; by default, the key with spaces instead of underscores."""
         return self.name or self.key.replace("_", " ")
 
     def flat(self, evidence: Evidence) -> dict[str, float]:
-        """Return the number, and the bounds of its interval if it has one, by their keys in metrics/claims.json."""
+        """Return a dict of the number and, if it has an interval, the bounds, by their keys in metrics/claims.json."""
         value = self.measure(evidence)
         return value.flat(self.key) if isinstance(value, Estimate) else {self.key: value}
 
@@ -236,11 +236,11 @@ class Claim:
         return self.conditions[0].format
 
     def numbers(self, figures: Sequence[Figure]) -> list[int]:
-        """Select the figures that belong to the claim, and return their numbers in ascending order."""
+        """Return the numbers of those `figures` that belong to the claim, in ascending order."""
         return sorted({one.number for one in figures for pattern in self.figures if fnmatch(one.slug, pattern)})
 
     def record(self, evidence: Evidence, figures: Sequence[Figure]) -> dict:
-        """Decide the claim and return its entry in metrics/claims.json."""
+        """Decide the claim and return its record for metrics/claims.json. `figures` are those of all studies."""
         evidence.results.opened.clear()
         outcomes = [condition.outcome(evidence) for condition in self.conditions]
         reasons = list(dict.fromkeys(outcome.gap for outcome in outcomes if outcome.gap))
@@ -282,9 +282,9 @@ class Claim:
 def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
     """Read the claims of a study from a YAML file that maps the id of each claim to its fields.
 
-    `{number: [vae, recognisability]}` calls `number('vae', 'recognisability')`, where the function is in this module or
-    in `functions`. `below: vae.sharpness` sets the direction and the threshold of a condition. An entry of `conditions`
-    or `facts` that has a single key calls a function that returns a list of conditions or facts.
+    `{number: [vae, recognisability]}` calls `number('vae', 'recognisability')`. The functions of this module and
+    `functions` can be called. `below: vae.sharpness` sets the direction and the threshold of a condition. An entry of
+    `conditions` or `facts` that has a single key calls a function that returns a list of conditions or facts.
     """
     by_name = {function.__name__: function for function in (number, value, threshold, difference, *functions)}
 
@@ -314,7 +314,7 @@ def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
 
 
 def decide(evidence: Evidence, claims: Sequence[Claim], figures: Sequence[Figure]) -> list[dict]:
-    """Decide each claim, and return the records for metrics/claims.json. Missing and damaged files raise InputError."""
+    """Decide each claim, and return the records for metrics/claims.json. Missing or damaged files raise InputError."""
     return [claim.record(evidence, figures) for claim in claims]
 
 

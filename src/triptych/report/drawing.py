@@ -35,10 +35,10 @@ COLUMNS = 16  # images per row of a sheet
 def chart(
     path: Path, rows: int = 1, columns: int = 1, height: float = HEIGHT, legend: int = 0, **options: object
 ) -> Iterator[np.ndarray]:
-    """Yield the axes of a chart, as an array of shape (rows, columns), and write the PNG when the context ends.
+    """Yield an array of axes (rows, columns), and write the chart to the PNG file `path` when the context ends.
 
-    `height` is in inches. `legend` is the number of columns of a legend above the chart, which lists the labels of the
-    first axes; 0 draws no legend. `options` are passed to `pyplot.subplots`.
+    `height` is in inches. If `legend` is not 0, a legend above the chart lists the labels of the first axes in `legend`
+    columns. `options` are passed to `pyplot.subplots`.
     """
     import matplotlib
 
@@ -66,7 +66,7 @@ def chart(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG file without metadata, so that identical figures produce identical files, and close the figure."""
+    """Write `figure` as a PNG file without metadata, and close it. Identical figures produce identical files."""
     import matplotlib.pyplot as plt
 
     with written_whole(path) as partial:
@@ -75,14 +75,14 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def percent(axis: Axis) -> None:
-    """Show the fractions at the ticks of an axis as percentages."""
+    """Label the ticks of an axis with percentages instead of fractions."""
     from matplotlib.ticker import PercentFormatter
 
     axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=f"{NBSP}%"))
 
 
 def curve(axes: Axes, history: pd.DataFrame, x: str, y: str, **line: object) -> None:
-    """Draw the mean of column `y` over seeds against column `x`, with a band from the lowest to the highest value.
+    """Draw the mean of column `y` of `history` over seeds against column `x`. A band spans the values of all seeds.
 
     Column `x` must have the same values for all seeds. The options `line` are passed to `seaborn.lineplot`.
     """
@@ -96,7 +96,7 @@ def curve(axes: Axes, history: pd.DataFrame, x: str, y: str, **line: object) -> 
 
 
 def grid(images: np.ndarray, columns: int = COLUMNS, gap: int = 2) -> np.ndarray:
-    """Arrange uint8 images of shape (N, C, H, W) in a grid of shape (height, width, 3) with white gaps."""
+    """Return a grid of uint8 images (N, C, H, W), with white gaps, as one image of shape (height, width, 3)."""
     count, _, height, width = images.shape
     rows = -(-count // columns)
     picture = np.full((rows * (height + gap), columns * (width + gap), 3), 255, np.uint8)
@@ -107,7 +107,7 @@ def grid(images: np.ndarray, columns: int = COLUMNS, gap: int = 2) -> np.ndarray
 
 
 def image_sheet(path: Path, bands: Sequence[tuple[str, np.ndarray]], columns: int = COLUMNS) -> None:
-    """Draw a grid of images. Each of `bands` is a name and an array of shape (N, C, H, W), and starts on a new row."""
+    """Draw a grid of images. Each band has a name and an array of images (N, C, H, W), and starts on a new row."""
     pictures = [grid(images, columns) for _, images in bands]
     gap = np.full((2, *pictures[0].shape[1:]), 255, np.uint8)
     sheet = np.concatenate([block for picture in pictures for block in (picture, gap)][:-1])

@@ -13,7 +13,7 @@ YES_NO = "yes or no"  # for 1 and 0
 
 
 def written(value: object, style: str = ".4g") -> str:
-    """Format a value as text, such as `97.3 %`, `yes`, `–` (None) or `38.2 % (35.2 to 42.3 %)` (an Estimate)."""
+    """Format a value as text, such as `97.3 %`, `yes`, `–` for None, or `38.2 % (35.2 to 42.3 %)` for an Estimate."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
 
 
 def hardware(timing: Mapping) -> str:
-    """Describe the hardware on which a model was trained, such as `CPU, 2 processes of 1 thread`."""
+    """Return the training hardware in `timing` as text, such as `CPU, 2 processes of 1 thread`."""
     device = str(timing.get("device", "unknown device"))
     name = device.upper() if device in ("cpu", "mps") else device
     threads, processes = timing.get("threads", 1), timing.get("processes", 1)

@@ -24,7 +24,7 @@ def images_path(study: str) -> str:
 
 
 def wall_clock(number: int, study: str, remark: str) -> Figure:
-    """Return the figure of the time per training epoch of a study (`vae` or `ddpm`). The caption ends with `remark`."""
+    """Return a figure of the time per training epoch of a study (`vae` or `ddpm`). The caption ends with `remark`."""
 
     def draw(path: Path, results: Results) -> None:
         table = results.table(f"plots/{study}/timing.csv", "epoch", "seconds")
@@ -52,7 +52,7 @@ def wall_clock(number: int, study: str, remark: str) -> Figure:
 
 
 def samples_after_epoch(number: int, study: str, report_epoch: int, unit: str = "") -> Figure:
-    """Return the figure of samples; see `images_after_epoch`. The text states the training loss in the unit `unit`."""
+    """Return a figure of samples; see `images_after_epoch`. The text below it states the training loss in `unit`."""
     return images_after_epoch(
         number,
         study,
@@ -78,15 +78,14 @@ def images_after_epoch(
     unit: str,
     shows_data: bool = False,
 ) -> Figure:
-    """Return the figure of images from this run's saved epoch that best matches epoch `report_epoch` of the report.
+    """Return a figure of images from the saved epoch that best matches epoch `report_epoch` of the report.
 
-    `content` is `samples` or `reconstructions`. `bands` takes the saved arrays and a mask that selects an epoch, and
-    returns groups of images with their names. The text below the figure states the loss from the column `key` of the
-    training log, with the name `loss` and the unit `unit`. If `shows_data` is True, images of the dataset are visible.
+    `content` is `samples` or `reconstructions`. `bands` takes the saved arrays and a boolean mask of the epoch, and
+    returns pairs of names and images. The text below the figure states the value of column `key` of the training log,
+    with the name `loss` and the unit `unit`. `shows_data` must be True if the figure shows images of the dataset.
     """
 
     def epochs(results: Results) -> tuple[int, int]:
-        """Return the saved epoch that best matches `report_epoch` of the report's 30 epochs, and the last epoch."""
         training = value_at(results.params, f"{study}.training")
         if not training:
             raise UnmeasuredError(f"params.yaml has no {study}.training")
@@ -115,10 +114,10 @@ def images_after_epoch(
 
 
 def final_samples(first: int, study: str, remark: str, result_lines: Sequence[str]) -> tuple[Figure, ...]:
-    """Return figures that each show one sample of the trained model and its class probabilities, given by the judge.
+    """Return one figure per text in `result_lines`: a sample of the trained model, and its class probabilities.
 
-    The judge is the reference classifier. There is one figure per text in `result_lines`, which is shown below the
-    figure. The figures are numbered from `first`, and each caption ends with `remark`.
+    The probabilities are those of the judge (the reference classifier). The text is shown below the figure. The figures
+    are numbered from `first`, and each caption ends with `remark`.
     """
 
     def figure(index: int, result: str) -> Figure:

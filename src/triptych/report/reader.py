@@ -53,7 +53,7 @@ class Metrics:
         return value
 
     def missing(self, key: str) -> UnmeasuredError:
-        """Return the error for a number that the file does not contain. The message includes any known reason."""
+        """Return the error for a number that the file does not contain. The message includes the reason, if known."""
         section, _, name = f".{key}".rpartition(".")
         reason = value_at(self.values, f"{section}.left_out.{name}".removeprefix("."))
         return UnmeasuredError(f"{self.path} has no {key}" + (f": {reason}" if reason else ""))
@@ -64,7 +64,7 @@ class Metrics:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """The reason for each number that could not be measured, by the dotted key of the number."""
+        """The reasons why numbers could not be measured, by the dotted keys of the numbers."""
         return dict(_left_out(self.values))
 
     def rows(self, key: str) -> list["Metrics"]:
@@ -74,7 +74,7 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Results:
-    """Reads the files of the run in the folder `root`, each file once. Missing and damaged files raise InputError."""
+    """The files of the run in folder `root`. Each file is read once. Missing or damaged files raise InputError."""
 
     root: Path = Path()
     opened: dict[str, None] = field(default_factory=dict, repr=False, compare=False)  # paths in the order of use
@@ -82,7 +82,7 @@ class Results:
 
     @property
     def params(self) -> dict:
-        """The content of params.yaml, as a dict."""
+        """The content of params.yaml as a dict."""
         return self._once("params.yaml", read_yaml)
 
     def param(self, key: str) -> object:
@@ -116,7 +116,7 @@ class Results:
         return records
 
     def table(self, path: str, *columns: str) -> "pd.DataFrame":
-        """Return the table in a CSV file; class names are strings. Raises InputError if one of `columns` is missing."""
+        """Return the table in a CSV file. Class names are strings. Raises InputError if any of `columns` is missing."""
         table = self._once(path, _csv)
         missing = [column for column in columns if column not in table]
         if missing:
@@ -124,7 +124,7 @@ class Results:
         return table
 
     def arrays(self, path: str) -> "Mapping[str, np.ndarray]":
-        """Return the arrays in an .npz file, by name."""
+        """Return the arrays in the .npz file `path`, by name."""
         from triptych.core.files import read_arrays
 
         return self._once(path, read_arrays)
@@ -147,7 +147,7 @@ class Results:
 
 
 def value_at(tree: Mapping | Sequence, key: str) -> object:
-    """Return the value at a dotted key, or None if the key is missing. A number with an interval becomes an Estimate.
+    """Return the value at a dotted key of `tree`, or None if it is missing. Numbers with intervals become Estimates.
 
     In a list, an index or `field=value` selects one entry, as in `sampling.-1.steps` or `restoration.t=30.ssim`.
     """

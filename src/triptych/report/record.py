@@ -53,11 +53,11 @@ class Figure:
 
     @property
     def of_report(self) -> bool:
-        """Return True if the figure is one of the report's. The figures that this project adds have higher numbers."""
+        """Return True if the figure belongs to the report. The figures that this project adds have higher numbers."""
         return self.number <= LAST_OF_REPORT
 
     def path(self, folder: Path) -> Path:
-        """Return the path of the picture, `<folder>/fig<number>_<slug>.png`."""
+        """Return the path of the PNG file: `<folder>/fig<number>_<slug>.png`."""
         return folder / f"fig{self.number:02d}_{self.slug}.png"
 
 
@@ -73,18 +73,18 @@ class Model:
 
     @property
     def metrics(self) -> str:
-        """Path of the model's metrics file."""
+        """The path of the model's metrics file."""
         return f"metrics/{self.name}.json"
 
     @property
     def timing(self) -> str:
-        """Path of the file with the model's training time."""
+        """The path of the file with the model's training time."""
         return f"metrics/timing/{self.name}.json"
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study of the report, or the judge (the classifier that rates images). Sequences are in the order of display."""
+    """A study of the report, or the judge (the classifier that rates images). Sequences are in display order."""
 
     slug: str  # in links
     short: str  # title in the contents
@@ -105,7 +105,7 @@ class Study:
         return any(metric.short for metric in self.metrics)
 
     def writers(self, params: Mapping) -> dict[str, str]:
-        """Map each result file to the stage that writes the file. `params` is the content of params.yaml."""
+        """Map the path of each result file to the stage that writes it. `params` is the content of params.yaml."""
         files = dict(self.tables)
         for model in self.models(params):
             files |= {model.metrics: model.measured_by, model.timing: model.trained_by}
@@ -126,7 +126,7 @@ def read_study(folder: Path, *functions: Callable, **fields: object) -> Study:
 
 
 def collapse_in_words(metrics: Metrics) -> str:
-    """Return `no`, or the type and the first epoch of a collapse of embeddings, such as `complete from epoch 2`."""
+    """Return `no` if embeddings did not collapse, or else the type and first epoch, such as `complete from epoch 2`."""
     if not metrics.values["collapsed"]:
         return "no"
     kind, since = metrics.value("collapse_kind"), metrics.value("collapsed_since_epoch")

@@ -1,8 +1,9 @@
-"""Result lines: the text below each figure, made by filling a template with numbers from the files of the run.
+"""Result lines, the texts below figures. A template is filled with numbers from the files of the run.
 
-`{vae:recognisability}` inserts the number with that key in metrics/vae.json and its interval. The interval is omitted
-in `{vae!v:recognisability}`. `{timing/vae!d:seconds_total}` inserts a duration. `{plots/vae/latents!p:0.share}` inserts
-a percentage from the first row of plots/vae/latents.csv. If a number is missing, the result line is omitted.
+`{vae:recognisability}` inserts the number `recognisability` of metrics/vae.json with its interval.
+`{vae!v:recognisability}` omits the interval. `{timing/vae!d:seconds_total}` inserts a duration.
+`{plots/vae/latents!p:0.share}` inserts a percentage, the value of the column `share` in the first row of
+plots/vae/latents.csv. If a number is missing, the result line is omitted.
 """
 
 from collections.abc import Mapping
@@ -29,14 +30,14 @@ Sentence = list[str | Number]
 
 @dataclass(frozen=True)
 class Facts:
-    """Access to the numbers of a run, for result lines. A missing number raises UnmeasuredError."""
+    """Access to the numbers of a run for use in result lines. A missing number raises UnmeasuredError."""
 
     results: Results
     metrics: Mapping[str, Metric]  # by key; they define the formats
     writers: Mapping[str, str]  # stage by file
 
     def sentence(self, figure: Figure) -> Sentence:
-        """Return the result line of a figure as a list of texts and numbers, which is empty if a number is missing."""
+        """Return the result line of a figure as a list of texts and numbers, or an empty list if any is missing."""
         try:
             return self.filled(figure.result if isinstance(figure.result, str) else figure.result(self))
         except UnmeasuredError:
@@ -51,7 +52,7 @@ class Facts:
         return sentence
 
     def number(self, name: str, key: str, form: str | None = None) -> Number:
-        """Format the number at `key`. The forms "v" (value), "d" (duration) and "p" (percentage) omit the interval."""
+        """Look up and format a number. The forms "v" (value), "d" (duration) and "p" (percentage) omit its interval."""
         path, value = _path(name), self.look_up(name, key)
         if form and isinstance(value, Estimate):
             value = value.value
@@ -61,7 +62,7 @@ class Facts:
         return Number(text, path, self.writers.get(path, ""))
 
     def look_up(self, name: str, key: str) -> object:
-        """Return the value at `key` in `content(name)`. A number with a confidence interval becomes an Estimate."""
+        """Return the value at `key` in the file `name`; see `content`. Numbers with intervals become Estimates."""
         value = value_at(self.content(name), key)
         if value is None or value != value:  # a gap in a table is NaN, which differs from itself
             raise UnmeasuredError(f"{_path(name)} has no {key}")
@@ -78,17 +79,17 @@ class Facts:
 
 
 def plain(sentence: Sentence) -> str:
-    """Return a sentence as one string, without the paths and stages of the numbers."""
+    """Return a sentence as one string, without the sources of its numbers."""
     return "".join(text if isinstance(text, str) else text.text for text in sentence)
 
 
 def sources(sentence: Sentence) -> dict[str, str]:
-    """Map the path of each file from which a sentence takes a number to the stage that wrote the file."""
+    """Return a dict that maps the path of each file used in a sentence to the stage that wrote the file."""
     return {number.path: number.stage for number in sentence if isinstance(number, Number)}
 
 
 def literal(text: object) -> str:
-    """Escape the braces in a text, so that a template that contains the text does not treat them as placeholders."""
+    """Return a text with its braces escaped, so that a template does not treat them as placeholders."""
     return str(text).replace("{", "{{").replace("}", "}}")
 
 

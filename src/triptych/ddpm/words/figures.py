@@ -1,4 +1,4 @@
-"""Figures of the DDPM: figures 28 to 43 of the report, restoration, sampling cost, guidance, and both models."""
+"""Figures of the DDPM: figures 28 to 43 of the report, restoration, cost, guidance, and comparison with the VAE."""
 
 from itertools import cycle
 from pathlib import Path
@@ -20,7 +20,7 @@ REPORT_TIMES = {30: "is restored", 120: "is not restored"}
 
 
 def strips(first: int, t: int) -> tuple[Figure, Figure]:
-    """Return two figures, numbered from `first`: a test image noised in steps to time t, and restored from time t."""
+    """Return two figures, numbered from `first`: a test image noised to time t, and the same image restored from t."""
     row = f"ddpm:restoration.t={t}"
 
     def figure(number: int, slug: str, title: str, caption: str, result: str, restored: bool = False) -> Figure:
@@ -76,7 +76,7 @@ def draw_restoration_rate(path: Path, results: Results) -> None:
 
 
 def restoration_rate(facts: Facts) -> str:
-    """Return a sentence on the noise time t, if there is one, from which half of the restored images change class."""
+    """Return a sentence that names the noise time, if any, from which half of the restored images change class."""
     if facts.look_up("ddpm", "half_restored_reached"):
         return "From t = {ddpm:half_restored_t}, half of the test images are restored as another class."
     return (
@@ -94,7 +94,7 @@ def draw_restorations(path: Path, results: Results) -> None:
 
 
 def draw_sampling_cost(path: Path, results: Results) -> None:
-    """Draw Fréchet distance against seconds per image, with one line per sampler and one point per number of steps."""
+    """Draw the Fréchet distance against seconds per image, with a line per sampler and a point per number of steps."""
     measured = results.table(f"{SAMPLING}.csv", "sampler", "steps", "samples", "frechet_distance", "low", "high")
     if measured.empty:
         raise UnmeasuredError("params.yaml: sampling.ddpm.cost lists no samplers to compare")
@@ -128,7 +128,7 @@ def draw_sampling_cost(path: Path, results: Results) -> None:
 
 
 def best_sampler(facts: Facts) -> str:
-    """Return a sentence that names the sampler with the lowest Fréchet distance and counts overlapping intervals."""
+    """Return a sentence that names the sampler with the lowest Fréchet distance and counts those not clearly worse."""
     rows = facts.content(SAMPLING)
     if not rows:
         raise UnmeasuredError(f"{SAMPLING}.csv contains no sampler comparison")
@@ -141,7 +141,7 @@ def best_sampler(facts: Facts) -> str:
 
 
 def draw_guidance(path: Path, results: Results) -> None:
-    """Draw sample quality against the guidance weight, with one line per earlier snapshot that guides the sampler."""
+    """Draw sample quality against the guidance weight, with one line per snapshot that is used as a guide."""
     intervals = {
         "frechet_distance": ("low", "high"),
         "recognisability": ("recognisability_low", "recognisability_high"),
@@ -163,7 +163,7 @@ def draw_guidance(path: Path, results: Results) -> None:
 
 
 def draw_guided_samples(path: Path, results: Results) -> None:
-    """Draw rows of unguided samples, each row above guided samples that start from the same noise."""
+    """Draw rows of unguided samples, each above a row of guided samples from the same noise."""
     arrays, bands = results.arrays(IMAGES), []
     for start in range(0, 3 * drawing.COLUMNS, drawing.COLUMNS):
         row = slice(start, start + drawing.COLUMNS)
@@ -172,7 +172,7 @@ def draw_guided_samples(path: Path, results: Results) -> None:
 
 
 def draw_overview(path: Path, results: Results) -> None:
-    """Draw rows of VAE, DDPM and test images. Labels state the fraction that the reference classifier recognises."""
+    """Draw rows of VAE, DDPM and test images. Each label states the share that the reference classifier recognises."""
     of_vae, of_ddpm = results.arrays(images_path("vae")), results.arrays(IMAGES)
     vae, ddpm = results.metrics("vae"), results.metrics("ddpm")
 

@@ -51,8 +51,7 @@ def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
     return measure
 
 
-def _correct(results: Results, name: str, classifier: str) -> np.ndarray:
-    """Return a boolean array of shape (seeds, images) that is True where a test image was classified correctly."""
+def _correct(results: Results, name: str, classifier: str) -> np.ndarray:  # boolean (seeds, images)
     arrays, key = results.arrays(results_path(name)), f"{classifier}_correct"
     if key not in arrays:
         results.metrics(f"ssl/{name}").number(KNN)  # raises an error with the reason, such as missing labels
@@ -61,23 +60,23 @@ def _correct(results: Results, name: str, classifier: str) -> np.ndarray:
 
 
 def knn_difference(one: str, other: str) -> Measure:
-    """Return a function that computes kNN accuracy of the variant `one` minus kNN accuracy of the variant `other`."""
+    """Return a function that computes the kNN accuracy of the variant `one` minus that of the variant `other`."""
     return accuracies(f"{one} {other}", (1, one, "knn"), (-1, other, "knn"))
 
 
 def above_baseline(name: str, baseline: str) -> Measure:
-    """Return a function that subtracts the kNN accuracy of a baseline from the kNN accuracy of the variant `name`."""
+    """Return a function that computes the kNN accuracy of the variant `name` minus that of `baseline`."""
     return accuracies(f"{name} {baseline}", (1, name, "knn"), (-1, name, f"{baseline}_knn"))
 
 
 def lowest_margin(*names: str) -> Measure:
-    """Return a function that computes the smallest amount by which the kNN accuracy of a variant exceeds a baseline."""
+    """Return a function that finds the smallest margin in kNN accuracy of the variants `names` over the baselines."""
     margins = [above_baseline(name, baseline) for name in names for baseline in BASELINES]
     return lambda evidence: min((margin(evidence) for margin in margins), key=lambda estimate: estimate.value)
 
 
 def each_seed(name: str, key: str, minus: str = "") -> Measure:
-    """Return a function that computes mean and range of `key` over seeds, relative to the variant `minus` if given."""
+    """Return a function that computes the mean and range of `key` over seeds, relative to variant `minus` if given."""
 
     def measure(evidence: Evidence) -> SeedRange:
         values = _each_seed(evidence, name, key)
@@ -99,15 +98,15 @@ def _each_seed(evidence: Evidence, name: str, key: str) -> list[float]:
 
 
 def bound(side: str, of: Measure) -> Measure:
-    """Return a function that computes one bound (`low` or `high`) of the interval of the number `of`."""
+    """Return a function that computes the bound `side` (`low` or `high`) of the estimate that `of` computes."""
     return lambda evidence: getattr(of(evidence), side)
 
 
 def at_equal(one: str, other: str, cost: str) -> Measure:
-    """Return a function that computes the difference in kNN accuracy at equal training cost (`images` or `seconds`).
+    """Return a function that computes the kNN accuracy of `one` minus that of `other` at the same training cost.
 
-    For each seed, the accuracies of both variants are interpolated linearly at the smaller of their final costs. The
-    interval covers the variation over seeds, but not the variation over test images.
+    `cost` is `images` or `seconds`. For each seed, both accuracies are interpolated linearly at the smaller of the two
+    final costs. The interval covers the variation over seeds, but not the variation over test images.
     """
 
     def measure(evidence: Evidence) -> Estimate:
@@ -129,7 +128,7 @@ def at_equal(one: str, other: str, cost: str) -> Measure:
 
 
 def spent_course(results: Results, name: str) -> pd.DataFrame:
-    """Tabulate kNN accuracy, images seen, and seconds of training (without evaluation) per measured epoch and seed."""
+    """Return a table of kNN accuracy, images seen and seconds of training, with one row per measured epoch and seed."""
     path = f"plots/ssl/{name}_course.csv"
     course = results.table(path, "epoch", "seed")
     if KNN not in course:
@@ -144,7 +143,7 @@ def spent_course(results: Results, name: str) -> pd.DataFrame:
 
 
 def learns(name: str) -> list[Condition]:
-    """Return one condition per baseline: the variant's kNN accuracy is more than `ssl.knn_drop` above the baseline."""
+    """Return one condition per baseline: the kNN accuracy exceeds that of the baseline by more than `ssl.knn_drop`."""
     named = BASELINES | {UNTRAINED: "an untrained encoder"}
     return [
         Condition(
@@ -157,7 +156,7 @@ def learns(name: str) -> list[Condition]:
 
 
 def stable(name: str) -> list[Condition]:
-    """Return a list with one condition: the variant does not collapse with any training seed."""
+    """Return a list with one condition: no training seed of the variant collapses."""
     statement = f"No seed of {title(name)} collapses"
     return [Condition(f"{name}-stable", statement, each_seed(name, "collapsed"), "below", 0.5, ".0%")]
 
@@ -173,7 +172,7 @@ def count_seeds(name: str) -> Measure:
 
 
 def facts_of(names: Sequence[str], keys: Sequence[str]) -> list[Fact]:
-    """Return one fact `<name>_<key>` per variant and metric. The metric `seeds` is the number of training seeds."""
+    """Return a fact named `<name>_<key>` for each variant and metric. The key `seeds` counts the training seeds."""
     facts = []
     for name, key in product(names, keys):
         metric = METRICS.get(key, Metric(key, key, format=".0f"))

@@ -1,4 +1,4 @@
-"""Figures of encoders: figures 44 to 50 of the report, then collapse, accuracy, cost and settings of all methods."""
+"""Figures of encoders: figures 44 to 50 of the report, and the collapse, accuracy, cost and settings of all methods."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SINGLE_SEEDS = "Bars are intervals over test images and seeds. Small dots are si
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The settings and numbers of a variant, and the label and line style that represent the variant in figures."""
+    """The settings and numbers of a variant, and its label and line style in figures."""
 
     name: str
     label: str
@@ -56,7 +56,7 @@ class Run:
 
 
 def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) -> list[Run]:
-    """Return the variants `names` (default: all). Raises UnmeasuredError if a variant lacks a metric in `need`."""
+    """Return a Run per variant in `names` (default: all). Raises UnmeasuredError if one lacks a metric in `need`."""
     trained = variants.variants(results.params)
     lines = variants.lines(trained)
     runs = []
@@ -69,7 +69,7 @@ def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) 
 
 
 def history(results: Results, name: str) -> pd.DataFrame:
-    """Return the training log, one row per epoch and seed. Metrics of snapshots are NaN in epochs without snapshots."""
+    """Return a training log with a row per epoch and seed. Snapshot metrics are NaN in epochs without a snapshot."""
     training = results.table(f"plots/ssl/{name}_training.csv", "epoch", "seed", LOSS, STD)
     course = results.table(f"plots/ssl/{name}_course.csv", "epoch", "seed")
     return training.merge(course, how="left", on=["epoch", "variant", "seed"])
@@ -78,7 +78,7 @@ def history(results: Results, name: str) -> pd.DataFrame:
 def draw_baselines(
     line: Callable, runs: Sequence[Run], key: str = KNN, wanted: Iterable[str] = (UNTRAINED, PIXELS)
 ) -> None:
-    """Call `line`, such as `Axes.axhline`, with the accuracy `key` of each baseline in `wanted` that was measured."""
+    """Draw the accuracy `key` of each measured baseline in `wanted` by calling `line`, for example `Axes.axhline`."""
     metrics = max(runs, key=lambda run: run.history["seed"].nunique()).metrics
     for baseline in wanted:
         if f"{baseline}_{key}" in metrics:
@@ -89,9 +89,9 @@ def draw_baselines(
 def ablation_figures(
     first: int, slug: str, ablation: str, title: str, names: tuple[str, str], accuracy: str, loss: str = SAME_RUNS
 ) -> tuple[Figure, Figure]:
-    """Return two figures that compare SimSiam with the variant `ablation`: kNN accuracy, and training loss.
+    """Return two figures that compare SimSiam with the variant `ablation`, in kNN accuracy and in training loss.
 
-    `names` are the names of the two variants in texts. `accuracy` and `loss` are sentences about the report's results.
+    `names` are the names of the two variants in texts. `accuracy` and `loss` are sentences for the two captions.
     """
 
     def draw(path: Path, results: Results, column: str) -> None:
@@ -146,7 +146,7 @@ def draw_views(path: Path, results: Results) -> None:
 def draw_course(
     path: Path, results: Results, columns: Sequence[str], runs: Sequence[Run], others: Sequence[Run] = ()
 ) -> None:
-    """Draw a chart against epochs for each of `columns`, with `runs` in colour and `others` in grey in the background.
+    """Draw a chart over epochs for each of `columns`, with `runs` in colour and `others` in grey in the background.
 
     The chart of kNN accuracy is omitted if a run lacks this metric. The cell after the last chart contains the legend.
     """
@@ -189,7 +189,7 @@ def draw_course(
 
 
 def draw_collapse(path: Path, results: Results) -> None:
-    """Draw loss, embedding spread, rank and kNN accuracy of all variants. Highlight SimSiam and collapsed variants."""
+    """Draw loss, embedding spread, rank and kNN accuracy over epochs. Highlight SimSiam and the collapsed variants."""
     runs = load(results, need=("collapsed",))
     marked = [run for run in runs if run.name == SIMSIAM] + [run for run in runs if run.collapsed]
     marked = marked[:MOST_LINES]
@@ -198,9 +198,10 @@ def draw_collapse(path: Path, results: Results) -> None:
 
 
 def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bool = False) -> None:
-    """Draw the accuracy `key` and its interval at `position`, with a hollow marker if the variant collapsed.
+    """Draw the accuracy `key` of a variant with its interval. The marker is hollow if the variant collapsed.
 
-    If `row` is True, the interval is horizontal; otherwise it is vertical, and the value of each seed is added.
+    If `row` is True, the interval is horizontal. Otherwise it is vertical, with a dot for each seed. `position` is the
+    coordinate on the other axis.
     """
     estimate, colour = run.metrics.estimate(key), run.line["color"]
     bar = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
@@ -214,7 +215,7 @@ def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bo
 
 
 def draw_rows(path: Path, runs: Sequence[Run], keys: Sequence[str], minutes: Mapping[str, float] | None = None) -> None:
-    """Draw one row per variant: the accuracies `keys` with intervals, baselines and, if given, minutes of training."""
+    """Draw a row per variant, with the accuracies `keys`, their intervals and, if given, the `minutes` of training."""
     charts = len(keys) + bool(minutes)
     with drawing.chart(path, 1, charts, sharey=True, height=1.2 + 0.26 * len(runs), legend=3) as [cells]:
         for axes, key in zip(cells, keys, strict=False):
@@ -232,13 +233,13 @@ def draw_rows(path: Path, runs: Sequence[Run], keys: Sequence[str], minutes: Map
 
 
 def draw_comparison(path: Path, results: Results) -> None:
-    """Draw kNN and linear accuracy of each variant, in descending order of kNN accuracy."""
+    """Draw the kNN and linear accuracies of each variant, in descending order of kNN accuracy."""
     runs = load(results, need=(KNN, LINEAR))
     draw_rows(path, sorted(runs, key=lambda run: -run.metrics.number(KNN)), (KNN, LINEAR))
 
 
 def draw_cost(path: Path, results: Results) -> None:
-    """Draw kNN accuracy and training time of each variant, in ascending order of training time."""
+    """Draw the kNN accuracy and training time of each variant, in ascending order of training time."""
     runs = load(results, need=(KNN,))
     minutes = {}
     for run in runs:
@@ -248,7 +249,7 @@ def draw_cost(path: Path, results: Results) -> None:
 
 
 def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
-    """Return the number `key` of each variant in metrics/<folder>. Raises UnmeasuredError if no variant has it."""
+    """Return the metric `key` of each variant, from metrics/<folder>. Raises UnmeasuredError if no variant has it."""
     names = variants.variants(facts.results.params)
     files = {name: f"{folder}/{name}" for name in names if facts.results.has(f"metrics/{folder}/{name}.json")}
     metrics = {name: facts.results.metrics(file) for name, file in files.items()}
@@ -265,7 +266,7 @@ def collapsed_variants(facts: Facts) -> str:
 
 
 def best_variant(facts: Facts) -> str:
-    """Return a sentence on the variant with the highest kNN accuracy."""
+    """Return a sentence that names the variant with the highest kNN accuracy."""
     accuracies = measured_variants(facts, "ssl", KNN)
     best = max(accuracies, key=accuracies.get)
     return (
@@ -275,7 +276,7 @@ def best_variant(facts: Facts) -> str:
 
 
 def cheapest_variant(facts: Facts) -> str:
-    """Return a sentence on the variants with the shortest and the longest training time per epoch."""
+    """Return a sentence that names the variants with the shortest and the longest training time per epoch."""
     seconds = measured_variants(facts, "timing/ssl", "seconds_per_epoch")
     shortest, longest = min(seconds, key=seconds.get), max(seconds, key=seconds.get)
     return (
@@ -309,7 +310,7 @@ def draw_settings(path: Path, *charts: Chart, named: bool = False) -> None:
 
 
 def draw_barlow_twins(path: Path, results: Results) -> None:
-    """Draw kNN accuracy of Barlow Twins against the batch size and against the output width of the projector."""
+    """Draw the kNN accuracy of Barlow Twins against the batch size and against the output width of the projector."""
 
     def chart(names: Sequence[str], setting: Callable[[Run], int], label: str) -> Chart:
         runs = sorted(load(results, names, need=(KNN,)), key=setting)
@@ -324,7 +325,7 @@ def draw_barlow_twins(path: Path, results: Results) -> None:
 
 
 def draw_heavy_views(path: Path, results: Results) -> None:
-    """Draw kNN accuracy of SimSiam and BYOL with standard or heavily augmented views, and of DSSL with both types."""
+    """Draw the kNN accuracy of SimSiam and BYOL with standard and with heavy views, and of DSSL, which uses both."""
     names = (SIMSIAM, "simsiam_heavy", "byol", "byol_heavy", "dssl")
     simsiam, simsiam_heavy, byol, byol_heavy, dssl = load(results, names, need=(KNN,))
     ticks = ["standard views", "heavy views", "heavy views next to\nstandard ones"]
@@ -333,13 +334,13 @@ def draw_heavy_views(path: Path, results: Results) -> None:
 
 
 def draw_vicreg_terms(path: Path, results: Results) -> None:
-    """Draw embedding spread, rank and kNN accuracy of VICReg, complete and without its variance or covariance term."""
+    """Draw embedding spread, rank and kNN accuracy of VICReg: complete, without variance, and without covariance."""
     runs = load(results, ("vicreg", "vicreg_no_variance", "vicreg_no_covariance"))
     draw_course(path, results, (STD, RANK, KNN), runs)
 
 
 def draw_byol(path: Path, results: Results) -> None:
-    """Draw kNN accuracy of SimSiam and BYOL against the number of images seen and against the minutes of training."""
+    """Draw the kNN accuracy of SimSiam and BYOL against the number of images seen and the minutes of training."""
     runs = load(results, (SIMSIAM, "byol"), need=(KNN,))
     with drawing.chart(path, 1, 2, sharey=True, legend=2) as [cells]:
         for run in runs:
@@ -356,7 +357,7 @@ def draw_byol(path: Path, results: Results) -> None:
 
 
 def draw_asymmetry(path: Path, results: Results) -> None:
-    """Draw kNN accuracy of AsymSiam with equal views, more augmented source views, and more augmented target views."""
+    """Draw the kNN accuracy of AsymSiam with stronger augmentation of source views, of target views, and of neither."""
     runs = load(results, ("asymsiam_symmetric", "asymsiam", "asymsiam_reverse"), need=(KNN,))
     ticks = ["the same views\nfor both", "source stronger,\ntarget weaker", "source weaker,\ntarget stronger"]
     draw_settings(path, (ticks, "", [[(run, position)] for position, run in enumerate(runs)]))

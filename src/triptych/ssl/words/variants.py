@@ -41,7 +41,7 @@ class Settings:
 
     @property
     def described(self) -> str:
-        """Changed settings, such as `projector output 512, symmetric`. If there are none, the method's own settings."""
+        """Text such as `projector output 512, symmetric`: the changed settings, or else all method-specific ones."""
         recipe = {key: value for key, value in self.recipe.items() if isinstance(value, str | int | float)}
         settings = self.own or {key: recipe[key] for key in recipe if key not in SharedRecipe.model_fields}
         return ", ".join(_words(settings))
@@ -58,7 +58,7 @@ def variants(params: Mapping) -> dict[str, Settings]:
 
 
 def models(params: Mapping) -> list[Model]:
-    """Return one Model per variant in params.yaml."""
+    """Return a Model for each variant in params.yaml."""
     return [
         Model(f"ssl/{name}", title(name), f"ssl@{name}", f"evaluate_ssl@{name}", settings.described)
         for name, settings in variants(params).items()
@@ -95,7 +95,7 @@ def results_path(variant: str) -> str:
 
 
 def remark(params: Mapping) -> str:
-    """Return a sentence that compares projector output widths in run and report, or "" if there are no projectors."""
+    """Return a sentence that compares the projector output widths of this run and the report; "" without projectors."""
     trained = variants(params)
     pairs = [(trained[name].dim, report) for name, report in REPORT_DIMS.items() if name in trained]
     texts = [

@@ -11,7 +11,7 @@ from triptych.vae.words.figures import STRONGEST
 def epoch_times(key: str) -> Measure:
     """Return a function that computes the statistic `key` (such as `mean` or `slope`) of the time per training epoch.
 
-    The time is CPU time (which other processes hardly affect) for training on the CPU, and wall-clock time otherwise.
+    For training on the CPU, the time is CPU time, which other processes hardly affect. Otherwise it is wall-clock time.
     """
 
     def measure(evidence: Evidence) -> Estimate | float:
@@ -43,11 +43,11 @@ def epoch_times(key: str) -> Measure:
 
 
 def latent_shares(key: str) -> Measure:
-    """Return a function that computes the sum of the three largest latent shares of a class, or a reference value.
+    """Return a function that sums the shares of the three strongest latents of a class, or computes a reference value.
 
-    The share of a latent is its part of the squared distance between the class mean and the mean of all images. `key`
-    selects the smallest sum of a class (`lowest_class`), the largest sum (`highest_class`), the sum for `equal` shares
-    or for a `random_direction`, or the number of `latents`.
+    A latent's share is its fraction of the squared distance between the class mean and the mean of all images. `key`
+    selects the lowest sum of any class (`lowest_class`), the highest (`highest_class`), the sum for equal shares
+    (`equal`) or in a random direction (`random_direction`), or the number of latents (`latents`).
     """
 
     def measure(evidence: Evidence) -> float:
@@ -69,6 +69,6 @@ def latent_shares(key: str) -> Measure:
 
 
 def random_direction_share(latents: int, draws: int, rng: np.random.Generator) -> float:
-    """Return the mean share of the three largest coordinates in the squared length of `draws` random vectors."""
+    """Return the share of the three largest squares in the squared length of random vectors, averaged over `draws`."""
     squares = np.sort(np.square(rng.normal(size=(draws, latents))), axis=1)
     return float((squares[:, -STRONGEST:].sum(axis=1) / squares.sum(axis=1)).mean())

@@ -19,7 +19,7 @@ NATS = " nats per image"
 
 
 def reconstruction_bands(arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Return named rows of test images, each followed by a row of reconstructions from the epoch selected by `rows`."""
+    """Return named rows of test images, each followed by its reconstructions. The mask `rows` selects the epoch."""
     originals, [rebuilt] = arrays["originals"], arrays["epoch_reconstructions"][rows]
     bands = []
     for start in range(0, len(rebuilt), drawing.COLUMNS):
@@ -29,10 +29,10 @@ def reconstruction_bands(arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> 
 
 
 def class_latents(number: int, index: int) -> Figure:
-    """Return the figure that shows mean and standard deviation of each latent over the images of the class `index`."""
+    """Return a figure of the mean and standard deviation of each latent over the images of class number `index`."""
 
     def strongest(rows: list[dict]) -> tuple[str, list[int]]:
-        """Return the name of the class `index`, and the indices of the rows for the latents with the largest shares."""
+        # Name of the class, and indices of the rows for its latents with the largest shares.
         classes = list(dict.fromkeys(row["class"] for row in rows))
         if index >= len(classes):
             raise UnmeasuredError(f"this figure needs at least {index + 1} classes; the images have {len(classes)}")
@@ -73,7 +73,7 @@ def class_latents(number: int, index: int) -> Figure:
 
 
 def draw_interpolations(path: Path, results: Results) -> None:
-    """Draw rows of images that were decoded from evenly spaced points on straight lines in latent space."""
+    """Draw rows of images decoded from evenly spaced points on straight lines in latent space."""
     images = results.arrays(IMAGES)["interpolations"][:INTERPOLATIONS]
     if not len(images):
         raise results.metrics("vae").missing("interpolation_smoothness")
@@ -94,7 +94,7 @@ def draw_priors(path: Path, results: Results) -> None:
 
 
 def draw_traversals(path: Path, results: Results) -> None:
-    """Draw rows of images in which one latent changes while the others are constant."""
+    """Draw rows of decoded images. Along each row, one latent changes while the others are constant."""
     arrays = results.arrays(IMAGES)
     rows = [(f"z{latent}", row) for latent, row in zip(arrays["traversed"], arrays["traversals"], strict=True)]
     drawing.image_sheet(path, rows, columns=arrays["traversals"].shape[1])
