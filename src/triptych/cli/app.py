@@ -335,7 +335,7 @@ def reconstruct(
 ) -> None:
     """Reconstruct images with the VAE.
 
-    The output shows each image beside its reconstruction.
+    The output shows each image next to its reconstruction.
     """
     from triptych.cli import generative, images
 
@@ -384,7 +384,7 @@ def denoise(
 ) -> None:
     """Add noise to images and remove the noise with the DDPM.
 
-    The output shows each image beside its noised and restored versions.
+    The output shows each image next to its noised and restored versions.
     """
     from triptych.cli import generative, images
 
