@@ -60,7 +60,8 @@ def _console() -> Console:
 
 
 def _empty(title: str) -> table.Table:
-    return table.Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    style = {"title_justify": "left", "title_style": "bold", "box": box.SIMPLE_HEAD}
+    return table.Table(title=title, **style, pad_edge=False, collapse_padding=True)
 
 
 def _cell(text: str) -> str:
@@ -71,7 +72,9 @@ def _cell(text: str) -> str:
 def _table(content: Table) -> table.Table:
     shown = _empty(content.title)
     for index, column in enumerate(content.columns):
-        shown.add_column(column, justify="left" if index < content.text_columns else "right", overflow="fold")
+        text, cells = index < content.text_columns, [row[index] for row in content.rows]
+        whole = any(" to " in cell for cell in cells) or (text and not any(" " in cell for cell in cells))
+        shown.add_column(column, justify="left" if text else "right", overflow="fold", no_wrap=whole)
     before = ""
     for first, *others in (*content.rows, *content.totals):
         shown.add_row(*map(_cell, ("" if first == before else first, *others)))
