@@ -14,7 +14,8 @@ from subprocess import CompletedProcess
 SERVER = multiprocessing.get_context("forkserver")
 # Libraries alone, for a checkpoint belongs to the code that its process has loaded; the first optimiser of a process
 # imports torch._dynamo.
-SERVER.set_forkserver_preload(["torch._dynamo", "pandas", "pydantic", "safetensors.torch", "scipy.stats", "yaml"])
+LIBRARIES = "torch._dynamo numba pandas pydantic safetensors.torch scipy.stats seaborn sklearn.mixture yaml"
+SERVER.set_forkserver_preload(LIBRARIES.split())
 
 
 def _run(script: Path, arguments: tuple[str, ...], folder: Path, out: Path, err: Path, before: Path) -> None:

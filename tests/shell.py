@@ -15,8 +15,14 @@ import psutil
 PROGRAMS = Path(sys.executable).parent
 
 
-def run(folder: Path, *command: str, environment: Mapping[str, str] = os.environ, seconds: float = 800) -> str:
-    """Run a command in a folder with this environment's programs on PATH, and return its stdout.
+def run(
+    folder: Path,
+    *command: str,
+    environment: Mapping[str, str] = os.environ,
+    seconds: float = 800,
+    programs: Path = PROGRAMS,
+) -> str:
+    """Run a command in a folder and return its stdout. PATH begins with `programs`, then this Python's programs.
 
     Output goes to files: a pipe would stay open as long as a process that the command leaves behind holds it, such as
     the workers of `dvc queue start`.
@@ -25,7 +31,7 @@ def run(folder: Path, *command: str, environment: Mapping[str, str] = os.environ
         AssertionError: the command failed.
         subprocess.TimeoutExpired: it exceeded the limit and was killed with its children.
     """
-    path = {"PATH": f"{PROGRAMS}{os.pathsep}{environment['PATH']}"}
+    path = {"PATH": os.pathsep.join(map(str, dict.fromkeys([programs, PROGRAMS, environment["PATH"]])))}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         settings = {"cwd": folder, "env": {**environment, **path}, "stdin": subprocess.DEVNULL}
         process = subprocess.Popen(command, **settings, stdout=out, stderr=err, start_new_session=True)

@@ -20,7 +20,10 @@ def blocks(page: str) -> dict[str, str]:
 
 
 def run(commands: str, folder: Path, **more: str) -> str:
-    """Run the commands in a folder with this environment activated, stop at the first failure, return the output."""
+    """Run the commands in a folder with this environment activated, stop at the first failure, return the output.
+
+    Programs in a folder `bin` beside it come first (see preloaded.py).
+    """
     environment = os.environ | {
         "PYTHONPATH": str(folder / "src"),
         "GIT_CONFIG_COUNT": "2",
@@ -29,4 +32,5 @@ def run(commands: str, folder: Path, **more: str) -> str:
         "GIT_CONFIG_KEY_1": "user.email",
         "GIT_CONFIG_VALUE_1": "test@localhost",
     }
-    return shell.run(folder, "bash", "-eu", "-o", "pipefail", "-c", commands, environment=environment | more)
+    command = ("bash", "-eu", "-o", "pipefail", "-c", commands)
+    return shell.run(folder, *command, environment=environment | more, programs=folder.parent / "bin")

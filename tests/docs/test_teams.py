@@ -10,6 +10,7 @@ import pytest
 import yaml
 from checkouts import check_out
 from commands import blocks, run
+from preloaded import programs
 from shell import end_left_behind
 
 PAGE = blocks("teams.md")
@@ -20,11 +21,16 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory) -> Path:
-    """Train and measure SimSiam on the smoke profile, commit the results, return the repository."""
+def checkout(tmp_path_factory) -> Iterator[Path]:
+    """Train and measure SimSiam on the smoke profile, commit the results, yield the repository."""
     folder = tmp_path_factory.mktemp("team") / "checkout"
     check_out(folder)
-    run("python -m triptych profile use smoke", folder)
+    with programs(folder.parent / "bin", "python", "triptych"):
+        yield trained(folder)
+
+
+def trained(folder: Path) -> Path:
+    run("triptych profile use smoke", folder)
     graph = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     graph["stages"] = {name: graph["stages"][name] for name in KEPT}

@@ -11,6 +11,7 @@ import yaml
 from checkouts import check_out
 from commands import ROOT, blocks, run
 from PIL import Image
+from preloaded import programs
 
 PAGE = blocks("your_own_images.md")
 TEXT = (ROOT / "docs/your_own_images.md").read_text(encoding="utf-8")
@@ -45,11 +46,17 @@ def write_photos(folder: Path) -> int:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """Run the page's commands at smoke sizes with two encoders; return the checkout."""
+    """Run the page's commands at smoke sizes with two encoders; return the checkout. Each stage is a new Python."""
     folder = tmp_path_factory.mktemp("own") / "checkout"
     check_out(folder)
     write_photos(folder.parent / "photos")
-    run("python -m triptych profile use smoke", folder)
+    with programs(folder.parent / "bin", "triptych"):
+        run_page(folder)
+    return folder
+
+
+def run_page(folder: Path) -> None:
+    run("triptych profile use smoke", folder)
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     [section] = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     params |= yaml.safe_load(section)
@@ -58,7 +65,6 @@ def project(tmp_path_factory) -> Path:
     run(PAGE["split"], folder)
     (folder.parent / "said.txt").write_text(run(PAGE["run"], folder))
     run(PAGE["use"], folder)
-    return folder
 
 
 def test_what_is_no_image_is_left_out_and_named(project):

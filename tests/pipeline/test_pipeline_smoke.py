@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import shell
 import yaml
 from checkouts import check_out
 from PIL import Image
+from preloaded import programs
 
 from triptych.core.schema import read
 from triptych.measures.intervals import Resampling
@@ -35,18 +35,21 @@ pytestmark = pytest.mark.slow
 
 
 def run(folder: Path, *command: str) -> str:
-    # Run the checkout's own code, wherever the package in this environment was installed from.
-    return shell.run(folder, *command, environment=os.environ | {"PYTHONPATH": str(folder / "src")})
+    """Run a command in a checkout; stages that it runs start in forks of this test's libraries."""
+    # The checkout's own code, wherever the package in this environment was installed from.
+    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+    return shell.run(folder, *command, environment=environment, programs=folder.parent / "bin")
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory) -> Path:
-    """Run the smoke profile in a checkout without earlier outputs and return its folder."""
+def done(tmp_path_factory) -> Iterator[Path]:
+    """Run the smoke profile in a checkout without earlier outputs and yield its folder."""
     folder = tmp_path_factory.mktemp("smoke") / "checkout"
     check_out(folder)
-    run(folder, sys.executable, "-m", "triptych", "profile", "use", "smoke", "--force")
-    run(folder, "dvc", "repro")
-    return folder
+    with programs(folder.parent / "bin", "python", "triptych"):
+        run(folder, "triptych", "profile", "use", "smoke", "--force")
+        run(folder, "dvc", "repro")
+        yield folder
 
 
 @pytest.fixture(scope="module")
