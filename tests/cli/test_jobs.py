@@ -1,6 +1,7 @@
 """`triptych repro`: stages side by side, in a small pipeline of shell commands."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,23 +13,30 @@ import pytest
 
 from triptych.cli.jobs import Stage, available_megabytes, seconds_left, usable_cpus
 
-# Each stage notes its start and end in `trace`.
+# Each stage notes its start and end in `trace`. Tests in which b and c have to last change their sleep.
 PIPELINE = """
 stages:
-  a: {cmd: "echo +a >> trace; sleep .5; echo a > a; echo -a >> trace", outs: [a]}
-  b: {cmd: "echo +b >> trace; sleep 2; cat a > b; echo -b >> trace", deps: [a, source], outs: [b]}
-  c: {cmd: "echo +c >> trace; sleep 2; cat a > c; echo -c >> trace", deps: [a], outs: [c]}
+  a: {cmd: "echo +a >> trace; echo a > a; echo -a >> trace", outs: [a]}
+  b: {cmd: "echo +b >> trace; sleep 0; cat a > b; echo -b >> trace", deps: [a, source], outs: [b]}
+  c: {cmd: "echo +c >> trace; sleep 0; cat a > c; echo -c >> trace", deps: [a], outs: [c]}
   d: {cmd: "echo +d >> trace; cat b c > d; echo -d >> trace", deps: [b, c], outs: [d]}
 """
 
 
+@pytest.fixture(scope="module")
+def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("initialised")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=folder, check=True)
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "source").write_text("1")
+    return folder
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(initialised: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(initialised, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    subprocess.run(["git", "init", "-q"], check=True)
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], check=True)
-    Path("dvc.yaml").write_text(PIPELINE)
-    Path("source").write_text("1")
     return tmp_path
 
 
@@ -73,6 +81,8 @@ def left_behind(project: Path) -> list[psutil.Process]:
 
 
 def test_stages_run_side_by_side_in_the_order_of_the_graph(project):
+    change("b", "sleep 0", "sleep 2")
+    change("c", "sleep 0", "sleep 2")
     code, _, error = repro("--jobs", "2")
     assert code == 0, error
     events = trace()
@@ -109,7 +119,7 @@ def test_a_target_runs_with_what_it_needs_and_force_runs_all(project):
 
 
 def test_a_failure_skips_its_dependents_and_its_error_is_the_last_line(project):
-    change("b", "sleep 2", "echo 'error: bad b' >&2; exit 2")
+    change("b", "sleep 0", "echo 'error: bad b' >&2; exit 2")
     code, _, error = repro("--jobs", "2")
     assert code == 2 and trace() == ["+a", "-a", *trace()[2:5]] and set(trace()[2:]) == {"+b", "+c", "-c"}
     assert error.splitlines()[-1] == "error: stage b failed: bad b; also failed or skipped: d"
@@ -120,7 +130,7 @@ def test_a_failure_skips_its_dependents_and_its_error_is_the_last_line(project):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_leaves_no_process_and_the_next_one_goes_on(project, number):
-    change("b", "sleep 2", "sleep 60")
+    change("b", "sleep 0", "sleep 60")
     process = start("--jobs", "2")
     wait_until(lambda: "+b" in trace() and "-c" in trace())
     process.send_signal(number)
@@ -142,6 +152,8 @@ def test_a_launcher_stands_in_front_of_each_stage(project):
 def test_stages_that_do_not_fit_into_memory_wait(project, monkeypatch):
     from triptych.cli import jobs
 
+    change("b", "sleep 0", "sleep 2")
+    change("c", "sleep 0", "sleep 2")
     monkeypatch.setattr(jobs, "available_megabytes", lambda: 2 * jobs.MEGABYTES)  # 90 % of it holds only one
     jobs.run_stages(jobs.stale_stages(), 2)
     events = trace()
