@@ -132,6 +132,13 @@ def test_a_stopped_run_leaves_no_process_and_the_next_one_goes_on(project, numbe
     assert trace().count("+a") == 1
 
 
+def test_a_list_of_files_in_use_that_a_killed_process_left_half_written_stops_no_run(project):
+    Path(".dvc/tmp").mkdir(exist_ok=True)
+    Path(".dvc/tmp/rwlock").write_text('{"write": {')
+    code, _, error = repro("a")
+    assert code == 0 and trace() == ["+a", "-a"], error
+
+
 def test_a_launcher_stands_in_front_of_each_stage(project):
     Path("launch").write_text('#!/bin/sh\necho "launched $1" >> launched\nshift\nexec "$@"\n')
     Path("launch").chmod(0o755)
