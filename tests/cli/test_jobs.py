@@ -97,7 +97,8 @@ def test_only_what_changed_runs_again(project):
     repro("--jobs", "2")
     Path("trace").unlink()
     Path("source").write_text("2")
-    assert repro("--dry")[1].split() == ["b", "d"] and not trace()
+    code, stages, estimate = repro("--dry", "--jobs", "2")
+    assert stages.split() == ["b", "d"] and estimate.startswith("about 10 s with --jobs 2") and not trace()
     code, _, error = repro("--jobs", "2")
     assert (code, trace()) == (0, ["+b", "-b"]) and "d: unchanged" in error
 

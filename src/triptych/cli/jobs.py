@@ -273,8 +273,8 @@ class Display:
         if now - self.shown < (1.0 if self.terminal else STATUS_SECONDS):
             return
         self.shown = now
-        names = ", ".join(f"{run.stage.name} {duration(run.seconds)}" for run in running)
-        line = f"running: {names}; about {duration(left)} left"
+        names = ", ".join(f"{run.stage.name} {duration(round(run.seconds))}" for run in running)
+        line = f"running: {names}; about {duration(round(left))} left"
         if self.terminal:
             line = "\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1]
         print(line, end="" if self.terminal else "\n", file=sys.stderr, flush=True)
@@ -286,7 +286,7 @@ class Display:
 
 def _outcome(run: Run) -> str:
     if run.process.returncode:
-        return f"FAILED after {duration(run.seconds)}, see {log_of(run.stage.name)}"
+        return f"FAILED after {duration(round(run.seconds))}, see {log_of(run.stage.name)}"
     text = log_of(run.stage.name).read_text(encoding="utf-8", errors="replace")
     if "didn't change, skipping" in text:
         return "unchanged"
