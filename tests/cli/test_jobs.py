@@ -107,7 +107,8 @@ def test_only_what_changed_runs_again(project):
     repro("--jobs", "2")
     Path("trace").unlink()
     Path("source").write_text("2")
-    assert repro("--dry")[1].split() == ["b", "d"] and not trace()
+    code, stages, estimate = repro("--dry", "--jobs", "2")
+    assert stages.split() == ["b", "d"] and estimate.startswith("about 10 s with --jobs 2") and not trace()
     code, _, error = repro("--jobs", "2")
     assert (code, trace()) == (0, ["+b", "-b"]) and "d: unchanged" in error
 
@@ -140,6 +141,13 @@ def test_a_stopped_run_leaves_no_process_and_the_next_one_goes_on(project, numbe
     code, _, error = repro("--jobs", "2")
     assert code == 0, error
     assert trace().count("+a") == 1
+
+
+def test_a_list_of_files_in_use_that_a_killed_process_left_half_written_stops_no_run(project):
+    Path(".dvc/tmp").mkdir(exist_ok=True)
+    Path(".dvc/tmp/rwlock").write_text('{"write": {')
+    code, _, error = repro("a")
+    assert code == 0 and trace() == ["+a", "-a"], error
 
 
 def test_a_launcher_stands_in_front_of_each_stage(project):

@@ -198,7 +198,7 @@ def test_a_momentum_encoder_comes_from_a_recipe_and_needs_the_stop_gradient():
     assert build(recipe(), 3)[0].momentum_encoder is None
     slow = build(recipe(momentum=0.9), 3)[0]
     assert slow.momentum_encoder is not None
-    with pytest.raises(ValueError, match="momentum encoder receives no gradients"):
+    with pytest.raises(ValueError, match="a momentum encoder has no gradients"):
         recipe(momentum=0.9, stop_gradient=False)
 
 

@@ -174,7 +174,9 @@ def repro(
     targets: Annotated[list[str] | None, Argument(metavar="STAGE", help="Stages to run, with those they need.")] = None,
     jobs: Annotated[int | None, _number("Number of stages to run at once.", 1, "number of CPUs")] = None,
     force: Annotated[bool, Option("--force", help="Run stages even if nothing changed.")] = False,
-    dry: Annotated[bool, Option("--dry", help="Only print the stages that may run.")] = False,
+    dry: Annotated[
+        bool, Option("--dry", help="Only print the stages that may run, and an estimate of the time.")
+    ] = False,
     launcher: Annotated[str, _text("Command to put before each stage, such as 'srun -c 4'.", "COMMAND", False)] = "",
 ) -> None:
     """Run the pipeline, with several stages at once.
@@ -182,14 +184,17 @@ def repro(
     Results equal those of `dvc repro`, which runs one stage after another. The output of each stage is in logs/.
     """
     from triptych.cli import jobs as running
+    from triptych.report.formatting import duration
 
-    stages = running.stale_stages(targets or [], force)
+    stages, at_once = running.stale_stages(targets or [], force), jobs or running.usable_cpus()
     if not stages:
         typer.echo("Data and pipelines are up to date.")
     elif dry:
         typer.echo("\n".join(stage.name for stage in stages))
+        estimate = duration(running.seconds_left(stages, {}, at_once))
+        typer.echo(f"about {estimate} with --jobs {at_once}, by the times in metrics/clock", err=True)
     else:
-        running.run_stages(stages, jobs or running.usable_cpus(), force, launcher)
+        running.run_stages(stages, at_once, force, launcher)
 
 
 @app.command(epilog="Example: triptych report --json | jq .metrics")

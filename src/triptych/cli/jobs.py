@@ -73,6 +73,7 @@ def stale_stages(targets: Sequence[str] = (), force: bool = False) -> list[Stage
 
     try:
         with Repo() as repo:
+            _delete_damaged_rwlock(repo.tmp_dir)
             graph = repo.index.graph  # edges lead from a stage to those that it depends on
             wanted = {stage for target in targets for stage in repo.stage.collect(target)} or set(graph)
             wanted |= {needed for stage in wanted for needed in networkx.descendants(graph, stage)}
@@ -94,6 +95,20 @@ def stale_stages(targets: Sequence[str] = (), force: bool = False) -> list[Stage
         dependents = (other.path_seconds for other in stages if stage.name in other.needs)
         stage.path_seconds = stage.seconds + max(dependents, default=0.0)
     return stages[::-1]
+
+
+def _delete_damaged_rwlock(folder: str) -> None:
+    """Delete DVC's list of files in use if a process was killed while it wrote the list, as DVC refuses to read it."""
+    from dvc.lock import make_lock
+
+    path = Path(folder) / "rwlock"
+    with make_lock(f"{path}.lock", tmp_dir=folder, wait=True):
+        try:
+            json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            pass
+        except ValueError:
+            path.unlink()
 
 
 def _last_run(root: Path, outs: Iterable[Path]) -> tuple[float, float]:
@@ -258,8 +273,8 @@ class Display:
         if now - self.shown < (1.0 if self.terminal else STATUS_SECONDS):
             return
         self.shown = now
-        names = ", ".join(f"{run.stage.name} {duration(run.seconds)}" for run in running)
-        line = f"running: {names}; about {duration(left)} left"
+        names = ", ".join(f"{run.stage.name} {duration(round(run.seconds))}" for run in running)
+        line = f"running: {names}; about {duration(round(left))} left"
         if self.terminal:
             line = "\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1]
         print(line, end="" if self.terminal else "\n", file=sys.stderr, flush=True)
@@ -271,7 +286,7 @@ class Display:
 
 def _outcome(run: Run) -> str:
     if run.process.returncode:
-        return f"FAILED after {duration(run.seconds)}, see {log_of(run.stage.name)}"
+        return f"FAILED after {duration(round(run.seconds))}, see {log_of(run.stage.name)}"
     text = log_of(run.stage.name).read_text(encoding="utf-8", errors="replace")
     if "didn't change, skipping" in text:
         return "unchanged"
@@ -282,9 +297,10 @@ def _failure(failed: Sequence[str]) -> str:
     """Print the end of the log of the first stage that failed, and return a message with its error."""
     first, *others = failed
     lines = log_of(first).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    lines = [line for line in lines if not line.startswith("ERROR: failed to reproduce")]
     print(f"--- end of {log_of(first)} ---", *lines[-TAIL:], sep="\n", file=sys.stderr)
+    # The stage's own error, or else that of DVC, whose message on a failed stage only repeats the command.
     reasons = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    reasons = reasons or [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     reason = f": {reasons[-1]}" if reasons else f" (see {log_of(first)})"
     more = f"; also failed or skipped: {', '.join(others)}" if others else ""
     return f"stage {first} failed{reason}{more}"
