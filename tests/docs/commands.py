@@ -22,7 +22,7 @@ def blocks(page: str) -> dict[str, str]:
 def run(commands: str, folder: Path, **more: str) -> str:
     """Run the commands in a folder with this environment activated, stop at the first failure, return the output.
 
-    Programs in a folder `bin` beside it come first (see preloaded.py).
+    Programs in a folder `bin` next to it are found first (see preloaded.py).
     """
     environment = os.environ | {
         "PYTHONPATH": str(folder / "src"),

@@ -16,6 +16,7 @@ import tiny_run
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
+from scripts import run_script
 from torch import Tensor, nn
 
 from triptych.core.schema import Runtime
@@ -150,10 +151,14 @@ def together(request, tmp_path_factory) -> Path:
 
 
 def done_together(folder: Path, how: str) -> Path:
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={PROCESSES}"]
-    command = [*launcher, __file__, str(folder)] if how == "launcher" else [__file__, str(folder), "workers"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=300)
+    if how == "launcher":
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={PROCESSES}"]
+        path = os.pathsep.join([os.environ["PYTHONPATH"], str(HERE.parent)])
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+        command = [*launcher, __file__, str(folder)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    else:
+        done = run_script(Path(__file__), str(folder), "workers", folder=folder)
     assert done.returncode == 0, done.stderr
     assert how == "launcher" or "Warning" not in done.stderr
     return folder
