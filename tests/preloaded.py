@@ -8,8 +8,10 @@ Python.
 
 import json
 import os
+import shlex
 import socketserver
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +20,15 @@ from threading import Thread
 from scripts import run_script
 from shell import PROGRAMS
 
-# Without site-packages this starts in a fiftieth of a second.
-PROGRAM = """#!{python} -IS
+SCRIPTS = {"python": [], "triptych": [str(PROGRAMS / "triptych")]}  # what precedes a program's arguments
+# Without site-packages it starts in a fiftieth of a second.
+CLIENT = """
 import json, os, socket, sys
 
-folder = os.path.dirname(os.path.abspath(__file__))
-request = {{"arguments": {first} + sys.argv[1:], "folder": os.getcwd(), "environment": dict(os.environ)}}
+address, *arguments = sys.argv[1:]
+request = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
 with socket.socket(socket.AF_UNIX) as server:
-    server.connect(os.path.join(folder, "socket"))
+    server.connect(address)
     server.sendall(json.dumps(request).encode() + b"\\n")
     out, err, status = json.loads(server.makefile().readline())
 sys.stdout.write(out)
@@ -61,13 +64,17 @@ class Handler(socketserver.StreamRequestHandler):
 def programs(folder: Path, *names: str) -> Iterator[Path]:
     """Write the programs of these names into a new folder, yield the folder for PATH, and serve them until the end."""
     folder.mkdir()
-    first = {"python": [], "triptych": [str(PROGRAMS / "triptych")]}
-    for name in names:
-        (folder / name).write_text(PROGRAM.format(python=sys.executable, first=first[name]))
-        (folder / name).chmod(0o755)
-    with socketserver.ThreadingUnixStreamServer(str(folder / "socket"), Handler) as server:
-        server.daemon_threads = True
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield folder
-        server.shutdown()
+    with tempfile.TemporaryDirectory() as short:  # the address of a socket has at most a hundred characters
+        client, address = Path(short, "client.py"), str(Path(short, "socket"))
+        client.write_text(CLIENT)
+        for name in names:
+            command = shlex.join([sys.executable, "-IS", str(client), address, *SCRIPTS[name]])
+            (folder / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+            (folder / name).chmod(0o755)
+        with socketserver.ThreadingUnixStreamServer(address, Handler) as server:
+            server.daemon_threads = True  # a stage that hangs must not hold up the end
+            Thread(target=server.serve_forever, daemon=True).start()
+            try:
+                yield folder
+            finally:
+                server.shutdown()
