@@ -13,7 +13,7 @@ import pytest
 
 from triptych.cli.jobs import Stage, available_megabytes, seconds_left, usable_cpus
 
-# Each stage notes its start and end in `trace`. Tests in which b and c have to last change their sleep.
+# Each stage notes its start and end in `trace`. Tests in which b and c have to last replace their sleep.
 PIPELINE = """
 stages:
   a: {cmd: "echo +a >> trace; echo a > a; echo -a >> trace", outs: [a]}
@@ -81,8 +81,8 @@ def left_behind(project: Path) -> list[psutil.Process]:
 
 
 def test_stages_run_side_by_side_in_the_order_of_the_graph(project):
-    change("b", "sleep 0", "sleep 2")
-    change("c", "sleep 0", "sleep 2")
+    change("b", "sleep 0", "until grep -q +c trace; do sleep .1; done")
+    change("c", "sleep 0", "until grep -q +b trace; do sleep .1; done")
     code, _, error = repro("--jobs", "2")
     assert code == 0, error
     events = trace()
@@ -160,8 +160,8 @@ def test_a_launcher_stands_in_front_of_each_stage(project):
 def test_stages_that_do_not_fit_into_memory_wait(project, monkeypatch):
     from triptych.cli import jobs
 
-    change("b", "sleep 0", "sleep 2")
-    change("c", "sleep 0", "sleep 2")
+    change("b", "sleep 0", "sleep 1")
+    change("c", "sleep 0", "sleep 1")
     monkeypatch.setattr(jobs, "available_megabytes", lambda: 2 * jobs.MEGABYTES)  # 90 % of it holds only one
     jobs.run_stages(jobs.stale_stages(), 2)
     events = trace()
