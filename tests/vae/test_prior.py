@@ -11,7 +11,7 @@ from sklearn.mixture import GaussianMixture
 from triptych.core.errors import InputError
 from triptych.core.schema import validate
 from triptych.vae.params import FittedPrior
-from triptych.vae.prior import Mixture, fit, load_mixture, posterior_draws
+from triptych.vae.prior import Mixture, QuadraticMixture, fit, load_mixture, posterior_draws
 
 MEANS = np.array([[-4.0, 0.0], [3.0, 3.0], [3.0, -3.0]])
 COVARIANCES = np.array([[[1.0, 0.6], [0.6, 1.0]], [[0.5, 0.0], [0.0, 2.0]], [[1.5, -0.5], [-0.5, 0.7]]])
@@ -69,6 +69,18 @@ def test_the_fit_is_as_likely_as_scikit_learn_s(covariance):
     result = fit(z, certain(z), settings(covariance=covariance), seed=0)
     reference = GaussianMixture(3, covariance_type=covariance, random_state=7, n_init=3).fit(z)
     assert log_density(result, z).mean() == pytest.approx(reference.score(z), abs=0.01)
+
+
+def test_matrix_products_take_the_same_steps_as_scikit_learn():
+    z = points() @ np.array([[1.0, 0.3], [-0.4, 2.0]])
+    ours, reference = (
+        kind(4, covariance_type="full", random_state=7, max_iter=30, tol=1e-9).fit(z)
+        for kind in (QuadraticMixture, GaussianMixture)
+    )
+    assert ours.n_iter_ == reference.n_iter_ and ours.lower_bound_ == pytest.approx(reference.lower_bound_, rel=1e-9)
+    assert np.allclose(ours.means_, reference.means_, atol=1e-8)
+    assert np.allclose(ours.covariances_, reference.covariances_, atol=1e-8)
+    assert np.allclose(ours.weights_, reference.weights_, atol=1e-9)
 
 
 def test_the_fit_recovers_the_mixture_of_its_points():

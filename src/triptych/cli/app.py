@@ -174,9 +174,7 @@ def repro(
     targets: Annotated[list[str] | None, Argument(metavar="STAGE", help="Stages to run, with those they need.")] = None,
     jobs: Annotated[int | None, _number("Number of stages to run at once.", 1, "number of CPUs")] = None,
     force: Annotated[bool, Option("--force", help="Run stages even if nothing changed.")] = False,
-    dry: Annotated[
-        bool, Option("--dry", help="Only print the stages that may run, and an estimate of the time.")
-    ] = False,
+    dry: Annotated[bool, Option("--dry", help="Only print the stages that may run, and estimate the time.")] = False,
     launcher: Annotated[str, _text("Command to put before each stage, such as 'srun -c 4'.", "COMMAND", False)] = "",
 ) -> None:
     """Run the pipeline, with several stages at once.
