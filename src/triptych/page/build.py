@@ -61,11 +61,13 @@ class Picture:
 def render(results: Results, with_data: bool = True) -> str:
     """Return the page as HTML with embedded pictures and styles. The page has no scripts and needs no network.
 
-    Missing results are omitted. Verdicts are compared with those of ARCHIVES. If `with_data` is False, pictures that show many images of the dataset are omitted too.
+    Missing results are omitted. Verdicts are compared with those of ARCHIVES. If `with_data` is False, pictures that
+    show many images of the dataset are omitted too.
     """
     params = results.params
     facts = Facts(results, METRICS, writers(params))
-    archives = {name: Results(path) for name, path in ARCHIVES.items() if (path / CLAIMS).exists()}
+    archives = {name: Results(results.root / path) for name, path in ARCHIVES.items()}
+    archives = {name: archive for name, archive in archives.items() if archive.has(CLAIMS)}
     claims = verdicts.read_verdicts(results, archives) if results.has(CLAIMS) else []
     panels = [_panel(number, study, claims, facts, with_data) for number, study in enumerate(STUDIES)]
     level = value_at(params, "evaluation.confidence_level")
@@ -88,8 +90,7 @@ def render(results: Results, with_data: bool = True) -> str:
         spent=tables.time_spent(results),
         verdicts=claims,
         groups=[
-            (text, [claim for claim in claims if claim.kind == kind and claim.measured])
-            for kind, text in KINDS.items()
+            (text, [claim for claim in claims if claim.kind == kind and claim.measured]) for kind, text in KINDS.items()
         ],
         highlight=next((claim for claim in claims if claim.id == HIGHLIGHT and claim.measured), None),
         unmeasured=[claim for claim in claims if not claim.measured],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from triptych.measures.estimate import Estimate
+from triptych.measures.estimate import Estimate, SeedRange
 from triptych.page.tables import Measured, Table
 from triptych.report.claims import NOT_MEASURED
 from triptych.report.formatting import written, written_interval, written_limit
@@ -133,11 +133,12 @@ def verdicts_table(runs: Mapping[str, Results]) -> Table:
 
 def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
     """Return the value, interval and threshold of a condition or claim as text, or empty strings if it has no value."""
-    measured, interval, threshold = (record.get(key) for key in ("measured", "interval", "threshold"))
+    measured, threshold = record.get("measured"), record.get("threshold")
     if measured is None:
         return "", "", ""
-    limit = "" if threshold is None else written_limit(threshold, form)
-    return written(measured, form), written_interval(Estimate(measured, **interval), form) if interval else "", limit
+    bounds, kind = (record["interval"], Estimate) if record.get("interval") else (record.get("range"), SeedRange)
+    interval = written_interval(kind(measured, **bounds), form) if bounds else ""
+    return written(measured, form), interval, "" if threshold is None else written_limit(threshold, form)
 
 
 def _evidence(claim: str, numbers: Mapping[str, float]) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from triptych.core.schema import read_yaml
 from triptych.measures.estimate import Estimate
-from triptych.report.formatting import POINTS, written, written_interval, written_limit
+from triptych.report.formatting import POINTS, written, written_limit
 from triptych.report.reader import Results, UnmeasuredError
 
 if TYPE_CHECKING:  # imports scipy, which is slow; the terminal only needs the texts of claims
@@ -53,10 +53,14 @@ Measure = Callable[[Evidence], Estimate | float]  # computes one number of a cla
 
 @dataclass(frozen=True, eq=False)
 class OverSeeds(Estimate):
-    """The mean of the array `values` (seeds, images), and the confidence interval of the mean."""
+    """The mean of the array `values` (seeds, images) with a confidence interval, or the values of two seeds."""
 
     values: np.ndarray  # (seeds, images)
     level: float  # confidence level
+
+    @property
+    def is_interval(self) -> bool:  # type: ignore[override]
+        return len(self.values) != 2
 
     def seeds_to_exclude(self, *thresholds: float) -> int | None:
         """Return the number of seeds with which the interval excludes all thresholds, or None if no number suffices."""
@@ -64,10 +68,6 @@ class OverSeeds(Estimate):
 
         needed = [seeds_to_exclude(self.values, threshold, self.level) for threshold in thresholds]
         return None if None in needed else max(needed)
-
-
-class SeedRange(Estimate):
-    """A mean over training seeds. Its bounds are the lowest and the highest value among the seeds."""
 
 
 def number(file: str, key: str) -> Measure:
@@ -106,7 +106,9 @@ class Condition:
     direction: Literal["above", "below", "within"]  # within: closer to zero than the threshold
     threshold: str | float  # a number, or a key for `Evidence.threshold`
     format: str  # for the number and the threshold, see `formatting.written`
-    chance: Measure | float | None = None  # the number's value if the statement is false; for differences in points, zero
+    chance: Measure | float | None = (
+        None  # the number's value if the statement is false; for differences in points, zero
+    )
     chance_is: str = "no difference"  # names this value, such as "untrained encoder"
     no_difference: str = ""  # key of a margin; not met if the whole interval is within this margin of zero
     refutable: bool = True  # if False, the condition is undecided instead of not met
@@ -150,7 +152,7 @@ class Outcome:
             "id": self.condition.id,
             "statement": f"{self._statement}.",
             "measured": self.estimate.value if self.estimate else None,
-            "interval": self.estimate.interval if self.estimate else None,
+            **_bounds(self.estimate),
             "threshold": self.threshold,
             "null": None if self.chance is None else {"name": self.condition.chance_is, "value": self.chance},
             "verdict": NOT_MEASURED if self.estimate is None else VERDICTS[self.answer],
@@ -158,14 +160,7 @@ class Outcome:
 
     def sentence(self) -> str:
         """Return one sentence with the condition's statement, answer and measured number."""
-        form, estimate = self.condition.format, self.estimate
-        if estimate.low == estimate.high:
-            number = written(estimate.value, form)
-        elif isinstance(estimate, SeedRange):
-            number = f"{written(estimate.value, form)} (seeds: {written_interval(estimate, form)})"
-        else:
-            number = written(estimate, form)
-        return f"{self._statement}: {ANSWERS[self.answer]}, at {number}."
+        return f"{self._statement}: {ANSWERS[self.answer]}, at {written(self.estimate, self.condition.format)}."
 
     def seeds_needed(self) -> int | None:
         """Return the number of training seeds that would probably decide the condition.
@@ -266,7 +261,6 @@ class Claim:
                 needed = _seeds_needed(outcomes)
                 open_text = self.would_decide or _seeds_in_words(needed)
                 numbers |= {"seeds_that_would_decide": needed} if needed not in (None, ONE_SEED) else {}
-        is_range = measured is None or isinstance(measured, SeedRange)
         return {
             "id": self.id,
             "claim": self.claim,
@@ -275,7 +269,7 @@ class Claim:
             "figures": self.numbers(figures),
             "statistic": self.statistic,
             "measured": measured.value if measured else None,
-            "interval": None if is_range else measured.interval,
+            **_bounds(measured),
             "threshold": outcomes[0].threshold if measured else None,
             "verdict": verdict,
             "finding": text,
@@ -322,6 +316,12 @@ def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
 def decide(evidence: Evidence, claims: Sequence[Claim], figures: Sequence[Figure]) -> list[dict]:
     """Decide each claim, and return the records for metrics/claims.json. Missing or damaged files raise InputError."""
     return [claim.record(evidence, figures) for claim in claims]
+
+
+def _bounds(estimate: Estimate | None) -> dict:
+    is_interval = estimate is not None and estimate.is_interval
+    is_range = estimate is not None and not estimate.is_interval
+    return {"interval": estimate.interval if is_interval else None, "range": estimate.interval if is_range else None}
 
 
 def _seeds_needed(outcomes: Sequence[Outcome]) -> int | None:
