@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from triptych.measures.estimate import Estimate
-from triptych.measures.intervals import Resampling, difference, mean, proportion
+from triptych.measures.estimate import Estimate, SeedRange
+from triptych.measures.intervals import Resampling, difference, mean, proportion, variance_parts
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:
@@ -96,29 +96,48 @@ def accuracies(rng: np.random.Generator, seeds: int, seed_std: float, images: in
 
 def test_with_one_seed_the_interval_is_the_images_own():
     values = accuracies(np.random.default_rng(0), 1, 0.0)
-    found = resampling(level=0.9, draws=4000).seeded(values, "seeds")
+    found = resampling(level=0.9, draws=4000).seeded(values)
     known = stats.t.interval(0.9, values.size - 1, values.mean(), stats.sem(values[0]))
     assert bounds(found) == pytest.approx(known, rel=0.01)
 
 
 def test_where_images_agree_the_interval_is_that_of_the_seeds():
     means = np.array([0.5, 0.6, 0.64])
-    found = resampling().seeded(np.repeat(means[:, None], 50, axis=1), "seeds")
+    found = resampling().seeded(np.repeat(means[:, None], 50, axis=1))
     known = stats.t.interval(0.95, 2, means.mean(), stats.sem(means))
     assert found.value == pytest.approx(means.mean())
     assert bounds(found) == pytest.approx(known)
 
 
 def test_seeds_that_differ_widen_the_interval():
-    values = accuracies(np.random.default_rng(0), 2, 0.0)
-    apart = values + np.array([[-0.1], [0.1]])
-    agree, differ = (resampling().seeded(x, "seeds") for x in (values, apart))
+    values = accuracies(np.random.default_rng(0), 3, 0.0)
+    apart = values + np.array([[-0.1], [0.0], [0.1]])
+    agree, differ = (resampling().seeded(x) for x in (values, apart))
     assert differ.low < agree.low - 0.1 and differ.high > agree.high + 0.1
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [1, 3])
 def test_an_interval_without_variation_is_a_point(seeds):
-    assert resampling().seeded(np.ones((seeds, 30), dtype=bool), "seeds") == Estimate(1.0, 1.0, 1.0)
+    assert resampling().seeded(np.ones((seeds, 30), dtype=bool)) == Estimate(1.0, 1.0, 1.0)
+
+
+def test_two_seeds_have_no_interval_but_the_range_of_their_values():
+    values = accuracies(np.random.default_rng(0), 2, 0.05)
+    found = resampling().seeded(values)
+    assert isinstance(found, SeedRange) and not found.is_interval
+    assert [found.low, found.high] == sorted(values.mean(axis=1).tolist())
+
+
+def test_the_variance_of_the_mean_counts_the_noise_of_a_seed_and_image_once():
+    """Of 2,000 simulated tables, the mean of the estimated variance is the variance of their means."""
+    rng = np.random.default_rng(0)
+    tables = [
+        0.02 * rng.normal(size=(3, 1)) + 0.3 * rng.normal(size=60) + 0.5 * rng.normal(size=(3, 60)) for _ in range(2000)
+    ]
+    true = 0.02**2 / 3 + 0.3**2 / 60 + 0.5**2 / 180
+    estimated = np.mean([sum(part for part, _ in variance_parts(table)) for table in tables])
+    assert np.var([table.mean() for table in tables]) == pytest.approx(true, rel=0.1)
+    assert estimated == pytest.approx(true, rel=0.1)
 
 
 # --- Differences ---

@@ -209,11 +209,12 @@ def test_verdicts_come_first(project: Path):
     claims = [
         CLAIM,
         CLAIM | {"id": "b", "verdict": "not reproduced"},
-        {"id": "c", "verdict": "inconclusive", "finding": "More seeds are needed."},
+        {"id": "c", "verdict": "inconclusive", "finding": "No.", "would_decide": "More seeds are needed."},
+        {"id": "d", "verdict": "not measured", "finding": "Not measured: no run has d."},
     ]
     write(project, "metrics/claims.json", claims)
     text = words(render(project))
-    assert text.index("1 reproduced 1 not reproduced 1 inconclusive") < text.index("Data and settings")
+    assert text.index("1 reproduced 1 not reproduced 1 inconclusive 1 not measured") < text.index("Data and settings")
     claim = text[text.index("VAE samples are blurry.") :].partition(" not reproduced ")[0]
     for part in (
         "reproduced figures 2–4 , 12",
@@ -221,7 +222,8 @@ def test_verdicts_come_first(project: Path):
         "recognisability 11.2 % (10.0 to 12.3 %) odd 3",
     ):
         assert part in claim
-    assert "This run More seeds are needed." in text
+    assert "More seeds are needed." in text and "No." not in text
+    assert text.index("Not measured in this run d Not measured: no run has d.") > text.index("More seeds are needed.")
 
 
 def test_a_claim_shows_its_conditions(project: Path):
@@ -235,6 +237,31 @@ def test_a_claim_shows_its_conditions(project: Path):
     assert "met Blurry, below 50 %: 0.150 (0.140 to 0.160); threshold 0.5" in text
     assert "not measured Sharp" in text
     assert "Blurry: met." not in text  # the finding repeats the conditions
+
+
+def test_a_condition_shows_its_null_and_what_other_runs_say(project: Path):
+    met = CONDITION | {"verdict": "reproduced", "null": {"name": "shuffled labels", "value": 0.42}}
+    refuted = CONDITION | {"verdict": "not reproduced", "measured": 0.7}
+    write(project, "metrics/claims.json", [CLAIM | {"conditions": [met]}])
+    write(project, "docs/full/metrics/claims.json", [CLAIM | {"conditions": [met | {"measured": 0.16}]}])
+    text = words(render(project))
+    assert "threshold 0.5 ; shuffled labels: 0.420 Other runs: full: met , 0.160" in text and "digits only" not in text
+    write(project, "docs/real/metrics/claims.json", [CLAIM | {"conditions": [refuted]}])
+    text = words(render(project))
+    assert "full: met , 0.160; real: not met , 0.700. Met on rendered digits only" in text
+    write(project, "docs/real/metrics/claims.json", [CLAIM | {"verdict": "not reproduced"}])  # of an older version
+    assert "Other runs: real: not reproduced , 15.0" in words(render(project))
+
+
+def test_the_page_begins_with_the_best_known_result(project: Path):
+    fell = {"id": "fell", "statement": "Accuracy falls.", "measured": -0.68, "threshold": -0.05, "verdict": "reproduced"}
+    floor = fell | {"id": "floor", "statement": "The loss is low.", "verdict": "inconclusive"}
+    claim = CLAIM | {"id": "stop-gradient", "verdict": "partly reproduced", "conditions": [fell, floor]}
+    write(project, "metrics/claims.json", [claim])
+    header = " ".join(re.sub(r"<[^>]+>", "", render(project).partition("<nav")[0]).split())
+    assert "The best-known result: Accuracy falls (−0.680): met; the loss is low (−0.680): undecided." in header
+    write(project, "metrics/claims.json", [claim | {"verdict": "not measured"}])
+    assert "The best-known result" not in render(project)
 
 
 def test_verdict_and_figures_link_to_each_other(project: Path):

@@ -1,7 +1,8 @@
 """Numbers with confidence intervals, and the format of such numbers in a metrics file.
 
 A metrics file contains the value of an estimate under a key, and its bounds under the same key in the mapping
-"intervals". If a number could not be measured, the reason is under its key in the mapping "left_out".
+"intervals", or in "ranges" if they are the lowest and the highest value among training seeds. If a number could not be
+measured, the reason is under its key in the mapping "left_out".
 """
 
 import math
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from triptych.core.errors import InputError
 from triptych.core.files import write_json
@@ -21,6 +23,7 @@ class Estimate:
     value: float
     low: float
     high: float
+    is_interval: ClassVar[bool] = True
 
     def above(self, threshold: float) -> bool | None:
         """Return True if the whole interval is above the threshold, False if none of it is, and None otherwise."""
@@ -43,6 +46,12 @@ class Estimate:
     def flat(self, name: str) -> dict[str, float]:
         """Return a dict of the value and the bounds. For the name "x", the keys are "x", "x_low" and "x_high"."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+
+class SeedRange(Estimate):
+    """A mean over training seeds. Its bounds are the lowest and the highest value among the seeds, not an interval."""
+
+    is_interval = False
 
 
 @dataclass(frozen=True)
@@ -75,10 +84,13 @@ def split(numbers: Mapping[str, object]) -> dict[str, object]:
 def _split(numbers: Mapping[str, object]) -> dict[str, object]:
     kept = {key: entry for key, entry in numbers.items() if not isinstance(entry, LeftOut)}
     left_out = {key: entry.reason for key, entry in numbers.items() if isinstance(entry, LeftOut)}
-    intervals = {key: entry.interval for key, entry in kept.items() if isinstance(entry, Estimate)}
+    estimates = {key: entry for key, entry in kept.items() if isinstance(entry, Estimate)}
+    intervals = {key: entry.interval for key, entry in estimates.items() if entry.is_interval}
+    ranges = {key: entry.interval for key, entry in estimates.items() if not entry.is_interval}
     return {
         **{key: _in_file(entry) for key, entry in kept.items()},
         **({"left_out": left_out} if left_out else {}),
+        **({"ranges": ranges} if ranges else {}),
         "intervals": intervals,
     }
 
@@ -102,10 +114,10 @@ def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def joined(metrics: Mapping[str, object], key: str) -> Estimate | None:
-    """Return the estimate under `key` in the content of a metrics file, or None if its value or interval is missing."""
-    intervals = metrics.get("intervals")
-    interval = intervals.get(key) if isinstance(intervals, Mapping) else None
+    """Return the estimate under `key` in the content of a metrics file, or None if its value or bounds are missing."""
     value = metrics.get(key)
-    if interval is None or not isinstance(value, int | float):
-        return None
-    return Estimate(float(value), float(interval["low"]), float(interval["high"]))
+    for section, kind in (("intervals", Estimate), ("ranges", SeedRange)):
+        bounds = metrics.get(section)
+        if isinstance(bounds, Mapping) and key in bounds and isinstance(value, int | float):
+            return kind(float(value), float(bounds[key]["low"]), float(bounds[key]["high"]))
+    return None

@@ -32,9 +32,15 @@ SETTINGS = {
 }
 USED_BY = {"generative": "for the judge, the VAE and the DDPM", "ssl": "for SimSiam, its ablations and rivals"}
 FIGURES = "plots/figures"
+ARCHIVES = {"full": Path("docs/full"), "real": Path("docs/real")}  # committed runs of these profiles
 HEADLINE = Path("metrics/headline")
 ARCHIVED = ("params.yaml", "metrics/**/*.json", "plots/**/*.csv")  # figures are on the page
 OF_VARIANTS = ("ssl", "evaluate_ssl")  # folders with files of each variant
+HIGHLIGHT = "stop-gradient"  # the claim that the first lines of the page report
+KINDS = {
+    "result": "Claims that the report supports with measurements",
+    "argument": "Claims that the report only argues for, because the assignment asked for arguments",
+}
 PAGE, MACHINE = Path("plots/report.html"), Path("run.json")
 SMALL_PIXELS = 900  # up to this width two figures fit side by side on a wide screen
 MOST_COLOURS = 2**14  # charts have fewer colours, sheets of images more
@@ -55,11 +61,14 @@ class Picture:
 def render(results: Results, with_data: bool = True) -> str:
     """Return the page as HTML with embedded pictures and styles. The page has no scripts and needs no network.
 
-    Missing results are omitted. If `with_data` is False, pictures that show many images of the dataset are omitted too.
+    Missing results are omitted. Verdicts are compared with those of ARCHIVES. If `with_data` is False, pictures that
+    show many images of the dataset are omitted too.
     """
     params = results.params
     facts = Facts(results, METRICS, writers(params))
-    claims = [verdicts.verdict(record) for record in results.claims()] if results.has(CLAIMS) else []
+    archives = {name: Results(results.root / path) for name, path in ARCHIVES.items()}
+    archives = {name: archive for name, archive in archives.items() if archive.has(CLAIMS)}
+    claims = verdicts.read_verdicts(results, archives) if results.has(CLAIMS) else []
     panels = [_panel(number, study, claims, facts, with_data) for number, study in enumerate(STUDIES)]
     level = value_at(params, "evaluation.confidence_level")
     return TEMPLATES.get_template("page.html.j2").render(
@@ -80,6 +89,11 @@ def render(results: Results, with_data: bool = True) -> str:
         machines=_machines(results),
         spent=tables.time_spent(results),
         verdicts=claims,
+        groups=[
+            (text, [claim for claim in claims if claim.kind == kind and claim.measured]) for kind, text in KINDS.items()
+        ],
+        highlight=next((claim for claim in claims if claim.id == HIGHLIGHT and claim.measured), None),
+        unmeasured=[claim for claim in claims if not claim.measured],
         counts=Counter(claim.answer for claim in claims),
         drawn={shown["figure"].number for panel in panels for _, group in panel["groups"] for shown in group},
         stages=facts.writers,

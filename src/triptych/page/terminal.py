@@ -10,12 +10,17 @@ from rich.markup import escape
 
 from triptych.core.errors import InputError
 from triptych.page.tables import Table, compared_tables, measured, models_table, training_table, trainings, unmeasured
-from triptych.page.verdicts import verdict
+from triptych.page.verdicts import Verdict, read_verdicts
 from triptych.report.reader import CLAIMS, Results
 
 PAGE = "plots/report.html"
 # A shape and a colour for each verdict, so that colour is not the only sign.
-MARKS = {"reproduced": "[green]●[/]", "not reproduced": "[red]◆[/]", "inconclusive": "[yellow]○[/]"}
+MARKS = {
+    "reproduced": "[green]●[/]",
+    "partly reproduced": "[green]◐[/]",
+    "not reproduced": "[red]◆[/]",
+    "inconclusive": "[yellow]○[/]",
+}
 WIDTH = 100  # columns, where the output is no terminal
 
 
@@ -43,7 +48,8 @@ def show(results: Results) -> None:
     for text, titles in missing.items():
         console.print(f"not measured for {', '.join(titles)}: {text}", markup=False, soft_wrap=True)
     if content["claims"] is not None:
-        console.print(_verdicts(content["claims"]))
+        claims = read_verdicts(results)
+        console.print(_verdicts(sorted(claims, key=lambda claim: not claim.measured)))
     if (training := training_table(results)).rows:
         console.print(_table(training))
     text = f"report: {PAGE}" if content["page"] else "the report page is not built yet; run `dvc repro report`"
@@ -82,17 +88,16 @@ def _table(content: Table) -> table.Table:
     return shown
 
 
-def _verdicts(records: list[dict]) -> table.Table:
-    verdicts = [verdict(record) for record in records]
-    totals = ", ".join(f"{count} {answer}" for answer, count in Counter(claim.answer for claim in verdicts).items())
+def _verdicts(claims: list[Verdict]) -> table.Table:
+    totals = ", ".join(f"{count} {answer}" for answer, count in Counter(claim.answer for claim in claims).items())
     shown = _empty(f"Verdicts on the report's claims: {totals}")
     for column, ratio in (("verdict", None), ("claim and conditions", 1), ("measured", None), ("threshold", None)):
         shown.add_column(column, ratio=ratio)
-    for claim in verdicts:
-        shown.add_row(
-            f"{MARKS.get(claim.answer, '·')} {escape(claim.answer)}", f"[bold]{escape(claim.statement)}[/]", "", ""
-        )
-        for condition in claim.conditions:
+    for claim in claims:
+        argued = " (only argued in the report)" if claim.kind == "argument" else ""
+        mark = f"{MARKS.get(claim.answer, '·')} {escape(claim.answer)}"
+        shown.add_row(mark, f"[bold]{escape(claim.statement)}[/]{argued}", "", "")
+        for condition in claim.conditions if claim.measured else ():
             answer, statement = escape(f"  {condition.answer}"), escape(condition.statement)
             shown.add_row(answer, statement, _cell(condition.text), condition.threshold)
         shown.add_section()

@@ -1,10 +1,13 @@
 """Verdicts on the report's claims, formatted as text for the page, the terminal and Markdown."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from __future__ import annotations
 
-from triptych.measures.estimate import Estimate
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from triptych.measures.estimate import Estimate, SeedRange
 from triptych.page.tables import Measured, Table
+from triptych.report.claims import NOT_MEASURED
 from triptych.report.formatting import written, written_interval, written_limit
 from triptych.report.reader import Results
 from triptych.studies import CLAIMS
@@ -14,8 +17,18 @@ ANSWERS = {"reproduced": "met", "not reproduced": "not met", "inconclusive": "un
 FORMATS = {(claim.id, ""): claim.format for claim in CLAIMS} | {
     (claim.id, condition.id): condition.format for claim in CLAIMS for condition in claim.conditions
 }
+PHOTOGRAPHS = "real"  # the archived run on photographs, docs/real
 FACTS = {(claim.id, fact.key): fact for claim in CLAIMS for fact in claim.facts}
 OTHER = "#.3g"  # format of a number that has no record
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """The answer of another run to the same condition or claim. `text` is the number, or an empty string."""
+
+    run: str
+    answer: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -25,43 +38,85 @@ class Condition(Measured):
     threshold: str
     statement: str
     answer: str
+    chance: str = ""  # the value of the number if the statement is false, with its name
+    elsewhere: Sequence[Elsewhere] = ()
+    key: str = ""  # the condition's id
+    digits_only: bool = False  # met on rendered digits, but not on photographs
 
 
 @dataclass(frozen=True)
 class Verdict(Condition):
     """A claim of the report with its verdict (`answer`) and its main number (`value`), formatted as text."""
 
-    id: str
-    report_says: str
-    finding: str  # empty unless inconclusive, since it would repeat the conditions
-    conditions: list[Condition]
-    figures: list[int]
-    evidence: list[tuple[str, str]]  # name and text
-    sources: list[str]
+    id: str = ""
+    report_says: str = ""
+    kind: str = "result"
+    remark: str = ""  # what would decide an undecided condition, or why a claim is not measured
+    conditions: Sequence[Condition] = ()
+    figures: Sequence[int] = ()
+    evidence: Sequence[tuple[str, str]] = ()  # name and text
+    sources: Sequence[str] = ()
+
+    @property
+    def measured(self) -> bool:
+        return self.answer != NOT_MEASURED
+
+
+def read_verdicts(results: Results, archives: Mapping[str, Results] | None = None) -> list[Verdict]:
+    """Return the verdicts of a run. `archives` are other runs by name, whose verdicts are listed next to these."""
+    others = {run: {claim.id: claim for claim in read_verdicts(archive)} for run, archive in (archives or {}).items()}
+    return [_compared(verdict(record), others) for record in results.claims()]
 
 
 def verdict(record: Mapping) -> Verdict:
     """Convert a record of metrics/claims.json to a verdict."""
     name = record["id"]
+    not_measured = record["verdict"] == NOT_MEASURED
     return Verdict(
         *_numbers(record, FORMATS.get((name, ""), OTHER)),
         record.get("claim") or name,
         record["verdict"],
         id=name,
         report_says=record.get("report_says") or "",
-        finding=(record.get("finding") or "") if record["verdict"] == "inconclusive" else "",
-        conditions=[
-            Condition(
-                *_numbers(entry, FORMATS.get((name, entry["id"]), OTHER)),
-                entry["statement"].removesuffix("."),
-                ANSWERS.get(entry["verdict"], entry["verdict"]),
-            )
-            for entry in record.get("conditions") or []  # archives of older versions have none
-        ],
+        kind=record.get("kind") or "result",
+        remark=record.get("finding" if not_measured else "would_decide") or "",
+        # Archives of older versions have no conditions.
+        conditions=[_condition(name, entry) for entry in record.get("conditions") or []],
         figures=record.get("figures") or [],
         evidence=_evidence(name, record.get("evidence") or {}),
         sources=record.get("sources") or [],
     )
+
+
+def _condition(claim: str, entry: Mapping) -> Condition:
+    form, null = FORMATS.get((claim, entry["id"]), OTHER), entry.get("null")
+    return Condition(
+        *_numbers(entry, form),
+        entry["statement"].removesuffix("."),
+        ANSWERS.get(entry["verdict"], entry["verdict"]),
+        # Zero needs no mention where the number is a difference.
+        chance=f"{null['name']}: {written(null['value'], form)}" if null and null["value"] else "",
+        key=entry["id"],
+    )
+
+
+def _compared(claim: Verdict, others: Mapping[str, Mapping[str, Verdict]]) -> Verdict:
+    """Return the verdict with those of other runs, for the claim and for each of its conditions."""
+    same = {run: claims[claim.id] for run, claims in others.items() if claim.id in claims}
+    conditions = []
+    for condition in claim.conditions:
+        found = {run: each for run, other in same.items() for each in other.conditions if each.key == condition.key}
+        elsewhere = [Elsewhere(run, each.answer, each.text) for run, each in found.items()]
+        on_photographs = found[PHOTOGRAPHS].answer if PHOTOGRAPHS in found else NOT_MEASURED
+        digits_only = condition.answer == "met" and on_photographs not in ("met", NOT_MEASURED)
+        conditions.append(replace(condition, elsewhere=elsewhere, digits_only=digits_only))
+    # Next to a claim, only runs that are not next to its conditions: archives of older versions.
+    elsewhere = [
+        Elsewhere(run, other.answer, other.text)
+        for run, other in same.items()
+        if not (claim.measured and any(run == each.run for condition in conditions for each in condition.elsewhere))
+    ]
+    return replace(claim, conditions=conditions, elsewhere=elsewhere)
 
 
 def verdicts_table(runs: Mapping[str, Results]) -> Table:
@@ -78,11 +133,12 @@ def verdicts_table(runs: Mapping[str, Results]) -> Table:
 
 def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
     """Return the value, interval and threshold of a condition or claim as text, or empty strings if it has no value."""
-    measured, interval, threshold = (record.get(key) for key in ("measured", "interval", "threshold"))
+    measured, threshold = record.get("measured"), record.get("threshold")
     if measured is None:
         return "", "", ""
-    limit = "" if threshold is None else written_limit(threshold, form)
-    return written(measured, form), written_interval(Estimate(measured, **interval), form) if interval else "", limit
+    bounds, kind = (record["interval"], Estimate) if record.get("interval") else (record.get("range"), SeedRange)
+    interval = written_interval(kind(measured, **bounds), form) if bounds else ""
+    return written(measured, form), interval, "" if threshold is None else written_limit(threshold, form)
 
 
 def _evidence(claim: str, numbers: Mapping[str, float]) -> list[tuple[str, str]]:

@@ -1,12 +1,12 @@
 """Decide the report's claims. A claim has conditions, each of which compares one number with one threshold.
 
 A condition is met (True), not met (False), or undecided (None) if the interval of the number contains the threshold.
-`every` and `unanimous` combine these answers. The claims of each study are listed in a file claims.yaml.
+`claim_verdict` combines these answers. The claims of each study are listed in a file claims.yaml.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import reduce
@@ -17,7 +17,7 @@ import numpy as np
 
 from triptych.core.schema import read_yaml
 from triptych.measures.estimate import Estimate
-from triptych.report.formatting import written, written_interval, written_limit
+from triptych.report.formatting import POINTS, written, written_limit
 from triptych.report.reader import Results, UnmeasuredError
 
 if TYPE_CHECKING:  # imports scipy, which is slow; the terminal only needs the texts of claims
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # imports scipy, which is slow; the terminal only needs the t
 
 Answer = bool | None
 VERDICTS: dict[Answer, str] = {True: "reproduced", False: "not reproduced", None: "inconclusive"}
-NOT_MEASURED = "not measured"
+PARTLY, NOT_MEASURED = "partly reproduced", "not measured"
 ANSWERS: dict[Answer, str] = {True: "met", False: "not met", None: "undecided"}
 ONE_SEED = 1
 
@@ -53,10 +53,14 @@ Measure = Callable[[Evidence], Estimate | float]  # computes one number of a cla
 
 @dataclass(frozen=True, eq=False)
 class OverSeeds(Estimate):
-    """The mean of the array `values` (seeds, images), and the confidence interval of the mean."""
+    """The mean of the array `values` (seeds, images) with a confidence interval, or the values of two seeds."""
 
     values: np.ndarray  # (seeds, images)
     level: float  # confidence level
+
+    @property
+    def is_interval(self) -> bool:  # type: ignore[override]
+        return len(self.values) != 2
 
     def seeds_to_exclude(self, *thresholds: float) -> int | None:
         """Return the number of seeds with which the interval excludes all thresholds, or None if no number suffices."""
@@ -64,10 +68,6 @@ class OverSeeds(Estimate):
 
         needed = [seeds_to_exclude(self.values, threshold, self.level) for threshold in thresholds]
         return None if None in needed else max(needed)
-
-
-class SeedRange(Estimate):
-    """A mean over training seeds. Its bounds are the lowest and the highest value among the seeds."""
 
 
 def number(file: str, key: str) -> Measure:
@@ -106,6 +106,10 @@ class Condition:
     direction: Literal["above", "below", "within"]  # within: closer to zero than the threshold
     threshold: str | float  # a number, or a key for `Evidence.threshold`
     format: str  # for the number and the threshold, see `formatting.written`
+    chance: Measure | float | None = (
+        None  # the number's value if the statement is false; for differences in points, zero
+    )
+    chance_is: str = "no difference"  # names this value, such as "untrained encoder"
     no_difference: str = ""  # key of a margin; not met if the whole interval is within this margin of zero
     refutable: bool = True  # if False, the condition is undecided instead of not met
 
@@ -113,15 +117,21 @@ class Condition:
         """Measure the number, compare it with the threshold, and return the outcome."""
         threshold, margin = evidence.threshold(self.threshold), evidence.threshold(self.no_difference or 0.0)
         try:
-            estimate = self.measure(evidence)
+            estimate, chance = self.measure(evidence), self._chance(evidence)
         except UnmeasuredError as gap:
-            return Outcome(self, threshold, margin, None, None, str(gap))
+            return Outcome(self, threshold, margin, None, None, gap=str(gap))
         answer = getattr(estimate, self.direction)(threshold)
         if answer is None and margin and estimate.within(margin):
             answer = False
         if answer is False and not self.refutable:
             answer = None
-        return Outcome(self, threshold, margin, estimate, answer)
+        return Outcome(self, threshold, margin, estimate, answer, chance)
+
+    def _chance(self, evidence: Evidence) -> float | None:
+        if self.chance is None:
+            return 0.0 if self.format == POINTS else None
+        value = self.chance(evidence) if callable(self.chance) else self.chance
+        return value.value if isinstance(value, Estimate) else float(value)
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,7 @@ class Outcome:
     margin: float  # value of `no_difference`
     estimate: Estimate | None
     answer: Answer
+    chance: float | None = None  # value of `Condition.chance`
     gap: str = ""  # reason why the number is missing
 
     def record(self) -> dict:
@@ -141,21 +152,15 @@ class Outcome:
             "id": self.condition.id,
             "statement": f"{self._statement}.",
             "measured": self.estimate.value if self.estimate else None,
-            "interval": self.estimate.interval if self.estimate else None,
+            **_bounds(self.estimate),
             "threshold": self.threshold,
+            "null": None if self.chance is None else {"name": self.condition.chance_is, "value": self.chance},
             "verdict": NOT_MEASURED if self.estimate is None else VERDICTS[self.answer],
         }
 
     def sentence(self) -> str:
         """Return one sentence with the condition's statement, answer and measured number."""
-        form, estimate = self.condition.format, self.estimate
-        if estimate.low == estimate.high:
-            number = written(estimate.value, form)
-        elif isinstance(estimate, SeedRange):
-            number = f"{written(estimate.value, form)} (seeds: {written_interval(estimate, form)})"
-        else:
-            number = written(estimate, form)
-        return f"{self._statement}: {ANSWERS[self.answer]}, at {number}."
+        return f"{self._statement}: {ANSWERS[self.answer]}, at {written(self.estimate, self.condition.format)}."
 
     def seeds_needed(self) -> int | None:
         """Return the number of training seeds that would probably decide the condition.
@@ -179,19 +184,15 @@ class Outcome:
         )
 
 
-def every(answers: Iterable[Answer]) -> Answer:
-    """Return False if any answer is False, True if all are True, and otherwise None (Kleene's three-valued logic)."""
-    answers = list(answers)
-    return False if False in answers else None if None in answers else True
+def claim_verdict(answers: Sequence[Answer]) -> str:
+    """Return the verdict on a claim whose conditions have these answers.
 
-
-def unanimous(answers: Iterable[Answer]) -> Answer:
-    """Return the answer that all conditions share, or None if the answers differ.
-
-    Use this function instead of `every` if the claim does not say which condition counts when conditions disagree.
+    The claim is reproduced if all conditions are met, partly reproduced if some are, and not reproduced if none is and
+    all are decided.
     """
-    first, *rest = dict.fromkeys(answers)
-    return None if rest else first
+    if True in answers:
+        return VERDICTS[True] if all(answers) else PARTLY
+    return VERDICTS[None if None in answers else False]
 
 
 @dataclass(frozen=True)
@@ -225,8 +226,7 @@ class Claim:
     conditions: tuple[Condition, ...]
     figures: Sequence[str]  # slugs, with shell-style wildcards
     facts: tuple[Fact, ...] = ()
-    would_decide: str = ""  # a sentence for an undecided claim; by default, on the number of seeds
-    combine: Callable[[Iterable[Answer]], Answer] = every
+    would_decide: str = ""  # a sentence on undecided conditions; by default, on the number of seeds
     kind: Literal["result", "argument"] = "result"  # argument: the report made no measurement
     headline: Callable[[Evidence], Estimate] | None = None  # number of the claim, if not that of the first condition
 
@@ -251,16 +251,16 @@ class Claim:
                 numbers = {key: value for fact in self.facts for key, value in fact.flat(evidence).items()}
             except UnmeasuredError as gap:
                 measured, reasons = None, [str(gap)]
+        open_text = ""
         if reasons:
-            answer, text = None, f"Not measured: {'; '.join(reasons)}."
+            verdict, text = NOT_MEASURED, f"Not measured: {'; '.join(reasons)}."
         else:
-            answer = self.combine(outcome.answer for outcome in outcomes)
-            needed = _seeds_needed(outcomes)
+            verdict = claim_verdict([outcome.answer for outcome in outcomes])
             text = " ".join(outcome.sentence() for outcome in outcomes)
-            if answer is None:
-                text = f"{text} {self.would_decide or _seeds_in_words(needed)}"
+            if any(outcome.answer is None for outcome in outcomes):
+                needed = _seeds_needed(outcomes)
+                open_text = self.would_decide or _seeds_in_words(needed)
                 numbers |= {"seeds_that_would_decide": needed} if needed not in (None, ONE_SEED) else {}
-        is_range = measured is None or isinstance(measured, SeedRange)
         return {
             "id": self.id,
             "claim": self.claim,
@@ -269,10 +269,11 @@ class Claim:
             "figures": self.numbers(figures),
             "statistic": self.statistic,
             "measured": measured.value if measured else None,
-            "interval": None if is_range else measured.interval,
+            **_bounds(measured),
             "threshold": outcomes[0].threshold if measured else None,
-            "verdict": VERDICTS[answer],
+            "verdict": verdict,
             "finding": text,
+            "would_decide": open_text,
             "conditions": [outcome.record() for outcome in outcomes],
             "evidence": numbers,
             "sources": [path for path in evidence.results.opened if path != "params.yaml"] if measured else [],
@@ -299,7 +300,7 @@ def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
             if len(entry) == 1:
                 yield from called(entry)
                 continue
-            fields = entry | {"measure": called(entry["measure"])}
+            fields = entry | {key: called(entry[key]) for key in ("measure", "chance") if key in entry}
             for direction in entry.keys() & {"above", "below", "within"}:
                 fields |= {"direction": direction, "threshold": fields.pop(direction)}
             yield record(**fields)
@@ -307,8 +308,7 @@ def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
     claims = []
     for name, entry in read_yaml(path).items():
         conditions, facts = read(Condition, entry["conditions"]), read(Fact, entry.get("facts", []))
-        combine = {"every": every, "unanimous": unanimous}[entry.get("combine", "every")]
-        fields = entry | {"conditions": tuple(conditions), "facts": tuple(facts), "combine": combine}
+        fields = entry | {"conditions": tuple(conditions), "facts": tuple(facts)}
         claims.append(Claim(name, **fields | {"headline": called(entry.get("headline"))}))
     return tuple(claims)
 
@@ -316,6 +316,12 @@ def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
 def decide(evidence: Evidence, claims: Sequence[Claim], figures: Sequence[Figure]) -> list[dict]:
     """Decide each claim, and return the records for metrics/claims.json. Missing or damaged files raise InputError."""
     return [claim.record(evidence, figures) for claim in claims]
+
+
+def _bounds(estimate: Estimate | None) -> dict:
+    is_interval = estimate is not None and estimate.is_interval
+    is_range = estimate is not None and not estimate.is_interval
+    return {"interval": estimate.interval if is_interval else None, "range": estimate.interval if is_range else None}
 
 
 def _seeds_needed(outcomes: Sequence[Outcome]) -> int | None:

@@ -19,7 +19,8 @@ def written(value: object, style: str = ".4g") -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Estimate):
-        return f"{written(value.value, style)} ({written_interval(value, style)})"
+        interval = written_interval(value, style)
+        return f"{written(value.value, style)} ({interval})" if interval else written(value.value, style)
     if isinstance(value, int | float):
         return _number(value, style).replace("-", "−")
     if isinstance(value, Mapping):
@@ -30,9 +31,14 @@ def written(value: object, style: str = ".4g") -> str:
 
 
 def written_interval(estimate: Estimate, style: str = ".4g") -> str:
-    """Format the interval of an estimate as text, such as `35.2 to 42.3 %`."""
+    """Format the bounds of an estimate as text, such as `35.2 to 42.3 %` or `seeds: 35.2 to 42.3 %`.
+
+    Return an empty string if the bounds are equal.
+    """
+    if estimate.low == estimate.high:
+        return ""
     low = written(estimate.low, style).removesuffix(f"{NBSP}%").removesuffix(" points")
-    return f"{low} to {written(estimate.high, style)}"
+    return f"{'' if estimate.is_interval else 'seeds: '}{low} to {written(estimate.high, style)}"
 
 
 def written_limit(threshold: float, style: str = "g") -> str:

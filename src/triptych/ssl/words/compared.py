@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from triptych.core.errors import InputError
-from triptych.measures.estimate import Estimate
-from triptych.report.claims import Condition, Evidence, Fact, Measure, OverSeeds, SeedRange, value
+from triptych.measures.estimate import Estimate, SeedRange
+from triptych.report.claims import Condition, Evidence, Fact, Measure, OverSeeds, value
 from triptych.report.formatting import POINTS, YES_NO
 from triptych.report.reader import Results, UnmeasuredError
 from triptych.report.record import METRICS, Metric
@@ -25,11 +25,10 @@ if TYPE_CHECKING:  # slow to import; the terminal only needs the texts of claims
 KNN = "knn_accuracy"
 
 
-def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
+def accuracies(*terms: tuple[int, str, str]) -> Measure:
     """Return a function that computes a signed sum of accuracies, paired over test images and common seeds.
 
     Each term is (sign, variant, classifier). The classifier is `knn` or, for a baseline, a name such as `pixel_knn`.
-    `purpose` selects the random numbers of the bootstrap for the confidence interval.
     """
 
     def measure(evidence: Evidence) -> OverSeeds:
@@ -45,7 +44,7 @@ def accuracies(purpose: str, *terms: tuple[int, str, str]) -> Measure:
         seeds = min(map(len, hits))
         signs = [sign for sign, _, _ in terms]
         values = sum(sign * correct[:seeds].astype(np.float64) for sign, correct in zip(signs, hits, strict=True))
-        estimate = evidence.resampling.seeded(values, purpose)
+        estimate = evidence.resampling.seeded(values)
         return OverSeeds(estimate.value, estimate.low, estimate.high, values, evidence.resampling.level)
 
     return measure
@@ -61,12 +60,12 @@ def _correct(results: Results, name: str, classifier: str) -> np.ndarray:  # boo
 
 def knn_difference(one: str, other: str) -> Measure:
     """Return a function that computes the kNN accuracy of the variant `one` minus that of the variant `other`."""
-    return accuracies(f"{one} {other}", (1, one, "knn"), (-1, other, "knn"))
+    return accuracies((1, one, "knn"), (-1, other, "knn"))
 
 
 def above_baseline(name: str, baseline: str) -> Measure:
     """Return a function that computes the kNN accuracy of the variant `name` minus that of `baseline`."""
-    return accuracies(f"{name} {baseline}", (1, name, "knn"), (-1, name, f"{baseline}_knn"))
+    return accuracies((1, name, "knn"), (-1, name, f"{baseline}_knn"))
 
 
 def lowest_margin(*names: str) -> Measure:
@@ -158,7 +157,8 @@ def learns(name: str) -> list[Condition]:
 def stable(name: str) -> list[Condition]:
     """Return a list with one condition: no training seed of the variant collapses."""
     statement = f"No seed of {title(name)} collapses"
-    return [Condition(f"{name}-stable", statement, each_seed(name, "collapsed"), "below", 0.5, ".0%")]
+    measure = each_seed(name, "collapsed")
+    return [Condition(f"{name}-stable", statement, measure, "below", 0.5, ".0%", 1.0, "all seeds collapse")]
 
 
 def projector_dim(name: str) -> Measure:
