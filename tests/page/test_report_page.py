@@ -254,7 +254,13 @@ def test_a_condition_shows_its_null_and_what_other_runs_say(project: Path):
 
 
 def test_the_page_begins_with_the_best_known_result(project: Path):
-    fell = {"id": "fell", "statement": "Accuracy falls.", "measured": -0.68, "threshold": -0.05, "verdict": "reproduced"}
+    fell = {
+        "id": "fell",
+        "statement": "Accuracy falls.",
+        "measured": -0.68,
+        "threshold": -0.05,
+        "verdict": "reproduced",
+    }
     floor = fell | {"id": "floor", "statement": "The loss is low.", "verdict": "inconclusive"}
     claim = CLAIM | {"id": "stop-gradient", "verdict": "partly reproduced", "conditions": [fell, floor]}
     write(project, "metrics/claims.json", [claim])

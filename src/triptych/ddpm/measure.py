@@ -111,15 +111,19 @@ def restoration_at(
 
     Image arrays are uint8 of shape (N, C, H, W). `noised` are the originals at time t, with noise of standard deviation
     `sigma`. `classes` (N,) are the classes that the judge (the reference classifier) assigned to the originals. If
-    `classes` is a `LeftOut`, it is returned in place of the fraction.
+    `classes` is a `LeftOut`, it is returned in place of the fraction. `same_class_by_chance` and `ssim_by_chance`
+    compare each restored image with the next original.
     """
+    judged = judge(restored).classes()
     classless, few = classes if isinstance(classes, LeftOut) else None, needs.images(len(originals), 2)
     return {
         "t": t,
         "sigma": sigma,
-        "same_class": classless or resampling.proportion(judge(restored).classes() == classes),
+        "same_class": classless or resampling.proportion(judged == classes),
+        "same_class_by_chance": classless or float(np.mean(judged == np.roll(classes, -1))),
         "psnr": few or resampling.mean(psnr(originals, restored)),
         "ssim": few or resampling.mean(ssim(originals, restored)),
+        "ssim_by_chance": few or float(ssim(np.roll(originals, -1, axis=0), restored).mean()),
         "noised_psnr": float(psnr(originals, noised).mean()),
     }
 
@@ -227,7 +231,10 @@ class DDPMMeasures(GenerativeMeasures):
         rows = list(run_tasks("restoration", tasks, self.at_once).values())
         half, reached = classless, classless
         if not classless:
-            half, reached = half_time(times, [row["same_class"].value for row in rows])
+            shares = [row["same_class"] for row in rows]
+            value, reached = half_time(times, [share.value for share in shares])
+            bounds = [[share.low for share in shares], [share.high for share in shares]]
+            half = Estimate(value, *(half_time(times, bound)[0] for bound in bounds))
         return {"restoration": rows, "half_restored_t": half, "half_restored_reached": reached}
 
     def _quality(self, point: dict, images: np.ndarray, purpose: str) -> dict:

@@ -14,15 +14,15 @@ class VAEClaims(Section):
     epoch_autocorrelation: Annotated[float, Field(ge=0, lt=1)]  # assumed for the interval of that spread, at least
     sharpness: InsideUnit  # "blurry": samples have less than this fraction of the sharpness of real images
     recognisability: InsideUnit  # "unrecognisable": the judge recognises less than this fraction of samples
-    top_latents_share: InsideUnit  # "a few latents carry each class": their share is above this
-    largest_step: Annotated[float, Field(gt=1)]  # "smoothly": the largest step is less than this many mean steps
+    no_difference: InsideUnit  # "a few latents carry each class" does not hold if they carry less than this over chance
 
 
 class DDPMClaims(Section):
     """Thresholds for the claims about the DDPM."""
 
     same_class: InsideUnit  # "the original comes back": more than this fraction of images keep their class ...
-    ssim: InsideUnit  # ... and their mean SSIM to the original is above this
+    lost: InsideUnit  # "the original does not come back": less than this fraction of images keep their class
+    ssim: InsideUnit  # and the mean SSIM to the original is above this, or below
     frechet_difference: Annotated[float, Field(le=0)]  # "better": Fréchet distance, DDPM minus VAE, is below this ...
     recognisability_difference: Annotated[float, Field(ge=0, lt=1)]  # ... and recognisability is above this
 

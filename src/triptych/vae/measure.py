@@ -20,6 +20,7 @@ from triptych.measures.images import float_batches, in_float64, to_uint8
 from triptych.vae.model import VAE
 from triptych.vae.objective import kl_to_standard_normal, reparameterise
 from triptych.vae.prior import Mixture
+from triptych.vae.sample import class_pairs
 
 # Returns the elementwise log-probability of images (first argument), given the decoder's mean (second argument).
 LogLikelihood = Callable[[Tensor, Tensor], Tensor]
@@ -27,6 +28,7 @@ TOP_LATENTS = 3  # latents of `top_latents_share`
 LEAST_OF_A_CLASS = 5  # test images per class: the mean latents of fewer are mostly noise
 # Burda et al. 2016 (arXiv:1509.00519), section 5: a unit is active when its mean moves by more than this over the data.
 ACTIVE_VARIANCE = 0.01
+SAME_MEANS = LeftOut("the posterior means, averaged per class, are the same for all classes")
 LATENT_COLUMNS = ["class", "latent", "mean", "std", "share"]
 
 
@@ -144,11 +146,17 @@ def top_share(mu: np.ndarray, labels: np.ndarray, classes: int, top: int) -> flo
 def step_evenness(features: np.ndarray) -> np.ndarray:
     """Return the ratio of the longest step to the mean step of each path. `features` has the shape (paths, points, d).
 
-    The ratio is 1 if all steps have the same length. Paths along which nothing changes are omitted.
+    The ratio is 1 if all steps have the same length, and NaN if nothing changes along the path.
     """
     steps = np.linalg.norm(np.diff(features, axis=1), axis=2)
-    steps = steps[steps.any(axis=1)]
-    return steps.max(axis=1) / steps.mean(axis=1)
+    with np.errstate(invalid="ignore"):
+        return steps.max(axis=1) / steps.mean(axis=1)
+
+
+def cross_fades(pairs: np.ndarray, steps: int) -> np.ndarray:
+    """Return blends (P, steps, C, H, W) from one image to the other for uint8 pairs of images (P, 2, C, H, W)."""
+    share = np.linspace(0, 1, steps)[:, None, None, None]
+    return np.rint(pairs[:, :1] * (1 - share) + pairs[:, 1:] * share).astype(np.uint8)
 
 
 # --- The study ---
@@ -227,16 +235,54 @@ class VAEMeasures(GenerativeMeasures):
         return {"fitted_prior": numbers}
 
     def _interpolation(self) -> Numbers:
-        features = [self.judge(path).features for path in self.drawn["interpolations"]]
-        evenness = step_evenness(np.stack(features)) if features else ()
-        few = needs.images(len(evenness), 2, "paths between images along which anything changes")
-        return {"interpolation_smoothness": few or self.resampling.mean(evenness)}
+        paths = self.drawn["interpolations"]
+        pairs = self.real.images[class_pairs(self.labels, len(paths))]
+        evenness, recognised = zip(*map(self._along, (paths, cross_fades(pairs, paths.shape[1]))), strict=True)
+        changing = np.isfinite(evenness).all(axis=0)
+        few = needs.images(int(changing.sum()), 2, "paths between images along which anything changes")
+        numbers = {}
+        for name, (vae, fade), missing in (
+            ("smoothness", [values[changing] for values in evenness], few),
+            ("recognised", recognised, few or self.real.classless),
+        ):
+            values = {"interpolation": vae, "crossfade": fade, "interpolation_over_crossfade": vae - fade}
+            numbers |= {f"{key}_{name}": missing or self.resampling.mean(each) for key, each in values.items()}
+        return numbers
+
+    def _along(self, paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return `step_evenness` and the share of recognised images between the two ends, for each path."""
+        judged = [self.judge(path) for path in paths]
+        features = np.array([path.features for path in judged]).reshape(*paths.shape[:2], -1)
+        recognised = [path.recognised(self.settings.recognition_threshold)[1:-1].mean() for path in judged]
+        return step_evenness(features), np.array(recognised)
 
     def _latents(self) -> Numbers:
         return {
             "active_units": needs.images(len(self.mu), 2) or active_units(self.mu),
             "top_latents_share": needs.images_of_each_class(self.dataset, LEAST_OF_A_CLASS) or self._top_share(),
-        }
+        } | self._share_by_chance()
+
+    def _share_by_chance(self) -> Numbers:
+        """Compare `top_share` with its values for shuffled labels, and for randomly rotated latents."""
+        stream, latents = self.resampling.stream("chance"), self.mu.shape[1]
+        value = top_share(self.mu, self.labels, len(self.dataset.classes), TOP_LATENTS)
+        missing = needs.images_of_each_class(self.dataset, LEAST_OF_A_CLASS) or (
+            SAME_MEANS if math.isnan(value) else None
+        )
+        numbers: Numbers = {}
+        for name, changed in (
+            ("shuffled", lambda: (self.mu, stream.permutation(self.labels))),
+            ("rotated", lambda: (self.mu @ np.linalg.qr(stream.normal(size=(latents, latents)))[0], self.labels)),
+        ):
+            keys = f"top_latents_share_{name}", f"top_latents_over_{name}"
+            if missing:
+                numbers |= dict.fromkeys(keys, missing)
+                continue
+            repeats = (changed() for _ in range(self.resampling.draws))
+            shares = np.array([top_share(*repeat, len(self.dataset.classes), TOP_LATENTS) for repeat in repeats])
+            excess = self.resampling.percentile(value - shares.mean(), value - shares)
+            numbers |= zip(keys, (float(shares.mean()), excess), strict=True)
+        return numbers
 
     def _top_share(self) -> Estimate | LeftOut:
         classes, stream = len(self.dataset.classes), self.resampling.stream("latents")
@@ -244,5 +290,5 @@ class VAEMeasures(GenerativeMeasures):
         draws = np.array([top_share(self.mu[rows], self.labels[rows], classes, TOP_LATENTS) for rows in resamples])
         value, draws = top_share(self.mu, self.labels, classes, TOP_LATENTS), draws[np.isfinite(draws)]
         if math.isnan(value) or not len(draws):
-            return LeftOut("the posterior means, averaged per class, are the same for all classes")
+            return SAME_MEANS
         return self.resampling.percentile(value, draws)
