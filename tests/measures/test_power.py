@@ -76,9 +76,9 @@ def test_images_that_leave_it_open_leave_it_open_with_any_number_of_seeds():
     assert seeds_to_exclude(values - 3, 0.0, LEVEL) is not None
 
 
-def test_seeds_that_agree_need_no_more_than_three_and_nearer_thresholds_need_more():
-    assert seeds_to_exclude(np.full((2, 5), 0.1), 0.0, LEVEL) == 3
-    assert seeds_to_exclude(scaled(100.0, 0.01), 0.0, LEVEL) == 3
+def test_seeds_that_agree_need_no_more_than_two_and_nearer_thresholds_need_more():
+    assert seeds_to_exclude(np.full((2, 5), 0.1), 0.0, LEVEL) == 2
+    assert seeds_to_exclude(scaled(100.0, 0.01), 0.0, LEVEL) == 2
     needed = [seeds_to_exclude(scaled(mean, 0.05), 0.0, LEVEL) for mean in (0.1, 0.05, 0.02, 0.001)]
     assert needed == sorted(needed) and needed[-1] > 10_000
     assert seeds_to_exclude(scaled(0.05, 0.05), 0.0, LEVEL, power=0.9) > needed[1]

@@ -41,13 +41,19 @@ TEST_LABELS = {
 CLASSLESS = {"recognisability", "real_recognisability"}
 MANIFOLDS = {"precision", "recall", "real_precision", "real_recall"}
 DISTANCES = {"frechet_distance", "frechet_floor"}
-BY_CLASS = {"reconstruction_same_class", "top_latents_share"}
+TOP = {
+    *("top_latents_share", "top_latents_share_shuffled", "top_latents_share_rotated"),
+    *("top_latents_over_shuffled", "top_latents_over_rotated"),
+}
+RECOGNISED = {"interpolation_recognised", "crossfade_recognised", "interpolation_over_crossfade_recognised"}
+PATHS = {"interpolation_smoothness", "crossfade_smoothness", "interpolation_over_crossfade_smoothness"} | RECOGNISED
+BY_CLASS = {"reconstruction_same_class"} | TOP
 OF_VAE = {
-    "two images of a class": {"top_latents_share"},
-    "one class alone": CLASSLESS | BY_CLASS,
+    "two images of a class": TOP,
+    "one class alone": CLASSLESS | BY_CLASS | RECOGNISED,
     "alternating classes": set(),
-    "two images": MANIFOLDS | {"top_latents_share", "interpolation_smoothness"},
-    "one image": CLASSLESS | BY_CLASS | MANIFOLDS | DISTANCES | {"active_units", "interpolation_smoothness"},
+    "two images": MANIFOLDS | TOP | PATHS,
+    "one image": CLASSLESS | BY_CLASS | MANIFOLDS | DISTANCES | PATHS | {"active_units"},
 }
 OF_DDPM = {
     "two images of a class": set(),
@@ -102,7 +108,8 @@ def test_the_ddpm_s_numbers_are_those_that_the_images_can_give(name, tmp_path):
     measures = DDPMMeasures(method=load_trained(files.model, CPU), **inputs(judge(name), data, drawn))
     found = in_files(measures.numbers())
     assert set(found.get("left_out", {})) == OF_DDPM[name] and not OF_DDPM[name] & found.keys()
-    of_row = ({"same_class"} if classes(name) < 2 else set()) | ({"psnr", "ssim"} if name == "one image" else set())
+    of_row = {"same_class", "same_class_by_chance"} if classes(name) < 2 else set()
+    of_row |= {"psnr", "ssim", "ssim_by_chance"} if name == "one image" else set()
     assert all(set(row.get("left_out", {})) == of_row for row in found["restoration"])
     for table, key in ((measures.sampling(), "recognisability"), (measures.guidance(), "recognisability_low")):
         assert table[key].isna().all() == (classes(name) < 2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from triptych.vae.measure import active_units, class_table, step_evenness, top_share
+from triptych.vae.measure import active_units, class_table, cross_fades, step_evenness, top_share
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:
@@ -39,3 +39,9 @@ def test_step_evenness_is_one_on_a_line_and_large_for_a_jump():
     assert step_evenness(line) == pytest.approx([1] * 4)
     jump = np.concatenate([np.zeros((1, 5, 2)), np.ones((1, 5, 2))], axis=1)
     assert step_evenness(jump) == pytest.approx([9])  # one of nine steps covers the whole distance
+    assert np.isnan(step_evenness(np.zeros((1, 5, 2)))).all()
+
+
+def test_cross_fades_blend_the_pixels_of_two_images():
+    pairs = np.array([[[[[0]]], [[[90]]]], [[[[200]]], [[[100]]]]], np.uint8)
+    assert cross_fades(pairs, 3).reshape(2, 3).tolist() == [[0, 45, 90], [200, 150, 100]]

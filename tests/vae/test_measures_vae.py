@@ -37,11 +37,14 @@ def test_every_metric_is_finite_inside_its_interval_and_reproducible(folder):
     with_intervals = {
         "elbo_bpd", "iwae_bpd", "unit_variance_elbo_bpd", "unit_variance_iwae_bpd", "reconstruction_mse",
         "reconstruction_same_class", "frechet_distance", "recognisability", "sharpness_ratio", "precision", "recall",
-        "interpolation_smoothness", "top_latents_share",
+        "interpolation_smoothness", "crossfade_smoothness", "interpolation_over_crossfade_smoothness",
+        "interpolation_recognised", "crossfade_recognised", "interpolation_over_crossfade_recognised",
+        "top_latents_share", "top_latents_over_shuffled", "top_latents_over_rotated",
     }  # fmt: skip
     without = {
         "likelihood", "calibrated_sigma", "unit_variance_iwae_nats", "frechet_floor", "real_recognisability",
         "real_precision", "real_recall", "clipped_share", "median_spread", "samples", "active_units",
+        "top_latents_share_shuffled", "top_latents_share_rotated",
     }  # fmt: skip
     assert {key for key, number in result.items() if isinstance(number, Estimate)} == with_intervals
     assert set(result) == with_intervals | without | {"fitted_prior"}

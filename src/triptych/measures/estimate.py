@@ -25,6 +25,11 @@ class Estimate:
     high: float
     is_interval: ClassVar[bool] = True
 
+    @property
+    def shown(self) -> "Estimate":
+        """The estimate whose bounds are shown to readers."""
+        return self
+
     def above(self, threshold: float) -> bool | None:
         """Return True if the whole interval is above the threshold, False if none of it is, and None otherwise."""
         return True if self.low > threshold else False if self.high <= threshold else None

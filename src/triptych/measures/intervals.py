@@ -75,6 +75,12 @@ def variance_parts(values: np.ndarray, seeds: int = 0) -> list[tuple[float, int]
     return [(over_seeds / (seeds or count), (seeds or count) - 1), (shared / images, images - 1)]
 
 
+def over_two_seeds(values: np.ndarray) -> SeedRange | None:
+    """Return the mean and the range of the two seeds in `values` (2, images), or None if there are not two."""
+    means = np.mean(values, axis=1, dtype=np.float64)
+    return SeedRange(float(means.mean()), float(means.min()), float(means.max())) if len(means) == 2 else None
+
+
 def squared_half_width(parts: Sequence[tuple[float, int]], level: float) -> float:
     """Return the sum of the squared half-widths of t intervals for (variance, degrees of freedom) in `parts`."""
     return sum(float(stdtrit(freedom, (1 + level) / 2)) ** 2 * part for part, freedom in parts if part > 0)
@@ -132,20 +138,20 @@ class Resampling:
 
         The half-widths of the t intervals for the two parts of the variance (`variance_parts`) are added in quadrature
         (Zou & Donner 2008, Statistics in Medicine 27, 1693-1702). With one seed, the interval covers only the variation
-        over images. Two seeds give no useful interval, but the range of their values.
+        over images.
         """
-        means = np.mean(values, axis=1, dtype=np.float64)
-        if len(means) == 2:
-            return SeedRange(float(means.mean()), float(means.min()), float(means.max()))
+        mean = float(np.mean(values, dtype=np.float64))
         half = math.sqrt(squared_half_width(variance_parts(values), self.level))
-        return Estimate(float(means.mean()), float(means.mean() - half), float(means.mean() + half))
+        return Estimate(mean, mean - half, mean + half)
 
     def accuracies(self, correct: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
-        """Return the accuracy "x_accuracy" for each mask `correct["x"]` (seeds, images) of correct predictions."""
+        """Return the accuracy "x_accuracy" for each mask `correct["x"]` (seeds, images) of correct predictions.
+
+        An interval over two seeds is too wide to be useful. The result has the values of both instead.
+        """
         estimates = {}
         for name, rows in correct.items():
-            estimate = self.seeded(rows)
+            estimate = over_two_seeds(rows) or self.seeded(rows)
             # With few seeds the interval can be wider than the range of an accuracy.
-            low, high = max(0.0, estimate.low), min(1.0, estimate.high)
-            estimates[f"{name}_accuracy"] = replace(estimate, low=low, high=high)
+            estimates[f"{name}_accuracy"] = replace(estimate, low=max(0.0, estimate.low), high=min(1.0, estimate.high))
         return estimates

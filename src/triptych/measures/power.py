@@ -9,11 +9,11 @@ from scipy.stats import nct
 from triptych.measures.intervals import squared_half_width, variance_parts
 
 POWER = 0.8  # conventional (Cohen 1988)
-FEWEST_SEEDS, MOST_SEEDS = 3, 1 << 20  # two seeds have no interval
+MOST_SEEDS = 1 << 20
 
 
 def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: float = POWER) -> int | None:
-    """Return the number of seeds (at least 3) for which an interval excludes `threshold` with probability `power`.
+    """Return the number of seeds (at least 2) for which an interval excludes `threshold` with probability `power`.
 
     Returns None if no number suffices, because additional seeds do not reduce the variance over images that all seeds
     share. The centre and the width of the interval are estimated from `values` (seeds, images). `level` is the
@@ -28,7 +28,7 @@ def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: 
     def enough(count: int) -> bool:
         return _power(distance, variance_parts(values, count), level) >= power
 
-    counts = range(FEWEST_SEEDS, MOST_SEEDS + 1)
+    counts = range(2, MOST_SEEDS + 1)
     fewest = bisect_left(counts, True, key=enough)
     return counts[fewest] if fewest < len(counts) else None
 

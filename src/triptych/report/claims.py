@@ -53,14 +53,17 @@ Measure = Callable[[Evidence], Estimate | float]  # computes one number of a cla
 
 @dataclass(frozen=True, eq=False)
 class OverSeeds(Estimate):
-    """The mean of the array `values` (seeds, images) with a confidence interval, or the values of two seeds."""
+    """The mean of the array `values` (seeds, images), and the confidence interval of the mean."""
 
     values: np.ndarray  # (seeds, images)
     level: float  # confidence level
 
     @property
-    def is_interval(self) -> bool:  # type: ignore[override]
-        return len(self.values) != 2
+    def shown(self) -> Estimate:
+        """The values of the seeds if there are two, whose interval is too wide to be useful."""
+        from triptych.measures.intervals import over_two_seeds
+
+        return over_two_seeds(self.values) or self
 
     def seeds_to_exclude(self, *thresholds: float) -> int | None:
         """Return the number of seeds with which the interval excludes all thresholds, or None if no number suffices."""
@@ -160,7 +163,7 @@ class Outcome:
 
     def sentence(self) -> str:
         """Return one sentence with the condition's statement, answer and measured number."""
-        return f"{self._statement}: {ANSWERS[self.answer]}, at {written(self.estimate, self.condition.format)}."
+        return f"{self._statement}: {ANSWERS[self.answer]}, at {written(self.estimate.shown, self.condition.format)}."
 
     def seeds_needed(self) -> int | None:
         """Return the number of training seeds that would probably decide the condition.
@@ -319,9 +322,10 @@ def decide(evidence: Evidence, claims: Sequence[Claim], figures: Sequence[Figure
 
 
 def _bounds(estimate: Estimate | None) -> dict:
-    is_interval = estimate is not None and estimate.is_interval
-    is_range = estimate is not None and not estimate.is_interval
-    return {"interval": estimate.interval if is_interval else None, "range": estimate.interval if is_range else None}
+    bounds = {"interval": None, "range": None}
+    if estimate is not None:
+        bounds["interval" if estimate.shown.is_interval else "range"] = estimate.shown.interval
+    return bounds
 
 
 def _seeds_needed(outcomes: Sequence[Outcome]) -> int | None:

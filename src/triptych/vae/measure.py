@@ -238,12 +238,13 @@ class VAEMeasures(GenerativeMeasures):
         paths = self.drawn["interpolations"]
         pairs = self.real.images[class_pairs(self.labels, len(paths))]
         evenness, recognised = zip(*map(self._along, (paths, cross_fades(pairs, paths.shape[1]))), strict=True)
+        inside = needs.images(paths.shape[1], 3, "images per path")
         changing = np.isfinite(evenness).all(axis=0)
         few = needs.images(int(changing.sum()), 2, "paths between images along which anything changes")
         numbers = {}
         for name, (vae, fade), missing in (
             ("smoothness", [values[changing] for values in evenness], few),
-            ("recognised", recognised, few or self.real.classless),
+            ("recognised", recognised, few or self.real.classless or inside),
         ):
             values = {"interpolation": vae, "crossfade": fade, "interpolation_over_crossfade": vae - fade}
             numbers |= {f"{key}_{name}": missing or self.resampling.mean(each) for key, each in values.items()}
@@ -252,7 +253,8 @@ class VAEMeasures(GenerativeMeasures):
     def _along(self, paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return `step_evenness` and the share of recognised images between the two ends, for each path."""
         judged = [self.judge(path) for path in paths]
-        features = np.array([path.features for path in judged]).reshape(*paths.shape[:2], -1)
+        width = self.real.test.features.shape[1]
+        features = np.array([path.features for path in judged]).reshape(*paths.shape[:2], width)
         recognised = [path.recognised(self.settings.recognition_threshold)[1:-1].mean() for path in judged]
         return step_evenness(features), np.array(recognised)
 
