@@ -76,11 +76,11 @@ def corrected(quote: Quote) -> str:
         return value
     expected = [value]
     if "(" in quote.text:
-        interval = holder.get("intervals", {}).get(last) or holder.get("interval")
+        interval = holder.get("intervals", {}).get(last) or holder.get("interval") or holder.get("range")
         if not interval:
             raise ValueError(f"{quote.file}: {'.'.join(quote.keys)} has no interval")
         expected += [interval["low"], interval["high"]]
-    percent = "%" in quote.text
+    percent = "%" in quote.text or "points" in quote.text
     if len(NUMBER.findall(quote.text)) != len(expected):
         return ", ".join(written(number, "0.0", percent) for number in expected)
     right = iter(expected)

@@ -158,8 +158,8 @@ def variant(
         "collapsed": std < 0.5,
         "final_loss": float(np.mean(losses)),
         "seeds": [
-            {"seed": seed, "final_loss": loss, "collapsed": std < 0.5, "effective_rank": rank}
-            for seed, (std, loss, rank) in enumerate(zip(stds, losses, ranks, strict=False))
+            {"seed": seed, "knn_accuracy": share, "final_loss": loss, "collapsed": std < 0.5, "effective_rank": rank}
+            for seed, (share, std, loss, rank) in enumerate(zip(accuracies, stds, losses, ranks, strict=False))
         ],
     }
     seeds = len(accuracies)
@@ -480,6 +480,8 @@ def test_variants_are_compared_on_the_first_seeds_that_both_have(evidence):
     run = evidence(simsiam=variant((0.60, 0.61, 0.1, 0.1), stds=(0.9,) * 4, losses=(-0.7,) * 4, ranks=(50,) * 4))
     difference = knn_difference("no_predictor", "simsiam")(run)
     assert len(difference.values) == 2 and difference.value == pytest.approx(-0.46)
+    facts = record(run, "predictor")["evidence"]  # of the same seeds, so that they add up
+    assert facts["no_predictor_knn_accuracy"] - facts["simsiam_knn_accuracy"] == pytest.approx(-0.46)
 
 
 def test_the_margin_over_baselines_is_the_least_of_them(evidence):

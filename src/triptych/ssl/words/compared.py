@@ -171,12 +171,29 @@ def count_seeds(name: str) -> Measure:
     return lambda evidence: len(metrics_of(evidence.results, name).rows("seeds"))
 
 
+def over_common_seeds(name: str, key: str, names: Sequence[str]) -> Measure:
+    """Return a function that computes the mean of `key` over those seeds of `name` that all variants `names` have.
+
+    Differences between variants are over these seeds, so that the means add up.
+    """
+
+    def measure(evidence: Evidence) -> float:
+        values = [_each_seed(evidence, each, key) for each in (name, *names)]
+        return float(np.mean(values[0][: min(map(len, values))]))
+
+    return measure
+
+
 def facts_of(names: Sequence[str], keys: Sequence[str]) -> list[Fact]:
-    """Return a fact named `<name>_<key>` for each variant and metric. The key `seeds` counts the training seeds."""
+    """Return a fact named `<name>_<key>` for each variant and metric. The key `seeds` counts the training seeds.
+
+    Accuracies are means over the seeds that all `names` have.
+    """
     facts = []
     for name, key in product(names, keys):
         metric = METRICS.get(key, Metric(key, key, format=".0f"))
         measure = count_seeds(name) if key == "seeds" else value(f"ssl/{name}", key)
+        measure = over_common_seeds(name, key, names) if key == KNN else measure
         form = YES_NO if key == "collapsed" else metric.format
         facts.append(Fact(f"{name}_{key}", measure, form, f"{title(name)}: {metric.name}"))
     return facts
