@@ -69,8 +69,14 @@ def _console() -> Console:
 
 
 def _empty(title: str) -> table.Table:
-    style = {"title_justify": "left", "title_style": "bold", "box": box.SIMPLE_HEAD}
-    return table.Table(title=title, **style, pad_edge=False, collapse_padding=True)
+    return table.Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
 
 
 def _cell(text: str) -> str:
