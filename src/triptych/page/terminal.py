@@ -21,6 +21,7 @@ MARKS = {
     "not reproduced": "[red]◆[/]",
     "inconclusive": "[yellow]○[/]",
 }
+GROUPS = {"result": "Results that the report measured", "argument": "Arguments that the report only makes"}
 WIDTH = 100  # columns, where the output is no terminal
 
 
@@ -49,7 +50,9 @@ def show(results: Results) -> None:
         console.print(f"not measured for {', '.join(titles)}: {text}", markup=False, soft_wrap=True)
     if content["claims"] is not None:
         claims = read_verdicts(results)
-        console.print(_verdicts(sorted(claims, key=lambda claim: not claim.measured)))
+        console.print(_verdicts(claims))
+        if gaps := [claim.statement for claim in claims if not claim.measured]:
+            console.print("\n  ".join(["Not measured in this run:", *gaps]) + "\n", markup=False, soft_wrap=True)
     if (training := training_table(results)).rows:
         console.print(_table(training))
     text = f"report: {PAGE}" if content["page"] else "the report page is not built yet; run `dvc repro report`"
@@ -66,8 +69,14 @@ def _console() -> Console:
 
 
 def _empty(title: str) -> table.Table:
-    style = {"title_justify": "left", "title_style": "bold", "box": box.SIMPLE_HEAD}
-    return table.Table(title=title, **style, pad_edge=False, collapse_padding=True)
+    return table.Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
 
 
 def _cell(text: str) -> str:
@@ -93,12 +102,16 @@ def _verdicts(claims: list[Verdict]) -> table.Table:
     shown = _empty(f"Verdicts on the report's claims: {totals}")
     for column, ratio in (("verdict", None), ("claim and conditions", 1), ("measured", None), ("threshold", None)):
         shown.add_column(column, ratio=ratio)
-    for claim in claims:
-        argued = " (only argued in the report)" if claim.kind == "argument" else ""
-        mark = f"{MARKS.get(claim.answer, '·')} {escape(claim.answer)}"
-        shown.add_row(mark, f"[bold]{escape(claim.statement)}[/]{argued}", "", "")
-        for condition in claim.conditions if claim.measured else ():
-            answer, statement = escape(f"  {condition.answer}"), escape(condition.statement)
-            shown.add_row(answer, statement, _cell(condition.text), condition.threshold)
-        shown.add_section()
+    for kind, heading in GROUPS.items():
+        group = [claim for claim in claims if claim.kind == kind and claim.measured]
+        if group:
+            shown.add_row("", f"[italic]{heading}[/]", "", "", end_section=True)
+        for claim in group:
+            shown.add_row(
+                f"{MARKS.get(claim.answer, '·')} {escape(claim.answer)}", f"[bold]{escape(claim.statement)}[/]"
+            )
+            for condition in claim.conditions:
+                statement = ". ".join(filter(None, (condition.statement, condition.chance)))
+                shown.add_row(f"  {condition.answer}", escape(statement), _cell(condition.text), condition.threshold)
+            shown.add_section()
     return shown
