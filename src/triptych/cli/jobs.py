@@ -142,7 +142,7 @@ def seconds_left(stages: Sequence[Stage], running: Mapping[str, float], jobs: in
 
 
 def usable_cpus(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the number of CPUs that this process may use: its affinity, limited by the quota of a container."""
+    """Return the number of CPUs in this process's affinity, or fewer if the container's quota in `cgroups` is lower."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for quota, period in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # version 2, version 1
         with suppress(OSError, ValueError):

@@ -63,7 +63,7 @@ class Verdict(Condition):
 
 
 def read_verdicts(results: Results, archives: Mapping[str, Results] | None = None) -> list[Verdict]:
-    """Return the verdicts of a run. `archives` are other runs by name, whose verdicts are listed next to these."""
+    """Return the verdicts of a run. `archives` maps names to other runs, whose verdicts are listed next to them."""
     others = {run: {claim.id: claim for claim in read_verdicts(archive)} for run, archive in (archives or {}).items()}
     return [_compared(verdict(record), others) for record in results.claims()]
 
