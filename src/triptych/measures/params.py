@@ -8,7 +8,7 @@ from triptych.core.schema import Count, InsideUnit, Positive, Section
 
 
 class VAEEvaluation(Section):
-    """Settings of the VAE's likelihood bounds: the number of test images and that of importance samples per image."""
+    """Settings of the VAE's likelihood bounds: numbers of test images and of importance samples per image."""
 
     likelihood_images: Count
     importance_samples: Count

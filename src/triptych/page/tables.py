@@ -102,7 +102,7 @@ def tables(metrics: Metrics) -> list[Table]:
 
 
 def notes(metrics: Metrics) -> list[tuple[str, str]]:
-    """Return (name, string) for each string in `metrics`, and ("not measured", text) for each reason of missing numbers."""
+    """Return (name, string) for each string in `metrics`, and ("not measured", reason) for missing numbers."""
     texts = [
         (key.replace("_", " "), value.removesuffix("."))
         for key, value in metrics.leaves().items()
