@@ -168,6 +168,13 @@ def test_stages_that_do_not_fit_into_memory_wait(project, monkeypatch):
     assert events.index("-b") < events.index("+c") or events.index("-c") < events.index("+b")
 
 
+def test_a_stage_that_never_ran_is_expected_to_take_as_long_as_the_longest_of_its_group():
+    records = {"ssl@a": (30.0, 900.0), "ssl@b": (50.0, 800.0), "ssl@new": None, "vae": None}
+    assert [expected_cost(name, records) for name in ("ssl@a", "ssl@new", "vae")] == [
+        *((30.0, 900.0), (50.0, 900.0), (SECONDS, MEGABYTES)),
+    ]
+
+
 @pytest.mark.parametrize(
     ("files", "cpus"),
     [

@@ -80,11 +80,13 @@ def stale_stages(targets: Sequence[str] = (), force: bool = False) -> list[Stage
             changed = {stage.addressing for stage in wanted} if force else set(repo.status())
             stale = {stage for stage in wanted if stage.addressing in changed}
             stale |= {dependent for stage in stale for dependent in networkx.ancestors(graph, stage)} & wanted
+            root = Path(repo.root_dir)
+            records = {stage.addressing: _last_run(root, [Path(out.fs_path) for out in stage.outs]) for stage in graph}
             stages = [
                 Stage(
                     stage.addressing,
                     {needed.addressing for needed in networkx.descendants(graph, stage) & stale},
-                    *_last_run(Path(repo.root_dir), [Path(out.fs_path) for out in stage.outs]),
+                    *expected_cost(stage.addressing, records),
                 )
                 for stage in networkx.topological_sort(graph)  # dependents first
                 if stage in stale
@@ -111,14 +113,24 @@ def _delete_damaged_rwlock(folder: str) -> None:
             path.unlink()
 
 
-def _last_run(root: Path, outs: Iterable[Path]) -> tuple[float, float]:
-    """Return seconds and megabytes from the stage's file in metrics/clock, or the defaults."""
+def _last_run(root: Path, outs: Iterable[Path]) -> tuple[float, float] | None:
+    """Return seconds and megabytes from the stage's file in metrics/clock, or None if there is no valid file."""
     for out in outs:
         if out.is_relative_to(root / CLOCKS):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 clock = json.loads(out.read_text(encoding="utf-8"))
                 return clock["ended"] - clock["started"], float(clock.get("peak_megabytes", MEGABYTES))
-    return SECONDS, MEGABYTES
+    return None
+
+
+def expected_cost(name: str, records: Mapping[str, tuple[float, float] | None]) -> tuple[float, float]:
+    """Return the record of stage `name`, or else the largest values of its group, such as `ssl@*`, or the defaults."""
+    group = name.partition("@")[0]
+    others = [record for other, record in records.items() if record and other.partition("@")[0] == group]
+    if (record := records[name]) is not None:
+        return record
+    seconds, megabytes = zip(*others, strict=True) if others else ((SECONDS,), (MEGABYTES,))
+    return max(seconds), max(megabytes)
 
 
 def seconds_left(stages: Sequence[Stage], running: Mapping[str, float], jobs: int) -> float:
