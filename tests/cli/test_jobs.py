@@ -11,7 +11,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from triptych.cli.jobs import Stage, available_megabytes, seconds_left, usable_cpus
+from triptych.cli.jobs import (
+    MEGABYTES,
+    SECONDS,
+    Stage,
+    available_megabytes,
+    expected_cost,
+    seconds_left,
+    usable_cpus,
+)
 
 # Each stage notes its start and end in `trace`. Tests in which b and c have to last replace their sleep.
 PIPELINE = """
