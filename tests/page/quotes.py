@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from benchmarks.pages import write_section
 from triptych.page.tables import compared_tables, results_markdown, time_markdown
-from triptych.page.verdicts import verdicts_table
+from triptych.page.verdicts import conditions_table, read_verdicts, verdicts_table
 from triptych.report.reader import Results
 from triptych.ssl.words.variants import variants
 
@@ -140,6 +140,7 @@ def tables(root: Path) -> None:
     here = Results(root)
     readme, real = root / "README.md", root / "docs/real/README.md"
     write_section(readme, "results", results_markdown(here))
+    write_section(readme, "conditions", conditions_table(read_verdicts(here)).markdown())
     write_section(readme, "rivals", rivals_markdown())
     write_section(real, "verdicts", verdicts_table(runs_by_name()).markdown())
     write_section(root / "docs/performance.md", "time", time_markdown(here))

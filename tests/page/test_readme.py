@@ -6,6 +6,7 @@ from quotes import rivals_markdown
 
 from benchmarks.pages import read_section
 from triptych.page.tables import results_markdown, time_markdown
+from triptych.page.verdicts import conditions_table, read_verdicts
 from triptych.report.reader import Results
 
 ROOT = Path(__file__).parents[2]
@@ -14,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 def test_the_table_of_results_is_that_of_the_committed_run():
     """`triptych report --markdown` prints it."""
     assert read_section(ROOT / "README.md", "results") == results_markdown(Results(ROOT)).strip()
+    conditions = conditions_table(read_verdicts(Results(ROOT)))
+    assert read_section(ROOT / "README.md", "conditions") == conditions.markdown().strip()
 
 
 def test_the_table_of_the_rivals_is_that_of_the_archived_run():

@@ -119,6 +119,16 @@ def _compared(claim: Verdict, others: Mapping[str, Mapping[str, Verdict]]) -> Ve
     return replace(claim, conditions=conditions, elsewhere=elsewhere)
 
 
+def conditions_table(claims: Sequence[Verdict]) -> Table:
+    """Return a table of the verdicts of one run, with a row per claim that is measured and a row per condition."""
+    lines = []
+    for claim in claims:
+        if claim.measured:
+            lines.append([f"**{claim.statement}**", f"**{claim.answer}**", "", ""])
+            lines += [[each.statement, each.answer, each.text, each.threshold] for each in claim.conditions]
+    return Table("Claims and conditions", ["claim and conditions", "verdict", "measured", "threshold"], lines)
+
+
 def verdicts_table(runs: Mapping[str, Results]) -> Table:
     """Return a table of the verdicts of several runs, with one row per claim and one column per run."""
     columns = {run: {claim.id: claim for claim in map(verdict, results.claims())} for run, results in runs.items()}
