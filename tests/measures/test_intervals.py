@@ -129,7 +129,7 @@ def test_accuracies_of_two_seeds_have_the_range_of_their_values():
 
 
 def test_the_variance_of_the_mean_counts_the_noise_of_a_seed_and_image_once():
-    """Of 2,000 simulated tables, the mean of the estimated variance is the variance of their means."""
+    """In 2,000 simulated tables, the estimated variance is on average that of the tables' means."""
     rng = np.random.default_rng(0)
     tables = [
         0.02 * rng.normal(size=(3, 1)) + 0.3 * rng.normal(size=60) + 0.5 * rng.normal(size=(3, 60)) for _ in range(2000)

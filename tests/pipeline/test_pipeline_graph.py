@@ -165,6 +165,7 @@ def test_each_dependency_is_source_or_made_by_a_stage():
         (stage.name, path)
         for stage in pipeline().values()
         for path in stage.deps - stage.code - {"params.yaml"}
+        if not path.startswith("docs/")  # the verdicts of committed runs, next to which the page shows its own
         if not any(covers(path, out) or covers(out, path) for out in made)
     ]
     assert wrong == []

@@ -111,7 +111,7 @@ def _verdicts(claims: list[Verdict]) -> table.Table:
                 f"{MARKS.get(claim.answer, '·')} {escape(claim.answer)}", f"[bold]{escape(claim.statement)}[/]"
             )
             for condition in claim.conditions:
-                statement = ". ".join(filter(None, (condition.statement, condition.chance)))
+                statement = condition.statement + (f" ({condition.chance})" if condition.chance else "")
                 shown.add_row(f"  {condition.answer}", escape(statement), _cell(condition.text), condition.threshold)
             shown.add_section()
     return shown

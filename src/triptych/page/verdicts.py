@@ -18,6 +18,8 @@ FORMATS = {(claim.id, ""): claim.format for claim in CLAIMS} | {
     (claim.id, condition.id): condition.format for claim in CLAIMS for condition in claim.conditions
 }
 PHOTOGRAPHS = "real"  # the archived run on photographs, docs/real
+# Thresholds of the first conditions that are not in params.yaml.
+THRESHOLDS = {claim.id: first for claim in CLAIMS if isinstance(first := claim.conditions[0].threshold, float)}
 FACTS = {(claim.id, fact.key): fact for claim in CLAIMS for fact in claim.facts}
 OTHER = "#.3g"  # format of a number that has no record
 
@@ -72,8 +74,10 @@ def verdict(record: Mapping) -> Verdict:
     """Convert a record of metrics/claims.json to a verdict."""
     name = record["id"]
     not_measured = record["verdict"] == NOT_MEASURED
+    # An older archive with another threshold compares another number, whose format is unknown.
+    same = record.get("threshold") == THRESHOLDS.get(name, record.get("threshold"))
     return Verdict(
-        *_numbers(record, FORMATS.get((name, ""), OTHER)),
+        *_numbers(record, FORMATS.get((name, ""), OTHER) if same else OTHER),
         record.get("claim") or name,
         record["verdict"],
         id=name,

@@ -256,7 +256,8 @@ class Claim:
                 measured, reasons = None, [str(gap)]
         open_text = ""
         if reasons:
-            verdict, text = NOT_MEASURED, f"Not measured: {'; '.join(reasons)}."
+            more = "; more numbers are missing" if len(reasons) > 2 else ""
+            verdict, text = NOT_MEASURED, f"Not measured: {'; '.join(reasons[:2])}{more}."
         else:
             verdict = claim_verdict([outcome.answer for outcome in outcomes])
             text = " ".join(outcome.sentence() for outcome in outcomes)
