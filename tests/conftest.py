@@ -1,6 +1,7 @@
 """Settings of all tests: one thread per process, because tests run side by side."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # OpenMP threads spin at barriers and slow each other down on a shared machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # A shell starts background jobs with Ctrl-C ignored, which the processes that tests start would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Processes that tests start run this checkout, whichever one is installed.
     os.environ["PYTHONPATH"] = str(SOURCE)
     # Copies of the project share this checkout's compiled kernels.
