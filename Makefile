@@ -25,8 +25,9 @@ full: $(INSTALLED)  ## run the profile full, with the rivals, into docs/full; th
 	@$(RUN) triptych profile clean
 	@$(RUN) triptych repro
 
+# One stage at a time, whose seeds train on all cores: two stages at once would leave a core idle in the end.
 collapse: $(INSTALLED)  ## train SimSiam with and without stop-gradient; print a verdict and draw plots/collapse.png
-	@$(RUN) triptych repro $(ARGS) evaluate_ssl@simsiam evaluate_ssl@no_stop_gradient
+	@$(RUN) triptych repro --jobs 1 $(ARGS) evaluate_ssl@simsiam evaluate_ssl@no_stop_gradient
 	@$(RUN) triptych collapse
 
 test: $(INSTALLED)  ## run linters, the type checker, the tests and the smoke profile through DVC in a fresh clone

@@ -53,16 +53,18 @@ def others(path: str, like: Dataset, seed: int) -> Dataset:
     )
 
 
-def judge_accuracy(params: Params, dataset: Dataset, place: Machine) -> float:
-    """Train a judge and return its accuracy on held-out images."""
+def judge_of(params: Params, dataset: Dataset, place: Machine) -> Judge:
+    """Train a judge on the training images of a dataset."""
     torch.manual_seed(fold(params.seed, "weights"))
     network = Classifier(in_channels=3, classes=len(dataset.classes), **params.classifier.network.model_dump())
     objective = ClassificationObjective(network, params.classifier.mixup)
-    judge = Judge(
-        trained(objective, params.classifier.training, dataset, params.seed, place),
-        place.device,
-        params.evaluation.batch_size,
-    )
+    network = trained(objective, params.classifier.training, dataset, params.seed, place)
+    return Judge(network, place.device, params.evaluation.batch_size)
+
+
+def judge_accuracy(params: Params, dataset: Dataset, place: Machine) -> float:
+    """Train a judge and return its accuracy on held-out images."""
+    judge = judge_of(params, dataset, place)
     return float((judge(dataset.test.images).classes() == dataset.test.labels).mean())
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
-# The longest files, a minute or more each, the longest first.
-LONGEST = ("test_pipeline_smoke", "test_your_own_images", "test_teams", "test_jobs")
+# Files that start first: the longest, and one that compiles kernels for others, which take them from the cache.
+FIRST = (
+    *("test_pipeline_smoke", "test_your_own_images", "test_teams", "test_kernels_switch", "test_jobs"),
+    *("test_lopsided_set", "test_methods_in_processes", "test_train_ssl"),
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,8 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the longest files first, so that short ones are left to keep all processes busy to the end."""
-    rank = {name: place for place, name in enumerate(LONGEST)}
+    """Start the files in FIRST first, so that short ones are left to keep all processes busy to the end."""
+    rank = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 

@@ -1,4 +1,4 @@
-"""Triptych: three studies of learning without labels, in one reproducible pipeline."""
+"""Triptych: three studies of unsupervised learning (VAE, DDPM and SimSiam) in one reproducible DVC pipeline."""
 
 import os
 import time

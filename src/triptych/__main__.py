@@ -1,4 +1,4 @@
-"""Run the command line as `python -m triptych`."""
+"""Run the command-line interface with `python -m triptych`."""
 
 from triptych.cli.app import app
 

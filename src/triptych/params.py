@@ -1,4 +1,4 @@
-"""Schema of params.yaml."""
+"""Schema of params.yaml, and functions that read and validate this file."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from triptych.vae.params import VAEParams, VAESampling
 
 
 class SamplingParams(Section):
-    """Section `sampling`: settings for generating images with the trained VAE and DDPM."""
+    """Section `sampling` of params.yaml: settings for generating images with the trained VAE and DDPM."""
 
     batch_size: Count
     vae: VAESampling
@@ -26,7 +26,7 @@ class SamplingParams(Section):
 
 
 class Params(Section):
-    """The contents of params.yaml, with one field per top-level key."""
+    """Validated content of params.yaml. Each field is a top-level key of the file."""
 
     seed: int = Field(ge=0)
     runtime: Runtime
@@ -61,7 +61,7 @@ class Params(Section):
 
 
 def check_recipes(ssl: SSLParams, path: Path) -> None:
-    """Raise InputError if the recipe (the merged settings) of a method or variant in `ssl` is invalid."""
+    """Raise InputError if the merged settings of a self-supervised method or variant in the file `path` are invalid."""
     for name, own in ssl.methods.items():
         if name not in recipes.names():
             raise InputError(f"{path}: unknown key 'ssl.methods.{name}'{nearest(name, recipes.names())}")
@@ -71,9 +71,9 @@ def check_recipes(ssl: SSLParams, path: Path) -> None:
 
 
 def validated(tree: dict[str, Any], path: Path) -> Params:
-    """Validate the contents `tree` of the params file `path`, and the merged settings of every SSL variant.
+    """Validate the content of a params file, including the settings of each self-supervised method and variant.
 
-    Raises InputError if a value is invalid. The message is one line with the file, key, value and allowed values.
+    `tree` is the parsed YAML. Raises InputError if a key or value is invalid. The message names the file `path`.
     """
     params: Params = validate(Params, tree, "", path)
     check_recipes(params.ssl, path)
@@ -81,6 +81,6 @@ def validated(tree: dict[str, Any], path: Path) -> Params:
 
 
 def check(path: Path | str = "params.yaml") -> Params:
-    """Read and validate a params file. Raises InputError if the file is missing or a value is invalid."""
+    """Read and validate a params file. Raises InputError if the file is missing or its content is invalid."""
     path = Path(path)
     return validated(read_yaml(path), path)

@@ -1,4 +1,4 @@
-"""The studies and the judge (the classifier that rates samples), in the order in which the page shows them."""
+"""The three studies and the reference classifier, in the order of the HTML page."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,10 +30,10 @@ CLAIMS: tuple[Claim, ...] = tuple(claim for study in STUDIES for claim in study.
 
 
 def figures() -> list[Figure]:
-    """Return the figures of all studies, in the order of the studies."""
+    """Return the figures of all studies in the order of the studies."""
     return [figure for study in STUDIES for figure in study.figures]
 
 
 def writers(params: Mapping) -> dict[str, str]:
-    """Return the DVC stage that writes each file of numbers, by path. `params` is the content of params.yaml."""
+    """Map the path of each result file to the DVC stage that writes it. `params` is the content of params.yaml."""
     return {path: stage for study in STUDIES for path, stage in study.writers(params).items()}

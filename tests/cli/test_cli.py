@@ -14,6 +14,7 @@ from test_cli_report import ran
 
 from triptych import __version__
 from triptych.cli.app import app
+from triptych.cli.doctor import MACHINES
 
 COMMANDS = ("", "profile", "profile list", "profile use", "profile check", "report", "archive", "doctor")
 
@@ -24,6 +25,14 @@ def test_doctor_describes_machine_params_and_data(project: Path):
     assert state["versions"]["torch"] and state["versions"]["triptych"] == __version__
     assert state["params"] == {"path": "params.yaml", "problem": None, "profile": "default"}
     assert "data/generative/card.json: no such file" in state["data"]["generative"]
+    assert state["bfloat16"] in (True, False)
+
+
+def test_doctor_lists_the_machines_of_the_readme(project: Path):
+    said, readme = triptych("doctor").stdout, (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, times in MACHINES.items():
+        assert f"| {name} | {times[0]} | {times[1]} |" in readme
+        assert [line.split("  ")[0] for line in said.splitlines() if times[0] in line].count(name) == 1
 
 
 def test_doctor_reports_what_would_stop_other_commands(project: Path):

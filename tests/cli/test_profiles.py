@@ -108,6 +108,24 @@ def test_every_profile_of_the_project_is_valid_says_what_it_is_for_and_comes_and
         assert Path("params.yaml").read_bytes() == before, name
 
 
+def test_no_profile_lets_a_momentum_encoder_forget_faster_at_the_end():
+    """A profile that changes `momentum` alone would inherit the `momentum_end` of its base."""
+    for name in overlays():
+        methods = profiles.merged(name, ROOT)["ssl"]["methods"]
+        if "byol" in methods:
+            assert methods["byol"]["momentum"] <= methods["byol"]["momentum_end"] <= 1, name
+
+
+def test_barlow_twins_takes_equal_steps_where_a_variant_says_so():
+    for name in ("full", "real", "report", "best"):
+        ssl = profiles.merged(name, ROOT)["ssl"]
+        steps = []
+        for variant in ("barlow_twins", "barlow_small_batch_steps", "barlow_large_batch_steps"):
+            training = ssl["methods"]["barlow_twins"]["training"] | ssl["variants"][variant].get("training", {})
+            steps.append(training["epochs"] / training["batch_size"])
+        assert max(steps) / min(steps) < 1.15, name
+
+
 def test_a_profile_holds_only_what_differs_from_its_base():
     for name in overlays():
         overlay = yaml.safe_load((ROOT / f"profiles/{name}.yaml").read_text())

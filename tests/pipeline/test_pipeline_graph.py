@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 PARAMS = merged("full", ROOT)  # has all variants, those of default among them
 VARIANTS = PARAMS["ssl"]["variants"]
-DEFAULT_VARIANTS = ("simsiam", "no_stop_gradient", "no_predictor", "projector_4096")
+DEFAULT_VARIANTS = ("simsiam", "no_stop_gradient", "no_stop_gradient_low_noise", "no_predictor", "projector_4096")
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def difference(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "colours", [drawing.PALETTE, [*(METHOD_COLOURS | OWN_COLOURS).values()]], ids=["palette", "ssl"]
+    "colours", [drawing.PALETTE, [*{*(METHOD_COLOURS | OWN_COLOURS).values()}]], ids=["palette", "ssl"]
 )
 def test_colour_blind_readers_can_tell_colours_apart(colours: list[str]):
     assert difference("#000000", "#ffffff") == pytest.approx(100, abs=0.1)

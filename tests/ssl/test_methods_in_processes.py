@@ -38,12 +38,13 @@ RECIPES = {
     "barlow_twins": HEAD | {"off_diagonal": 0.02},
     "byol": WITH_PREDICTOR | {"projector_norm": False, "momentum": 0.9, "momentum_end": 1.0},
     "dssl": WITH_PREDICTOR | {"heavy": {"operations": 2, "magnitude": 9.0}, "alpha": 0.1},
+    "lejepa": HEAD | {"sigreg_weight": 0.3, "directions": 16},
     "simclr": HEAD | {"temperature": 0.2},
     "simsiam": WITH_PREDICTOR | {"predictor": "mlp", "stop_gradient": True, "symmetric": True, "momentum": 0.0},
     "vicreg": HEAD | {"invariance_weight": 25.0, "variance_weight": 25.0, "covariance_weight": 1.0, "gamma": 1.0},
 }
 # Their `embedding_std` is that of all rows; the others' is each process's own, and then averaged.
-GATHERING = {"barlow_twins", "simclr", "vicreg"}
+GATHERING = {"barlow_twins", "lejepa", "simclr", "vicreg"}
 # Plain momentum: Adam would divide by gradients near zero, and turn their rounding into steps of full size.
 TRAINING = {
     "epochs": EPOCHS,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from triptych.vae.model import LOG_VARIANCE_RANGE, VAE
+from triptych.vae.model import LOG_VARIANCE_RANGE, VAE, UpsampledConv
 from triptych.vae.objective import kl_to_standard_normal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,3 +44,21 @@ def test_the_log_variance_is_bounded_and_the_kl_stays_finite():
         mu, log_var = network.encode(images)
         assert LOG_VARIANCE_RANGE[0] <= log_var.min() and log_var.max() <= LOG_VARIANCE_RANGE[1]
         assert torch.isfinite(kl_to_standard_normal(mu, log_var)).all()
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_upsampling_and_convolution_in_one_step_equal_both_steps(autocast):
+    torch.manual_seed(0)
+    fused = UpsampledConv(6, 5)
+    steps = torch.nn.Sequential(torch.nn.Upsample(scale_factor=2), torch.nn.Conv2d(6, 5, 3, padding=1))
+    steps[1].load_state_dict(fused.state_dict())
+    x = torch.randn(3, 6, 4, 7)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        outputs = [module(x.clone().requires_grad_()) for module in (fused, steps)]
+    for output in outputs:
+        output.float().square().sum().backward()
+    torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(fused.weight.grad, steps[1].weight.grad, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(fused.bias.grad, steps[1].bias.grad, rtol=1e-5, atol=1e-3)
+    if autocast:
+        assert torch.equal(*outputs)

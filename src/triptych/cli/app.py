@@ -1,6 +1,6 @@
-"""The commands of `triptych`: select profiles, show results, describe the machine, and use trained models.
+"""The commands of `triptych`: select profiles, run the pipeline, show results, and use trained models.
 
-Modules are imported when a command runs, so that help is shown quickly.
+Commands import their modules only when they run, so that help appears quickly.
 """
 
 import json
@@ -20,10 +20,9 @@ NAMED = 3  # files per reason that `features` names; --json names all
 
 
 class OneLineTyper(typer.Typer):
-    """A Typer app that reports any error, including incorrect usage, as one line on stderr and exits with code 2."""
+    """A Typer app that reports incorrect usage and InputError as one line on stderr, and exits with code 2."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Run the command and exit."""
         with one_line_errors(interrupted="interrupted"):
             if sys.platform == "win32":
                 raise InputError("triptych needs Linux or macOS; on Windows, use WSL")
@@ -93,7 +92,7 @@ def main(
     context: typer.Context,
     version: Annotated[bool, Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Show the results and use the trained models of three studies of unsupervised learning: VAE, DDPM and SimSiam."""
+    """Run the pipeline, show its results, and use the trained models."""
     if version:
         typer.echo(f"triptych {triptych.__version__}")
         raise typer.Exit
@@ -105,7 +104,7 @@ def main(
 
 @profile.command("list", epilog="Example: triptych profile list")
 def profile_list() -> None:
-    """List the profiles.
+    """List the profiles with the purpose of each.
 
     An asterisk marks the profile that params.yaml matches.
     """
@@ -125,7 +124,7 @@ def profile_use(
     name: Annotated[str, Argument(metavar="NAME", help="Name of a profile; see `triptych profile list`.")],
     force: Annotated[bool, Option("--force", help="Overwrite params.yaml even if it matches no profile.")] = False,
 ) -> None:
-    """Write a profile to params.yaml.
+    """Write the values of a profile to params.yaml.
 
     If the profile is invalid, params.yaml is not changed.
     """
@@ -142,7 +141,7 @@ def profile_use(
 def profile_check(
     path: Annotated[Path, Argument(metavar="FILE", help="params.yaml or a file in profiles/.")] = Path("params.yaml"),
 ) -> None:
-    """Check that a profile or params.yaml is valid."""
+    """Check that the values in params.yaml or in a profile are valid."""
     from triptych import params as schema
     from triptych.cli import profiles
 
@@ -155,10 +154,9 @@ def profile_check(
 
 @profile.command("clean", epilog="Example: triptych profile clean")
 def profile_clean() -> None:
-    """Delete outputs of stages that the current profile does not have.
+    """Delete outputs of stages that are not in the current pipeline.
 
-    DVC keeps them when a profile with fewer encoders replaces another. It restores them from its cache when a profile
-    that has them runs again.
+    Such outputs remain after a switch to a profile with fewer encoders. DVC can restore them from its cache.
     """
     from triptych.cli.leftovers import remove_leftovers
 
@@ -179,7 +177,7 @@ def repro(
 ) -> None:
     """Run the pipeline, with several stages at once.
 
-    Results equal those of `dvc repro`, which runs one stage after another. The output of each stage is in logs/.
+    The results equal those of `dvc repro`, which runs one stage at a time. The log of each stage is in logs/.
     """
     from triptych.cli import jobs as running
     from triptych.report.formatting import duration
@@ -204,7 +202,7 @@ def report(
 ) -> None:
     """Print the results of the stages that have run.
 
-    The output lists metrics, confidence intervals, verdicts on claims, training times, and the path of the HTML page.
+    The default output has metrics, confidence intervals, verdicts on claims, training times and the path of the page.
     """
     from triptych.page import tables, terminal, verdicts
     from triptych.report.reader import Results
@@ -227,7 +225,7 @@ def report(
 def collapse() -> None:
     """Compare SimSiam with and without stop-gradient.
 
-    Print accuracies, embedding std and effective rank with a verdict, and draw the curves to plots/collapse.png.
+    Print accuracy, embedding std, effective rank and a verdict, and draw the training curves to plots/collapse.png.
     """
     from triptych.cli.collapse import PICTURE, compare
     from triptych.page.terminal import show_table
@@ -244,9 +242,9 @@ def archive(
     without_data: Annotated[bool, Option("--without-data", help="Omit figures that mainly show the dataset.")] = False,
     force: Annotated[bool, Option("--force", help="Replace results in FOLDER even if it is not an archive.")] = False,
 ) -> None:
-    """Copy the results of this run to a folder.
+    """Copy the results of this project to a folder.
 
-    The copy contains metrics, tables, params.yaml, the HTML page, and a record of the machine and the git commit.
+    FOLDER then contains metrics, tables, params.yaml and the HTML page. Its run.json records the machine and commit.
     """
     from triptych.cli.doctor import machine
     from triptych.page.build import archive as write
@@ -256,25 +254,35 @@ def archive(
     typer.echo(f"{folder}: {len(files)} files, including {folder / 'plots/report.html'}")
 
 
+HARDWARE = ("python", "platform", "cpus", "device", "threads", "bfloat16")
+
+
 @app.command(epilog="Example: triptych doctor --json")
 def doctor(as_json: AsJson = False) -> None:
     """Describe this machine and this project.
 
-    The output lists the device, the number of threads, package versions, and problems with params.yaml and the data.
+    The output lists the device, threads, package versions, any problems with params.yaml and the datasets, and the time
+    of the pipeline on some machines.
     """
     from triptych.cli.doctor import examine
+    from triptych.report.formatting import written
 
     state = examine()
     params = state["params"]
     rows = {
-        **{key.replace("_", " "): state[key] for key in ("python", "platform", "cpus", "device", "threads")},
+        **{key: written(state[key]) for key in HARDWARE},
         "free disk": f"{state['free_disk_gib']} GiB",
         **{name: version or "not installed" for name, version in state["versions"].items()},
         **{name: "on PATH" if there else "not on PATH" for name, there in state["tools"].items() if name != "dvc"},
         params["path"]: params["problem"] or f"valid, profile: {params['profile'] or 'none (own values)'}",
         **{f"data {name}": data for name, data in state["data"].items()},
     }
-    _print(as_json, state, *(f"{name:<14} {value}" for name, value in rows.items()))
+    table = [
+        "\nTime of the pipeline from nothing, measured:",
+        f"{'machine':<45}{'make repro':<12}make full after it",
+        *(f"{name:<45}{times['make repro']:<12}{times['make full']}" for name, times in state["machines"].items()),
+    ]
+    _print(as_json, state, *(f"{name:<14} {value}" for name, value in rows.items()), *table)
 
 
 # --- trained generative models ---
@@ -289,7 +297,7 @@ def sample_vae(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Generate images with the trained VAE."""
+    """Generate images with the trained VAE and save them as PNG."""
     from triptych.cli import generative, images
 
     output = images.output(out, count, force=force)
@@ -315,7 +323,7 @@ def sample_ddpm(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Generate images with the trained diffusion model (DDPM)."""
+    """Generate images with the trained DDPM and save them as PNG."""
     from triptych.cli import generative, images
 
     output = images.output(out, count, force=force)
@@ -336,9 +344,9 @@ def reconstruct(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Reconstruct images with the VAE.
+    """Reconstruct images with the trained VAE.
 
-    The output shows each image next to its reconstruction.
+    On a contact sheet, each image is next to its reconstruction.
     """
     from triptych.cli import generative, images
 
@@ -359,9 +367,9 @@ def interpolate(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Interpolate in the latent space of the VAE.
+    """Interpolate between two points in the latent space of the VAE.
 
-    The endpoints are the latents of two images or, without IMAGE, two random points.
+    The endpoints are the latents of two images. Without IMAGE, they are drawn from the prior.
     """
     from triptych.cli import generative, images
 
@@ -385,9 +393,9 @@ def denoise(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add noise to images and remove the noise with the DDPM.
+    """Add noise to images and remove the noise with the trained DDPM.
 
-    The output shows each image next to its noised and restored versions.
+    On a contact sheet, each image is next to its noised and restored versions.
     """
     from triptych.cli import generative, images
 
@@ -431,8 +439,8 @@ def features(
 ) -> None:
     """Compute features of images with a trained encoder.
 
-    The output contains the path and the features of each image. Images are preprocessed as in training:
-    rotated upright (EXIF), cropped to a central square, and resized.
+    Each image is rotated upright according to its EXIF data, cropped to a central square, and resized. The output file
+    contains the path and the features of each image.
     """
     from triptych.cli import encoders
     from triptych.cli.images import check_output
@@ -462,8 +470,8 @@ def neighbours(
 ) -> None:
     """Find the training images that are most similar to an image.
 
-    Images are compared by the cosine similarity of the encoder's features. The output picture shows the image,
-    followed by its neighbours in the order in which they are printed.
+    Images are compared by the cosine similarity of the encoder's features. The output picture shows the image, followed
+    by its neighbours, the most similar first.
     """
     from triptych.cli import encoders
     from triptych.cli.images import check_output, write_png
@@ -488,8 +496,8 @@ def export(
 ) -> None:
     """Export a trained model as ONNX and safetensors files.
 
-    FOLDER can be uploaded to the Hugging Face Hub. It contains a model card (README.md), the weights
-    (model.safetensors), config.json, and ONNX files that accept any batch size:
+    FOLDER can be uploaded to the Hugging Face Hub. It contains a model card (README.md), weights
+    (model.safetensors) and a config (config.json). It also contains ONNX files that accept any batch size:
 
     \b
     classifier  classifier.onnx

@@ -1,4 +1,4 @@
-"""SimSiam with and without stop-gradient: a table, a verdict and a picture of their curves."""
+"""Compare SimSiam with and without stop-gradient in a table, a verdict and a chart."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ STAGES = f"evaluate_ssl@{SIMSIAM} evaluate_ssl@{ABLATION}"
 
 
 def compare(results: Results) -> tuple[Table, str]:
-    """Draw PICTURE, and return the table of both encoders and the verdict.
+    """Draw training curves to plots/collapse.png, and return a table of metrics and a verdict on both encoders.
 
-    Raises InputError if one of them was not trained and measured.
+    Raises InputError if SimSiam, or SimSiam without stop-gradient, has not been trained and evaluated.
     """
     from triptych.ssl.words.figures import LOSS, RANK, STD, draw_course, load
 
@@ -32,7 +32,7 @@ def compare(results: Results) -> tuple[Table, str]:
 
 
 def verdict(with_stop_gradient: bool, without: bool) -> str:
-    """Return a sentence on the encoders that collapsed."""
+    """Return a one-sentence verdict. The arguments say whether embeddings collapsed with and without stop-gradient."""
     if with_stop_gradient:
         return "SimSiam itself collapsed in this run, so the comparison does not show what stop-gradient does."
     if without:

@@ -1,4 +1,4 @@
-"""Describe this machine and this project, for `triptych doctor` and for archived runs."""
+"""Collect facts about the machine and the project, for `triptych doctor` and `triptych archive`."""
 
 import os
 import platform
@@ -19,10 +19,15 @@ from triptych.params import check
 
 PACKAGES = ("torch", "torchvision", "dvc", "numpy", "pandas", "seaborn", "matplotlib", "pydantic")
 TOOLS = ("git", "make", "dvc")
+# Machines on which the profiles were run from nothing: wall-clock time of `make repro`, and of `make full` after it.
+MACHINES = {
+    "2 AMD EPYC cores with bfloat16 instructions": ("17 min", "37 min"),
+    "the same cores without them (AVX2, float32)": ("29 min", "not measured"),
+}
 
 
 def examine(params: Path = profiles.PARAMS) -> dict[str, Any]:
-    """Return a description of the hardware, the packages, the file `params` and the data, including any problems."""
+    """Return facts about the hardware, the packages, the file `params` and the datasets, including any problems."""
     return {
         **_hardware(),
         "free_disk_gib": round(shutil.disk_usage(Path.cwd()).free / 2**30, 1),
@@ -30,16 +35,19 @@ def examine(params: Path = profiles.PARAMS) -> dict[str, Any]:
         "tools": {name: shutil.which(name) is not None for name in TOOLS},
         "params": _params(params),
         "data": _data(params),
+        "machines": {name: {"make repro": default, "make full": full} for name, (default, full) in MACHINES.items()},
     }
 
 
 def machine() -> dict[str, Any]:
-    """Return a description of the hardware, the package versions and the git commit, which can affect results."""
+    """Return facts that can affect results: the hardware, the package versions and the git commit."""
     return {**_hardware(), "versions": _versions(), "commit": _commit()}
 
 
 def _hardware() -> dict[str, Any]:
     import torch
+
+    from triptych.machine.device import computes_in_bfloat16
 
     device = "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -54,6 +62,7 @@ def _hardware() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else device,
         "threads": torch.get_num_threads(),
+        "bfloat16": computes_in_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
     }
 
 
@@ -66,7 +75,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _commit() -> str | None:
-    """Return the current commit hash, with `+` appended if pipeline files are modified, or None if git fails."""
+    """Return the current commit hash, with `+` for uncommitted changes to pipeline files, or None if git fails."""
     commands = ["rev-parse", "HEAD"], ["status", "--porcelain", "-uno", "src", "stages", "dvc.yaml"]
     try:
         commit, changes = (

@@ -1,4 +1,4 @@
-"""Compute features of images with a trained encoder of the SSL study, and find the nearest training images."""
+"""Compute features of images with a trained self-supervised encoder, and find the most similar training images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,12 +40,12 @@ class Encoder:
     device: torch.device
 
     def features(self, images: np.ndarray, layer: Layer = "backbone") -> np.ndarray:
-        """Return the output of `layer`, as float32 (N, d), for uint8 images of shape (N, C, H, W)."""
+        """Return the output of `layer` for uint8 images (N, C, H, W), as a float32 array of shape (N, d)."""
         return encode(self.network, images, self.device, BATCH)[layer].cpu().numpy()
 
 
 class Features(NamedTuple):
-    """Features of N image files. `values` has shape (N, d). `skipped` maps each reason to the files skipped for it."""
+    """Features of N image files, as an array `values` (N, d). `skipped` maps a reason to the files skipped for it."""
 
     paths: list[str]
     values: np.ndarray
@@ -53,7 +53,7 @@ class Features(NamedTuple):
 
 
 def encoder_folder(name: str, seed_run: int = 0) -> Path:
-    """Return the folder of the training run `seed_run`: models/ssl/<name> for run 0, else a subfolder seed_<n>."""
+    """Return the folder of an encoder's training run: models/ssl/<name>, or a subfolder seed_<n> if `seed_run` > 0."""
     trained = sorted(path.parent.name for path in MODELS.glob("*/config.json"))
     if not trained:
         raise InputError(
@@ -72,7 +72,7 @@ def encoder_folder(name: str, seed_run: int = 0) -> Path:
 
 
 def load_encoder(name: str = "simsiam", seed_run: int = 0) -> Encoder:
-    """Load the encoder `name` from its training run `seed_run`, and place it on a GPU if there is one."""
+    """Load the encoder `name`, on a CUDA GPU if there is one. `seed_run` is the index of its training run, from 0."""
     folder, device, shape = encoder_folder(name, seed_run), choose_device("auto"), dataset_shape("ssl")
     network, config = load_model(folder, SiameseNetwork, device)
     channels = config["network"]["in_channels"]
@@ -85,14 +85,14 @@ def load_encoder(name: str = "simsiam", seed_run: int = 0) -> Encoder:
 
 
 def dataset_shape(dataset: str) -> tuple[int, int, int]:
-    """Return the shape (C, H, W) of the images in data/<dataset>, read from its data card or from metrics/data.json."""
+    """Return the shape (C, H, W) of the images in data/<dataset>, read from its card.json or from metrics/data.json."""
     folder = Path("data") / dataset
     card = load_card(folder) if (folder / "card.json").exists() else Results().metrics("data").values[dataset]
     return tuple(card["shape"])
 
 
 def list_files(paths: Sequence[Path]) -> Listing:
-    """List the image files in `paths`, in the given order. A folder contains images, or one subfolder per class."""
+    """List the image files in `paths`. A folder in `paths` contains images, or one subfolder of images per class."""
     listing = Listing()
     for path in paths:
         if path.is_dir():
@@ -116,7 +116,7 @@ def list_files(paths: Sequence[Path]) -> Listing:
 
 
 def features(encoder: Encoder, paths: Sequence[Path], layer: Layer = "backbone") -> Features:
-    """Return the output of `layer` for each readable image in `paths`, which are image files or folders of images."""
+    """Compute features of the readable images in `paths`, which contains image files and folders of images."""
     listing = list_files(paths)
     files = [path for path, _ in listing.images]
     names, values = [], []
@@ -141,7 +141,10 @@ def _batches(items: Batched) -> Iterator[Batched]:
 
 
 def write_features(path: Path, table: Features) -> None:
-    """Write a .parquet or .csv file with columns `path`, `f0`, …, or an .npz file with arrays `path` and `features`."""
+    """Write features to a .parquet, .csv or .npz file. The extension of `path` selects the format.
+
+    Tables have the columns `path`, `f0`, `f1` and so on. An .npz file has the arrays `path` and `features`.
+    """
     if path.suffix.lower() == ".npz":
         write_arrays(path, {"path": np.array(table.paths), "features": table.values})
         return
@@ -157,10 +160,10 @@ def write_features(path: Path, table: Features) -> None:
 
 
 def neighbours(encoder: Encoder, image: Path, count: int, layer: Layer = "backbone") -> tuple[np.ndarray, list[dict]]:
-    """Find the `count` training images that are most similar to an image in the output of `layer`.
+    """Find the `count` training images that are most similar to `image`, by the features that `layer` selects.
 
-    Returns a uint8 array of shape (1 + count, C, H, W), which holds the image and then its neighbours, and a list with
-    the index, the similarity and the label (None if the dataset is unlabelled) of each neighbour.
+    Returns a uint8 array (1 + count, C, H, W) with the image and its neighbours, and a list with one dict per
+    neighbour. The dict contains `index`, `similarity` and `label`. The label is None if the dataset has no labels.
     """
     query = read_image(image, encoder.shape)[None]
     dataset = load(DATA)
@@ -180,9 +183,9 @@ def neighbours(encoder: Encoder, image: Path, count: int, layer: Layer = "backbo
 
 
 def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cosine similarities and the indices of the `count` rows of `bank` that are most similar to `query`.
+    """Return the cosine similarities and indices of the `count` rows of `bank` that are most similar to `query`.
 
-    `bank` has shape (N, d), and `query` has shape (d,). The most similar row comes first. Ties keep their order.
+    `bank` has shape (N, d), and `query` has shape (d,). The most similar row comes first. Ties are in order of index.
     """
     directions = functional.normalize(torch.from_numpy(bank), dim=1)
     cosines = directions @ functional.normalize(torch.from_numpy(query), dim=0)
@@ -191,6 +194,6 @@ def nearest(query: np.ndarray, bank: np.ndarray, count: int) -> tuple[np.ndarray
 
 
 def neighbours_picture(images: np.ndarray) -> np.ndarray:
-    """Return a uint8 picture that shows images of shape (N, C, H, W) in one row, enlarged by an integer factor."""
+    """Return a uint8 picture (height, width, 3) that shows images (N, C, H, W) enlarged and in one row."""
     factor = -(-SIDE // images.shape[-1])
     return grid(images.repeat(factor, axis=2).repeat(factor, axis=3), columns=len(images))

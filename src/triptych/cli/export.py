@@ -1,6 +1,6 @@
-"""Export a trained model as a folder with a model card, weights, a config and ONNX graphs, for other programs.
+"""Export a trained model to a folder with a model card, weights, a config and ONNX files, for use in other programs.
 
-`nn.weights.load_model` can load the model from this folder.
+`triptych.nn.weights.load_model` can load the model from this folder.
 """
 
 import os
@@ -41,9 +41,9 @@ PREDICTIONS = {"epsilon": "epsilon", "x0": "sample", "v": "v_prediction"}
 
 
 class Graph(nn.Module):
-    """A module for ONNX export whose forward pass on the tensors `x` returns `compute(network, *x)`.
+    """A module for ONNX export. Its forward pass calls `compute` with the network and the input tensors.
 
-    `inputs` maps the name of each input to an example tensor. `outputs` lists the names of the outputs.
+    `inputs` maps the name of each input to an example tensor. `outputs` contains the names of the outputs.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Graph(nn.Module):
 
 
 def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
-    """Export a model to a new or empty folder, and return the file names. If this fails, the folder is not changed.
+    """Export a model to a new or empty folder, and return the file names. On failure, the folder is not changed.
 
-    `name` is `classifier`, `vae`, `ddpm` or `ssl/<variant>`. `seed_run` is the index of a variant's training run.
+    `name` is `classifier`, `vae`, `ddpm` or `ssl/<encoder>`. `seed_run` is the index of an encoder's training run.
     """
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not an empty folder; choose another folder")
@@ -103,7 +103,7 @@ def export(name: str, folder: Path, seed_run: int = 0) -> list[str]:
 
 
 def signature(graph: Graph) -> str:
-    """Return the names and shapes of the inputs and outputs, such as `z (B, 32) → images (B, 3, 32, 32)`."""
+    """Describe the inputs and outputs of a graph, for example `z (B, 32) → images (B, 3, 32, 32)` with batch size B."""
     with torch.inference_mode():
         outputs = graph(*graph.inputs.values())
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -115,9 +115,9 @@ def signature(graph: Graph) -> str:
 
 
 def write_onnx(path: Path, graph: Graph) -> None:
-    """Write a graph to an ONNX file that accepts any batch size."""
+    """Write `graph` to the ONNX file `path`. The exported graph accepts any batch size."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about its own code
+        warnings.simplefilter("ignore")  # the exporter warns about its own code
         program = torch.onnx.export(
             graph.eval(),
             tuple(graph.inputs.values()),
@@ -148,7 +148,7 @@ def _trained_folder(name: str, seed_run: int) -> Path:
 
 
 def _graphs(name: str, network: nn.Module, arguments: dict[str, Any]) -> dict[str, Graph]:
-    """Map ONNX file names to graphs of the model `name`. `arguments` are the constructor arguments of `network`."""
+    """Return the graphs of the model `name` by file name. `arguments` are the constructor arguments of `network`."""
 
     def example(shape: tuple[int, ...]) -> Tensor:
         return torch.randn(EXAMPLES, *shape, generator=torch.Generator().manual_seed(0))
@@ -179,7 +179,7 @@ def _features_and_projection(network: SiameseNetwork, images: Tensor) -> tuple[T
 
 
 def scheduler(process: Process) -> tuple[dict[str, Any], str]:
-    """Return a config for a scheduler of the diffusers library that suits `process`, and a text that describes it."""
+    """Return the config of a diffusers scheduler for a diffusion process, and a description for the model card."""
     if isinstance(process, EDMProcess):
         settings = {
             "_class_name": "EDMEulerScheduler",

@@ -1,7 +1,7 @@
 """Use the trained VAE and DDPM: sample, reconstruct, interpolate and denoise.
 
 The functions read params.yaml and models from the working directory, return arrays, and write no files.
-Models are loaded on the CPU first, so that a damaged model is reported before a device is set up. Samples are
+Models are loaded on the CPU first, so that a damaged model is reported before a GPU is set up. Samples are
 computed in full batches of the same size, because rounding can depend on the batch size.
 """
 
@@ -49,25 +49,25 @@ Prior = Literal["normal", "fitted"]
 
 
 class Images(NamedTuple):
-    """The names of N images, and the images as a uint8 array of shape (N, C, H, W)."""
+    """N images with names. `images` is a uint8 array of shape (N, C, H, W)."""
 
     names: list[str]
     images: np.ndarray
 
 
 class Result(NamedTuple):
-    """Result of a command. `groups` maps group names to uint8 images (N, C, H, W). `about` is printed as JSON."""
+    """Images that a command returns. `groups` maps names to uint8 arrays (N, C, H, W). `about` is printed as JSON."""
 
     groups: Mapping[str, np.ndarray]
     about: dict[str, Any]
 
     def mean(self, key: str) -> float:
-        """Return the mean of the score `key` (for example, "psnr") over all images."""
+        """Return the mean over all images of a score in `about`. `key` is the name of the score, such as "psnr"."""
         return sum(image[key] for image in self.about["images"]) / len(self.about["images"])
 
 
 def read_params(seed: int | None = None) -> SimpleNamespace:
-    """Read `seed`, `runtime` and `sampling` from params.yaml. If `seed` is given, it overrides the seed in the file."""
+    """Read `seed`, `runtime` and `sampling` from params.yaml. If `seed` is given, it replaces the seed in the file."""
     params = read(seed=int, runtime=Runtime, sampling=SamplingParams)
     params.seed = params.seed if seed is None else seed
     return params
@@ -77,7 +77,7 @@ def read_params(seed: int | None = None) -> SimpleNamespace:
 
 
 def model_folder(name: str) -> Path:
-    """Return the folder models/<name> of a trained model. Raises InputError if the model does not exist."""
+    """Return the folder models/<name>. Raises InputError if it does not contain a trained model."""
     folder = MODELS / name
     if not all((folder / file).is_file() for file in ("config.json", "model.safetensors")):
         raise InputError(
@@ -87,7 +87,7 @@ def model_folder(name: str) -> Path:
 
 
 def image_shape(name: str) -> tuple[int, int, int]:
-    """Return the shape (C, H, W) of the images that the trained model `name` expects."""
+    """Return the image shape (C, H, W) of the trained model `name`, read from its config.json."""
     path = model_folder(name) / "config.json"
     try:
         channels, height, width = json.loads(path.read_text(encoding="utf-8"))["network"]["image_shape"]
@@ -100,14 +100,14 @@ def image_shape(name: str) -> tuple[int, int, int]:
 
 @contextmanager
 def trained_vae(params: SimpleNamespace) -> Iterator[Codec]:
-    """Load the trained VAE and yield a codec on the device that `params.runtime` selects."""
+    """Load the trained VAE, and yield a Codec that encodes and decodes images on the device set in `params.runtime`."""
     network, _ = load_model(model_folder("vae"), VAE, CPU)
     with machine(params.runtime, announce=False, one_thread=False) as host:
         yield Codec(network.to(host.device), host.device, params.sampling.batch_size)
 
 
 def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
-    """Load the DDPM in eval mode: the snapshot after epoch `epoch`, or the fully trained model if `epoch` is None."""
+    """Load the DDPM on the CPU in eval mode. `epoch` selects a snapshot, and None selects the final weights."""
     if epoch is None:
         return load_trained(model_folder("ddpm"), CPU)
     snapshots = snapshot_files(SNAPSHOTS)
@@ -118,7 +118,7 @@ def load_ddpm(epoch: int | None = None) -> DenoisingObjective:
 
 
 def given_images(model: str, files: Sequence[Path], test: int | None = None) -> Images:
-    """Read image files for a model. If there are none, return the first `test` test images (TEST_IMAGES by default)."""
+    """Read image files for the model `model`, or the first `test` (default: 8) test images if `files` is empty."""
     shape = image_shape(model)
     if files and test is not None:
         raise InputError("--test cannot be combined with image files")
@@ -137,7 +137,7 @@ def given_images(model: str, files: Sequence[Path], test: int | None = None) -> 
 
 
 def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
-    """Draw float32 latents of shape (count, latents) from N(0, I) ("normal") or from the fitted mixture ("fitted")."""
+    """Draw float32 latents (count, latents) from N(0, I), or from the fitted mixture if `prior` is "fitted"."""
     if prior == "normal":
         return prior_draws(count, latents, seed).numpy()
     if not PRIOR.is_file():
@@ -152,7 +152,7 @@ def draw_prior(prior: Prior, count: int, latents: int, seed: int) -> np.ndarray:
 
 
 def sample_vae(count: int, seed: int | None = None, prior: Prior = "normal") -> Result:
-    """Draw `count` images from the VAE. With the same params and seed, the stage `sample@vae` draws the same images."""
+    """Draw `count` images from the VAE. With the same params and seed, stage `sample@vae` draws the same images."""
     params = read_params(seed)
     with trained_vae(params) as codec:
         z = draw_prior(prior, _whole(count, codec.batch_size), codec.network.mu.out_features, params.seed)
@@ -174,7 +174,7 @@ def sample_ddpm(
 ) -> Result:
     """Draw `count` images from the DDPM. With the same params and seed, the stage `sample@ddpm` draws the same images.
 
-    If an argument is None, its value in params.yaml is used. A guidance weight or a guidance epoch implies `guided`.
+    None stands for the value in params.yaml. Guidance is off unless `guided` is True or a guidance argument is given.
     """
     params, shape = read_params(seed), image_shape("ddpm")
     usual, guidance = params.sampling.ddpm.sampler, params.sampling.ddpm.guidance
@@ -212,7 +212,7 @@ def _whole(count: int, size: int) -> int:
 
 
 def reconstruct(given: Images) -> Result:
-    """Reconstruct images with the VAE: compute the mean of q(z|x) for each image, and decode this mean."""
+    """Reconstruct images x with the VAE by decoding the mean of q(z|x). The result includes the PSNR in dB."""
     with trained_vae(read_params()) as codec:
         start = time.perf_counter()
         images = codec.decode(codec.encode(given.images))
@@ -226,7 +226,7 @@ def reconstruct(given: Images) -> Result:
 def interpolate(ends: Images | None, steps: int, seed: int | None = None, prior: Prior | None = None) -> Result:
     """Decode `steps` points on a straight line in the VAE's latent space, including both endpoints.
 
-    The endpoints are the latents of the images `ends` or, if `ends` is None, two points drawn from `prior` with `seed`.
+    The endpoints are the latents of two images `ends`. If `ends` is None, they are drawn from `prior` with `seed`.
     """
     if ends and len(ends.names) != 2:
         raise InputError(f"interpolate expects two images, or none for random endpoints; got {len(ends.names)}")
@@ -272,8 +272,6 @@ def denoise(given: Images, t: int, steps: int | None = None, seed: int | None = 
 
 
 def _watched(method: Denoising, progress: tqdm) -> Denoising:
-    """Return a denoiser that calls `method` and advances the bar `progress` at each call."""
-
     def denoise(x: Tensor, alpha_bar: float) -> Tensor:
         progress.update()
         return method.denoise(x, alpha_bar)

@@ -1,7 +1,7 @@
-"""Run a command that must not outlive the process that started it: guard.py PARENT COMMAND...
+"""Run a command, and kill it when the process that started this script has ended: guard.py PARENT COMMAND...
 
-When the process PARENT has ended, even by SIGKILL, all processes of the command are killed. SIGINT is passed on to
-them, and SIGTERM kills them. Only the standard library is imported, so that the script starts quickly.
+PARENT is the ID of that process. All processes in the command's group are killed, even if PARENT ended by SIGKILL.
+SIGINT is passed on to the group, and SIGTERM kills it. Only the standard library is imported, for a quick start.
 """
 
 import os
@@ -14,7 +14,7 @@ POLL_SECONDS = 0.2
 
 
 def main(parent: int, command: list[str]) -> int:
-    """Run the command and return its exit code."""
+    """Run the command and return its exit code. `parent` is the ID of the process that started this script."""
     process = subprocess.Popen(command, start_new_session=True)
     signal.signal(signal.SIGINT, lambda number, frame: os.killpg(process.pid, signal.SIGINT))
     signal.signal(signal.SIGTERM, lambda number, frame: os.killpg(process.pid, signal.SIGKILL))

@@ -20,11 +20,11 @@ MIN_DIGITS = 4  # in file names, so that `--count 10` and `--count 100` name the
 
 
 def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Read an image file as uint8 of shape `shape`, after it is rotated upright, cropped and resized as in training."""
+    """Read an image file as uint8 of shape `shape` (C, H, W). The image is rotated upright, cropped and resized."""
     if not path.is_file():
         raise InputError(f"{path}: no such image file")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, for unusual but readable files
+        warnings.simplefilter("ignore")  # Pillow warns about unusual but readable files
         try:
             image = folder.read_image(path, shape[1])
         except InputError as error:
@@ -33,14 +33,17 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
-    """Convert uint8 RGB images (N, 3, H, W) to greyscale if `channels` is 1. Otherwise, return them unchanged."""
+    """Convert uint8 RGB images (N, 3, H, W) to greyscale (N, 1, H, W). If `channels` is 3, return them unchanged."""
     if channels == 3:
         return images
     return np.stack([np.asarray(Image.fromarray(image.transpose(1, 2, 0)).convert("L"))[None] for image in images])
 
 
 def check_output(path: Path, force: bool = False, endings: Sequence[str] = ()) -> None:
-    """Raise InputError if `path` cannot be written, exists (unless `force`), or does not end in one of `endings`."""
+    """Raise InputError if the file `path` cannot be written, has a wrong extension, or exists and `force` is False.
+
+    `endings` contains the allowed extensions, such as ".png". If it is empty, any extension is allowed.
+    """
     if endings and path.suffix.lower() not in endings:
         raise InputError(f"{path}: unsupported file extension; expected one of {', '.join(endings)}")
     try:
@@ -58,14 +61,14 @@ def check_output(path: Path, force: bool = False, endings: Sequence[str] = ()) -
 
 
 class Output(NamedTuple):
-    """Output files for images: one contact sheet with `columns` images per row, or one file per image."""
+    """Image files to write: one contact sheet with `columns` images per row, or one file per image."""
 
     files: list[Path]
     is_sheet: bool
     columns: int
 
     def write(self, *groups: np.ndarray) -> list[str]:
-        """Write groups of uint8 images (N, C, H, W), and return the paths. On a contact sheet, the groups alternate."""
+        """Write groups of uint8 images (N, C, H, W), and return the paths. Groups alternate on a contact sheet."""
         images = np.stack(groups, axis=1).reshape(-1, *groups[0].shape[1:])
         pictures = [grid(images, min(self.columns, len(images)))] if self.is_sheet else images.transpose(0, 2, 3, 1)
         for file, picture in zip(self.files, pictures, strict=True):
@@ -78,8 +81,8 @@ def output(
 ) -> Output:
     """Return the output files for `count` images per group. Raises InputError if a file cannot be written.
 
-    `out` is either NAME.png for one contact sheet, which is nearly square unless `columns` is given, or a folder for
-    one file per image, such as 0000_original.png in the group `original`. A new folder must end in `/`.
+    `out` is NAME.png for one contact sheet, or a folder for one file per image. A new folder must end in `/`. A file
+    name such as 0000_original.png contains the group. If `columns` is None, the contact sheet is nearly square.
     """
     path = Path(out)
     sheet = path.suffix.lower() == ".png" and not out.endswith("/")
@@ -103,5 +106,5 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 
 
 def bar(command: str, total: int, unit: str = "it") -> tqdm:
-    """Return a progress bar that appears on stderr after two seconds, if stderr is a terminal."""
+    """Return a progress bar, labelled `command`, on stderr. It appears after two seconds, and only in a terminal."""
     return tqdm(total=total, desc=command, unit=unit, delay=2.0, disable=None, dynamic_ncols=True)

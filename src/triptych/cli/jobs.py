@@ -1,8 +1,8 @@
-"""Run stages of the pipeline side by side, which `dvc repro` does not.
+"""Run stages of the pipeline in parallel. `dvc repro` runs one stage at a time.
 
-Each stage runs as `dvc repro --single-item`, so that its outputs, its entry in dvc.lock and the run cache are those of
-a plain `dvc repro`. A stage starts when all stages that it depends on have finished. Of the stages that can start, the
-one with the longest path to the end of the pipeline starts first.
+Each stage runs as `dvc repro --single-item`, so that outputs, dvc.lock and the run cache are those of `dvc repro`.
+A stage starts when all stages that it depends on have finished. Of the stages that can start, the one with the
+longest path to the end of the pipeline, in seconds, starts first.
 """
 
 import json
@@ -29,14 +29,14 @@ CLOCKS = "metrics/clock"
 POLL_SECONDS = 0.2
 STATUS_SECONDS = 60.0  # between status lines where stderr is not a terminal
 STOP_SECONDS = 10.0  # from Ctrl-C until a stage is killed
-SECONDS, MEGABYTES = 5.0, 1500.0  # of a stage that has no record of an earlier run
+SECONDS, MEGABYTES = 5.0, 1500.0  # for a stage without a record of an earlier run
 MEMORY_SHARE = 0.9  # of the available memory
 TAIL = 12  # lines of a failed stage's log
 
 
 @dataclass
 class Stage:
-    """A stage that may have to run, with the wall-clock time and peak memory of its last run."""
+    """A stage that may have to run, with its expected wall-clock time in seconds and peak memory in megabytes."""
 
     name: str
     needs: set[str]  # names of other stages that must finish before
@@ -47,7 +47,7 @@ class Stage:
 
 @dataclass
 class Run:
-    """A running stage."""
+    """A running stage with its process. `started` is the start time in seconds of `time.monotonic`."""
 
     stage: Stage
     process: subprocess.Popen
@@ -62,10 +62,10 @@ class Run:
 
 
 def stale_stages(targets: Sequence[str] = (), force: bool = False) -> list[Stage]:
-    """Return the stages that `dvc repro` would run or check again: changed ones and all that depend on them.
+    """Return the stages that have changed and all stages that depend on them. Dependencies come first.
 
-    With `targets`, only these stages and those that they depend on are considered. Raises InputError for an unknown
-    target or an invalid dvc.yaml.
+    With `targets`, consider only these stages and their dependencies. With `force`, return unchanged stages as well.
+    Raises InputError for an unknown target or an invalid dvc.yaml.
     """
     import networkx
     from dvc.exceptions import DvcException
@@ -100,7 +100,7 @@ def stale_stages(targets: Sequence[str] = (), force: bool = False) -> list[Stage
 
 
 def _delete_damaged_rwlock(folder: str) -> None:
-    """Delete DVC's list of files in use if a process was killed while it wrote the list, as DVC refuses to read it."""
+    """Delete DVC's file rwlock in `folder` if it is not valid JSON, because DVC refuses to read a damaged file."""
     from dvc.lock import make_lock
 
     path = Path(folder) / "rwlock"
@@ -114,7 +114,7 @@ def _delete_damaged_rwlock(folder: str) -> None:
 
 
 def _last_run(root: Path, outs: Iterable[Path]) -> tuple[float, float] | None:
-    """Return seconds and megabytes from the stage's file in metrics/clock, or None if there is no valid file."""
+    """Read the seconds and peak megabytes of a stage's last run from `outs`, or return None if they are missing."""
     for out in outs:
         if out.is_relative_to(root / CLOCKS):
             with suppress(OSError, ValueError, KeyError, TypeError):
@@ -124,7 +124,10 @@ def _last_run(root: Path, outs: Iterable[Path]) -> tuple[float, float] | None:
 
 
 def expected_cost(name: str, records: Mapping[str, tuple[float, float] | None]) -> tuple[float, float]:
-    """Return the record of stage `name`, or else the largest values of its group, such as `ssl@*`, or the defaults."""
+    """Return the expected seconds and peak megabytes of the stage `name`, from `records` of last runs by stage name.
+
+    A stage without a record gets the largest values of its group, such as `ssl@*`, or else default values.
+    """
     group = name.partition("@")[0]
     others = [record for other, record in records.items() if record and other.partition("@")[0] == group]
     if (record := records[name]) is not None:
@@ -134,7 +137,7 @@ def expected_cost(name: str, records: Mapping[str, tuple[float, float] | None]) 
 
 
 def seconds_left(stages: Sequence[Stage], running: Mapping[str, float], jobs: int) -> float:
-    """Return the estimated time until all `stages` have finished; `running` has the elapsed seconds by stage."""
+    """Estimate the seconds until all stages have finished, `jobs` at once. `running` maps names to elapsed seconds."""
     ends = {stage.name: max(1.0, stage.seconds - running[stage.name]) for stage in stages if stage.name in running}
     waiting = [stage for stage in stages if stage.name not in running]
     finished: dict[str, float] = {}
@@ -154,7 +157,7 @@ def seconds_left(stages: Sequence[Stage], running: Mapping[str, float], jobs: in
 
 
 def usable_cpus(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the number of CPUs in this process's affinity, or fewer if the container's quota in `cgroups` is lower."""
+    """Return the number of CPUs that this process can use, limited by CPU affinity and the quota in `cgroups`."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for quota, period in (("cpu.max", None), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):  # version 2, version 1
         with suppress(OSError, ValueError):
@@ -167,13 +170,13 @@ def usable_cpus(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def available_megabytes(cgroups: Path = Path("/sys/fs/cgroup")) -> float:
-    """Return the memory that new processes can use, limited by that of a container."""
+    """Return the memory in MiB that new processes can use, limited by the container's memory limit in `cgroups`."""
     available = psutil.virtual_memory().available
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
-        with suppress(OSError, ValueError):  # "max" is no number
+        with suppress(OSError, ValueError):  # "max" is not a number
             free = int((cgroups / limit).read_text(encoding="ascii")) - int(
                 (cgroups / used).read_text(encoding="ascii")
             )
@@ -185,10 +188,10 @@ def available_megabytes(cgroups: Path = Path("/sys/fs/cgroup")) -> float:
 
 
 def run_stages(stages: Sequence[Stage], jobs: int, force: bool = False, launcher: str = "") -> None:
-    """Run stages, up to `jobs` at once, each with its output in logs/<stage>.log.
+    """Run stages, at most `jobs` at once, and write the output of each to logs/<stage>.log.
 
-    If a stage fails, the stages that depend on it are skipped, the others finish, and InputError is raised. Ctrl-C
-    stops all running stages. If this process is killed, its stages are killed as well.
+    If a stage fails, stages that depend on it are skipped. InputError is raised after the others have finished. Ctrl-C
+    or the end of this process stops all running stages. `launcher` is put before the command of each stage.
     """
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir()
@@ -248,7 +251,7 @@ def log_of(name: str) -> Path:
 
 @contextmanager
 def _stopping(running: Mapping[str, Run]) -> Iterator[None]:
-    """Stop all running stages on any exit; SIGTERM acts as Ctrl-C."""
+    """Stop all running stages when the `with` block ends. Within the block, SIGTERM raises KeyboardInterrupt."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -268,7 +271,7 @@ def _stopping(running: Mapping[str, Run]) -> Iterator[None]:
 
 
 class Display:
-    """Progress on stderr: a line per finished stage, and a status line, which a terminal redraws."""
+    """Progress on stderr: one line per finished stage, and a status line that is updated in place in a terminal."""
 
     def __init__(self, total: int) -> None:
         self.total, self.count = total, 0
@@ -306,7 +309,7 @@ def _outcome(run: Run) -> str:
 
 
 def _failure(failed: Sequence[str]) -> str:
-    """Print the end of the log of the first stage that failed, and return a message with its error."""
+    """Print the last lines of the log of the first failed stage, and return an error message with the cause."""
     first, *others = failed
     lines = log_of(first).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     print(f"--- end of {log_of(first)} ---", *lines[-TAIL:], sep="\n", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Outputs of stages that the pipeline no longer has, such as the encoders of another profile."""
+"""Delete outputs of stages that the pipeline no longer has, such as the encoders of another profile."""
 
 import shutil
 from pathlib import Path
@@ -9,10 +9,10 @@ LOCK = "dvc.lock"
 
 
 def remove_leftovers(root: Path = Path()) -> list[str]:
-    """Delete the outputs of stages in dvc.lock that dvc.yaml and params.yaml do not define, and their entries.
+    """Delete outputs of stages in dvc.lock that the pipeline no longer has, and return their paths.
 
-    DVC keeps both when a variant leaves params.yaml, and stages that read whole folders would go on to read them. The
-    run cache still has the results. Returns the deleted paths. Raises InputError for an invalid dvc.yaml.
+    Otherwise, stages that read whole folders would use the old outputs. The stages are also deleted from dvc.lock, but
+    the run cache of DVC keeps their results. Raises InputError for an invalid dvc.yaml.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -39,5 +39,5 @@ def remove_leftovers(root: Path = Path()) -> list[str]:
 
 
 def _holds(path: Path, used: set[Path]) -> bool:
-    """Return True if a path is an output in use, or a folder that contains one."""
+    """Return True if `path` is, contains or lies in one of the paths `used`."""
     return any(one.is_relative_to(path) or path.is_relative_to(one) for one in used)

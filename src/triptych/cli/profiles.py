@@ -1,8 +1,8 @@
 """Profiles: named sets of values for params.yaml.
 
-The profile `default` is the newest committed params.yaml whose first line says `# profile: default`. Every other
-profile is a file in profiles/ that has only the values that differ from `default`, or from the profile named by the key
-`base`. Comments give the reasons for these values.
+The profile `default` is the newest committed params.yaml whose first line says `# profile: default`. Any other profile
+is a file in profiles/, with only the values that differ from `default` or from the profile that its key `base` names.
+Comments in the file give reasons for the values.
 """
 
 import io
@@ -32,12 +32,12 @@ Tree = dict[str, Any]
 
 
 def names(root: Path = HERE) -> list[str]:
-    """Return the names of all profiles. The first is `default`."""
+    """Return the names of all profiles, with `default` first. `root` is the project folder."""
     return [DEFAULT, *sorted(path.stem for path in (root / FOLDER).glob("*.yaml"))]
 
 
 def purpose(name: str, root: Path = HERE) -> str:
-    """Return the purpose of a profile, as stated in the comment at the top of its file."""
+    """Return the purpose of the profile `name`, as stated in the comment at the top of its file."""
     if name == DEFAULT:
         label = LABEL.search(default_text(root))
         return (label[2] if label else None) or ""
@@ -46,7 +46,7 @@ def purpose(name: str, root: Path = HERE) -> str:
 
 
 def default_text(root: Path = HERE) -> str:
-    """Return the text of the newest committed params.yaml that is labelled as the default profile."""
+    """Return the text of the newest committed params.yaml that is labelled `# profile: default`, read from git."""
     for commit in _git(root, "log", "--format=%H", "--", PARAMS.name).split():
         text = _git(root, "show", f"{commit}:./{PARAMS.name}")
         label = LABEL.search(text)
@@ -58,7 +58,7 @@ def default_text(root: Path = HERE) -> str:
 
 
 def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
-    """Return all values of a profile. If `default` is None, the values of the default profile are read from git."""
+    """Return all values of the profile `name`. If `default` is None, the default profile's values are read from git."""
     tree = parse(default_text(root), root / PARAMS) if default is None else default
     for path in _files(name, root):
         tree = _overlaid(tree, read_yaml(path))
@@ -66,7 +66,7 @@ def merged(name: str, root: Path = HERE, default: Tree | None = None) -> Tree:
 
 
 def check(name: str, root: Path = HERE) -> Tree:
-    """Return all values of a profile. Raises InputError if any value is invalid."""
+    """Return all values of the profile `name`. Raises InputError if a value is invalid."""
     from triptych.params import validated
 
     tree = merged(name, root)
@@ -75,9 +75,9 @@ def check(name: str, root: Path = HERE) -> Tree:
 
 
 def use(name: str, root: Path = HERE) -> Tree:
-    """Write a profile to params.yaml, including the comments of `default` and of the profile, and return its values.
+    """Write the values and comments of the profile `name` to params.yaml, and return the values.
 
-    If the profile is invalid, params.yaml is not changed.
+    If the profile is invalid, InputError is raised and params.yaml is not changed.
     """
     tree, text = check(name, root), default_text(root)
     if name != DEFAULT:
@@ -89,13 +89,13 @@ def use(name: str, root: Path = HERE) -> Tree:
 
 
 def active(root: Path = HERE) -> str | None:
-    """Return the name of the profile with the same values as params.yaml, or None if there is no such profile."""
+    """Return the name of a profile with the same values as params.yaml, or None if there is none."""
     tree, default = read_yaml(root / PARAMS), parse(default_text(root), root / PARAMS)
     return next((name for name in names(root) if merged(name, root, default) == tree), None)
 
 
 def profile_file(name: str, root: Path = HERE) -> Path:
-    """Return the file of a profile other than `default`. Raises InputError if there is no such profile."""
+    """Return the path profiles/<name>.yaml. Raises InputError if no profile has this name."""
     known = names(root)
     if name not in known:
         raise InputError(f"no profile '{name}'{nearest(name, known)}")
@@ -114,7 +114,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _files(name: str, root: Path) -> list[Path]:
-    """Return the files that are merged, in this order, into the default profile to obtain the profile `name`."""
+    """Return the files that define the profile `name`. The files of its base profiles come first."""
     paths: list[Path] = []
     while name != DEFAULT:
         path = profile_file(name, root)
@@ -128,7 +128,7 @@ def _files(name: str, root: Path) -> list[Path]:
 
 
 def _overlaid(tree: Tree, overlay: Tree) -> Tree:
-    """Return `tree` with `overlay` merged into it, without the sections that are null in `overlay`."""
+    """Return `tree` updated with `overlay`. Sections that are null in `overlay` are removed."""
     overlay.pop(BASE, None)
     return _without_nulled(overlaid(tree, overlay), tree, overlay)
 
@@ -146,7 +146,7 @@ def _without_nulled(tree: Tree, base: Tree, overlay: Tree) -> Tree:
 
 
 def _text(default: str, overlays: list[Path]) -> str:
-    """Return the YAML text `default` with the values and comments of the files `overlays` merged into it."""
+    """Merge the values and comments of the files `overlays` into the YAML text `default`, and return the new text."""
     ruamel = YAML(typ="rt")
     ruamel.width, ruamel.preserve_quotes = 4096, True
     ruamel.indent(mapping=2, sequence=4, offset=2)
@@ -166,7 +166,7 @@ def _text(default: str, overlays: list[Path]) -> str:
 
 
 def _knob(line: re.Match[str], tree: Tree) -> str:
-    """Return a line of the head with the value that a profile has at its key, or nothing where it has no such key."""
+    """Return the comment line `line` with the value from `tree`, or an empty string if `tree` lacks the key."""
     value: Any = tree
     for key in line[1].split("."):
         if key not in value:
@@ -176,7 +176,7 @@ def _knob(line: re.Match[str], tree: Tree) -> str:
 
 
 def _explain(tree: CommentedMap, overlay: CommentedMap) -> None:
-    """Replace the comments in `tree` with the comments that `overlay` has for the same keys."""
+    """Copy comments from `overlay` to the same keys in `tree`, replacing the comments there."""
     for key in overlay:
         if key in tree and isinstance(tree[key], CommentedMap) and tree[key] is not overlay[key]:
             tree[key].fa.set_block_style()  # a line per value has room for the reasons

@@ -10,15 +10,15 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota exceede
 
 
 class InputError(Exception):
-    """Invalid user input. The message is one line that says what is wrong, where, and what is allowed."""
+    """Error that the user can fix. The message is one line that says what is wrong, where, and what is allowed."""
 
 
 @contextmanager
 def one_line_errors(interrupted: str = "interrupted: the next run resumes from the last checkpoint") -> Iterator[None]:
-    """In a `with` block, report an error that the user can fix as one line on stderr, and exit with code 2.
+    """Report an InputError or a full disk in the `with` block as one line on stderr, and exit with code 2.
 
-    After Ctrl-C, print `interrupted` and exit with code 130. If the reader of stdout closes the pipe, print nothing
-    and exit with code 1. Characters that the encoding of stdout or stderr does not support are escaped.
+    After Ctrl-C, print the message `interrupted` and exit with code 130. If the reader of stdout closes the pipe, exit
+    with code 1 and print nothing. Characters that stdout or stderr cannot encode are escaped.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, ValueError):  # the stream is replaced in a test, or closed

@@ -1,4 +1,4 @@
-"""Write files atomically, and raise one-line errors for files that cannot be read."""
+"""Write files atomically, and raise InputError for files that cannot be read."""
 
 import json
 import os
@@ -19,9 +19,9 @@ UNREADABLE = (OSError, ValueError, EOFError, AttributeError, TypeError, NotImple
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path and, if the `with` block succeeds, rename the temporary file to `path`.
+    """Yield a temporary path to write to. If the `with` block succeeds, rename the temporary file to `path`.
 
-    Missing parent folders are created. A link to a file in DVC's cache is replaced, so the cache does not change.
+    Missing parent folders are created. If `path` is a link into DVC's cache, the link is replaced, not the cached file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,13 +37,13 @@ def written_whole(path: Path | str) -> Iterator[Path]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write a text file atomically."""
+    """Write `text` to a UTF-8 file atomically."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path | str, value: object) -> None:
-    """Write an indented JSON file atomically. Raises ValueError if a number is NaN or infinite."""
+    """Write `value` to an indented JSON file atomically. Raises ValueError if a number is NaN or infinite."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
@@ -62,7 +62,7 @@ def read_arrays(path: Path | str) -> dict[str, np.ndarray]:
 
 @contextmanager
 def readable(path: Path | str, remedy: str) -> Iterator[Path]:
-    """Yield `path`. If a JSON, .npy or .npz file cannot be read, raise InputError. The message ends with `remedy`."""
+    """Yield `path`. If the `with` block cannot read the file, raise InputError. The message ends with `remedy`."""
     try:
         yield Path(path)
     except FileNotFoundError:

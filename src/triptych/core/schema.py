@@ -1,4 +1,4 @@
-"""Base class of the sections of params.yaml, functions that read and validate sections, and the section `runtime`."""
+"""Read and validate params.yaml. Defines the base class of its sections, and the section `runtime`."""
 
 import difflib
 import typing
@@ -31,7 +31,7 @@ Bounds = (Field(min_length=2, max_length=2), AfterValidator(_ordered))  # used a
 
 
 class Section(BaseModel):
-    """Base class of the sections of params.yaml. Unknown keys and wrong types are errors."""
+    """Base class of the sections of params.yaml. Unknown keys and values of the wrong type are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -48,7 +48,7 @@ class Section(BaseModel):
 
 
 class Runtime(Section):
-    """Section `runtime`: settings that the stages share, such as device, precision and number of threads."""
+    """Section `runtime` of params.yaml: settings of all stages, such as device, precision and number of threads."""
 
     launch: Annotated[str, Field(min_length=1)]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -86,7 +86,7 @@ def parse(text: str, path: Path) -> dict:
 
 
 def read(path: Path | str = "params.yaml", **sections: typing.Any) -> SimpleNamespace:
-    """Read and validate sections of a params file. `sections` gives their types: `read(seed=int).seed` is an int."""
+    """Return a namespace with validated sections of a params file. `sections` maps the names of sections to types."""
     path = Path(path)
     tree = read_yaml(path)
     missing = [name for name in sections if name not in tree]
@@ -100,10 +100,10 @@ Where = str | Callable[[Sequence[str]], str]
 
 
 def validate(schema: typing.Any, value: object, where: Where, path: Path) -> typing.Any:
-    """Convert `value` to the type `schema`: a subclass of Section or another type that pydantic supports.
+    """Convert `value` to the type `schema`, which is a subclass of Section or another type that pydantic supports.
 
-    Raises InputError if `value` is invalid. The message gives the file `path`, the section, the key and the problem.
-    `where` is the name of the section, or a function that returns the name for the keys that lead to an invalid entry.
+    Raises InputError if `value` is invalid. The message names the file `path`, the section, the key and the problem.
+    `where` is the name of the section, or a function that returns the name from the keys of the invalid entry.
     """
     try:
         return TypeAdapter(schema).validate_python(value, strict=True)  # of YAML's ints and floats, ints pass as floats
@@ -161,7 +161,7 @@ def _is_number(text: str) -> bool:
 
 
 def nearest(name: str, allowed: Sequence[str]) -> str:
-    """Return the end of an error message: the allowed name most similar to `name`, and a list of all allowed names."""
+    """Return the end of an error message: the allowed name most similar to `name`, and all allowed names."""
     return f"{_did_you_mean(name, allowed, 0)} (expected one of {', '.join(allowed)})"
 
 
@@ -171,7 +171,7 @@ def _did_you_mean(name: str, allowed: Sequence[str], cutoff: float) -> str:
 
 
 def replaces(base: object, new: object) -> bool:
-    """Return True if `new` replaces `base`, because one is not a mapping or `new` changes the key "name"."""
+    """Return True if `new` replaces `base`: one is not a mapping, or `new` changes the value of the key "name"."""
     if not (isinstance(base, dict) and isinstance(new, dict)):
         return True
     return "name" in new and new["name"] != base.get("name")

@@ -1,1 +1,1 @@
-"""Build datasets from sources of images, and load them from disk."""
+"""Build image datasets, save them, and load them from disk."""

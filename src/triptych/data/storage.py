@@ -1,4 +1,4 @@
-"""Datasets on disk. A dataset is a folder with four memory-mapped .npy files and a data card (a JSON file)."""
+"""Load datasets from disk. A dataset is a folder with four .npy files and a data card (card.json)."""
 
 import json
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ REMEDY = "create it with `dvc repro prepare`"
 
 @dataclass(frozen=True)
 class Split:
-    """Split of a dataset: uint8 images (N, C, H, W) and int64 labels (N,). Without classes, all labels are -1."""
+    """Training or test images, uint8 (N, C, H, W), and their int64 labels (N,). Unlabelled images have the label -1."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -27,7 +27,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and test splits of a dataset, class names, source, licence, name, and messages about skipped files."""
+    """Image dataset: training and test splits, class names, source, licence, and messages about skipped files."""
 
     train: Split
     test: Split
@@ -43,7 +43,7 @@ class Dataset:
 
 
 def check_arrays(split: Split, where: str) -> None:
-    """Raise InputError if the images or labels have an unsupported type or shape. The message begins with `where`."""
+    """Raise InputError if images or labels have an unsupported type or shape. `where` begins the error message."""
     images, labels = split.images, split.labels
     square = images.ndim == 4 and images.shape[1] in CHANNELS and images.shape[2] == images.shape[3]
     if images.dtype != np.uint8 or not square:
@@ -55,7 +55,7 @@ def check_arrays(split: Split, where: str) -> None:
 
 
 def load(folder: Path | str) -> Dataset:
-    """Load a dataset with memory-mapped, read-only arrays. Raises InputError if a file is missing or damaged."""
+    """Load the dataset in `folder` as memory-mapped arrays. Raises InputError if a file is missing or damaged."""
     folder = Path(folder)
     card = load_card(folder)
     splits: dict[str, Any] = {}
@@ -71,7 +71,7 @@ def load(folder: Path | str) -> Dataset:
 
 
 def load_card(folder: Path | str) -> dict:
-    """Load the data card in `folder`. Raises InputError if the card is missing or damaged."""
+    """Return the data card (card.json) of the dataset in `folder`. Raises InputError if it is missing or damaged."""
     path = Path(folder) / "card.json"
     with readable(path, REMEDY):
         card = json.loads(path.read_text(encoding="utf-8"))

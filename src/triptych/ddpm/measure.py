@@ -110,9 +110,9 @@ def restoration_at(
     """Return a row with the PSNR in dB and the SSIM of `restored`, and the fraction of images that keep their class.
 
     Image arrays are uint8 of shape (N, C, H, W). `noised` are the originals at time t, with noise of standard deviation
-    `sigma`. `classes` (N,) are the classes that the judge (the reference classifier) assigned to the originals. If
-    `classes` is a `LeftOut`, it is returned in place of the fraction. `same_class_by_chance` and `ssim_by_chance`
-    compare each restored image with the next original.
+    `sigma`. `classes`, of shape (N,), are the classes that the judge, a reference classifier, assigns to the originals.
+    If `classes` is a `LeftOut`, it replaces the fraction. `same_class_by_chance` and `ssim_by_chance` compare each
+    restored image with the next original.
     """
     judged = judge(restored).classes()
     classless, few = classes if isinstance(classes, LeftOut) else None, needs.images(len(originals), 2)
@@ -132,7 +132,8 @@ def half_time(times: Sequence[int], same_class: Sequence[float]) -> tuple[float,
     """Return the noise time at which half of the restored images have changed class, and True.
 
     `same_class` contains the fraction of images that keep their class at each of `times`. The fraction is assumed to be
-    1 at time 0, and is interpolated linearly between times. If it stays above one half, return the last time and False.
+    1 at time 0, and is interpolated linearly between times. If it never falls to one half, return the last time and
+    False.
     """
     grid, shares = [0, *times], [1.0, *same_class]
     for i in range(1, len(grid)):
@@ -194,10 +195,10 @@ class DDPMMeasures(GenerativeMeasures):
         return pd.DataFrame(run_tasks("guidance", tasks, self.at_once).values(), columns=GUIDANCE_COLUMNS)
 
     def probabilities(self) -> dict[str, np.ndarray]:
-        """Return the judge's class probabilities for the first samples and for the restored image of each strip.
+        """Return the class probabilities that the judge, a reference classifier, assigns to some generated images.
 
-        The judge is the reference classifier. A strip shows the states of one test image that is noised up to a certain
-        time and then restored. The result also contains these times and the class names.
+        These are the first samples, and the restored image of each strip. A strip shows the states of one test image
+        that is noised up to a certain time and then restored. The result also contains these times and the class names.
         """
         return {
             "final_probabilities": self.final_probabilities(),

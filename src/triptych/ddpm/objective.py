@@ -88,9 +88,9 @@ def decay(schedule: LinearSchedule | CosineSchedule) -> np.ndarray:
 
 
 class DiffusionObjective(Objective):
-    """DDPM loss L_simple (Ho et al. 2020, equation 14) with a choice of target, error, weighting and time sampling.
+    """DDPM loss L_simple (Ho et al. 2020, equation 14), with several choices of target, error, weighting and times.
 
-    `process.parameterisation` names the target that the network predicts: `epsilon` (the noise), `x0` (the image), or
+    The network predicts the target that `process.parameterisation` names: `epsilon` (the noise), `x0` (the image), or
     `v` = sqrt(alpha_bar) epsilon - sqrt(1 - alpha_bar) x0 (Salimans & Ho 2022, arXiv:2202.00512).
     """
 
@@ -112,7 +112,7 @@ class DiffusionObjective(Objective):
         return np.interp(-np.log(alpha_bar), self.decay, np.arange(self.T + 1))
 
     def q_sample(self, x0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
-        """Return the images x0 with the noise `epsilon` added, at the integer times t (B,); see `add_noise`."""
+        """Add the noise `epsilon` to the images x0, at the integer times t of shape (B,); see `add_noise`."""
         return self.signal[t].view(-1, 1, 1, 1) * x0 + self.noise[t].view(-1, 1, 1, 1) * epsilon
 
     def target(self, x0: Tensor, t: Tensor, epsilon: Tensor) -> Tensor:
@@ -134,16 +134,17 @@ class DiffusionObjective(Objective):
         return signal * x_t - noise * output
 
     def min_snr_weights(self, t: Tensor, gamma: float) -> Tensor:
-        """Return weights (B,) for errors in the target that are equivalent to weights min(SNR, gamma) for errors in x0.
+        """Return weights for errors in the target that are equivalent to weights min(SNR, gamma) for errors in x0.
 
         SNR = alpha_bar / (1 - alpha_bar) is the signal-to-noise ratio at t (Hang et al. 2023, arXiv:2303.09556, eq. 5).
+        The times t and the weights have the shape (B,).
         """
         snr = (self.signal[t] / self.noise[t]).square()
         per_x0 = {"x0": torch.ones_like(snr), "epsilon": snr, "v": snr + 1}[self.process.parameterisation]
         return snr.clamp(max=gamma) / per_x0
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted mean error, and a dict for logging. Its entry `error` is the unweighted mean error."""
+        """Return the weighted mean error, and a dict for logging with the unweighted mean error as `error`."""
         x0 = batch.images
         t = self._times(len(x0), draw)
         epsilon = draw.normal(tuple(x0.shape)).contiguous(memory_format=torch.channels_last)
@@ -157,8 +158,8 @@ class DiffusionObjective(Objective):
     def _times(self, count: int, draw: Draw) -> Tensor:
         """Draw `count` integer times uniformly from 1 to T.
 
-        If `process.times` is "stratified", the range from 1 to T is split into one part per image of the batch, and
-        one time is drawn from each part. This reduces the variance of the loss (Kingma et al. 2021, appendix I.1).
+        If `process.times` is "stratified", the range from 1 to T is split into `count` intervals, and one time is drawn
+        from each. This reduces the variance of the loss (Kingma et al. 2021, appendix I.1).
         """
         T = self.T
         if self.process.times == "independent":
@@ -177,7 +178,7 @@ class DiffusionObjective(Objective):
         return self.predict_x0(x, self.network(x, time).float(), alpha_bar)
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return alpha_bar at `steps` + 1 evenly spaced times, from the time of level `start` (None: T) to time 0."""
+        """Return alpha_bar at `steps` + 1 evenly spaced times, from that of the level `start` (None: T) to 0."""
         first = self.T if start is None else float(self.time_at(start))
         return [self.alpha_bar_at(time) for time in np.linspace(first, 0, steps + 1)]
 
@@ -228,7 +229,7 @@ class EDMObjective(Objective):
         return self.precondition(x / column(np.sqrt(alpha_bar), x), column(sigma_of(alpha_bar), x))
 
     def levels(self, steps: int, start: float | None = None) -> list[float]:
-        """Return `steps` noise levels alpha_bar, starting with `start` (None: the noisiest), followed by 1 (no noise).
+        """Return `steps` noise levels alpha_bar from `start` (None: the noisiest) on, followed by 1 (no noise).
 
         The `steps` levels are evenly spaced in sigma**(1 / rho), where sigma is `sigma_of(alpha_bar)`.
         """
@@ -250,7 +251,8 @@ def diffusion_method(network: nn.Module, process: DDPMProcess | EDMProcess) -> D
 def load_trained(folder: Path, device: torch.device) -> DenoisingObjective:
     """Load the trained network in `folder`, and return its training objective in eval mode.
 
-    Raises InputError if a file is missing, damaged or of another architecture, or if config.json has no valid process.
+    Raises InputError if a file is missing, damaged or of another architecture, or if config.json does not describe a
+    valid diffusion process.
     """
     network, config = load_model(folder, denoising_network, device)
     process = validate(Process, config.get("process"), "process", folder / "config.json")

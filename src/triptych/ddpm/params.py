@@ -119,7 +119,7 @@ class MinSNRWeighting(Section):
 
 
 class DDPMProcess(Section):
-    """DDPM process: noise schedule, prediction target (`parameterisation`), loss, weighting, and sampling of times."""
+    """Discrete diffusion process: noise schedule, prediction target (`parameterisation`), loss, weighting, times."""
 
     name: Literal["ddpm"]
     schedule: Annotated[LinearSchedule | CosineSchedule, Field(discriminator="name")]
@@ -166,7 +166,7 @@ class Sampler(Section):
 
 
 class ComparedGuidance(Section):
-    """Settings for comparing guides (model snapshots from `epochs`), each with every guidance weight in `weights`."""
+    """Settings for comparing guides. Model snapshots after each of `epochs` guide with each weight in `weights`."""
 
     epochs: Annotated[list[Count], NonEmpty, Increasing]
     weights: Annotated[list[Annotated[float, Field(gt=1)]], NonEmpty, Increasing]
@@ -192,7 +192,7 @@ class Guidance(Section):
 
 
 class Restoration(Section):
-    """Settings for restoring the first `images` test images, noised to each of `times` in the schedule `schedule`.
+    """Settings for restoring the first `images` test images, noised to each of `times` in the noise schedule.
 
     Figures show the steps of the restoration for one image of the class with the index `strip_class`.
     """

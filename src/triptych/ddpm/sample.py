@@ -41,8 +41,8 @@ TASKS_AT_ONCE = 8  # more would need too much memory: each task keeps the activa
 class Autoguidance:
     """Guided denoiser D_guide + weight (D - D_guide) (Karras et al. 2024, arXiv:2406.02507, equation 1).
 
-    `method` is the denoiser D, and `guide` is D_guide: a snapshot of the same network from an earlier epoch. D_guide
-    has similar but larger errors, so D - D_guide points towards the data. Weight 1 means no guidance.
+    `method` is the denoiser D. `guide` is D_guide, a snapshot of the same network from an earlier epoch. D_guide has
+    similar but larger errors, so D - D_guide points towards the data. Weight 1 means no guidance.
     """
 
     method: Denoising
@@ -60,7 +60,7 @@ class Autoguidance:
 
 
 def load_guide(model: Path, epoch: int, snapshots: dict[int, Path], device: torch.device) -> DenoisingObjective:
-    """Load the model in the folder `model`, but with the weights in the snapshot file `snapshots[epoch]`.
+    """Load the network in the folder `model`, but with the weights in the snapshot file `snapshots[epoch]`.
 
     Raises InputError if there is no snapshot of this epoch, or if a file is missing or damaged.
     """
@@ -133,8 +133,10 @@ def draw(
     """Draw the samples and restorations of the stage `sample@ddpm`, and write them to `folder`/images.npz.
 
     `model` is the folder of the trained model, and `snapshots` is the folder of the weights saved after some epochs.
-    Raises InputError if samples are degenerate, or if a file is missing or invalid. The file has arrays of uint8 images
-    and arrays that describe them. Shapes of images are given without the axes (C, H, W). n, P and T depend on the item:
+    Raises InputError if samples are degenerate, or if a file is missing or invalid.
+
+    images.npz contains arrays of uint8 images and arrays that describe them. Shapes of images are given without the
+    axes (C, H, W). N is the number of samples; n, P and T differ between the items:
 
     - `samples` (N,): samples without guidance; `guided` (N,): samples from the same noise, guided by the snapshot of
       epoch `guidance_epoch` with the weight `guidance_weight`;

@@ -79,10 +79,10 @@ def sde_dpm_solver(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noi
 
 
 def heun(denoise: Denoiser, x: Tensor, levels: list[float], noise: Noise | None = None) -> Tensor:
-    """Return samples drawn by Heun's second-order method for dx/dsigma = (x - D(x)) / sigma (Karras et al. 2022).
+    """Return samples drawn by Heun's second-order method for dy/dsigma = (y - D(y)) / sigma (Karras et al. 2022).
 
-    In this equation, D is the denoiser, and x (the argument `x` divided by sqrt(alpha_bar)) is an image plus noise of
-    standard deviation sigma. Some steps are Euler steps; see `second_order`. `noise` is ignored.
+    D is the denoiser, and y = x / sqrt(alpha_bar) is an image plus noise of standard deviation sigma. `levels` are the
+    values of alpha_bar. Some steps are Euler steps; see `second_order`. `noise` is ignored.
     """
 
     def slope(image: Tensor, level: float) -> Tensor:
@@ -118,17 +118,17 @@ def evaluations(name: str, levels: list[float]) -> int:
 
 
 def clipped(method: Denoising) -> Denoiser:
-    """Return a function like `method.denoise` whose predictions of x0 are clipped to [-1, 1] (Ho et al. 2020)."""
+    """Return a denoiser whose predictions of x0 are those of `method.denoise`, clipped to [-1, 1] (Ho et al. 2020)."""
     return lambda x, level: method.denoise(x, level).clamp(-1, 1)
 
 
 @torch.inference_mode()
 def reverse(method: Denoising, x: Tensor, start: float | None, name: str, steps: int, noise: Noise) -> Tensor:
-    """Run the reverse process from noisy images x in `steps` steps of SAMPLERS[name], and return the final images.
+    """Run `steps` steps of the sampler SAMPLERS[name] on the noisy images x, and return the final images.
 
-    `method` must be in eval mode on the device of x. `start` is the noise level alpha_bar of x; None means pure noise.
-    `noise` is a function that returns new standard normal noise at each call. Raises InputError if x is pure
-    noise, but the noisiest level keeps more than the fraction MOST_SIGNAL of the images' variance.
+    `method` must be in eval mode on the device of x. `start` is the noise level alpha_bar of x, or None for pure noise.
+    `noise` is a function that returns new standard normal noise at each call. Raises InputError if x is pure noise, but
+    the noisiest level keeps more than the fraction MOST_SIGNAL of the images' variance.
     """
     levels = method.levels(steps, start)
     if start is None and levels[0] > MOST_SIGNAL:

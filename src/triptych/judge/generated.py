@@ -62,7 +62,7 @@ class RealImages:
 def measure_generated(
     images: np.ndarray, judged: Judged, real: RealImages, settings: EvaluationParams, resampling: Resampling
 ) -> Numbers:
-    """Return quality measures of uint8 images relative to `real`. `judged` is the classifier's output for `images`."""
+    """Return quality measures of uint8 images compared with `real`. `judged` is the classifier's output for them."""
     threshold, wide = settings.recognition_threshold, torch.from_numpy(images).float() / 127.5 - 1
     return {
         "frechet_distance": real.distance(judged, resampling, "frechet"),
@@ -105,7 +105,7 @@ def _precision_recall(judged: Judged, real: RealImages, settings: EvaluationPara
 
 @dataclass(kw_only=True)
 class GenerativeMeasures:
-    """Base class for the measures of a generative study. It computes the measures that all generative studies share."""
+    """Base class for the measures of a generative study, with the measures that all generative studies share."""
 
     STUDY: ClassVar[str]
     judge: Judge

@@ -54,11 +54,11 @@ class Judge:
 
 
 def judge_quality(judged: Judged, dataset: Dataset, threshold: float, level: float) -> dict[str, Estimate | LeftOut]:
-    """Return the test accuracy of the reference classifier, and the fraction of test images that are recognised.
+    """Return the test accuracy of the reference classifier, and the fraction of test images that it recognises.
 
-    `judged` is the classifier's output for the test images. An image is recognised if its highest class probability
-    is at least `threshold`. `level` is the confidence level of the intervals. If the dataset has no classes, both are
-    `LeftOut`.
+    `judged` is the classifier's output for the test images. An image is recognised if its highest class probability is
+    at least `threshold`. `level` is the confidence level of the intervals. If the dataset has no class labels, both
+    values are `LeftOut`.
     """
     classless, labels = needs.two_classes(dataset), np.asarray(dataset.test.labels)
     return {

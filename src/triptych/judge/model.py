@@ -39,7 +39,7 @@ class ClassificationObjective(Objective):
         self.network, self.mixup = network, mixup
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean cross-entropy in nats, and a dict with the accuracy relative to the labels before mixup."""
+        """Return the mean cross-entropy in nats, and a dict with the accuracy for the labels before mixup."""
         share = self.mixup * (2 * draw.uniform((len(batch.images), 1))[:, 0] - 1).clamp(min=0)
         weight = share.view(-1, 1, 1, 1).to(batch.images.dtype)
         # The partner is the neighbour in the batch, which is shuffled already.
@@ -60,7 +60,7 @@ class TurnObjective(ClassificationObjective):
     """
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Rotate each image by a random number of quarter turns. Return the loss and accuracy for this number."""
+        """Return the mean cross-entropy in nats, and a dict with the accuracy, for randomly rotated images."""
         quarters = draw.integers(0, QUARTER_TURNS, (len(batch.images),))
         return super().forward(Batch(turned(batch.images, quarters), quarters), draw)
 

@@ -1,1 +1,1 @@
-"""Device, precision, forked processes and random numbers."""
+"""Device, precision, tasks in forked processes, and random numbers."""

@@ -1,4 +1,4 @@
-"""Device, precision and threads of the current process, and its rank in data-parallel training."""
+"""Set up the device, precision, threads and data-parallel training of the current process."""
 
 import ctypes
 import os
@@ -21,7 +21,7 @@ kernels = "fast"
 
 @dataclass(frozen=True)
 class Machine:
-    """Device, precision and threads of the current process, and its rank in data-parallel training."""
+    """Device, precision and threads of the current process, and the rank of the process in data-parallel training."""
 
     device: torch.device
     dtype: torch.dtype  # of matrix products: float32, or bfloat16 under autocast
@@ -32,15 +32,15 @@ class Machine:
 
     @property
     def leads(self) -> bool:
-        """True for the process of rank 0, which writes the output files."""
+        """True for the process of rank 0. Only this process writes output files."""
         return self.rank == 0
 
     def autocast(self) -> torch.autocast:
-        """Return a context manager for forward passes that computes matrix products with precision `self.dtype`."""
+        """Return a context manager for forward passes. Matrix products in it are computed in `self.dtype`."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
     def synchronise(self) -> None:
-        """Wait until the device is idle. Call this method only to measure time."""
+        """Wait until the device has finished all operations. Call this method only to measure time."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
@@ -48,21 +48,21 @@ class Machine:
 
     @property
     def forks(self) -> bool:
-        """True if tasks and workers run in forked processes. This requires a CPU device, Linux, and a `world` of 1."""
+        """True if tasks run in forked processes. This requires a CPU device, Linux, and `self.world` = 1."""
         return self.world == 1 and self.device.type == "cpu" and processes.AVAILABLE
 
     def at_once(self, tasks: int) -> int:
-        """Return how many of `tasks` tasks to run in parallel on the available threads, or 1 if `forks` is False."""
+        """Return the number of tasks, at most `tasks`, to run in parallel. The number is 1 if `self.forks` is False."""
         return max(1, min(tasks, self.threads // self.workers)) if self.forks else 1
 
     def announce(self, **more: object) -> None:
-        """Print the entries of `describe()` and `more` as one line on stderr. Only the process of rank 0 prints."""
+        """Print the properties in `describe()` and `more` as one line on stderr, if this process has rank 0."""
         if self.leads:
             about = self.describe() | more
             print(", ".join(f"{key} {value}" for key, value in about.items()), file=sys.stderr, flush=True)
 
     def describe(self) -> dict:
-        """Return properties that affect run times: device, precision, threads, processes and torch version."""
+        """Return properties that affect run times, such as the device, the precision and the number of threads."""
         return {
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type,
             "precision": str(self.dtype).removeprefix("torch."),
@@ -74,7 +74,7 @@ class Machine:
 
 
 def choose_device(wish: str, local_rank: int = 0) -> torch.device:
-    """Return the device `wish`; "auto" prefers a CUDA GPU to the CPU. Raises InputError if it is not available."""
+    """Return the device `wish`; "auto" is a CUDA GPU if available, else the CPU. Raises InputError if it is missing."""
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = ("cuda" if has["cuda"] else "cpu") if wish == "auto" else wish
     if not has[name]:
@@ -93,10 +93,10 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def machine(runtime: Runtime, announce: bool = True, one_thread: bool = True) -> Iterator[Machine]:
-    """Set up this process as `runtime` and torchrun specify, and yield its `Machine`.
+    """Set up the device, precision and threads of this process, and yield a `Machine` that describes them.
 
-    If `announce` is True, print a description of the machine. On a CPU, each process computes with one thread, unless
-    `one_thread` is False. Several processes use several cores, so that results do not depend on the number of cores.
+    The settings come from `runtime` and torchrun. They are printed if `announce` is True. On a CPU, the process
+    computes with one thread unless `one_thread` is False, so that results do not depend on the number of cores.
     """
     global kernels
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -138,6 +138,6 @@ LARGEST, NEVER = 32 << 20, 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc reuse freed memory. Return True on success, and False if the C library is not glibc."""
+    """Make glibc keep freed memory for reuse. Return True on success, and False if the C library is not glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
     return bool(mallopt and mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(TRIM_THRESHOLD, NEVER))

@@ -1,8 +1,8 @@
-"""Parallel tasks in forked processes, and the run time of a stage.
+"""Parallel tasks in forked processes, and the run time of a pipeline stage.
 
-A small network does not use two cores fully: two parallel runs with one thread each train on 1.4 times as many images
-per second as one run with two threads. Processes are forked only on Linux, because the linear algebra libraries of
-other systems fail after a fork. The parent computes with one thread, because a child would lack its other threads.
+A small network does not use two cores fully: two training runs in parallel, with one thread each, process 1.4 times as
+many images per second as one run with two threads. Processes are forked only on Linux, because the linear algebra
+libraries of other systems fail after a fork. The parent computes with one thread, because a fork copies no others.
 """
 
 import atexit
@@ -30,11 +30,11 @@ Result = TypeVar("Result")
 
 
 def side_by_side(tasks: Sequence[Callable[[], Result]], at_once: int) -> Iterator[tuple[int, Result]]:
-    """Run tasks in parallel, and yield the index and result of each task when it finishes.
+    """Run tasks in parallel, and yield the index and the result of each task when it finishes.
 
-    Tasks start in the given order, in at most `at_once` child processes, or in this process if `at_once` is 1. If a
-    task fails or a child is killed, all children are stopped. Raises InputError if a task raises it, or if a child
-    cannot be started or is killed, and SystemExit after any other error, whose traceback the child prints.
+    Tasks start in the given order, in at most `at_once` child processes. They run in this process if `at_once` is 1 or
+    shared memory is not available. If a task fails or a child is killed, all children are stopped. Raises InputError if
+    a task raises it, or if a child cannot start or is killed, and SystemExit after any other error in a child.
     """
     context = multiprocessing.get_context("fork")
     try:
@@ -107,9 +107,9 @@ def _exit_with(parent: int) -> None:
 
 
 def run_script(stage: str, main: Callable[[], None]) -> NoReturn:
-    """Run the stage `stage` by calling `main`, record the run time with `stage_clock`, and end the process.
+    """Run a pipeline stage by calling `main`, record its run time with `stage_clock`, and exit the process.
 
-    An InputError is printed on one line. Finalising the interpreter, which can take 1.5 s, is skipped.
+    An InputError is printed on one line. Finalisation of the interpreter, which can take 1.5 s, is skipped.
     """
     with one_line_errors():
         with stage_clock(stage):
@@ -122,10 +122,10 @@ def run_script(stage: str, main: Callable[[], None]) -> NoReturn:
 
 @contextmanager
 def stage_clock(stage: str) -> Iterator[None]:
-    """Write the times and the peak memory of a stage to metrics/clock/<stage>.json, if the with block succeeds.
+    """Measure the `with` block, and write times and peak memory to metrics/clock/<stage>.json if it succeeds.
 
-    Times are Unix times: the start of the process, the end of its imports, and the end of the block. The peak memory is
-    that of this process plus that of its largest child.
+    The times are the start of the process, the end of its imports and the end of the block, as Unix times in seconds.
+    The peak memory in MiB is the peak of this process plus the peak of its largest child.
     """
     imported = time.time()
     yield

@@ -9,16 +9,16 @@ from triptych.core.seeds import fold
 
 
 def generator(device: torch.device | str, *names: int | str) -> torch.Generator:
-    """Return a torch generator on `device`. Its seed is derived from `names`, for example (seed, purpose, step)."""
+    """Return a torch generator on `device`, with a seed derived from `names`, for example (seed, purpose, step)."""
     return torch.Generator(device=device).manual_seed(fold(*names))
 
 
 @dataclass
 class Draw:
-    """Source of the random numbers of a training step.
+    """Random numbers for one training step.
 
-    In data-parallel training, each method draws numbers for the global batch, so that they do not depend on the number
-    of processes, and returns only the rows of this process. The argument `shape` is the shape of these rows.
+    In data-parallel training, each method draws numbers for the global batch and returns the rows of this process. The
+    numbers do not depend on the number of processes. The argument `shape` is the shape of the returned rows.
     """
 
     device: torch.device | str
@@ -31,7 +31,7 @@ class Draw:
         self.generator = generator(self.device, *self.names)
 
     def restart(self, *names: int | str) -> None:
-        """Reseed the generator from `names`. The generator object is kept because CUDA graphs refer to it."""
+        """Reseed the generator from `names`. The generator object is not replaced, because CUDA graphs refer to it."""
         self.names = names
         self.generator.manual_seed(fold(*names))
 
@@ -44,7 +44,7 @@ class Draw:
         return self._local(torch.rand(self._global(shape), generator=self.generator, device=self.device), shape)
 
     def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Tensor:
-        """Draw an int64 tensor of shape `shape`, uniformly from the integers in [low, high)."""
+        """Draw an int64 tensor of shape `shape` from the uniform distribution over the integers in [low, high)."""
         size = self._global(shape)
         return self._local(torch.randint(low, high, size, generator=self.generator, device=self.device), shape)
 

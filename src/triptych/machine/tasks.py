@@ -1,4 +1,4 @@
-"""Named tasks with a progress bar."""
+"""Run named tasks, and show a progress bar."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def run_tasks(title: str, tasks: Mapping[str, Callable[[], Result]], at_once: int = 1) -> dict[str, Result]:
-    """Run `tasks`, up to `at_once` in parallel, and return the results by name. `title` labels the progress bar."""
+    """Run named tasks, at most `at_once` in parallel, and return a dict of results. `title` labels the progress bar."""
     names, results = list(tasks), {}
     interval = 0.5 if sys.stderr.isatty() else 20.0  # keeps log files short
     with tqdm(total=len(tasks), desc=title, mininterval=interval, dynamic_ncols=True) as bar:
@@ -24,5 +24,5 @@ def run_tasks(title: str, tasks: Mapping[str, Callable[[], Result]], at_once: in
 
 
 def merged_results(title: str, tasks: Mapping[str, Callable[[], dict]], at_once: int = 1) -> dict:
-    """Run tasks with `run_tasks`, and merge the dicts that the tasks return into one dict."""
+    """Run named tasks with `run_tasks`, and return one dict with all entries of the dicts that the tasks return."""
     return {key: value for result in run_tasks(title, tasks, at_once).values() for key, value in result.items()}

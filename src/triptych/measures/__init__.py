@@ -1,1 +1,1 @@
-"""Measures, statistics and confidence intervals that several studies use."""
+"""Measures of images and features, and confidence intervals of these measures."""

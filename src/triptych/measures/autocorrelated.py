@@ -1,10 +1,12 @@
-"""Estimates from autocorrelated series, such as the durations of consecutive epochs.
+"""Coefficient of variation and slope of autocorrelated series, such as the durations of consecutive epochs.
 
-The errors of a regression are assumed to be normal and first-order autoregressive, with variance sigma² and a matrix R
-of correlations rho^|i - j|. M is the matrix that maps the values to their residuals. The sum of the squared residuals
-is approximately a scaled chi-squared variable with mean sigma² tr(MR) and tr(MR)² / tr(MRMR) degrees of freedom (Box
-1954, Annals of Mathematical Statistics 25, 290-302, theorem 3.1). An estimate of rho from a dozen values is unreliable,
-so the caller must pass the largest plausible value. If the true value is smaller, the intervals are too wide.
+The errors of a regression are assumed to be normal and first-order autoregressive. Let sigma² be the variance of the
+errors, R the matrix of their correlations rho^|i - j|, and M the matrix that maps values to residuals. The sum of
+squared residuals is approximately a scaled chi-squared variable. It has the mean sigma² tr(MR) and tr(MR)² / tr(MRMR)
+degrees of freedom (Box 1954, Annals of Mathematical Statistics 25, 290-302, theorem 3.1).
+
+An estimate of rho from a dozen values is unreliable. Therefore the caller passes the largest plausible rho. If the true
+rho is smaller, the intervals are too wide.
 """
 
 import math
@@ -18,18 +20,17 @@ from triptych.measures.estimate import Estimate
 
 
 def lag_one(values: np.ndarray) -> float:
-    """Return the lag-1 sample autocorrelation of a series of values, or 0 for a constant series."""
+    """Return the lag-1 sample autocorrelation of a series, or 0 if all values are equal."""
     centred = values - np.mean(values)
     total = float(centred @ centred)
     return float(centred[1:] @ centred[:-1]) / total if total > 0 else 0.0
 
 
 def relative_spread(values: np.ndarray, level: float, rho: float) -> Estimate:
-    """Return the coefficient of variation of two or more positive values, with a chi-squared confidence interval.
+    """Return the coefficient of variation of positive values, with a chi-squared confidence interval.
 
-    Autocorrelation biases the estimate downwards. The interval accounts for this bias, but ignores the uncertainty of
-    the mean, which is negligible if the coefficient is small. `level` is the confidence level, and `rho` in
-    [0, 1) is the largest plausible lag-1 autocorrelation.
+    `values` has at least two entries. `level` is the confidence level. `rho` in [0, 1) is the largest plausible lag-1
+    autocorrelation. The interval accounts for autocorrelation, but ignores the uncertainty of the mean.
     """
     mean, constant = float(np.mean(values)), np.ones((len(values), 1))
     squares = float(np.square(values - mean).sum())
@@ -40,7 +41,10 @@ def relative_spread(values: np.ndarray, level: float, rho: float) -> Estimate:
 
 
 def slope(values: np.ndarray, level: float, rho: float) -> Estimate:
-    """Return the least-squares slope per step, with a t interval. `relative_spread` explains `level` and `rho`."""
+    """Return the slope of the least-squares line through a series, per step of the series, with a t interval.
+
+    `level` is the confidence level. `rho` in [0, 1) is the largest plausible lag-1 autocorrelation of the errors.
+    """
     steps = np.arange(len(values)) - (len(values) - 1) / 2
     line = np.column_stack([np.ones(len(values)), steps])
     scale = float(steps @ steps)
@@ -57,7 +61,7 @@ def _correlation(count: int, rho: float) -> np.ndarray:
 
 
 def _distribution(design: np.ndarray, rho: float) -> tuple[float, float]:
-    """Return the mean (for sigma = 1) and the degrees of freedom of the sum of squared residuals of a regression."""
+    # Mean (for sigma = 1) and degrees of freedom of the sum of squared residuals.
     residual = np.eye(len(design)) - design @ np.linalg.pinv(design)
     product = residual @ _correlation(len(design), rho)
     expected = float(np.trace(product))

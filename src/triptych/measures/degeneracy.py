@@ -1,4 +1,4 @@
-"""Detection of degenerate samples: images that are not finite, nearly uniform, or clipped to black or white."""
+"""Detect degenerate images: not finite, nearly uniform, or clipped to black or white."""
 
 import torch
 from torch import Tensor
@@ -14,17 +14,17 @@ CLIPPED_FROM = 1 - 1 / 255
 
 
 def spread(images: Tensor) -> Tensor:
-    """Return the standard deviations (N,) of the luminance of float images (N, C, H, W) with values in [-1, 1]."""
+    """Return the standard deviation of the luminance of each float image (N, C, H, W), as a tensor (N,)."""
     return images.mean(dim=1).flatten(1).std(dim=1)
 
 
 def clipped_share(images: Tensor) -> float:
-    """Return the fraction of the values in float images that become 0 or 255 on conversion from [-1, 1] to 8 bits."""
+    """Return the fraction of values that become 0 or 255 when float images in [-1, 1] are converted to 8 bits."""
     return float((images.abs() >= CLIPPED_FROM).float().mean())
 
 
 def refuse_degenerate(images: Tensor) -> None:
-    """Raise InputError if any value is not finite, nearly all values are clipped, or most images are nearly uniform."""
+    """Raise InputError if a value is not finite, over 90% of values are clipped, or most images are nearly uniform."""
     hint = "train longer, lower the learning rate, or set a gradient_clip"
     if not bool(torch.isfinite(images).all()):
         raise InputError(f"samples: {int((~torch.isfinite(images)).sum())} values are not finite; {hint}")

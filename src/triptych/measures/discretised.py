@@ -1,4 +1,4 @@
-"""Probabilities of 8-bit images, and bits per dimension."""
+"""Log-probabilities of 8-bit images, and their conversion to bits per dimension."""
 
 import math
 
@@ -12,10 +12,10 @@ LEVEL_WIDTH = 2 / 255
 
 
 def discretised_gaussian_log_mass(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
-    """Return the log-probability that N(mean, sigma²) assigns to the 8-bit level of each value in x.
+    """Return the log-probability of each 8-bit value in x under N(mean, sigma²), in nats.
 
-    The lowest and the highest level include the tails, so that the probabilities of the 256 levels sum to 1 (Ho et al.
-    2020, equation 13). The values in x are in [-1, 1].
+    The 8-bit values are scaled to [-1, 1]. The probability of a value is the mass of the interval of width 2/255 around
+    it. The intervals of the lowest and the highest value include the tails (Ho et al. 2020, equation 13).
     """
     # By symmetry the nearer tail is used, because the difference of two masses near 1 would lose precision.
     distance = (x - mean).abs()
@@ -30,7 +30,7 @@ def discretised_gaussian_log_mass(x: Tensor, mean: Tensor, sigma: float) -> Tens
 
 
 def bits_per_dimension(log_probability: Tensor, dimensions: int, density: bool) -> Tensor:
-    """Convert a log-probability in nats to bits per dimension. If `density` is True, it is a log-density on [-1, 1]."""
+    """Return bits per dimension for log-probabilities in nats, or for log-densities on [-1, 1] if `density` is True."""
     nats = in_float64(log_probability) / dimensions
     if density:
         nats = nats + math.log(LEVEL_WIDTH)

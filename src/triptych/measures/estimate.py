@@ -1,8 +1,8 @@
 """Numbers with confidence intervals, and the format of such numbers in a metrics file.
 
-A metrics file contains the value of an estimate under a key, and its bounds under the same key in the mapping
-"intervals", or in "ranges" if they are the lowest and the highest value among training seeds. If a number could not be
-measured, the reason is under its key in the mapping "left_out".
+A metrics file is a JSON file that maps keys to numbers. The mapping "intervals" contains their confidence intervals
+under the same keys. If a number has a range over training seeds instead, the mapping "ranges" contains it. The mapping
+"left_out" contains the reasons why numbers could not be measured.
 """
 
 import math
@@ -18,7 +18,7 @@ from triptych.core.files import write_json
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its confidence interval. A comparison returns None if it holds for only part of the interval."""
+    """Number with a confidence interval from `low` to `high`."""
 
     value: float
     low: float
@@ -27,19 +27,19 @@ class Estimate:
 
     @property
     def shown(self) -> "Estimate":
-        """The estimate whose bounds are shown to readers."""
+        """The estimate to print. A subclass can return one with other bounds."""
         return self
 
     def above(self, threshold: float) -> bool | None:
-        """Return True if the whole interval is above the threshold, False if none of it is, and None otherwise."""
+        """Return True if the whole interval is above the threshold, False if no part of it is, and None otherwise."""
         return True if self.low > threshold else False if self.high <= threshold else None
 
     def below(self, threshold: float) -> bool | None:
-        """Return True if the whole interval is below the threshold, False if none of it is, and None otherwise."""
+        """Return True if the whole interval is below the threshold, False if no part of it is, and None otherwise."""
         return True if self.high < threshold else False if self.low >= threshold else None
 
     def within(self, margin: float) -> bool | None:
-        """Return True if the whole interval is in (-margin, margin), False if none of it is, and None otherwise."""
+        """Return True if the whole interval is in (-margin, margin), False if no part of it is, and None otherwise."""
         if -margin < self.low and self.high < margin:
             return True
         return False if self.low >= margin or self.high <= -margin else None
@@ -49,25 +49,25 @@ class Estimate:
         return {"low": self.low, "high": self.high}
 
     def flat(self, name: str) -> dict[str, float]:
-        """Return a dict of the value and the bounds. For the name "x", the keys are "x", "x_low" and "x_high"."""
+        """Return the value and the bounds in a dict. If `name` is "x", the keys are "x", "x_low" and "x_high"."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 class SeedRange(Estimate):
-    """A mean over training seeds. Its bounds are the lowest and the highest value among the seeds, not an interval."""
+    """Mean over training seeds. The bounds `low` and `high` are the lowest and the highest value of a single seed."""
 
     is_interval = False
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Placeholder for a number that cannot be measured. `reason` completes the sentence "not measured, because …"."""
+    """Placeholder for a number that could not be measured. `reason` completes "It was not measured, because …"."""
 
     reason: str
 
 
 def write_metrics(path: Path | str, numbers: Mapping[str, object]) -> None:
-    """Write `split(numbers)` to a metrics file. Print to stderr which numbers could not be measured, and why."""
+    """Write numbers to a metrics file as JSON. Print to stderr which numbers could not be measured, and why."""
     keys: dict[str, list[str]] = {}
     for key, value in _leaves(numbers):
         if isinstance(value, LeftOut):
@@ -78,7 +78,10 @@ def write_metrics(path: Path | str, numbers: Mapping[str, object]) -> None:
 
 
 def split(numbers: Mapping[str, object]) -> dict[str, object]:
-    """Convert nested dicts of numbers to the format of a metrics file. Raises InputError if a number is not finite."""
+    """Return numbers in the format of a metrics file: values, bounds, and reasons for missing values.
+
+    `numbers` contains numbers, Estimates, LeftOuts and nested dicts. Raises InputError if a number is not finite.
+    """
     metrics = _split(numbers)
     for key, value in _leaves(metrics):
         if isinstance(value, float) and not math.isfinite(value):
@@ -110,7 +113,6 @@ def _in_file(entry: object) -> object:
 
 
 def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (dotted key, value) for each leaf of nested mappings and lists. `key` is the prefix of the dotted keys."""
     if not isinstance(value, Mapping | list):
         yield key, value
         return
@@ -119,7 +121,7 @@ def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def joined(metrics: Mapping[str, object], key: str) -> Estimate | None:
-    """Return the estimate under `key` in the content of a metrics file, or None if its value or bounds are missing."""
+    """Return the estimate under `key` in the content of a metrics file, or None if the value or a bound is missing."""
     value = metrics.get(key)
     for section, kind in (("intervals", Estimate), ("ranges", SeedRange)):
         bounds = metrics.get(section)

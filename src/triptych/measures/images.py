@@ -1,4 +1,4 @@
-"""Conversion of images between 8-bit integers and floats, and random noise that does not depend on the batch size."""
+"""Conversion of images between 8-bit integers and floats, and random numbers that do not depend on the batch size."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,18 +12,18 @@ from triptych.training.objective import to_float
 
 
 def float_batches(images: np.ndarray, size: int, device: torch.device) -> Iterator[Tensor]:
-    """Yield uint8 images (N, C, H, W) in batches of at most `size`, as floats in [-1, 1] on `device`."""
+    """Convert uint8 images (N, C, H, W) to floats in [-1, 1] on `device`, and yield at most `size` at a time."""
     for start in range(0, len(images), size):
         yield to_float(torch.from_numpy(np.array(images[start : start + size])).to(device))
 
 
 def in_float64(x: Tensor) -> Tensor:
-    """Convert a tensor to float64, and move it to the CPU if it is on MPS, which does not support float64."""
+    """Return x in float64, without gradients. A tensor on MPS is moved to the CPU, because MPS lacks float64."""
     return x.detach().to("cpu" if x.device.type == "mps" else x.device, torch.float64)
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Convert float images to uint8, mapping -1 to 0 and 1 to 255. Values outside [-1, 1] are clipped."""
+    """Convert float images from [-1, 1] to integers from 0 to 255. Values outside [-1, 1] are clipped."""
     return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -33,7 +33,7 @@ BLOCK = 64
 
 @dataclass
 class ImageNoise:
-    """Source of random numbers for images. Each call of a method draws new numbers.
+    """Random numbers for a batch of N images. Each method call draws new numbers.
 
     The numbers for an image do not depend on the other images in the batch. CPUs and GPUs draw different numbers.
     """
@@ -50,12 +50,12 @@ class ImageNoise:
         self._streams = [generator(self.device, self.seed, self.purpose, block) for block in blocks]
 
     def normal(self) -> Tensor:
-        """Return a float32 tensor of shape (N, *shape) with standard normal numbers for the N images."""
+        """Draw standard normal numbers for the N images, as a float32 tensor of shape (N, *self.shape)."""
         size = (BLOCK, *self.shape)
         return self._select([torch.randn(size, generator=stream, device=self.device) for stream in self._streams])
 
     def integers(self, low: int, high: int) -> Tensor:
-        """Return an int64 tensor of shape (N,) with a random integer in [low, high) for each of the N images."""
+        """Draw a random integer in [low, high) for each of the N images, as an int64 tensor of shape (N,)."""
         streams = self._streams
         return self._select([torch.randint(low, high, (BLOCK,), generator=s, device=self.device) for s in streams])
 

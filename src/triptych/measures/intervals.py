@@ -1,6 +1,6 @@
 """Confidence intervals.
 
-Means, proportions and their differences have closed-form intervals; other statistics use the bootstrap (Efron 1979).
+Means, proportions and differences have closed-form intervals. Other statistics use the bootstrap (Efron 1979).
 tests/measures/test_coverage.py simulates the coverage of each interval; docs/claims.md reports the results.
 """
 
@@ -17,7 +17,7 @@ from triptych.measures.estimate import Estimate, SeedRange
 
 
 def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the means (draws, ...) of `draws` bootstrap resamples of the N entries of `values` (N, ...)."""
+    """Return the means (draws, ...) of `draws` bootstrap resamples of `values` (N, ...) along the first axis."""
     flat = np.asarray(values, dtype=np.float64).reshape(len(values), -1)
     # The number of occurrences of each value in a resample makes the means a matrix product.
     drawn = rng.integers(0, len(flat), (draws, len(flat))) + len(flat) * np.arange(draws)[:, None]
@@ -26,7 +26,7 @@ def resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) ->
 
 
 def mean(values: np.ndarray, level: float) -> Estimate:
-    """Return the mean of independent values, with Student's t interval. The interval of a single value has width 0."""
+    """Return the mean with a t interval at confidence level `level`. A single value has an interval of width 0."""
     wide = np.asarray(values, dtype=np.float64)
     value, count = float(wide.mean()), len(wide)
     if count < 2:
@@ -36,7 +36,7 @@ def mean(values: np.ndarray, level: float) -> Estimate:
 
 
 def proportion(successes: np.ndarray, level: float) -> Estimate:
-    """Return the fraction of independent booleans that are True, with a Wilson interval at confidence level `level`."""
+    """Return the fraction of `successes` (N,) that are True, with a Wilson interval at confidence level `level`."""
     from scipy.stats import binomtest  # slow, and not used by evaluate_ssl, which runs for each variant
 
     interval = binomtest(int(np.sum(successes)), len(successes)).proportion_ci(level, method="wilson")
@@ -44,10 +44,10 @@ def proportion(successes: np.ndarray, level: float) -> Estimate:
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
-    """Return `one - other` for independent estimates whose intervals have the same confidence level.
+    """Return the difference `one - other` of two independent estimates, with a confidence interval.
 
-    For each bound of the difference, the distances of the two estimates from their bounds are added in quadrature
-    (Newcombe 1998, Statistics in Medicine 17, 873-890; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702).
+    Both intervals have the same confidence level. The distances from value to bound are added in quadrature (Newcombe
+    1998, Statistics in Medicine 17, 873-890; Zou & Donner 2008, Statistics in Medicine 27, 1693-1702).
     """
     value = one.value - other.value
     below = math.hypot(one.value - one.low, other.high - other.value)
@@ -56,12 +56,14 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 
 
 def variance_parts(values: np.ndarray, seeds: int = 0) -> list[tuple[float, int]]:
-    """Return two parts of the variance of the mean of `values` (seeds, images), each with its degrees of freedom.
+    """Split the variance of the mean of `values` (seeds, images) into a part over seeds and a part over images.
 
-    The first part is the variance over seeds, which more seeds reduce. The second is the variance over images that all
-    seeds share, which more seeds do not reduce. The model is a two-way analysis of variance with random effects
-    (Searle, Casella & McCulloch 1992, Variance Components, section 4.7), in which the noise of a single seed and image
-    belongs to the first part. The first part is that for `seeds` seeds instead of those of `values`, if given.
+    Return (variance, degrees of freedom) for seeds, and then for images. The variance over seeds includes the noise of
+    individual values. It is computed for `seeds` seeds unless `seeds` is 0. If `values` has one seed, return only the
+    part over images.
+
+    The model is a two-way analysis of variance with random effects (Searle, Casella & McCulloch 1992, Variance
+    Components, section 4.7).
     """
     wide = np.asarray(values, dtype=np.float64)
     count, images = wide.shape
@@ -76,22 +78,22 @@ def variance_parts(values: np.ndarray, seeds: int = 0) -> list[tuple[float, int]
 
 
 def over_two_seeds(values: np.ndarray) -> SeedRange | None:
-    """Return the mean and the range of the two seeds in `values` (2, images), or None if there are not two."""
+    """Return the mean and the range over the seeds of `values` (seeds, images), or None if there are not two seeds."""
     means = np.mean(values, axis=1, dtype=np.float64)
     return SeedRange(float(means.mean()), float(means.min()), float(means.max())) if len(means) == 2 else None
 
 
 def squared_half_width(parts: Sequence[tuple[float, int]], level: float) -> float:
-    """Return the sum of the squared half-widths of t intervals for (variance, degrees of freedom) in `parts`."""
+    """Return the sum of squared half-widths of t intervals, one per (variance, degrees of freedom) pair in `parts`."""
     return sum(float(stdtrit(freedom, (1 + level) / 2)) ** 2 * part for part, freedom in parts if part > 0)
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """Confidence intervals with the confidence level `level`. Bootstrap intervals use `draws` resamples.
+    """Compute confidence intervals at the confidence level `level`. Bootstrap intervals use `draws` resamples.
 
-    Each statistic has its own random stream, so that the order in which intervals are computed does not matter.
-    The stream is identified by `owner` (the study, such as `vae`) and by `purpose` (the name of the statistic).
+    Each statistic has its own random stream, so that the order in which intervals are computed does not matter. The
+    seed of a stream is derived from `seed`, from `owner` (for example "vae"), and from the name of the statistic.
     """
 
     seed: int
@@ -115,16 +117,20 @@ class Resampling:
         return mean(values, self.level)
 
     def ratio(self, above: np.ndarray, below: np.ndarray, purpose: str) -> Estimate:
-        """Return mean(above) / mean(below), with a bootstrap interval. The two samples are resampled independently."""
+        """Return mean(above) / mean(below), with a bootstrap interval.
+
+        `above` and `below` are resampled independently. `purpose` is the name of the random stream.
+        """
         rng = self.stream(purpose)
         draws = resampled_means(above, self.draws, rng) / resampled_means(below, self.draws, rng)
         return self.percentile(float(np.mean(above) / np.mean(below)), draws)
 
     def recentred(self, value: float, statistic: Callable[[np.ndarray], float], count: int, purpose: str) -> Estimate:
-        """Return `value`, a non-negative statistic of `count` points, with a bootstrap interval corrected for bias.
+        """Return `value`, a non-negative statistic of `count` points, with a bias-corrected bootstrap interval.
 
-        `statistic` computes the statistic of a resample from the indices (count,) of its points. Resampling increases
-        statistics such as the Fréchet distance. As a correction, resampled statistics are shifted to the mean `value`.
+        `statistic` maps resampled indices (count,) to the statistic. `purpose` is the name of the random stream.
+        Resampling increases some statistics, such as the Fréchet distance. To correct this, their mean is shifted to
+        `value`.
         """
         rng = self.stream(purpose)
         # The statistics use small matrices, for which many threads are much slower than one.
@@ -134,20 +140,20 @@ class Resampling:
         return replace(interval, low=max(0.0, interval.low))
 
     def seeded(self, values: np.ndarray) -> Estimate:
-        """Return the mean of `values` (seeds, images), with an interval that includes variation over seeds and images.
+        """Return the mean of `values` (seeds, images), with an interval that covers variation over seeds and images.
 
-        The half-widths of the t intervals for the two parts of the variance (`variance_parts`) are added in quadrature
-        (Zou & Donner 2008, Statistics in Medicine 27, 1693-1702). With one seed, the interval covers only the variation
-        over images.
+        The half-widths of t intervals over seeds and over images are added in quadrature (Zou & Donner 2008, Statistics
+        in Medicine 27, 1693-1702). With one seed, the interval covers only the variation over images.
         """
         mean = float(np.mean(values, dtype=np.float64))
         half = math.sqrt(squared_half_width(variance_parts(values), self.level))
         return Estimate(mean, mean - half, mean + half)
 
     def accuracies(self, correct: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
-        """Return the accuracy "x_accuracy" for each mask `correct["x"]` (seeds, images) of correct predictions.
+        """Return the accuracy, with bounds, of each boolean array (seeds, images) of correct predictions.
 
-        An interval over two seeds is too wide to be useful. The result has the values of both instead.
+        The accuracy of `correct["x"]` has the key "x_accuracy". The bounds are a confidence interval. For two seeds,
+        the interval would be too wide to be useful, so the bounds are the accuracies of the two seeds.
         """
         estimates = {}
         for name, rows in correct.items():

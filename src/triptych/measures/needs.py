@@ -1,4 +1,4 @@
-"""Requirements of measures. Each function returns None if its requirement is met, or the reason to omit a measure."""
+"""Check the requirements of measures. Each function returns None, or a LeftOut with the reason to omit a measure."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from triptych.measures.estimate import LeftOut
 
 
 def two_classes(dataset: Dataset) -> LeftOut | None:
-    """Return None if the dataset has labels of at least two classes, and otherwise the reason to omit a measure."""
+    """Return None if the images have labels and at least two classes. Otherwise, return a LeftOut with the reason."""
     if not dataset.labelled:
         return LeftOut("the images have no labels")
     return LeftOut("all images are of one class, but two are needed") if len(dataset.classes) < 2 else None

@@ -14,9 +14,9 @@ def knn_classes(
 ) -> Tensor:
     """Classify queries (N, d) by a vote of their k nearest neighbours in a bank (M, d), and return the classes (N,).
 
-    `labels` (M,) are the classes of the bank's features. Features with label -1 are ignored. If fewer than k features
-    remain, all of them vote. The weight of a vote is exp(cosine similarity / temperature). The lowest class wins a tie.
-    Similarities are computed on the device of the bank, for `block` queries at a time.
+    `labels` (M,) contains the class of each feature in the bank. Features with label -1 are ignored. If fewer than k
+    features remain, all of them vote. A vote has the weight exp(cosine similarity / temperature). The lowest class wins
+    a tie. Similarities are computed on the device of the bank, for `block` queries at a time.
     """
     if min(k, temperature, block) <= 0:
         raise ValueError(f"k, temperature and block must be positive, got {k}, {temperature} and {block}")

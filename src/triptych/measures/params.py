@@ -1,4 +1,4 @@
-"""The `evaluation` section of params.yaml: settings of measures and confidence intervals."""
+"""Schema of the section `evaluation` of params.yaml: settings of measures and confidence intervals."""
 
 from typing import Annotated, Literal
 
@@ -8,14 +8,14 @@ from triptych.core.schema import Count, InsideUnit, Positive, Section
 
 
 class VAEEvaluation(Section):
-    """Settings of the VAE's likelihood bounds: numbers of test images and of importance samples per image."""
+    """Settings of the VAE's likelihood bounds: number of test images, and importance samples per image."""
 
     likelihood_images: Count
     importance_samples: Count
 
 
 class BoundEvaluation(Section):
-    """Settings of the DDPM's variational bound: the numbers of steps, of test images, and of random times per image."""
+    """Settings of the DDPM's variational bound: diffusion steps, test images, and random times per image."""
 
     steps: Annotated[int, Field(ge=2)]
     images: Count
@@ -27,7 +27,7 @@ class DDPMEvaluation(Section):
 
 
 class KNNParams(Section):
-    """Settings of weighted nearest-neighbour classification (Wu et al. 2018). `features` is the layer to use."""
+    """Settings of weighted k-nearest-neighbour classification (Wu et al. 2018). `features` names the layer to use."""
 
     neighbours: Count
     temperature: Positive
@@ -35,7 +35,7 @@ class KNNParams(Section):
 
 
 class CollapseThresholds(Section):
-    """Thresholds below which the standard deviation or the effective rank of embeddings indicates collapse."""
+    """Thresholds for embeddings. A smaller standard deviation or effective rank indicates collapse."""
 
     embedding_std: Positive
     effective_rank: Positive

@@ -13,11 +13,11 @@ MOST_SEEDS = 1 << 20
 
 
 def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: float = POWER) -> int | None:
-    """Return the number of seeds (at least 2) for which an interval excludes `threshold` with probability `power`.
+    """Return the smallest number of seeds for which an interval excludes `threshold` with probability `power`.
 
-    Returns None if no number suffices, because additional seeds do not reduce the variance over images that all seeds
-    share. The centre and the width of the interval are estimated from `values` (seeds, images). `level` is the
-    confidence level.
+    The mean and the variance are estimated from `values` (seeds, images). `level` is the confidence level. The result
+    is at least 2. It is None if even a million seeds do not suffice, because more seeds do not reduce the variance over
+    images. Raises ValueError if `values` has fewer than two seeds.
     """
     if len(values) < 2:
         raise ValueError(
@@ -34,11 +34,8 @@ def seeds_to_exclude(values: np.ndarray, threshold: float, level: float, power: 
 
 
 def _power(distance: float, components: list[tuple[float, int]], level: float) -> float:
-    """Return the probability that an interval with confidence `level` excludes a threshold at `distance` from the mean.
-
-    The variance of the mean is a sum. `components` lists each summand with the degrees of freedom of its estimate, of
-    which Satterthwaite (1946, Biometrics Bulletin 2, 110-114) gives those of the sum.
-    """
+    # Probability that an interval excludes a threshold at `distance` from the mean. The variance of the mean is the sum
+    # of the components. Satterthwaite (1946, Biometrics Bulletin 2, 110-114) gives the degrees of freedom of the sum.
     components = [component for component in components if component[0] > 0]
     if not components or distance == 0:
         return float(distance > 0)

@@ -18,9 +18,9 @@ def luminance(images: np.ndarray) -> np.ndarray:
 
 
 def sharpness(images: np.ndarray) -> np.ndarray:
-    """Return the sharpness (N,) of uint8 images: the variance of the Laplacian (Pech-Pacheco et al. 2000).
+    """Return the sharpness (N,) of uint8 images (N, C, H, W).
 
-    The variance that white noise contributes (`noise_std`) is subtracted, because sensor noise is not sharpness.
+    Sharpness is the variance of the Laplacian (Pech-Pacheco et al. 2000) minus the part that white noise contributes.
     """
     blocks = (luminance(images[start : start + BLOCK]) for start in range(0, len(images), BLOCK))
     return np.concatenate(
@@ -32,10 +32,10 @@ def sharpness(images: np.ndarray) -> np.ndarray:
 
 
 def noise_std(luminances: np.ndarray) -> np.ndarray:
-    """Return the standard deviation (N,) of white noise in luminances (N, H, W).
+    """Return estimates (N,) of the standard deviation of white noise in images with luminances (N, H, W).
 
-    The mask of Immerkaer (1996, Computer Vision and Image Understanding 64, 300-302) suppresses edges. As edges remain
-    in few pixels, the median of its absolute response replaces the mean (Donoho & Johnstone 1994, section 4.2).
+    A convolution suppresses edges (Immerkaer 1996, Computer Vision and Image Understanding 64, 300-302). The median
+    absolute response is used, because it is robust to remaining edges (Donoho & Johnstone 1994, section 4.2).
     """
     response = convolve(luminances, NOISE_MASK[None], mode="nearest")[:, 1:-1, 1:-1]
     return np.median(np.abs(response), axis=(1, 2)) / (MEDIAN_OF_NORMAL * np.linalg.norm(NOISE_MASK))

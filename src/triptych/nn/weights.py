@@ -34,7 +34,7 @@ def snapshot_files(folder: Path) -> dict[int, Path]:
 
 
 def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to the CPU, each to memory of its own, because safetensors does not support shared memory."""
+    """Copy tensors to the CPU. Each copy has memory of its own, because safetensors does not support shared memory."""
     return {n: t.detach().cpu().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
 
 
@@ -70,7 +70,7 @@ def save_model(folder: Path, network: nn.Module, config: dict) -> None:
 
 
 def load_model(folder: Path, network_class: type[Network], device: torch.device) -> tuple[Network, dict]:
-    """Return a trained network, on `device` and in eval mode, and its config. Raises InputError for invalid files."""
+    """Load a trained network, on `device` and in eval mode, and its config. Raises InputError for invalid files."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         network = network_class(**config["network"])

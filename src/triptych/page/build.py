@@ -40,6 +40,7 @@ HIGHLIGHT = "stop-gradient"  # the claim that the first lines of the page report
 KINDS = {
     "result": "Claims that the report supports with measurements",
     "argument": "Claims that the report only argues for, because the assignment asked for arguments",
+    "beyond": "Claims of newer work, which the report does not discuss",
 }
 PAGE, MACHINE = Path("plots/report.html"), Path("run.json")
 SMALL_PIXELS = 900  # up to this width two figures fit side by side on a wide screen
@@ -173,7 +174,7 @@ def _is_current(path: Path, results: Results) -> bool:
 
 
 def _panel(number: int, study: Study, claims: Sequence[Verdict], facts: Facts, with_data: bool) -> dict:
-    """Return the content of a study's section: measured models, figures grouped by heading, and missing figures."""
+    """Return the content of a study's section: its measured models, its figures by heading, and its missing figures."""
     shown, missing = [], []
     for figure in study.figures:
         path = figure.path(facts.results.root / FIGURES)
@@ -216,7 +217,7 @@ def _machines(results: Results) -> list[str]:
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Return the first and the last number of each run of consecutive integers in a sorted sequence."""
+    """Return the first and last number of each range of consecutive integers in a sorted sequence."""
     runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
     return [(run[0], run[-1]) for run in runs]
 

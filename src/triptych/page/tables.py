@@ -64,8 +64,8 @@ class Row(Measured):
 def rows(study: Study, metrics: Metrics) -> list[Row]:
     """Return one row per number in a metrics file, in the order of the study's metrics. Unknown keys come last.
 
-    Numbers that another row already shows, as its reference or in its text, are omitted. Lists of records are handled
-    by `tables`, and strings by `notes`.
+    A number is omitted if another row shows it as a reference or in its text. `tables` returns the lists of records,
+    and `notes` the strings.
     """
     numbers = {
         key: value for key, value in metrics.leaves().items() if not _is_table(value) and not isinstance(value, str)
@@ -102,7 +102,7 @@ def tables(metrics: Metrics) -> list[Table]:
 
 
 def notes(metrics: Metrics) -> list[tuple[str, str]]:
-    """Return (name, string) for each string in `metrics`, and ("not measured", reason) for missing numbers."""
+    """Return pairs of name and text: strings in `metrics`, and "not measured" with each reason for missing numbers."""
     texts = [
         (key.replace("_", " "), value.removesuffix("."))
         for key, value in metrics.leaves().items()
@@ -112,7 +112,7 @@ def notes(metrics: Metrics) -> list[tuple[str, str]]:
 
 
 def unmeasured(metrics: Metrics) -> list[str]:
-    """Return a text for each reason for missing numbers, such as `precision, recall: there are 3 images`."""
+    """Return one text per reason for missing numbers, such as `precision, recall: there are 3 images`."""
     names: dict[str, list[str]] = {}
     for key, reason in metrics.left_out.items():
         names.setdefault(reason, []).append(metric(key).name)
@@ -137,7 +137,10 @@ def measured(results: Results) -> Iterator[tuple[Study, Model, Metrics]]:
 
 
 def models_table(results: Results, headline: bool = False) -> Table:
-    """Return a table of the metrics of studies that do not compare models. `headline` selects only headline metrics."""
+    """Return a table of the metrics of all studies that do not compare models.
+
+    If `headline` is True, the table has headline metrics only.
+    """
     lines = []
     for study, model, metrics in measured(results):
         for row in () if study.compares else rows(study, metrics):
@@ -188,7 +191,7 @@ def results_markdown(results: Results) -> str:
 
 
 def trainings(results: Results) -> list[tuple[Model, Mapping]]:
-    """Return each trained model together with the values in its file of training times."""
+    """Return pairs of a trained model and the values in its file of training times."""
     models = [model for study in STUDIES for model in study.models(results.params) if results.has(model.timing)]
     return [(model, results.timing(model.name).values) for model in models]
 
@@ -212,7 +215,7 @@ def training_table(results: Results) -> Table:
 
 
 def clock_files(params: Mapping) -> dict[str, list[str]]:
-    """Map each row name of the table of stage times to the names of the files in metrics/clock that the row adds up."""
+    """Map each row name in the table of stage times to names of files in metrics/clock, whose times the row adds up."""
     names = list(variants(params))
     generative = [name for model in ("vae", "ddpm") for name in (model, f"sample/{model}", f"evaluate_{model}")]
     return {

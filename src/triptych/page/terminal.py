@@ -21,7 +21,11 @@ MARKS = {
     "not reproduced": "[red]◆[/]",
     "inconclusive": "[yellow]○[/]",
 }
-GROUPS = {"result": "Results that the report measured", "argument": "Arguments that the report only makes"}
+GROUPS = {
+    "result": "Results that the report measured",
+    "argument": "Arguments that the report only makes",
+    "beyond": "Claims of newer work",
+}
 WIDTH = 100  # columns, where the output is no terminal
 
 
@@ -60,7 +64,7 @@ def show(results: Results) -> None:
 
 
 def show_table(content: Table) -> None:
-    """Print a table."""
+    """Print a table of results, within the width of the terminal."""
     _console().print(_table(content))
 
 

@@ -65,7 +65,7 @@ class Verdict(Condition):
 
 
 def read_verdicts(results: Results, archives: Mapping[str, Results] | None = None) -> list[Verdict]:
-    """Return the verdicts of a run. `archives` maps names to other runs, whose verdicts are listed next to them."""
+    """Return the verdicts of a run. `archives` maps names to other runs, whose verdicts are shown for comparison."""
     others = {run: {claim.id: claim for claim in read_verdicts(archive)} for run, archive in (archives or {}).items()}
     return [_compared(verdict(record), others) for record in results.claims()]
 
@@ -105,7 +105,7 @@ def _condition(claim: str, entry: Mapping) -> Condition:
 
 
 def _compared(claim: Verdict, others: Mapping[str, Mapping[str, Verdict]]) -> Verdict:
-    """Return the verdict with those of other runs, for the claim and for each of its conditions."""
+    """Return the verdict, extended by the answers of other runs to the claim and to each of its conditions."""
     same = {run: claims[claim.id] for run, claims in others.items() if claim.id in claims}
     conditions = []
     for condition in claim.conditions:
@@ -146,7 +146,7 @@ def verdicts_table(runs: Mapping[str, Results]) -> Table:
 
 
 def _numbers(record: Mapping, form: str) -> tuple[str, str, str]:
-    """Return the value, interval and threshold of a condition or claim as text, or empty strings if it has no value."""
+    """Return the value, interval and threshold of a condition or claim as texts, which are empty if it has no value."""
     measured, threshold = record.get("measured"), record.get("threshold")
     if measured is None:
         return "", "", ""

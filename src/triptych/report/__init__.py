@@ -1,1 +1,1 @@
-"""Read results, describe studies, decide the report's claims, and draw figures."""
+"""Read results of the pipeline, decide claims of the original report, and draw figures."""

@@ -1,7 +1,8 @@
-"""Decide the report's claims. A claim has conditions, each of which compares one number with one threshold.
+"""Decide whether measured numbers support the claims of the original report.
 
-A condition is met (True), not met (False), or undecided (None) if the interval of the number contains the threshold.
-`claim_verdict` combines these answers. The claims of each study are listed in a file claims.yaml.
+A claim has one or more conditions. A condition compares a number with a threshold. Possible answers are met, not met
+and undecided. "Undecided" usually means that the confidence interval contains the threshold. Each study lists its
+claims in a file claims.yaml.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ONE_SEED = 1
 
 @dataclass(frozen=True)
 class Evidence:
-    """Inputs for deciding claims: the results of a run, the settings for confidence intervals, and the thresholds."""
+    """Inputs for deciding claims: result files, settings of confidence intervals, and thresholds."""
 
     results: Results
     resampling: Resampling
@@ -53,20 +54,20 @@ Measure = Callable[[Evidence], Estimate | float]  # computes one number of a cla
 
 @dataclass(frozen=True, eq=False)
 class OverSeeds(Estimate):
-    """The mean of the array `values` (seeds, images), and the confidence interval of the mean."""
+    """Mean of the array `values` (seeds, images), with a confidence interval at the confidence level `level`."""
 
     values: np.ndarray  # (seeds, images)
     level: float  # confidence level
 
     @property
     def shown(self) -> Estimate:
-        """The values of the seeds if there are two, whose interval is too wide to be useful."""
+        """The mean with the range over seeds if there are two seeds, or else the mean with the confidence interval."""
         from triptych.measures.intervals import over_two_seeds
 
         return over_two_seeds(self.values) or self
 
     def seeds_to_exclude(self, *thresholds: float) -> int | None:
-        """Return the number of seeds with which the interval excludes all thresholds, or None if no number suffices."""
+        """Return how many seeds the interval needs to exclude all thresholds, or None if more would not help."""
         from triptych.measures.power import seeds_to_exclude
 
         needed = [seeds_to_exclude(self.values, threshold, self.level) for threshold in thresholds]
@@ -74,12 +75,12 @@ class OverSeeds(Estimate):
 
 
 def number(file: str, key: str) -> Measure:
-    """Return a function that reads the number `key` of metrics/<file>.json with its confidence interval."""
+    """Return a function that reads the number at `key` in metrics/<file>.json, with its confidence interval."""
     return lambda evidence: evidence.results.metrics(file).estimate(key)
 
 
 def value(file: str, key: str) -> Measure:
-    """Return a function that reads the number `key` of metrics/<file>.json without its confidence interval."""
+    """Return a function that reads the number at `key` in metrics/<file>.json, without a confidence interval."""
     return lambda evidence: evidence.results.metrics(file).number(key)
 
 
@@ -89,7 +90,7 @@ def threshold(key: str) -> Measure:
 
 
 def difference(one: Measure, other: Measure) -> Measure:
-    """Return a function that computes `one` minus `other`, and the confidence interval for independent samples."""
+    """Return a function that computes `one` minus `other` with a confidence interval, assuming independent samples."""
 
     def measure(evidence: Evidence) -> Estimate:
         from triptych.measures import intervals
@@ -101,7 +102,7 @@ def difference(one: Measure, other: Measure) -> Measure:
 
 @dataclass(frozen=True)
 class Condition:
-    """A comparison of one number with one threshold."""
+    """Comparison of one measured number with one threshold, as part of a claim."""
 
     id: str  # unique in the claim
     statement: str  # without full stop; {threshold} and {size} are the threshold with and without its sign
@@ -117,7 +118,7 @@ class Condition:
     refutable: bool = True  # if False, the condition is undecided instead of not met
 
     def outcome(self, evidence: Evidence) -> Outcome:
-        """Measure the number, compare it with the threshold, and return the outcome."""
+        """Measure the number and compare it with the threshold. If it is missing, the outcome states the reason."""
         threshold, margin = evidence.threshold(self.threshold), evidence.threshold(self.no_difference or 0.0)
         try:
             estimate, chance = self.measure(evidence), self._chance(evidence)
@@ -139,7 +140,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The number and the answer (met, not met or undecided) of a condition, or the reason why the number is missing."""
+    """Result of checking a condition: the measured number and the answer, or the reason why the number is missing."""
 
     condition: Condition
     threshold: float
@@ -150,7 +151,7 @@ class Outcome:
     gap: str = ""  # reason why the number is missing
 
     def record(self) -> dict:
-        """Return the outcome as an entry of the list `conditions` in metrics/claims.json."""
+        """Return the outcome as a dict for metrics/claims.json."""
         return {
             "id": self.condition.id,
             "statement": f"{self._statement}.",
@@ -162,13 +163,13 @@ class Outcome:
         }
 
     def sentence(self) -> str:
-        """Return one sentence with the condition's statement, answer and measured number."""
+        """Return one sentence with the statement of the condition, the answer and the measured number."""
         return f"{self._statement}: {ANSWERS[self.answer]}, at {written(self.estimate.shown, self.condition.format)}."
 
     def seeds_needed(self) -> int | None:
         """Return the number of training seeds that would probably decide the condition.
 
-        The result is None if no number of seeds suffices, and ONE_SEED if only one seed was measured.
+        Return None if more seeds would not help, and ONE_SEED if one measured seed is too few for an estimate.
         """
         if not isinstance(self.estimate, OverSeeds):
             return None
@@ -188,10 +189,10 @@ class Outcome:
 
 
 def claim_verdict(answers: Sequence[Answer]) -> str:
-    """Return the verdict on a claim whose conditions have these answers.
+    """Return the verdict on a claim. Each answer is True (met), False (not met) or None (undecided).
 
-    The claim is reproduced if all conditions are met, partly reproduced if some are, and not reproduced if none is and
-    all are decided.
+    The verdict is "reproduced" if all answers are True, and "partly reproduced" if some are. If no answer is True, the
+    verdict is "inconclusive" if any answer is None, and "not reproduced" if all are False.
     """
     if True in answers:
         return VERDICTS[True] if all(answers) else PARTLY
@@ -200,7 +201,7 @@ def claim_verdict(answers: Sequence[Answer]) -> str:
 
 @dataclass(frozen=True)
 class Fact:
-    """An additional number that is reported with a claim but has no effect on the verdict."""
+    """Additional number that is reported with a claim and does not affect the verdict."""
 
     key: str  # in `evidence`; the bounds of its interval have the keys `<key>_low` and `<key>_high`
     measure: Measure
@@ -209,18 +210,17 @@ class Fact:
 
     @property
     def title(self) -> str:
-        """The display name of the number; by default, the key with spaces instead of underscores."""
         return self.name or self.key.replace("_", " ")
 
     def flat(self, evidence: Evidence) -> dict[str, float]:
-        """Return a dict of the number and, if it has an interval, the bounds, by their keys in metrics/claims.json."""
+        """Return the number and any interval bounds in a dict, with keys such as `mean`, `mean_low` and `mean_high`."""
         value = self.measure(evidence)
         return value.flat(self.key) if isinstance(value, Estimate) else {self.key: value}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the report, and the conditions that decide whether a run reproduces it."""
+    """Statement of the original report, with conditions that decide whether this project reproduces it."""
 
     id: str
     claim: str
@@ -230,20 +230,20 @@ class Claim:
     figures: Sequence[str]  # slugs, with shell-style wildcards
     facts: tuple[Fact, ...] = ()
     would_decide: str = ""  # a sentence on undecided conditions; by default, on the number of seeds
-    kind: Literal["result", "argument"] = "result"  # argument: the report made no measurement
+    # The report measured it, only argued for it, or does not have it.
+    kind: Literal["result", "argument", "beyond"] = "result"
     headline: Callable[[Evidence], Estimate] | None = None  # number of the claim, if not that of the first condition
 
     @property
     def format(self) -> str:
-        """The format of the claim's number and threshold."""
         return self.conditions[0].format
 
     def numbers(self, figures: Sequence[Figure]) -> list[int]:
-        """Return the numbers of those `figures` that belong to the claim, in ascending order."""
+        """Select the figures that illustrate the claim, and return their figure numbers in ascending order."""
         return sorted({one.number for one in figures for pattern in self.figures if fnmatch(one.slug, pattern)})
 
     def record(self, evidence: Evidence, figures: Sequence[Figure]) -> dict:
-        """Decide the claim and return its record for metrics/claims.json. `figures` are those of all studies."""
+        """Decide the claim and return a dict for metrics/claims.json. `figures` contains the figures of all studies."""
         evidence.results.opened.clear()
         outcomes = [condition.outcome(evidence) for condition in self.conditions]
         reasons = list(dict.fromkeys(outcome.gap for outcome in outcomes if outcome.gap))
@@ -285,11 +285,11 @@ class Claim:
 
 
 def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
-    """Read the claims of a study from a YAML file that maps the id of each claim to its fields.
+    """Read claims from a YAML file that maps the id of each claim to the fields of a `Claim`.
 
-    `{number: [vae, recognisability]}` calls `number('vae', 'recognisability')`. The functions of this module and
-    `functions` can be called. `below: vae.sharpness` sets the direction and the threshold of a condition. An entry of
-    `conditions` or `facts` that has a single key calls a function that returns a list of conditions or facts.
+    `{number: [vae, sharpness]}` in the file calls `number("vae", "sharpness")`. The file can call `number`, `value`,
+    `threshold`, `difference` and the given `functions`. `below: 0.5` in a condition sets the direction and the
+    threshold. An item with a single key in `conditions` or `facts` calls a function that returns several items.
     """
     by_name = {function.__name__: function for function in (number, value, threshold, difference, *functions)}
 
@@ -318,7 +318,7 @@ def read_claims(path: Path, *functions: Callable) -> tuple[Claim, ...]:
 
 
 def decide(evidence: Evidence, claims: Sequence[Claim], figures: Sequence[Figure]) -> list[dict]:
-    """Decide each claim, and return the records for metrics/claims.json. Missing or damaged files raise InputError."""
+    """Decide each claim and return one dict per claim. Raises InputError if a result file is missing or damaged."""
     return [claim.record(evidence, figures) for claim in claims]
 
 

@@ -1,6 +1,6 @@
-"""Style and elements that the figures of several studies share: axes, curves averaged over seeds, and grids of images.
+"""Shared plotting functions: charts in one style, curves averaged over seeds, and grids of images.
 
-matplotlib and seaborn are slow to import, so they are imported inside the functions that draw.
+The functions import matplotlib and seaborn when they are called, because these imports are slow.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ COLUMNS = 16  # images per row of a sheet
 def chart(
     path: Path, rows: int = 1, columns: int = 1, height: float = HEIGHT, legend: int = 0, **options: object
 ) -> Iterator[np.ndarray]:
-    """Yield an array of axes (rows, columns), and write the chart to the PNG file `path` when the context ends.
+    """Yield an array of axes of shape (rows, columns), and write the chart to `path` as PNG when the `with` block ends.
 
-    `height` is in inches. If `legend` is not 0, a legend above the chart lists the labels of the first axes in `legend`
-    columns. `options` are passed to `pyplot.subplots`.
+    `height` is in inches. `legend` is the number of columns of the legend above the chart; 0 draws no legend. The
+    legend lists the labels of the first axes. `options` are passed to `matplotlib.pyplot.subplots`.
     """
     import matplotlib
 
@@ -66,7 +66,7 @@ def chart(
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `figure` as a PNG file without metadata, and close it. Identical figures produce identical files."""
+    """Write a figure to the PNG file `path` and close the figure. Equal figures give identical files."""
     import matplotlib.pyplot as plt
 
     with written_whole(path) as partial:
@@ -75,16 +75,16 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def percent(axis: Axis) -> None:
-    """Label the ticks of an axis with percentages instead of fractions."""
+    """Format the tick labels of an axis as percentages. The plotted values are fractions."""
     from matplotlib.ticker import PercentFormatter
 
     axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=f"{NBSP}%"))
 
 
 def curve(axes: Axes, history: pd.DataFrame, x: str, y: str, **line: object) -> None:
-    """Draw the mean of column `y` of `history` over seeds against column `x`. A band spans the values of all seeds.
+    """Draw the mean over seeds of column `y` against column `x`, with a band from the lowest to the highest value.
 
-    Column `x` must have the same values for all seeds. The options `line` are passed to `seaborn.lineplot`.
+    `history` has one row per seed and value of `x`. `line` contains keyword arguments for `seaborn.lineplot`.
     """
     import seaborn as sns
 
@@ -96,7 +96,7 @@ def curve(axes: Axes, history: pd.DataFrame, x: str, y: str, **line: object) -> 
 
 
 def grid(images: np.ndarray, columns: int = COLUMNS, gap: int = 2) -> np.ndarray:
-    """Return a grid of uint8 images (N, C, H, W), with white gaps, as one image of shape (height, width, 3)."""
+    """Arrange uint8 images (count, channels, height, width) in rows of `columns`. Return shape (height, width, 3)."""
     count, _, height, width = images.shape
     rows = -(-count // columns)
     picture = np.full((rows * (height + gap), columns * (width + gap), 3), 255, np.uint8)
@@ -107,7 +107,10 @@ def grid(images: np.ndarray, columns: int = COLUMNS, gap: int = 2) -> np.ndarray
 
 
 def image_sheet(path: Path, bands: Sequence[tuple[str, np.ndarray]], columns: int = COLUMNS) -> None:
-    """Draw a grid of images. Each band has a name and an array of images (N, C, H, W), and starts on a new row."""
+    """Draw groups of images in a grid and write the grid to `path` as PNG. Each group starts on a new row.
+
+    `bands` contains (name, images) pairs. The images are uint8 arrays of shape (count, channels, height, width).
+    """
     pictures = [grid(images, columns) for _, images in bands]
     gap = np.full((2, *pictures[0].shape[1:]), 255, np.uint8)
     sheet = np.concatenate([block for picture in pictures for block in (picture, gap)][:-1])

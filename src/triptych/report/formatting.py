@@ -1,4 +1,4 @@
-"""Format numbers as text for the page, the terminal, figures and claims."""
+"""Format numbers as text for the HTML page, the terminal, figures and claims."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ YES_NO = "yes or no"  # for 1 and 0
 
 
 def written(value: object, style: str = ".4g") -> str:
-    """Format a value as text, such as `97.3 %`, `yes`, `–` for None, or `38.2 % (35.2 to 42.3 %)` for an Estimate."""
+    """Format a value as text, such as `97.3 %` or `0.5 (0.4 to 0.6)`. `style` is a format such as `.1%` or `points`."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -31,9 +31,9 @@ def written(value: object, style: str = ".4g") -> str:
 
 
 def written_interval(estimate: Estimate, style: str = ".4g") -> str:
-    """Format the bounds of an estimate as text, such as `35.2 to 42.3 %` or `seeds: 35.2 to 42.3 %`.
+    """Format the interval of an estimate as text, such as `35.2 to 42.3 %`. Equal bounds give an empty string.
 
-    Return an empty string if the bounds are equal.
+    The prefix `seeds: ` marks a range over training seeds. `style` is a format for the function `written`.
     """
     if estimate.low == estimate.high:
         return ""
@@ -61,7 +61,7 @@ def duration(seconds: float) -> str:
 
 
 def hardware(timing: Mapping) -> str:
-    """Return the training hardware in `timing` as text, such as `CPU, 2 processes of 1 thread`."""
+    """Describe training hardware, such as `CPU, 2 processes of 1 thread`. `timing` is the content of a timing file."""
     device = str(timing.get("device", "unknown device"))
     name = device.upper() if device in ("cpu", "mps") else device
     threads, processes = timing.get("threads", 1), timing.get("processes", 1)

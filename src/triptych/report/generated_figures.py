@@ -1,4 +1,4 @@
-"""Figures that the studies of the VAE and the DDPM share: training time and generated images."""
+"""Figures of training time and generated images, for both the VAE and the DDPM."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,12 +19,12 @@ VAE_WALL_CLOCK, VAE_FINAL_SAMPLES = 1, 12
 
 
 def images_path(study: str) -> str:
-    """Return the path of the file that contains the generated images of a study (`vae` or `ddpm`)."""
+    """Return the path of the .npz file with the generated images of a study. `study` is `vae` or `ddpm`."""
     return f"samples/{study}/images.npz"
 
 
 def wall_clock(number: int, study: str, remark: str) -> Figure:
-    """Return a figure of the time per training epoch of a study (`vae` or `ddpm`). The caption ends with `remark`."""
+    """Return a figure of the wall-clock time per epoch. `study` is `vae` or `ddpm`. The caption ends with `remark`."""
 
     def draw(path: Path, results: Results) -> None:
         table = results.table(f"plots/{study}/timing.csv", "epoch", "seconds")
@@ -52,7 +52,7 @@ def wall_clock(number: int, study: str, remark: str) -> Figure:
 
 
 def samples_after_epoch(number: int, study: str, report_epoch: int, unit: str = "") -> Figure:
-    """Return a figure of samples; see `images_after_epoch`. The text below it states the training loss in `unit`."""
+    """Return a figure of samples with the training loss in `unit` below it. Arguments: see `images_after_epoch`."""
     return images_after_epoch(
         number,
         study,
@@ -78,11 +78,11 @@ def images_after_epoch(
     unit: str,
     shows_data: bool = False,
 ) -> Figure:
-    """Return a figure of images from the saved epoch that best matches epoch `report_epoch` of the report.
+    """Return a figure of images from the saved epoch that best matches epoch `report_epoch` of the original report.
 
-    `content` is `samples` or `reconstructions`. `bands` takes the saved arrays and a boolean mask of the epoch, and
-    returns pairs of names and images. The text below the figure states the value of column `key` of the training log,
-    with the name `loss` and the unit `unit`. `shows_data` must be True if the figure shows images of the dataset.
+    `study` is `vae` or `ddpm`, and `content` is `samples` or `reconstructions`. `bands(arrays, mask)` returns (name,
+    images) pairs; the boolean mask selects the saved epoch. The text below the figure states the loss: `key` is its
+    column in the training log, `loss` its name, and `unit` its unit. Set `shows_data` for images of the dataset.
     """
 
     def epochs(results: Results) -> tuple[int, int]:
@@ -114,10 +114,10 @@ def images_after_epoch(
 
 
 def final_samples(first: int, study: str, remark: str, result_lines: Sequence[str]) -> tuple[Figure, ...]:
-    """Return one figure per text in `result_lines`: a sample of the trained model, and its class probabilities.
+    """Return one figure per text in `result_lines`. Each figure shows a generated image and its class probabilities.
 
-    The probabilities are those of the judge (the reference classifier). The text is shown below the figure. The figures
-    are numbered from `first`, and each caption ends with `remark`.
+    A reference classifier predicts the probabilities. The text appears below the figure. Figure numbers start at
+    `first`. `study` is `vae` or `ddpm`. Each caption ends with the text `remark`.
     """
 
     def figure(index: int, result: str) -> Figure:

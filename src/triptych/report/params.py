@@ -1,4 +1,4 @@
-"""Schema of the section `claims` of params.yaml: the thresholds that decide the claims of each study."""
+"""Schema of the section `claims` of params.yaml, which contains the thresholds for claims of the original report."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from triptych.core.schema import InsideUnit, Section
 
 
 class VAEClaims(Section):
-    """Thresholds for the claims about the VAE."""
+    """Section `claims.vae` of params.yaml: thresholds for the claims about the VAE."""
 
     epoch_spread: InsideUnit  # "steady": the relative standard deviation of seconds per epoch is below this
     epoch_autocorrelation: Annotated[float, Field(ge=0, lt=1)]  # assumed for the interval of that spread, at least
@@ -18,7 +18,7 @@ class VAEClaims(Section):
 
 
 class DDPMClaims(Section):
-    """Thresholds for the claims about the DDPM."""
+    """Section `claims.ddpm` of params.yaml: thresholds for the claims about the DDPM."""
 
     same_class: InsideUnit  # "the original comes back": more than this fraction of images keep their class ...
     lost: InsideUnit  # "the original does not come back": less than this fraction of images keep their class
@@ -28,7 +28,7 @@ class DDPMClaims(Section):
 
 
 class SSLClaims(Section):
-    """Thresholds for the claims about the encoders."""
+    """Section `claims.ssl` of params.yaml: thresholds for the claims about self-supervised encoders."""
 
     knn_drop: InsideUnit  # "clearly better" or "clearly worse": kNN accuracies differ by more than this fraction
     loss_floor: Annotated[float, Field(gt=-1, lt=0)]  # "at its floor": the final loss is below this; the minimum is -1
@@ -36,7 +36,7 @@ class SSLClaims(Section):
 
 
 class ClaimsParams(Section):
-    """Thresholds for the claims of all studies."""
+    """Section `claims` of params.yaml: thresholds for the claims about the VAE, DDPM and self-supervised encoders."""
 
     vae: VAEClaims
     ddpm: DDPMClaims

@@ -1,4 +1,4 @@
-"""Read the files of a run: metrics, tables, arrays and params.yaml."""
+"""Read the result files of the pipeline (metrics, tables and arrays) and params.yaml."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,12 +19,12 @@ CLAIMS = "metrics/claims.json"
 
 
 class UnmeasuredError(Exception):
-    """Raised when a run does not contain a requested number. The message names the number and, if known, the reason."""
+    """Raised when a requested number is missing from the result files."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The content of a metrics file, or one record from a list in the file. Keys are dotted paths (see `value_at`)."""
+    """Content of a metrics file, or of one mapping in a list in the file."""
 
     path: str  # relative to the root of the run
     values: Mapping
@@ -33,18 +33,18 @@ class Metrics:
         return self.value(key) is not None
 
     def value(self, key: str) -> object:
-        """Return the value at `key`, or None if the key is missing. A number with an interval becomes an Estimate."""
+        """Return the value at a dotted key, or None if the key is missing. A number with an interval is an Estimate."""
         return value_at(self.values, key)
 
     def number(self, key: str) -> float:
-        """Return the number at `key` without its interval. Raises UnmeasuredError if the number is missing."""
+        """Return the number at a dotted key without its interval. Raises UnmeasuredError if the number is missing."""
         value = self.value(key)
         if value is None:
             raise self.missing(key)
         return float(value.value if isinstance(value, Estimate) else value)
 
     def estimate(self, key: str) -> Estimate:
-        """Return the number at `key` with its interval. Raises UnmeasuredError if either is missing."""
+        """Return the number at a dotted key with its interval. Raises UnmeasuredError if either is missing."""
         value = self.value(key)
         if value is None:
             raise self.missing(key)
@@ -53,28 +53,28 @@ class Metrics:
         return value
 
     def missing(self, key: str) -> UnmeasuredError:
-        """Return the error for a number that the file does not contain. The message includes the reason, if known."""
+        """Return the error for a missing number at `key`. The message includes the reason if the file states one."""
         section, _, name = f".{key}".rpartition(".")
         reason = value_at(self.values, f"{section}.left_out.{name}".removeprefix("."))
         return UnmeasuredError(f"{self.path} has no {key}" + (f": {reason}" if reason else ""))
 
     def leaves(self) -> dict[str, object]:
-        """Return a flat dict of all values by dotted key. A number with a confidence interval becomes an Estimate."""
+        """Return all values in a flat dict with dotted keys. A number with an interval becomes an Estimate."""
         return dict(_leaves(self.values))
 
     @property
     def left_out(self) -> dict[str, str]:
-        """The reasons why numbers could not be measured, by the dotted keys of the numbers."""
+        """Dict that maps the dotted key of each missing number to the reason why it was not measured."""
         return dict(_left_out(self.values))
 
     def rows(self, key: str) -> list["Metrics"]:
-        """Return the records in the list at `key`, or an empty list if the key is missing."""
+        """Return each mapping in the list at the top-level key `key`, or an empty list if the key is missing."""
         return [Metrics(self.path, row) for row in self.values.get(key) or []]
 
 
 @dataclass(frozen=True)
 class Results:
-    """The files of the run in folder `root`. Each file is read once. Missing or damaged files raise InputError."""
+    """Reader of the files in the folder `root`. Each file is read once. Missing or damaged files raise InputError."""
 
     root: Path = Path()
     opened: dict[str, None] = field(default_factory=dict, repr=False, compare=False)  # paths in the order of use
@@ -82,18 +82,17 @@ class Results:
 
     @property
     def params(self) -> dict:
-        """The content of params.yaml as a dict."""
         return self._once("params.yaml", read_yaml)
 
     def param(self, key: str) -> object:
-        """Return the value at a dotted key of params.yaml. Raises InputError if the value is missing."""
+        """Return the value at a dotted key of params.yaml. Raises InputError if the key is missing."""
         value = value_at(self.params, key)
         if value is None:
             raise InputError(f"{self.root / 'params.yaml'}: key '{key}' is missing")
         return value
 
     def has(self, path: str) -> bool:
-        """Return True if the run contains the file `path`."""
+        """Return True if the file `path` exists in the folder `root`."""
         return (self.root / path).exists()
 
     def metrics(self, name: str) -> Metrics:
@@ -109,14 +108,14 @@ class Results:
         return self.metrics(f"timing/{name}")
 
     def claims(self) -> list[dict]:
-        """Return the content of metrics/claims.json, a list with one record per claim."""
+        """Return the content of metrics/claims.json: a list with one dict per claim."""
         records = self._once(CLAIMS, _json)
         if not (isinstance(records, list) and all(isinstance(one, dict) and "verdict" in one for one in records)):
             raise self._unexpected(CLAIMS, "a list of claims with their verdicts")
         return records
 
     def table(self, path: str, *columns: str) -> "pd.DataFrame":
-        """Return the table in a CSV file. Class names are strings. Raises InputError if any of `columns` is missing."""
+        """Read a CSV file as a data frame. Raises InputError if one of the required `columns` is missing."""
         table = self._once(path, _csv)
         missing = [column for column in columns if column not in table]
         if missing:
@@ -124,7 +123,7 @@ class Results:
         return table
 
     def arrays(self, path: str) -> "Mapping[str, np.ndarray]":
-        """Return the arrays in the .npz file `path`, by name."""
+        """Return a mapping from names to the arrays in the .npz file `path`."""
         from triptych.core.files import read_arrays
 
         return self._once(path, read_arrays)
@@ -147,9 +146,10 @@ class Results:
 
 
 def value_at(tree: Mapping | Sequence, key: str) -> object:
-    """Return the value at a dotted key of `tree`, or None if it is missing. Numbers with intervals become Estimates.
+    """Return the value at a dotted key of `tree`, or None if the key is missing.
 
-    In a list, an index or `field=value` selects one entry, as in `sampling.-1.steps` or `restoration.t=30.ssim`.
+    In lists, a part of the key is an index or `field=value`, as in `sampling.-1.steps` and `restoration.t=30.ssim`. A
+    number with an interval becomes an Estimate.
     """
     value: object = tree
     for step in key.split("."):

@@ -1,7 +1,7 @@
-"""Records that describe each study: its models, metrics, figures and claims.
+"""Dataclasses that describe a study: models, metrics, figures and texts.
 
-The file metrics.yaml contains the names, meanings and formats of all numbers. The file study.yaml in the package of a
-study contains the texts of the study.
+The file metrics.yaml next to this module defines the names, meanings and formats of all metrics. Each study has a file
+study.yaml with its texts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LAST_OF_REPORT = 50
 
 @dataclass(frozen=True)
 class Metric:
-    """The name, meaning and format of the number at one key of a metrics file."""
+    """Description of one number in a metrics file: key, name, meaning and format."""
 
     key: str  # dotted inside a mapping: `guided.weight`
     name: str
@@ -40,7 +40,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the page: its number, texts and drawing function."""
+    """Figure of the HTML page: number, title, caption and drawing function."""
 
     number: int  # see LAST_OF_REPORT
     slug: str  # last part of the file name
@@ -53,17 +53,17 @@ class Figure:
 
     @property
     def of_report(self) -> bool:
-        """Return True if the figure belongs to the report. The figures that this project adds have higher numbers."""
+        """True if the figure belongs to the original report, and False if this project adds it."""
         return self.number <= LAST_OF_REPORT
 
     def path(self, folder: Path) -> Path:
-        """Return the path of the PNG file: `<folder>/fig<number>_<slug>.png`."""
+        """Return the path of the PNG file in `folder`, such as `<folder>/fig01_vae_wall_clock.png`."""
         return folder / f"fig{self.number:02d}_{self.slug}.png"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model of a study, and the stages that train and measure it."""
+    """Trained model of a study, with the names of the DVC stages that train and measure it."""
 
     name: str  # in file names: `vae`, `ssl/no_predictor`
     title: str
@@ -73,18 +73,18 @@ class Model:
 
     @property
     def metrics(self) -> str:
-        """The path of the model's metrics file."""
+        """Path of the file with the model's metrics, `metrics/<name>.json`."""
         return f"metrics/{self.name}.json"
 
     @property
     def timing(self) -> str:
-        """The path of the file with the model's training time."""
+        """Path of the file with the model's training time, `metrics/timing/<name>.json`."""
         return f"metrics/timing/{self.name}.json"
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study of the report, or the judge (the classifier that rates images). Sequences are in display order."""
+    """Study of one or more models: texts, metrics, claims and figures. Sequences are in the order of the HTML page."""
 
     slug: str  # in links
     short: str  # title in the contents
@@ -101,11 +101,11 @@ class Study:
 
     @property
     def compares(self) -> bool:
-        """Return True if the page compares the models of this study in one table."""
+        """True if the page has one table that compares all models of the study."""
         return any(metric.short for metric in self.metrics)
 
     def writers(self, params: Mapping) -> dict[str, str]:
-        """Map the path of each result file to the stage that writes it. `params` is the content of params.yaml."""
+        """Map the path of each result file to the DVC stage that writes it. `params` is the content of params.yaml."""
         files = dict(self.tables)
         for model in self.models(params):
             files |= {model.metrics: model.measured_by, model.timing: model.trained_by}
@@ -113,9 +113,9 @@ class Study:
 
 
 def read_study(folder: Path, *functions: Callable, **fields: object) -> Study:
-    """Read a study from study.yaml in `folder`, and its claims from claims.yaml if that file exists.
+    """Read a study from the file study.yaml in `folder`, and its claims from claims.yaml if this file exists.
 
-    `functions` are the functions that claims.yaml can call. `fields` sets the fields that study.yaml does not contain.
+    The file claims.yaml can call the given `functions`. `fields` contains further fields of the `Study`.
     """
     texts = read_yaml(folder / "study.yaml")
     models, remark = [Model(**model) for model in texts.pop("models", [])], texts.pop("remark", "")
@@ -126,7 +126,7 @@ def read_study(folder: Path, *functions: Callable, **fields: object) -> Study:
 
 
 def collapse_in_words(metrics: Metrics) -> str:
-    """Return `no` if embeddings did not collapse, or else the type and first epoch, such as `complete from epoch 2`."""
+    """Describe the collapse of embeddings in `metrics`, such as `no` or `complete from epoch 2`."""
     if not metrics.values["collapsed"]:
         return "no"
     kind, since = metrics.value("collapse_kind"), metrics.value("collapsed_since_epoch")

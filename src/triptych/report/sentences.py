@@ -1,9 +1,8 @@
-"""Result lines, the texts below figures. A template is filled with numbers from the files of the run.
+"""Fill templates with numbers from result files. The resulting sentences appear below figures.
 
-`{vae:recognisability}` inserts the number `recognisability` of metrics/vae.json with its interval.
+`{vae:recognisability}` inserts the number at the key `recognisability` of metrics/vae.json, with its interval.
 `{vae!v:recognisability}` omits the interval. `{timing/vae!d:seconds_total}` inserts a duration.
-`{plots/vae/latents!p:0.share}` inserts a percentage, the value of the column `share` in the first row of
-plots/vae/latents.csv. If a number is missing, the result line is omitted.
+`{plots/vae/latents!p:0.share}` inserts the column `share` of the first row of plots/vae/latents.csv as a percentage.
 """
 
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from triptych.report.record import Figure, Metric
 
 @dataclass(frozen=True)
 class Number:
-    """A number formatted as text, the path of the file that contains the number, and the stage that wrote the file."""
+    """Number formatted as text, with the path of its source file and the DVC stage that writes this file."""
 
     text: str
     path: str
@@ -30,21 +29,21 @@ Sentence = list[str | Number]
 
 @dataclass(frozen=True)
 class Facts:
-    """Access to the numbers of a run for use in result lines. A missing number raises UnmeasuredError."""
+    """Format numbers from result files and insert them into sentences below figures."""
 
     results: Results
     metrics: Mapping[str, Metric]  # by key; they define the formats
     writers: Mapping[str, str]  # stage by file
 
     def sentence(self, figure: Figure) -> Sentence:
-        """Return the result line of a figure as a list of texts and numbers, or an empty list if any is missing."""
+        """Return the sentence below a figure as a list of texts and numbers, or [] if a number is missing."""
         try:
             return self.filled(figure.result if isinstance(figure.result, str) else figure.result(self))
         except UnmeasuredError:
             return []
 
     def filled(self, template: str) -> Sentence:
-        """Fill a template with numbers, and return the resulting sentence as a list of texts and numbers."""
+        """Fill a template, and return texts and numbers in order. Raises UnmeasuredError if a number is missing."""
         sentence: Sentence = []
         for text, name, key, form in Formatter().parse(template):
             sentence += [text] if text else []
@@ -52,7 +51,10 @@ class Facts:
         return sentence
 
     def number(self, name: str, key: str, form: str | None = None) -> Number:
-        """Look up and format a number. The forms "v" (value), "d" (duration) and "p" (percentage) omit its interval."""
+        """Format the number at `key` in the file `name`. Raises UnmeasuredError if the number is missing.
+
+        `form` is "v" (value), "d" (duration) or "p" (percentage). By default, the text includes the interval.
+        """
         path, value = _path(name), self.look_up(name, key)
         if form and isinstance(value, Estimate):
             value = value.value
@@ -62,14 +64,14 @@ class Facts:
         return Number(text, path, self.writers.get(path, ""))
 
     def look_up(self, name: str, key: str) -> object:
-        """Return the value at `key` in the file `name`; see `content`. Numbers with intervals become Estimates."""
+        """Return the value at a dotted key of the file `name`. Raises UnmeasuredError if the value is missing."""
         value = value_at(self.content(name), key)
         if value is None or value != value:  # a gap in a table is NaN, which differs from itself
             raise UnmeasuredError(f"{_path(name)} has no {key}")
         return value
 
     def content(self, name: str) -> Mapping | list[dict]:
-        """Return the content of metrics/<name>.json or, if `name` starts with `plots/`, the rows of <name>.csv."""
+        """Return the content of metrics/<name>.json, or the rows of <name>.csv if `name` starts with `plots/`."""
         path = _path(name)
         if not self.results.has(path):
             raise UnmeasuredError(f"{path} does not exist")
@@ -79,17 +81,17 @@ class Facts:
 
 
 def plain(sentence: Sentence) -> str:
-    """Return a sentence as one string, without the sources of its numbers."""
+    """Join the texts and numbers of a sentence into one string."""
     return "".join(text if isinstance(text, str) else text.text for text in sentence)
 
 
 def sources(sentence: Sentence) -> dict[str, str]:
-    """Return a dict that maps the path of each file used in a sentence to the stage that wrote the file."""
+    """Return a dict from the path of each file used in a sentence to the DVC stage that writes the file."""
     return {number.path: number.stage for number in sentence if isinstance(number, Number)}
 
 
 def literal(text: object) -> str:
-    """Return a text with its braces escaped, so that a template does not treat them as placeholders."""
+    """Escape the braces in a text, so that a template shows them unchanged."""
     return str(text).replace("{", "{{").replace("}", "}}")
 
 

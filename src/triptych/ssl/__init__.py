@@ -1,1 +1,1 @@
-"""Study 3: self-supervised learning with SimSiam, its ablations and rival methods."""
+"""Study 3: self-supervised learning with SimSiam, ablations of SimSiam, and competing methods."""

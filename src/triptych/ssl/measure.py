@@ -1,4 +1,4 @@
-"""Measures of a variant after training and at snapshots: accuracy, statistics of the embeddings, and collapse."""
+"""Evaluate trained encoders: classification accuracy, statistics of the embeddings, and collapse."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,16 +38,16 @@ COLLAPSE = ("collapsed", "collapsed_since_epoch", "collapse_kind", "collapse_rea
 
 
 def embedding_std(z: Tensor) -> float:
-    """Return the spread of embeddings z of shape (N, d), computed in float64; see `network.spread`."""
+    """Return the spread of embeddings z of shape (N, d): 0 if all are equal, 1 if spread evenly over the sphere."""
     return float(spread(in_float64(z)))
 
 
 def effective_rank(z: Tensor) -> float:
-    """Return the effective rank RankMe (Garrido et al. 2023, arXiv:2210.02885) of embeddings z of shape (N, d).
+    """Return RankMe, the effective rank of embeddings z of shape (N, d) (Garrido et al. 2023, arXiv:2210.02885).
 
-    RankMe is the exponential of the entropy of p = σ / ‖σ‖₁ + ε, where σ are the singular values of z (equation 1).
-    It ranges from 1, if all embeddings lie on one line through zero, to min(N, d). As in the paper, embeddings are not
-    centred, so that a mean far from zero counts as one direction.
+    RankMe is the exponential of the entropy of p = σ / ‖σ‖₁ + 1e-7 (equation 1), where σ are the singular values of z.
+    It is about 1 if all embeddings lie on one line through zero, and at most about min(N, d). As in the paper, the
+    embeddings are not centred.
     """
     wide = in_float64(z)
     # Singular values are computed from the smaller Gram matrix. This is linear in N, and in float64 accurate to 1e-8 of
@@ -60,20 +60,21 @@ def effective_rank(z: Tensor) -> float:
 
 
 def alignment(z1: Tensor, z2: Tensor) -> float:
-    """Return the alignment of embeddings z1 and z2, both of shape (N, d) (Wang & Isola 2020, arXiv:2005.10242).
+    """Return the alignment of the embeddings z1 and z2 of two views of the same N images.
 
-    Alignment is the mean squared distance, in [0, 4], between the normalised embeddings of the two views of an image.
+    z1 and z2 have shape (N, d). Alignment is the mean squared distance between the normalised embeddings of an image.
+    It lies in [0, 4], and 0 means equal embeddings (Wang & Isola 2020, arXiv:2005.10242).
     """
     unit1, unit2 = (functional.normalize(in_float64(z), dim=1) for z in (z1, z2))
     return float((unit1 - unit2).square().sum(dim=1).mean())
 
 
 def uniformity(z: Tensor, block: int = BLOCK) -> float:
-    """Return the uniformity of embeddings z of shape (N, d) (Wang & Isola 2020, with t = 2).
+    """Return the uniformity of embeddings z of shape (N, d) (Wang & Isola 2020, arXiv:2005.10242).
 
     Uniformity is the logarithm of the mean of exp(-2 ‖zi - zj‖²) over pairs i ≠ j of normalised embeddings. It is 0 if
-    all embeddings are equal, about -4 if they are spread evenly over a high-dimensional sphere, and NaN for a single
-    embedding. Time is proportional to N², and memory to N times `block`. `block` rows are processed at once.
+    all embeddings are equal, about -4 if they are spread evenly over a high-dimensional sphere, and NaN for one
+    embedding. To save memory, `block` rows of the distance matrix are computed at once.
     """
     unit = functional.normalize(in_float64(z), dim=1)
     if len(unit) < 2:
@@ -93,9 +94,10 @@ def uniformity(z: Tensor, block: int = BLOCK) -> float:
 
 
 def collapse_of(std: float, rank: float, limits: CollapseThresholds) -> tuple[str, str]:
-    """Return the kind of collapse ("complete", "dimensional" or "none"), and a sentence that gives `std` and `rank`.
+    """Return the kind of collapse, "complete", "dimensional" or "none", and a sentence that gives the reason.
 
-    Collapse is complete if `std` is below its limit; otherwise, it is dimensional if `rank` is below its limit.
+    Collapse is complete if the spread `std` of the embeddings is below `limits.embedding_std`. Otherwise, it is
+    dimensional if their effective rank `rank` is below `limits.effective_rank`.
     """
     if std < limits.embedding_std:
         return "complete", (
@@ -114,10 +116,9 @@ def collapse_of(std: float, rank: float, limits: CollapseThresholds) -> tuple[st
 
 
 def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: CollapseThresholds) -> int | None:
-    """Return the first snapshot epoch from which all seeds stay collapsed.
+    """Return the first snapshot epoch from which all seeds stay collapsed, or None if a seed ends without collapse.
 
-    `courses` contains, for each seed, one row of metrics per snapshot, in epoch order. Return None if any seed is not
-    collapsed at the last snapshot.
+    `courses` contains, for each seed, the metrics at each snapshot of the weights, in epoch order.
     """
     first = []
     for rows in courses:
@@ -134,7 +135,7 @@ def collapsed_since(courses: Sequence[Sequence[Mapping[str, float]]], limits: Co
 
 
 def final_losses(table: Path) -> dict[int, float]:
-    """Return a dict from seed to loss in the last epoch, read from the table that the training stage wrote."""
+    """Return the final loss of each seed from the training log `table`. Raises InputError if it cannot be read."""
     try:
         history = pd.read_csv(table)
         return history.sort_values("epoch").groupby("seed")["loss"].last().to_dict()
@@ -147,7 +148,7 @@ def final_losses(table: Path) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class SeedResults:
-    """Measures of the training run with one seed: after training and, in `course`, at each snapshot."""
+    """Measures of an encoder that was trained with one seed: after training and at each snapshot."""
 
     seed: int
     numbers: dict[str, float]  # all except accuracies
@@ -157,7 +158,7 @@ class SeedResults:
 
 @dataclass(frozen=True)
 class SSLMeasures:
-    """Evaluation of a variant, up to `at_once` seeds at a time. `baselines` is the result of `measure_baselines`."""
+    """Evaluation of the encoders of all seeds, `at_once` in parallel. `baselines` is from `measure_baselines`."""
 
     variant: str
     dataset: Dataset
@@ -229,7 +230,7 @@ class SSLMeasures:
 
     @cached_property
     def left_out(self) -> dict[str, LeftOut]:
-        """Measures that cannot be computed on this dataset, each with the reason."""
+        """The reason for each metric that cannot be computed on this dataset."""
         count, least_rank = len(self.dataset.test.images), self.settings.ssl.collapse.effective_rank
         # The rank of N embeddings is at most N, so that with few images it is always below the threshold.
         rank_images = max(2, math.floor(least_rank) + 1)
@@ -241,7 +242,7 @@ class SSLMeasures:
         return {key: reason for keys, reason in reasons.items() if reason for key in keys}
 
     def summary(self, results: Sequence[SeedResults]) -> dict:
-        """Return the metrics: means over seeds, accuracies with intervals, collapse, and the metrics of each seed."""
+        """Return means over seeds, accuracies with confidence intervals, the kind of collapse, and metrics per seed."""
         limits, settings = self.settings.ssl.collapse, self.settings
         correct = self._correct(results)
         rows = [
@@ -264,7 +265,7 @@ class SSLMeasures:
         return pd.DataFrame([row for one in results for row in one.course])
 
     def arrays(self, results: Sequence[SeedResults]) -> dict[str, np.ndarray]:
-        """Return example views and, for each classifier, a mask of correctly classified images, of shape (seeds, N)."""
+        """Return example views, and a mask of correct test images, of shape (seeds, N), for each classifier."""
         correct = {f"{name}_correct": rows for name, rows in self._correct(results).items()}
         return {"views": self._shown_views(), **correct}
 

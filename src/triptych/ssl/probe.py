@@ -1,8 +1,8 @@
-"""Classification of frozen features: nearest neighbours, a linear probe, and untrained baselines.
+"""Classification of frozen features by nearest neighbours and linear probes, and baselines without a trained encoder.
 
-Linear probes are usually trained by SGD (He et al. 2020, arXiv:1911.05722, section 4.1). The problem is convex, and a
-small penalty makes the optimum unique, so that L-BFGS finds it without a learning rate, schedule or seed. Images are
-not augmented. Features are standardised by training set statistics, so that the penalty does not depend on their scale.
+Linear probes are usually trained by SGD (He et al. 2020, arXiv:1911.05722, section 4.1). Here, they are fitted by
+L-BFGS, because the problem is convex. A small penalty makes the optimum unique, so that no learning rate, schedule or
+seed is needed. Images are not augmented. Features are standardised, so that the penalty does not depend on their scale.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ BASELINES = tuple(f"{features}_{classifier}" for features in UNTRAINED for class
 
 @torch.inference_mode()
 def encode(network: SiameseNetwork, images: np.ndarray, device: torch.device, batch_size: int) -> dict[str, Tensor]:
-    """Return a dict of features of uint8 images: "backbone", of shape (N, d), and "projector", of shape (N, dim)."""
+    """Return features of N uint8 images: "backbone" of shape (N, d) and "projector" of shape (N, dim)."""
     network.eval()
     backbone = backbone_features(network.backbone, images, device, batch_size)
     projector = [network.projector(rows).float() for rows in backbone.split(batch_size)]
@@ -97,8 +97,9 @@ def fit_probe(
 ) -> LinearProbe:
     """Fit a linear probe: minimise mean cross-entropy + penalty / 2 ‖weights‖² by L-BFGS in float64.
 
-    The bias is not penalised, and images with label -1 are ignored. The C of scikit-learn is 1 / (N penalty).
-    L-BFGS stops after `iterations` steps, or when no element of the gradient exceeds `tolerance` in absolute value.
+    `features` has shape (N, d), and `labels` (N,). Images with label -1 are ignored, and the bias is not penalised. The
+    equivalent C of scikit-learn is 1 / (N penalty). L-BFGS takes at most `iterations` steps, and stops earlier when no
+    element of the gradient exceeds `tolerance` in absolute value. Raises ValueError for non-finite features.
     """
     if not penalty > 0:
         raise ValueError(f"penalty must be positive, got {penalty}; without a penalty, the loss may have no minimum")
@@ -145,10 +146,10 @@ def measure_baselines(
     device: torch.device,
     at_once: int = 1,
 ) -> dict[str, np.ndarray]:
-    """Return, for each name in BASELINES, a mask of correctly classified test images, of shape (seeds, N).
+    """Return a mask of correctly classified test images, of shape (seeds, N), for each name in BASELINES.
 
-    The masks of pixel baselines, which do not depend on the seed, have one row. The result is empty if the dataset has
-    fewer than two classes. Up to `at_once` baselines are computed at the same time.
+    The masks of pixel baselines have one row, because they do not depend on the seed. The dict is empty if the dataset
+    has fewer than two classes. Up to `at_once` baselines are computed in parallel.
     """
     if needs.two_classes(dataset):
         return {}
@@ -188,9 +189,9 @@ def untrained_correct(
 def untrained_encoder(
     backbone: BackboneParams, seed: int, dataset: Dataset, batch_size: int, device: torch.device
 ) -> nn.Module:
-    """Return an encoder with random initial weights, and with batch norm statistics computed from training images.
+    """Return an encoder with random weights, drawn with `seed`, and batch norm statistics from training images.
 
-    With the initial statistics of batch norm, the features would be poorly scaled and the baseline too weak.
+    With the initial statistics of batch norm, features would be poorly scaled and the baseline too weak.
     """
     torch.manual_seed(fold(seed, "weights"))
     encoder = build_backbone(in_channels=dataset.train.images.shape[1], **backbone.model_dump())

@@ -1,6 +1,6 @@
 """Checkpoints that stay intact if the process is killed. Their folder is not an output of a DVC stage.
 
-A checkpoint is a safetensors file. Tensors are named by their paths in the nested state; all else is in the header.
+A checkpoint is a safetensors file. Tensors have their paths in the state as names; the header has all other values.
 """
 
 import fcntl
@@ -42,7 +42,7 @@ def run_key(**identity: object) -> str:
 
 
 def flatten(state: object, path: str = "") -> tuple[dict, dict[str, Tensor]]:
-    """Split a nested state into a JSON tree and a dict from path to tensor. Every path starts with `path`."""
+    """Split a nested state into a JSON tree and a dict from path to tensor. Each path begins with `path`."""
     if isinstance(state, Tensor):
         return {"tensor": path}, {path: state}
     if not isinstance(state, dict | list | tuple):
@@ -70,7 +70,7 @@ def unflatten(tree: dict, tensors: dict[str, Tensor]) -> Any:
 
 @contextmanager
 def only_writer(stage: str, leads: bool = True, root: Path = ROOT) -> Iterator[None]:
-    """Hold the lock file of `stage`, which is below `root`, during the with block. Do nothing if `leads` is False.
+    """Hold the lock file of `stage` in the folder `root` during the `with` block. Do nothing if `leads` is False.
 
     Raises InputError if another process holds the lock.
     """

@@ -44,9 +44,9 @@ class Batch:
 
 
 class Objective(nn.Module):
-    """Base class of the training methods: a loss, and the network that is trained with this loss.
+    """Base class of the training methods. An objective has a loss, and the network that is trained with this loss.
 
-    Subclasses set `network`, which is saved and evaluated, and `forward`, which takes all random numbers from `draw`.
+    Subclasses set `network`, which is saved and evaluated. Their `forward` takes all random numbers from `draw`.
     """
 
     network: nn.Module

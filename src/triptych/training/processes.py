@@ -54,7 +54,7 @@ class Meetings:
 
 
 class SharedMemoryGroup(dist.ProcessGroup):
-    """Process group that exchanges tensors through shared memory. Reductions are bit-identical in all workers."""
+    """Process group that exchanges tensors through shared memory. All workers get bit-identical reductions."""
 
     def __init__(self, meetings: Meetings, rank: int) -> None:
         super().__init__(rank, meetings.count)

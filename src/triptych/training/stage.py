@@ -147,8 +147,8 @@ def write_outputs(stage: Stage, runs: Sequence[Run], at_once: int) -> None:
 def combined_timing(timings: list[dict], at_once: int) -> dict:
     """Combine the timings of equally long runs into one dict. `at_once` is the number of runs trained in parallel.
 
-    `seconds_total` is the wall-clock time of all runs together, `images_per_second` is the throughput of all runs in
-    this time, and `cpu_seconds_total` is the sum over runs.
+    `seconds_total` is an estimate of the time of all runs together: the mean time of a run, times the number of runs
+    that follow one another. `images_per_second` is the throughput of all runs, and `cpu_seconds_total` is a sum.
     """
     count = len(timings)
     rounds = -(-count // at_once)

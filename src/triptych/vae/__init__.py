@@ -1,1 +1,1 @@
-"""Study 1: the variational autoencoder."""
+"""Variational autoencoder (VAE): network, training objective, sampling and evaluation."""

@@ -1,4 +1,4 @@
-"""Measures of the VAE: bounds on the likelihood, reconstructions, samples, and the latent space."""
+"""Measure a trained VAE: likelihood bounds, reconstructions, quality of samples, and the latent space."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ LATENT_COLUMNS = ["class", "latent", "mean", "std", "share"]
 
 
 def log_normal(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-    """Return log N(x; mean, exp(log_var)) for independent components, summed over the last dimension."""
+    """Return the log-density of x under the Gaussian N(mean, diag(exp(log_var))) over the last dimension."""
     return -0.5 * ((x - mean).square() / log_var.exp() + log_var + math.log(2 * math.pi)).sum(dim=-1)
 
 
@@ -47,10 +47,10 @@ def gaussian_log_density(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
 
 @torch.inference_mode()
 def calibrated_sigma(network: VAE, images: Tensor, draw: Draw, batch_size: int) -> float:
-    """Return the sigma that maximises the mean of log N(x; decoder(z), sigma² I) over images x in [-1, 1].
+    """Return the decoder's standard deviation sigma that maximises the likelihood of images in [-1, 1].
 
-    This sigma is the root mean squared error of decoder(z), for one z ~ q(z|x) per image (Rybkin et al. 2021,
-    arXiv:2006.13202). `draw` supplies the random numbers for z.
+    The likelihood of an image x is N(x; decoder(z), sigma² I) for one sample z ~ q(z|x). The best sigma is the root
+    mean squared error of decoder(z) (Rybkin et al. 2021, arXiv:2006.13202). `draw` supplies the random numbers for z.
     """
     mu, log_var = _posteriors(network, images, batch_size)
     # Drawn for all images at once, so that the noise of an image does not depend on the batch size.
@@ -66,13 +66,14 @@ def calibrated_sigma(network: VAE, images: Tensor, draw: Draw, batch_size: int) 
 def importance_weights(
     network: VAE, images: Tensor, draw: Draw, samples: int, likelihoods: Sequence[LogLikelihood], rows: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return the ELBO and the log importance weights of images (N, C, H, W) in [-1, 1] for each likelihood.
+    """Return the ELBO and the log importance weights of images x (N, C, H, W) in [-1, 1] for each likelihood p(x|z).
 
-    All likelihoods use the same K = `samples` values of z per image. At most max(`rows`, K) images are decoded at once.
+    K = `samples` values of z are drawn from q(z|x) for each image, and all likelihoods share these values. The network
+    processes at most max(`rows`, K) images at once.
 
     Returns:
-        A pair of tensors in nats for each likelihood. The ELBO (N,) is the mean of log p(x|z) over z, from which
-        KL(q(z|x) || p(z)) is subtracted. The log weights (N, K) are log w = log p(x|z) + log p(z) - log q(z|x).
+        One pair of tensors in nats per likelihood. The ELBO (N,) is the mean of log p(x|z) over z, minus
+        KL(q(z|x) || p(z)). The log weights (N, K) are log w = log p(x|z) + log p(z) - log q(z|x).
     """
     elbos: list[list[Tensor]] = [[] for _ in likelihoods]
     weights: list[list[Tensor]] = [[] for _ in likelihoods]
@@ -99,7 +100,7 @@ def _posteriors(network: VAE, images: Tensor, rows: int) -> tuple[Tensor, Tensor
 
 
 def iwae_bound(log_weights: Tensor) -> Tensor:
-    """Return the bound log((1/K) sum_k w_k) (Burda et al. 2016, eq. 8) for each row of log weights (N, K)."""
+    """Return the lower bound log(sum_k w_k / K) on log p(x) (Burda et al. 2016, eq. 8) from log weights (N, K)."""
     return in_float64(log_weights).logsumexp(dim=1) - math.log(log_weights.shape[1])
 
 
@@ -107,15 +108,15 @@ def iwae_bound(log_weights: Tensor) -> Tensor:
 
 
 def active_units(mu: np.ndarray) -> int:
-    """Return the number of latents whose posterior means `mu[:, latent]` have a variance above ACTIVE_VARIANCE."""
+    """Return the number of latents with a variance above ACTIVE_VARIANCE in the posterior means `mu` (N, latents)."""
     return int((mu.var(axis=0) > ACTIVE_VARIANCE).sum())
 
 
 def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """Return a table of statistics of the posterior means `mu` (N, latents), with one row per latent for each class.
+    """Return a table with statistics of the posterior means `mu` (N, latents) for each class and latent.
 
-    The columns are class, latent, mean, std and share. `share` is the fraction that the latent contributes to the
-    squared distance between the class mean and the overall mean. The table is empty if there is only one class.
+    The columns are class, latent, mean, std and share. `share` is the latent's fraction of the squared distance between
+    the class mean and the overall mean. The table is empty if there are fewer than two classes.
     """
     if len(classes) < 2:
         return pd.DataFrame(columns=LATENT_COLUMNS)
@@ -130,10 +131,10 @@ def class_table(mu: np.ndarray, labels: np.ndarray, classes: list[str]) -> pd.Da
 
 
 def top_share(mu: np.ndarray, labels: np.ndarray, classes: int, top: int) -> float:
-    """Return the fraction that `top` latents contribute to the squared distance from a class mean to the overall mean.
+    """Return the fraction of the squared distance from a class mean to the overall mean that lies in `top` latents.
 
-    For each class, these are the latents with the largest contributions. The fraction is averaged over the classes
-    whose mean differs from the overall mean. Returns NaN if there are no such classes.
+    For each class, the latents with the largest contributions are used. The fraction is averaged over the classes whose
+    mean differs from the overall mean. If there are no such classes, the result is NaN.
     """
     overall, shares = mu.mean(axis=0), []
     for c in range(classes):
@@ -144,9 +145,9 @@ def top_share(mu: np.ndarray, labels: np.ndarray, classes: int, top: int) -> flo
 
 
 def step_evenness(features: np.ndarray) -> np.ndarray:
-    """Return the ratio of the longest step to the mean step of each path. `features` has the shape (paths, points, d).
+    """Return the ratio of the longest step to the mean step for each path in `features` (paths, points, d).
 
-    The ratio is 1 if all steps have the same length, and NaN if nothing changes along the path.
+    The ratio is 1 if all steps have the same length, and NaN if all points of the path are equal.
     """
     steps = np.linalg.norm(np.diff(features, axis=1), axis=2)
     with np.errstate(invalid="ignore"):
@@ -154,7 +155,7 @@ def step_evenness(features: np.ndarray) -> np.ndarray:
 
 
 def cross_fades(pairs: np.ndarray, steps: int) -> np.ndarray:
-    """Return blends (P, steps, C, H, W) from one image to the other for uint8 pairs of images (P, 2, C, H, W)."""
+    """Return linear fades (P, steps, C, H, W) between the two uint8 images of each pair in `pairs` (P, 2, C, H, W)."""
     share = np.linspace(0, 1, steps)[:, None, None, None]
     return np.rint(pairs[:, :1] * (1 - share) + pairs[:, 1:] * share).astype(np.uint8)
 
@@ -164,7 +165,7 @@ def cross_fades(pairs: np.ndarray, steps: int) -> np.ndarray:
 
 @dataclass(kw_only=True)
 class VAEMeasures(GenerativeMeasures):
-    """Measures of a trained VAE."""
+    """Metrics of a trained VAE: likelihood, reconstructions, samples, interpolations and latent space."""
 
     STUDY = "vae"
     network: VAE  # in eval mode on `device`
@@ -175,7 +176,7 @@ class VAEMeasures(GenerativeMeasures):
         self.mu, self.labels = self.drawn["posterior_means"], np.asarray(self.dataset.test.labels)
 
     def numbers(self) -> dict:
-        """Return all metrics of the VAE. Metrics with a confidence interval are `Estimate` objects."""
+        """Return a dict of all metrics. Metrics with a confidence interval are `Estimate` objects."""
         tasks = {
             "likelihood": self._likelihood,
             "reconstruction": self._reconstruction,
@@ -187,7 +188,7 @@ class VAEMeasures(GenerativeMeasures):
         return merged_results("evaluate_vae", tasks, self.at_once)
 
     def latents(self) -> pd.DataFrame:
-        """Return statistics of the posterior means of the test images; see `class_table`."""
+        """Return the `class_table` of the test images: statistics of the posterior means per class and latent."""
         return class_table(self.mu, self.labels, self.dataset.classes)
 
     def _likelihood(self) -> dict:
@@ -251,7 +252,6 @@ class VAEMeasures(GenerativeMeasures):
         return numbers
 
     def _along(self, paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return `step_evenness` and the share of recognised images between the two ends, for each path."""
         judged = [self.judge(path) for path in paths]
         width = self.real.test.features.shape[1]
         features = np.array([path.features for path in judged]).reshape(*paths.shape[:2], width)
@@ -265,7 +265,6 @@ class VAEMeasures(GenerativeMeasures):
         } | self._share_by_chance()
 
     def _share_by_chance(self) -> Numbers:
-        """Compare `top_share` with its values for shuffled labels, and for randomly rotated latents."""
         stream, latents = self.resampling.stream("chance"), self.mu.shape[1]
         value = top_share(self.mu, self.labels, len(self.dataset.classes), TOP_LATENTS)
         missing = needs.images_of_each_class(self.dataset, LEAST_OF_A_CLASS) or (

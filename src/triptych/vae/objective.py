@@ -15,7 +15,7 @@ def kl_to_standard_normal(mu: Tensor, log_var: Tensor) -> Tensor:
 
 
 def gaussian_nll(x: Tensor, mean: Tensor, sigma: float) -> Tensor:
-    """Return -log N(x; mean, sigma² I) in nats for each image of a batch x (B, C, H, W)."""
+    """Return -log N(x; mean, sigma² I) in nats for each of B images. `x` and `mean` have the shape (B, C, H, W)."""
     dimensions = x[0].numel()
     squared_error = (x - mean).square().flatten(1).sum(dim=1)
     return 0.5 * squared_error / sigma**2 + dimensions * (math.log(sigma) + 0.5 * math.log(2 * math.pi))
@@ -27,14 +27,14 @@ def reparameterise(mu: Tensor, log_var: Tensor, epsilon: Tensor) -> Tensor:
 
 
 class VAEObjective(Objective):
-    """Negative ELBO: E_q[-log p(x|z)] + KL(q(z|x) || p(z)), where p(x|z) = N(decoder(z), sigma² I)."""
+    """Negative ELBO, E_q[-log p(x|z)] + KL(q(z|x) || p(z)), for p(x|z) = N(decoder(z), sigma² I), p(z) = N(0, I)."""
 
     def __init__(self, network: VAE, sigma: float) -> None:
         super().__init__()
         self.network, self.sigma = network, sigma
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the mean loss per image in nats, and a dict of its parts: `nll` (negative log-likelihood) and `kl`."""
+        """Return the mean loss per image in nats, and a dict of its terms `nll` (negative log-likelihood) and `kl`."""
         mu, log_var = self.network.encode(batch.images)
         z = reparameterise(mu, log_var, draw.normal(tuple(mu.shape)))
         nll = gaussian_nll(batch.images, self.network.decode(z).float(), self.sigma).mean()

@@ -9,7 +9,7 @@ from triptych.training.params import SnapshotTraining
 
 
 class VAENetwork(Section):
-    """Sizes of the VAE's network. `triptych.vae.model.VAE` explains the fields."""
+    """Network sizes of the VAE: channels of each encoder convolution, and dimension of the latent vector."""
 
     channels: Annotated[list[Count], Field(min_length=1)]
     latents: Count
@@ -28,7 +28,11 @@ class VAEParams(Section):
 
 
 class FittedPrior(Section):
-    """Settings of the mixture of Gaussians that is fitted after training to `draws` samples from q(z|x) per image."""
+    """Settings of the prior that is fitted after training: a mixture of `components` Gaussians.
+
+    Expectation maximisation runs for at most `iterations` iterations on `draws` samples from q(z|x) per training image.
+    `covariance` is "full" (one matrix per Gaussian), "tied" (one for all) or "diag" (diagonal matrices).
+    """
 
     components: Count
     covariance: Literal["full", "tied", "diag"]
@@ -37,7 +41,7 @@ class FittedPrior(Section):
 
 
 class VAESampling(Section):
-    """Settings for sampling: number of samples per prior, the fitted prior, and interpolation in the latent space."""
+    """Settings for sampling from the VAE: samples per prior, fitted prior, interpolated pairs, and images per pair."""
 
     samples: Annotated[int, Field(ge=2)]
     fitted_prior: FittedPrior
@@ -46,7 +50,7 @@ class VAESampling(Section):
 
 
 class SamplingParams(Section, extra="ignore"):
-    """Keys of the section `sampling` that are used to sample from the VAE."""
+    """Keys of the section `sampling` of params.yaml that sampling from the VAE uses. Other keys are ignored."""
 
     batch_size: Count
     vae: VAESampling

@@ -1,6 +1,6 @@
-"""A prior that is fitted after training: a mixture of Gaussians that replaces N(0, I).
+"""Fit a mixture of Gaussians to the latents after training. The mixture replaces the prior N(0, I).
 
-The decoder is trained on samples from the aggregate posterior q(z): the mean of q(z|x) over the training images. If
+The decoder is trained on samples from the aggregate posterior q(z), the average of q(z|x) over the training images. If
 q(z) differs from N(0, I), samples from N(0, I) can lie where the decoder was not trained. Ex-post density estimation
 (Ghosh et al. 2020, arXiv:1903.12436, section 4) fits a density to q(z) and samples from this density.
 """
@@ -26,14 +26,14 @@ from triptych.vae.params import FittedPrior
 
 @dataclass(frozen=True)
 class Mixture:
-    """Mixture of K Gaussians over the latents z."""
+    """Mixture of K Gaussians over the latent vector z."""
 
     weights: np.ndarray  # (K,); their sum is 1
     means: np.ndarray  # (K, latents)
     factors: np.ndarray  # (K, latents, latents), lower Cholesky factors of the covariances
 
     def draw(self, count: int, seed: int) -> np.ndarray:
-        """Return `count` float32 samples of z, with shape (count, latents). Row i does not depend on `count`."""
+        """Draw float32 samples (count, latents). For a fixed seed, row i does not depend on `count`."""
         latents = self.means.shape[1]
         noise = ImageNoise(seed, "fitted prior", range(count), (latents + 1,), "cpu").normal().double().numpy()
         # The first random number of each image, converted to a uniform one, chooses its Gaussian.
@@ -53,14 +53,14 @@ def load_mixture(path: Path) -> Mixture:
 
 
 class QuadraticMixture(GaussianMixture):
-    """Mixture with full covariances that runs expectation maximisation as matrix products, several times as fast.
+    """Gaussian mixture with full covariances that is fitted several times faster than scikit-learn's GaussianMixture.
 
-    With the precision P = Σ⁻¹, log N(x; μ, Σ) = -(d log 2π - log det P + xᵀPx - 2 xᵀPμ + μᵀPμ) / 2 is linear in the
-    products x_i x_j. Their weighted means are also the second moments of x, from which the covariances follow.
+    With P = Σ⁻¹, log N(x; μ, Σ) = -(d log 2π - log det P + xᵀPx - 2 xᵀPμ + μᵀPμ) / 2 is linear in the d components of x
+    and their products. Matrix products therefore compute both steps of expectation maximisation.
     """
 
     def fit(self, X: np.ndarray, y: None = None) -> "QuadraticMixture":
-        """Fit the mixture to samples X (N, d). `y` is ignored."""
+        """Fit the mixture to N samples X (N, d), and return the fitted mixture itself. `y` is ignored."""
         self._rows, self._columns = np.tril_indices(X.shape[1])
         self._products = X[:, self._rows] * X[:, self._columns]  # (N, d * (d + 1) / 2)
         super().fit(X)
@@ -89,10 +89,11 @@ class QuadraticMixture(GaussianMixture):
 
 
 def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -> Mixture:
-    """Return a mixture of Gaussians fitted by expectation maximisation to samples from q(z|x) of N images.
+    """Fit a mixture of Gaussians by expectation maximisation to samples from q(z|x) for N images x.
 
-    `mu` and `log_var` (N, latents) are the means and log-variances of q(z|x). Raises InputError if there are too few
-    samples for the number of Gaussians, or if a covariance becomes singular.
+    `mu` and `log_var` (N, latents) are the means and log-variances of q(z|x).
+
+    Raises InputError if there are not more samples than Gaussians, or if a covariance is singular.
     """
     draws = posterior_draws(mu, log_var, settings.draws, seed)
     if len(draws) <= settings.components:
@@ -123,7 +124,7 @@ def fit(mu: np.ndarray, log_var: np.ndarray, settings: FittedPrior, seed: int) -
 
 
 def posterior_draws(mu: np.ndarray, log_var: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Return an array (draws * N, latents) with `draws` samples from N(mu, exp(log_var)) for each of N images."""
+    """Draw `draws` samples from N(mu, exp(log_var)) for each of N images, as an array (draws * N, latents)."""
     noise = ImageNoise(seed, "aggregate posterior", range(len(mu)), mu.shape[1:], "cpu")
     sigma = np.exp(log_var.astype(np.float64) / 2)
     return np.concatenate([mu + sigma * noise.normal().double().numpy() for _ in range(draws)])

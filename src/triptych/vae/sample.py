@@ -1,6 +1,6 @@
-"""Stage `sample@vae`: samples, reconstructions, and paths through the latent space.
+"""Stage `sample@vae`: generate samples, reconstructions, interpolations and latent traversals with a trained VAE.
 
-The decoder always computes in float32, because a lower precision would change grey levels of the images.
+The decoder always computes in float32, because a lower precision would change pixel values.
 """
 
 import time
@@ -28,7 +28,7 @@ TRAVERSED = 8  # latents in the figure of traversals
 
 @dataclass(frozen=True)
 class Codec:
-    """Encoder and decoder of a VAE for uint8 images, which are processed in batches of `batch_size` on `device`."""
+    """Encode uint8 images to latents with a VAE, and decode latents to uint8 images, in batches of `batch_size`."""
 
     network: VAE
     device: torch.device
@@ -36,40 +36,42 @@ class Codec:
 
     @torch.inference_mode()
     def posterior(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean and the log-variance of q(z|x) for uint8 images, as float32 arrays of shape (N, latents)."""
+        """Return the mean and log-variance of q(z|x) for uint8 images (N, C, H, W), as float32 arrays (N, latents)."""
         batches = [self.network.encode(batch) for batch in float_batches(images, self.batch_size, self.device)]
         mu, log_var = (torch.cat(tensors).cpu().numpy() for tensors in zip(*batches, strict=True))
         return mu, log_var
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Return the mean of q(z|x) for uint8 images, as a float32 array of shape (N, latents)."""
+        """Return the mean of q(z|x) for uint8 images (N, C, H, W), as a float32 array (N, latents)."""
         return self.posterior(images)[0]
 
     @torch.inference_mode()
     def decode(self, z: np.ndarray | Tensor) -> np.ndarray:
-        """Return the mean of p(x|z) for each row of z (N, latents), as uint8 images of shape (N, C, H, W)."""
+        """Return the mean of p(x|z), as uint8 images (N, C, H, W), for latent vectors z (N, latents)."""
         batches = torch.as_tensor(z).to(self.device).split(self.batch_size)
         return torch.cat([to_uint8(self.network.decode(batch)).cpu() for batch in batches]).numpy()
 
 
 def prior_draws(count: int, latents: int, seed: int) -> Tensor:
-    """Return `count` float32 samples from N(0, I), with shape (count, latents). Row i does not depend on `count`."""
+    """Draw float32 samples (count, latents) from N(0, I). For a fixed seed, row i does not depend on `count`."""
     return ImageNoise(seed, "samples", range(count), (latents,), "cpu").normal()
 
 
 def interpolation_paths(mu: np.ndarray, labels: np.ndarray, pairs: int, steps: int) -> np.ndarray:
-    """Return straight paths (pairs, steps, latents) between rows of `mu` (N, latents) that `class_pairs` selects."""
+    """Return straight paths (P, steps, latents) between the posterior means of the images of P pairs.
+
+    `mu` (N, latents) contains the means. `class_pairs` selects at most `pairs` pairs of images by their labels.
+    """
     first, second = class_pairs(labels, pairs).T
     share = np.linspace(0, 1, steps, dtype=np.float32)[None, :, None]
     return mu[first, None] * (1 - share) + mu[second, None] * share
 
 
 def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return the indices (pairs, 2) of at most `count` pairs of images from different classes.
+    """Return the indices of at most `count` pairs of images from different classes, as an array (pairs, 2).
 
-    The indices of the images in a pair differ by half the number of images. If this gives too few pairs, pairs whose
-    indices differ by 1 are added, then pairs whose indices differ by 2, and so on. If there is only one class, the
-    images of a pair have the same class.
+    Images i and i + N // 2 (of N) are paired first. If this gives too few pairs, images i and i + 1 are paired, then
+    images i and i + 2, and so on. If all labels are equal, images i and i + N // 2 of the same class are paired.
     """
     half, pairs = len(labels) // 2, np.empty((0, 2), np.int64)
     if len(np.unique(labels)) < 2:
@@ -83,10 +85,10 @@ def class_pairs(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return L paths (L, steps, latents), and the indices (L,) of the latents that vary along them.
+    """Return paths (L, steps, latents) along L latents, and the indices (L,) of these latents.
 
-    One latent varies from -3 to 3 along each path. The other latents keep the posterior means of the first image. The
-    varied latents are the L = TRAVERSED latents whose posterior means `mu` vary most over the images.
+    `mu` (N, latents) contains the posterior means of N images. At most TRAVERSED latents with the largest variance are
+    selected. Along each path, one latent varies from -3 to 3, and the others keep the values of the first image.
     """
     strongest = np.argsort(-mu.var(axis=0))[:TRAVERSED]
     values = np.linspace(-3, 3, steps, dtype=np.float32)
@@ -99,18 +101,18 @@ def traversal_paths(mu: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]
 def draw(
     folder: Path, model: Path, snapshots: Path, dataset: Dataset, params: SamplingParams, seed: int, machine: Machine
 ) -> list[dict]:
-    """Write prior.safetensors (a prior fitted to the training images) and images.npz to `folder`.
+    """Generate images with the VAE, and write images.npz and prior.safetensors (the fitted prior) to `folder`.
 
-    images.npz contains `posterior_means` (M, latents) of the M test images, and arrays of uint8 images (C, H, W):
+    `model` is the folder of the trained network. `snapshots` is the folder of its weights after selected epochs.
+    images.npz contains the posterior means of the test images (`posterior_means`) and arrays of uint8 images:
     - `samples` from N(0, I), `fitted_samples` from the fitted prior, and `originals` (the first test images);
     - `epoch_samples` and `epoch_reconstructions`: samples and reconstructions after each epoch in the array `epochs`;
-    - `interpolations` between test images, and `traversals` along the latents with the indices `traversed` (an array).
+    - `interpolations` between test images, and `traversals` of the latents with the indices in the array `traversed`.
 
-    `model` is the folder of the trained network, and `snapshots` is the folder of its weights after some epochs.
     Raises InputError if a file is missing or invalid, or if the prior cannot be fitted.
 
     Returns:
-        A table row with the seconds per image for each prior. The row of the fitted prior also contains `fit_seconds`.
+        One dict per prior with the seconds per image. The dict of the fitted prior also contains `fit_seconds`.
     """
     network, _ = load_model(model, VAE, machine.device)
     codec, settings = Codec(network, machine.device, params.batch_size), params.vae
@@ -153,7 +155,6 @@ def draw(
 
 
 def _timed(codec: Codec, name: str, z: np.ndarray | Tensor) -> tuple[np.ndarray, dict]:
-    """Decode z. Return the images, and a table row with the sampler name `name` and the seconds per image."""
     start = time.perf_counter()
     images = codec.decode(z)
     seconds = (time.perf_counter() - start) / len(z)

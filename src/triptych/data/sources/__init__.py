@@ -1,1 +1,1 @@
-"""Sources of images, from which the stage `prepare` builds the datasets."""
+"""Read or generate the images from which the stage `prepare` builds the datasets."""

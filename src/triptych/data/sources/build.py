@@ -1,4 +1,4 @@
-"""Build datasets from sources of images, save the datasets, and draw a picture of each dataset."""
+"""Build image datasets, save each dataset with a data card, and draw a picture of its training images."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ INCHES = 0.55  # side of an image in the picture
 
 
 def build(params: Source, seed: int) -> Dataset:
-    """Build a dataset from the source that `params` describes. Raises InputError if the data are invalid.
+    """Build a dataset from the image source that `params` describes. Raises InputError if the data are invalid.
 
     Images from files are shuffled, because they are often sorted by class. `seed` determines all random choices.
     """
@@ -41,7 +41,7 @@ def build(params: Source, seed: int) -> Dataset:
 
 
 def validate(dataset: Dataset, where: str) -> None:
-    """Raise InputError if the images, labels or classes of the dataset are invalid. The message begins with `where`."""
+    """Raise InputError if images, labels or classes are invalid. The error message starts with the name `where`."""
     for name, split in _splits(dataset).items():
         check_arrays(split, f"{where}: {name}")
         _check_content(split, dataset.classes, f"{where}: {name}")
@@ -89,7 +89,7 @@ def _shuffled(dataset: Dataset, seed: int) -> Dataset:
 
 
 def _padded(dataset: Dataset) -> Dataset:
-    """Pad images of 28 x 28 pixels to 32 x 32 pixels by repeating the border pixels. Other images are unchanged."""
+    """Pad images of 28 x 28 pixels to 32 x 32 pixels by repeating the border. Images of other sizes are unchanged."""
     if dataset.train.images.shape[-1] != SMALL:
         return dataset
     width = (PADDED - SMALL) // 2
@@ -102,7 +102,7 @@ def _padded(dataset: Dataset) -> Dataset:
 
 
 def save(dataset: Dataset, folder: Path | str) -> dict:
-    """Save a dataset and its data card in `folder`, and return the card. On failure, `folder` remains unchanged."""
+    """Save a dataset and its data card (card.json) in `folder`. Return the card. On failure, `folder` is unchanged."""
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     card = make_card(dataset)
@@ -136,7 +136,7 @@ def _arrays(dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 def make_card(dataset: Dataset) -> dict:
-    """Return the data card: a dict of the image counts, image shape, channel statistics, hashes, source and licence."""
+    """Return the data card of a dataset: a dict with its name, image counts, statistics, hashes, source and licence."""
     mean, deviation = channel_statistics(dataset.train.images)
     return {
         "name": dataset.name,
@@ -161,7 +161,7 @@ def make_card(dataset: Dataset) -> dict:
 
 
 def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return the mean and the standard deviation of each channel of uint8 images (N, C, H, W), scaled to [0, 1]."""
+    """Return the mean and standard deviation per channel of images (N, C, H, W), with uint8 scaled to [0, 1]."""
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
@@ -175,7 +175,7 @@ def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def draw(dataset: Dataset, path: Path | str) -> None:
-    """Draw training images as a PNG: one row for each of the first 20 classes or, without classes, the first images."""
+    """Write a PNG of training images: one row for each of the first 20 classes, or at most 8 rows if unlabelled."""
     rows = _rows(dataset)
     figure = Figure(figsize=(COLUMNS * INCHES + 1.4, len(rows) * INCHES + 0.8), dpi=100, layout="constrained")
     axes = figure.add_subplot()
@@ -197,7 +197,7 @@ def draw(dataset: Dataset, path: Path | str) -> None:
 
 
 def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
-    """Return (class name, image indices) for each row of the picture. Without classes, the names are empty strings."""
+    """Return the class name and the image indices of each row of the picture. Unlabelled rows have an empty name."""
     if not dataset.labelled:
         count = min(len(dataset.train.images), UNLABELLED_ROWS * COLUMNS)
         return [("", np.arange(start, min(start + COLUMNS, count))) for start in range(0, count, COLUMNS)]
@@ -206,7 +206,7 @@ def _rows(dataset: Dataset) -> list[tuple[str, np.ndarray]]:
 
 
 def tile_rows(images: np.ndarray, rows: list[np.ndarray]) -> np.ndarray:
-    """Arrange images (N, C, H, W) in a uint8 picture (height, width, 3). `rows` contains the image indices per row."""
+    """Arrange images (N, C, H, W) in a uint8 picture (height, width, 3). `rows` lists the image indices of each row."""
     height, width = images.shape[2] + 1, images.shape[3] + 1
     cells = np.full((len(rows), COLUMNS, 3, height, width), 255, np.uint8)
     for cell, indices in zip(cells, rows, strict=True):

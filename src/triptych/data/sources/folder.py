@@ -1,7 +1,7 @@
-"""Load a user's own images from train/<class>/ and test/<class>/ or, without classes, from train/ and test/.
+"""Load a user's own images from the folders train and test, which can have one subfolder per class.
 
-Files that are not readable images are skipped, and the data card lists the reasons. Hidden files and files that
-operating systems create are ignored.
+Unreadable files are skipped, and the data card lists the reasons. Hidden files and files that operating systems create
+are ignored.
 """
 
 import os
@@ -30,7 +30,7 @@ WHITE = (255, 255, 255, 255)
 
 @dataclass
 class Listing:
-    """Image files of a split (train or test) with their class names, and skipped files grouped by the reason."""
+    """Files of the training or test split: images with class names, and skipped files grouped by reason."""
 
     images: list[tuple[Path, str]] = field(default_factory=list)  # path and class name, "" without classes
     classes: list[str] = field(default_factory=list)  # names of the class folders
@@ -40,7 +40,7 @@ class Listing:
         self.skipped.setdefault(reason, []).append(path)
 
     def add(self, path: Path, name: str) -> None:
-        """Record a file as an image of class `name`, or as skipped if its type or extension is not supported."""
+        """Add a file to the images of class `name`, or skip it if it is not regular or has an unsupported extension."""
         if not path.is_file():
             self.skip(path, "broken link" if path.is_symlink() else "not a regular file")
         elif path.suffix.lower() in endings():
@@ -50,10 +50,10 @@ class Listing:
 
 
 def load(params: Folder) -> Dataset:
-    """Load a dataset from the folders train and test in `params.root`.
+    """Load a dataset from the folders train and test in `params.root`. Unreadable files are skipped.
 
-    Raises InputError if one of these folders is missing, contains no readable image or contains both images and class
-    folders, or if their classes differ.
+    Raises InputError if a folder is missing, has no readable image, or contains both images and class folders. Both
+    folders must have the same classes.
     """
     root = Path(params.root)
     listings = {split: list_images(root / split) for split in SPLITS}
@@ -85,10 +85,10 @@ def _summary(reason: str, paths: Sequence[Path]) -> str:
 
 
 def list_images(folder: Path) -> Listing:
-    """List the images in a folder or, if it contains class folders, in the class folders and all their subfolders.
+    """List the images in `folder`, which contains either images or one subfolder per class.
 
-    Raises InputError if the folder is missing or empty, contains both images and class folders, or has a class
-    folder with an invalid name.
+    Each class folder is searched with all its subfolders. Raises InputError if `folder` is missing, contains no images,
+    mixes images with class folders, or has a class folder with an invalid name.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected {folder}/<class>/<image>, or images in {folder} itself")
@@ -121,7 +121,6 @@ def _entries(folder: Path) -> list[Path]:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Return the image formats in FORMATS that the installed version of Pillow can read."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -144,7 +143,7 @@ def _files_below(folder: Path, listing: Listing, above: frozenset[Path] = frozen
 
 
 def _class_name(folder: Path, others: list[str]) -> str:
-    """Return a class folder's name in Unicode NFC form. Raises InputError if the name is in `others` or not UTF-8."""
+    """Return the name of a folder in Unicode form NFC. Raises InputError if it is not UTF-8 or is in `others`."""
     try:
         folder.name.encode()
     except UnicodeEncodeError:
@@ -160,9 +159,9 @@ def _class_name(folder: Path, others: list[str]) -> str:
 
 
 def read_images(paths: Sequence[Path], size: int, listing: Listing) -> tuple[np.ndarray, np.ndarray]:
-    """Read the N images at `paths` in parallel, and record unreadable files as skipped in `listing`.
+    """Read N images in parallel, and add unreadable files to the skipped files of `listing`.
 
-    Returns uint8 images of shape (N, 3, size, size) and a boolean mask of shape (N,) that is True for readable images.
+    Returns a uint8 array of images (N, 3, size, size), and a boolean mask (N,) that is True for readable images.
     """
     images = np.empty((len(paths), 3, size, size), np.uint8)
 
@@ -183,9 +182,9 @@ def read_images(paths: Sequence[Path], size: int, listing: Listing) -> tuple[np.
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
-    """Return a uint8 RGB image of shape (3, size, size), rotated upright, cropped to the central square and resized.
+    """Return the central square of an image, upright and resized, as a uint8 RGB array (3, size, size).
 
-    Raises InputError if the file is damaged or has unsupported pixel values. The message does not name the file.
+    Raises InputError if the file is damaged or has unsupported pixel values. The message does not contain the path.
     """
     try:
         with Image.open(path, formats=_formats()) as image:
@@ -198,7 +197,6 @@ def read_image(path: Path, size: int) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Rotate an image according to its EXIF orientation. Damaged EXIF data are ignored."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:  # Pillow's EXIF parser raises struct, Unicode and other errors
@@ -206,7 +204,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Convert an image to 8-bit RGB on a white background. Raises InputError for unsupported pixel values."""
+    """Convert an image to 8-bit RGB on white. Raises InputError for 32-bit integers and floats outside [0, 1]."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         levels = np.asarray(image.convert("I"), np.float64) * (255 / 65535)
         return Image.fromarray(levels.round().astype(np.uint8)).convert("RGB")

@@ -13,7 +13,7 @@ NAMES = [f"{axis}_{split}" for split in SPLITS for axis in "xy"]
 
 
 def load(params: Npz) -> Dataset:
-    """Load a dataset from an .npz file. Raises InputError if the file or one of its arrays is invalid."""
+    """Load a dataset from the .npz file `params.root`. Raises InputError if the file or an array in it is invalid."""
     path = Path(params.root)
     expected = f"expected an .npz archive of plain arrays: {', '.join(NAMES)}"
     with readable(path, expected), np.load(path, allow_pickle=False) as archive:
@@ -34,9 +34,9 @@ def load(params: Npz) -> Dataset:
 
 
 def nchw(images: np.ndarray, name: str) -> np.ndarray:
-    """Convert uint8 images of shape (N, C, side, side) or (N, side, side, C) to shape (N, C, side, side).
+    """Convert uint8 images (N, C, side, side) or (N, side, side, C) to the layout (N, C, side, side). C is 1 or 3.
 
-    Raises InputError for other types and shapes, or if the shape fits both layouts. The message begins with `name`.
+    Raises InputError for other types and shapes, and for shapes that fit both layouts. The message begins with `name`.
     """
     if images.dtype != np.uint8:
         raise InputError(f"{name} is {images.dtype}; images must be uint8")
@@ -59,7 +59,6 @@ def _labels(labels: np.ndarray | None, count: int, name: str) -> np.ndarray:
 
 
 def _classes(labels: np.ndarray, name: str) -> list[str]:
-    """Return class names from "0" to the highest label, or [] if all are -1. Error messages begin with `name`."""
     if not len(labels) or (labels == UNLABELLED).all():
         return []
     highest = int(labels.max())

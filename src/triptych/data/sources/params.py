@@ -1,6 +1,6 @@
-"""Section `data` of params.yaml: the sources of the images.
+"""Schema of the section `data` of params.yaml, which describes the sources of the images.
 
-In dvc.yaml, the stage `prepare` depends on the path `root` of each source, so that DVC detects changed images.
+The stage `prepare` depends on the path `root` of each source, so that DVC detects changed images.
 """
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -18,7 +18,7 @@ UnitRange = Annotated[list[Probability], *Bounds]
 
 
 class StreetDigits(Section):
-    """Synthetic house-number digits. The settings control how much position, shape, colour and sharpness vary."""
+    """Synthetic house-number digits: number of images, image size, and ranges of the random variations."""
 
     name: Literal["streetdigits"]
     root: Literal["src/triptych/data/sources/streetdigits.py"]  # the code is the only source of the images
@@ -52,7 +52,7 @@ class StreetDigits(Section):
 
 
 class Torchvision(Section):
-    """A public dataset in the folder `root`. `train` and `test` limit the number of images; null means no limit."""
+    """Public dataset in the folder `root`. `train` and `test` are the numbers of images; None selects all images."""
 
     name: Literal["svhn", "cifar10", "mnist", "fashion_mnist"]
     root: Text
@@ -63,7 +63,7 @@ class Torchvision(Section):
 
 
 class Folder(Section):
-    """A folder with a user's images in train/<class>/ and test/<class>/ or, without classes, in train/ and test/."""
+    """Folder `root` with a user's images in train/ and test/. Subfolders are classes. `size` is in pixels."""
 
     name: Literal["folder"]
     root: Text
@@ -71,7 +71,7 @@ class Folder(Section):
 
 
 class Npz(Section):
-    """A user's .npz file with uint8 images x_train and x_test (NHWC or NCHW) and optional labels y_train and y_test."""
+    """User's .npz file with uint8 images x_train and x_test (NHWC or NCHW) and optional labels y_train and y_test."""
 
     name: Literal["npz"]
     root: Text
@@ -83,7 +83,7 @@ Source = Annotated[AnySource, Field(discriminator="name")]
 
 
 class DataParams(Section):
-    """Section `data`: the sources of images for the generative studies (VAE and DDPM) and for the SSL study."""
+    """Section `data`: image sources of the generative models (VAE and DDPM) and of self-supervised learning (`ssl`)."""
 
     generative: Source
     ssl: Source
@@ -98,9 +98,9 @@ class DataParams(Section):
 
 
 def _refuse_other_keys(study: str, section: dict[str, Any]) -> None:
-    """Raise ValueError if `section` has keys that do not belong to the source that its key "name" selects.
+    """Raise ValueError if `section`, the image source of `study`, contains keys of another source.
 
-    The message gives a command that replaces the whole section of `study`.
+    The message gives a command that replaces the whole section.
     """
     fields = [source.model_fields for source in get_args(AnySource)]
     name, known = section.get("name"), set().union(*fields)

@@ -1,4 +1,4 @@
-"""Public datasets from torchvision."""
+"""Load public datasets with torchvision."""
 
 import contextlib
 import hashlib
@@ -27,9 +27,10 @@ DATASETS = {  # class of torchvision, and licence
 
 
 def load(params: Torchvision, seed: int) -> Dataset:
-    """Load a dataset, after downloading missing files if `params.download` is True. `seed` selects the random subsets.
+    """Load a public dataset. If `params.download` is true, download missing files first.
 
-    Raises InputError if a download fails, a file is missing or damaged, or a subset is larger than the dataset.
+    `seed` selects the images of a subset. Raises InputError if a download fails, a file is missing or damaged, or the
+    subset is larger than the dataset.
     """
     if params.download:
         print(f"{params.name}: downloading missing files to {params.root}", flush=True)
@@ -84,7 +85,6 @@ def _check_files(params: Torchvision) -> None:
 
 
 def _needed_files(params: Torchvision) -> Iterator[tuple[Path, str | None]]:
-    """Yield the path and the MD5 checksum of each required file. The checksum is None for MNIST and Fashion-MNIST."""
     source, root = _dataset_class(params.name), Path(params.root)
     if params.name == "svhn":
         yield from ((root / source.split_list[split][1], source.split_list[split][2]) for split in SPLITS)
@@ -111,7 +111,7 @@ def _check_idx(path: Path) -> None:
 
 
 def _subset(split: Split, count: int | None, seed: int, name: str) -> Split:
-    """Return `count` random images (all images if None). With the same seed, larger subsets contain smaller ones."""
+    """Return `count` random images, or all images if `count` is None. Larger subsets contain the smaller ones."""
     if count is None:
         return split
     if count > len(split.images):

@@ -1,4 +1,4 @@
-"""Synthetic house-number digits that resemble SVHN. Size and difficulty can be chosen, and no download is needed.
+"""Draw synthetic house-number digits that resemble the SVHN dataset. Size and difficulty are adjustable.
 
 Each digit of a font is stored as a signed distance field. Sampling the field on a perspective grid draws the digit with
 clean edges at any size, weight and angle. Then light, texture, shadow, blur and sensor noise are added.
@@ -40,9 +40,9 @@ STROKE_REACH = 0.03  # largest shift of an outline at stroke 1, as a fraction of
 
 
 def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first `count` images of a split as a uint8 array (count, 3, size, size), and their int64 labels.
+    """Return the first `count` images of a split, uint8 (count, 3, size, size), and their labels, int64 (count,).
 
-    Image i depends only on `seed`, `split`, i and the settings `knobs`. If `threads` is 0, torch's setting is used.
+    Image i depends only on i, `seed`, `split` and the settings `knobs`. If `threads` is 0, torch's setting is used.
     """
     images = np.empty((count, 3, knobs.size, knobs.size), np.uint8)
     labels = np.empty(count, np.int64)
@@ -67,7 +67,7 @@ def draw(count: int, seed: int, split: str, knobs: StreetDigits, threads: int = 
 
 @functools.cache
 def _atlas() -> tuple[Tensor, Tensor]:
-    """Return the distance fields (fonts, 10, CELL, CELL) and aspect ratios (fonts, 10) of the digits in each font."""
+    """Return the distance fields (fonts, 10, CELL, CELL) and aspect ratios (fonts, 10) of the digits of all fonts."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     glyphs = {font: [_glyph(folder / f"{font}.ttf", digit) for digit in CLASSES] for font in set(FONTS)}
     fields = torch.stack([torch.stack([field for field, _ in glyphs[font]]) for font in FONTS])
@@ -76,7 +76,7 @@ def _atlas() -> tuple[Tensor, Tensor]:
 
 
 def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
-    """Return the distance field (CELL, CELL) of a digit, with positive values inside, and the digit's aspect ratio."""
+    """Return a digit's signed distance field (CELL, CELL), positive inside, and aspect ratio. `path` is a font file."""
     side = CELL * OVERSAMPLING
     height = side * GLYPH
     # The font size is not the height of the digits: measure them at one size, then draw at the right size.
@@ -92,8 +92,6 @@ def _glyph(path: Path, digit: str) -> tuple[Tensor, float]:
 
 
 class _Chance:
-    """A random number generator whose methods draw values for all images of a block."""
-
     def __init__(self, *names: int | str) -> None:
         self.generator = generator("cpu", *names)
 
@@ -112,7 +110,7 @@ class _Chance:
 
 
 def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Return the uint8 images (BLOCK, 3, size, size) and int64 labels (BLOCK,) of block number `block` of a split."""
+    """Draw block number `block` of a split. Returns uint8 images (BLOCK, 3, size, size) and int64 labels (BLOCK,)."""
     chance = _Chance(seed, "streetdigits", split, block)
     # Every ten images contain each digit once, in random order.
     labels = chance.between((0, 1)).view(-1, len(CLASSES)).argsort(dim=1).flatten()
@@ -125,9 +123,9 @@ def _block(seed: int, split: str, block: int, knobs: StreetDigits) -> tuple[Tens
 
 
 def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
-    """Return the positions (BLOCK, size, size, 2) of the pixels and the side length (BLOCK, 1, 1) of a pixel.
+    """Return the positions (BLOCK, size, size, 2) and side lengths (BLOCK, 1, 1) of pixels in the plane of a digit.
 
-    Positions are in the plane of the digit. The origin is the digit's centre, and the unit is the digit's height.
+    The origin is the digit's centre, and the unit of length is the digit's height.
     """
     height = chance.between(knobs.digit_height, 1, 1)
     centre = (torch.arange(knobs.size) + 0.5) / knobs.size - 0.5
@@ -143,9 +141,9 @@ def _grid(chance: _Chance, knobs: StreetDigits) -> tuple[Tensor, Tensor]:
 
 
 def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pixel: Tensor) -> tuple[Tensor, Tensor]:
-    """Return two tensors of shape (BLOCK, 1, size, size): the fractions of each pixel covered by digits and by shadows.
+    """Return the fractions of each pixel covered by digits and by shadows, as two tensors (BLOCK, 1, size, size).
 
-    `grid` and `pixel` are the results of `_grid`. As in SVHN, other digits can appear on the left and right.
+    `grid` and `pixel` are the results of `_grid`. Other digits can appear on the left and right, as in SVHN.
     """
     fields, widths = _atlas()
     font = chance.index(len(FONTS))
@@ -168,14 +166,14 @@ def _ink(chance: _Chance, knobs: StreetDigits, labels: Tensor, grid: Tensor, pix
 
 
 def _field(fields: Tensor, grid: Tensor) -> Tensor:
-    """Sample distance fields (BLOCK, CELL, CELL) at the points `grid`. The unit of length is the digit's height."""
+    """Return the values of distance fields (BLOCK, CELL, CELL) at the points `grid` (BLOCK, size, size, 2)."""
     # The coordinates of grid_sample are -1 to 1 in the cell; outside it the border value is used.
     read = F.grid_sample(fields.unsqueeze(1), grid * (2 * GLYPH), padding_mode="border", align_corners=False)
     return read.squeeze(1)
 
 
 def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> Tensor:
-    """Return pictures of digits on a wall in uneven light. `ink` and `shade` are the results of `_ink`."""
+    """Return RGB pictures of digits on an unevenly lit wall. `ink` and `shade` are the results of `_ink`."""
     size = knobs.size
     wall = chance.between(knobs.luminance, 1, 1, 1)
     contrast = chance.between(knobs.contrast, 1, 1, 1)
@@ -200,7 +198,7 @@ def _paint(chance: _Chance, knobs: StreetDigits, ink: Tensor, shade: Tensor) -> 
 def _tint(chance: _Chance, spread: float) -> Tensor:
     """Return random RGB deviations (BLOCK, 3, 1, 1) from grey, with absolute values of at most `spread`.
 
-    The variation between red and blue is larger than that between green and magenta, as in paint and daylight.
+    Red and blue vary more than green, as in paint and daylight.
     """
     warmth, green = chance.around(spread, 1, 1), chance.around(0.3 * spread, 1, 1)
     return torch.stack([warmth - green, green, -warmth - green], dim=1).clamp_(-spread, spread)
@@ -211,7 +209,7 @@ def _enlarge(coarse: Tensor, size: int) -> Tensor:
 
 
 def _soften(chance: _Chance, knobs: StreetDigits, picture: Tensor) -> Tensor:
-    """Blur each picture by resizing it to a random side length of at least `knobs.least_resolution`, and back."""
+    """Blur each picture: reduce it to a random side length, at least `knobs.least_resolution`, and enlarge it again."""
     resolution = chance.index(knobs.size - knobs.least_resolution + 1)
     matrix = _resolutions(knobs.size, knobs.least_resolution)[resolution].unsqueeze(1)
     return matrix @ picture @ matrix.mT

@@ -128,7 +128,7 @@ def draw_sampling_cost(path: Path, results: Results) -> None:
 
 
 def best_sampler(facts: Facts) -> str:
-    """Return a sentence that names the sampler with the lowest Fréchet distance and counts those not clearly worse."""
+    """Return a sentence that names the sampler with the lowest Fréchet distance and counts those close to it."""
     rows = facts.content(SAMPLING)
     if not rows:
         raise UnmeasuredError(f"{SAMPLING}.csv contains no sampler comparison")

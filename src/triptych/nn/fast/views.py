@@ -206,7 +206,7 @@ def sample(image, matrix, reflect, padded, view):
 
 @inlined
 def sources(matrix, height, width, stride, reflect):
-    """Return, for each source, the flat index of the pixel to its upper left in the padded image, and the offsets."""
+    """Return, for each source, the flat index of the pixel to its upper left in the padded image, and two offsets."""
     xx, xy, x0 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
     yx, yy, y0 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
     middle_x, middle_y = np.float32(width - 1) * HALF, np.float32(height - 1) * HALF

@@ -1,1 +1,1 @@
-"""Self-supervised methods. Each module contains the settings schema and the loss of one method."""
+"""Self-supervised learning methods. Each module contains the settings and the loss of one method."""

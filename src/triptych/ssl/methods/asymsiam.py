@@ -1,7 +1,7 @@
-"""AsymSiam (Wang et al., CVPR 2022, arXiv:2204.00613): SimSiam with different views for its two branches.
+"""AsymSiam (Wang et al., CVPR 2022, arXiv:2204.00613): SimSiam with a different augmentation for each branch.
 
-The source branch has the predictor and receives gradients; the target branch has the stop-gradient. The paper finds
-that views should vary more in the source branch and less in the target branch.
+The source branch has the predictor and receives gradients. The target branch has the stop-gradient. The paper finds
+that views should vary more in the source branch than in the target branch.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ Augmentation = Callable[[Tensor, Draw], Tensor]
 
 
 def changes_of(section: type[Section]) -> type[Section]:
-    """Return a copy of a schema in which every key is optional, at any depth. Values are still validated."""
+    """Return a copy of the schema `section` in which all keys are optional, also in nested sections."""
     fields = {}
     for name, field in section.model_fields.items():
         annotation = field.annotation
@@ -36,14 +36,14 @@ def changes_of(section: type[Section]) -> type[Section]:
 
 
 class ViewChanges(changes_of(ViewParams)):
-    """Changes to the augmentation settings of one branch. Keys of `ViewParams` that do not change are None."""
+    """Changes to the augmentation settings of one branch. None means that a setting does not change."""
 
     def applied(self, views: ViewParams) -> ViewParams:
         return ViewParams.model_validate(overlaid(views.model_dump(), self.model_dump(exclude_none=True)))
 
 
 class Recipe(SSLRecipe):
-    """Settings of AsymSiam. Without any asymmetry, AsymSiam is SimSiam with only the first term of SimSiam's loss."""
+    """Settings of AsymSiam. If every asymmetry is disabled, AsymSiam is SimSiam with `symmetric: false`."""
 
     predictor_hidden: Count
     source: ViewChanges  # changes of `views` for the source branch ("AsymAug"); {} for none
@@ -57,12 +57,13 @@ class Recipe(SSLRecipe):
 
 
 class AsymSiam(Objective):
-    """L = mean over source views s of D(p_s, stopgrad(z)), where z is the mean encoding of the target views.
+    """Loss of AsymSiam: the mean over source views s of D(p_s, stopgrad(z)).
 
-    D is `negative_cosine`, and p_s is the prediction for s. `sources`, `targets` and `small` contain one augmentation
-    per view; those of `small` make additional source views from small crops. Target views need no gradients, unlike in
-    SimSiam's symmetric loss. The authors' code applies asymmetric views to MoCo v2; here they are applied to SimSiam,
-    which has no momentum encoder and no negatives. Batch norm uses the statistics of each view.
+    D is `negative_cosine`, p_s is the prediction for view s, and z is the mean projection of the target views.
+    `sources`, `targets` and `small` contain one augmentation per view. `small` makes source views from small crops.
+    Full views and small crops have equal weights: the loss is the average of both means, as in the authors' code. The
+    authors apply asymmetric views to MoCo v2. Here, they are applied to SimSiam, which has no momentum encoder and no
+    negatives. Batch norm normalises each batch of views separately.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class AsymSiam(Objective):
         self.network, self.sources, self.targets, self.small = network, sources, targets, small
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, and a dict: mean loss of full views, mean loss of small crops, and embedding std."""
+        """Return the loss and a dict of values to log: loss of full views, loss of small views, and embedding std."""
         source_views, small_views, target_views = (
             [augmentation(batch.images, draw) for augmentation in augmentations]
             for augmentations in (self.sources, self.small, self.targets)
@@ -86,9 +87,12 @@ class AsymSiam(Objective):
             encoded += self.network.each(*small_views)
         z = self._mean_encoding(target_views)
         losses = torch.stack([negative_cosine(p.float(), z) for _, p in encoded])
-        full, small = losses.detach().tensor_split([len(self.sources)])
-        terms = {"full_views": full.mean()} | ({"small_crops": small.mean()} if self.small else {})
-        return losses.mean(), terms | {"embedding_std": spread(encoded[0][0].float())}
+        terms = {"full_views": losses[: len(self.sources)].mean()}
+        if self.small:
+            terms["small_crops"] = losses[len(self.sources) :].mean()
+        loss = sum(terms.values()) / len(terms)
+        watched = {name: term.detach() for name, term in terms.items()}
+        return loss, watched | {"embedding_std": spread(encoded[0][0].float())}
 
     @torch.no_grad()
     def _mean_encoding(self, views: Sequence[Tensor]) -> Tensor:
@@ -99,10 +103,10 @@ class AsymSiam(Objective):
 
 
 class ScaleMix:
-    """Augmentation that makes two views of each image and pastes a box of the second into the first.
+    """Augmentation that makes two views of each image and pastes a box of the second view into the first.
 
-    The box is drawn as in CutMix (Yun et al. 2019, arXiv:1905.04899). λ ~ U(0, 1) is drawn for each image. The sides
-    are sqrt(1 - λ) times those of the image, and the centre is uniform. Parts of the box outside the image are cut off.
+    The box is drawn as in CutMix (Yun et al. 2019, arXiv:1905.04899). Its sides are sqrt(1 - λ) times the sides of the
+    image, where λ ~ U(0, 1) is drawn for each image. Its centre is uniform, and parts outside the image are cut off.
     """
 
     def __init__(self, views: Augmentation) -> None:
@@ -119,9 +123,9 @@ class ScaleMix:
 
 
 def inside(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """Return a mask, of shape (B, size), of the pixels along an axis that lie within `side` / 2 of `centre`.
+    """Return a mask of shape (B, size) of the pixels on an axis that are closer than `side` / 2 to `centre`.
 
-    `centre` and `side`, of shape (B,), are fractions of the length of the axis.
+    `centre` and `side` have shape (B,) and are fractions of the length of the axis.
     """
     pixel = (torch.arange(size, device=centre.device) + 0.5) / size
     return (pixel - centre[:, None]).abs() < side[:, None] / 2

@@ -1,4 +1,4 @@
-"""Barlow Twins (Zbontar et al. 2021, arXiv:2103.03230): drive the cross-correlation of two views to the identity."""
+"""Barlow Twins (Zbontar et al. 2021, arXiv:2103.03230): make the cross-correlation of two views the identity."""
 
 from typing import Annotated
 
@@ -22,12 +22,12 @@ class Recipe(SSLRecipe):
 
 
 class BarlowTwins(Objective):
-    """L = Σ_i (1 - C_ii)² + λ Σ_i Σ_{j≠i} C_ij² (equation 1), where C is the cross-correlation of the projections.
+    """Loss of Barlow Twins: L = Σ_i (1 - C_ii)² + λ Σ_i Σ_{j≠i} C_ij² (equation 1).
 
-    C is computed over the global batch, and λ is `off_diagonal`. The authors' code also multiplies the loss by a
-    constant, which is omitted here, as it only scales the gradients. Batch norm uses the statistics of each view. The
-    network has no predictor, and its projector ends without batch norm. The paper blurs and solarizes its two views
-    with different probabilities; here both views have the same distribution.
+    C is the cross-correlation matrix of the projections of two views in the global batch, and λ is `off_diagonal`. The
+    network has no predictor, and its projector ends without batch norm. Batch norm normalises each batch of views
+    separately. The authors' code also multiplies the loss by a constant. The paper blurs and solarizes the two views
+    with different probabilities; here, both views have the same distribution.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, off_diagonal: float) -> None:
@@ -44,9 +44,9 @@ class BarlowTwins(Objective):
 
 
 def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
-    """Return the cross-correlation matrix of z1 and z2 (equation 2). It has shape (d, d); z1 and z2 have shape (N, d).
+    """Return the cross-correlation matrix, of shape (d, d), of z1 and z2, both of shape (N, d) (equation 2).
 
-    Autocast is disabled, so that the result has the precision of the arguments.
+    Autocast is disabled to keep the precision of the arguments.
     """
     with torch.autocast(z1.device.type, enabled=False):
         return standardised(z1).T @ standardised(z2) / len(z1)
@@ -58,12 +58,12 @@ def standardised(z: Tensor) -> Tensor:
 
 
 def invariance(C: Tensor) -> Tensor:
-    """Return Σ_i (1 - C_ii)², which is 0 if each dimension is perfectly correlated between the views."""
+    """Return Σ_i (1 - C_ii)² for a cross-correlation matrix C of shape (d, d)."""
     return (1 - C.diagonal()).square().sum()
 
 
 def redundancy(C: Tensor) -> Tensor:
-    """Return Σ_i Σ_{j≠i} C_ij², which is 0 if no two different dimensions are correlated."""
+    """Return Σ_i Σ_{j≠i} C_ij² for a cross-correlation matrix C of shape (d, d)."""
     return (C - C.diagonal().diag()).square().sum()
 
 

@@ -1,4 +1,4 @@
-"""BYOL (Grill et al. 2020, arXiv:2006.07733): an online network predicts the projections of its own moving average."""
+"""BYOL (Grill et al. 2020, arXiv:2006.07733): a network learns to predict the projections of its moving average."""
 
 import math
 
@@ -20,11 +20,12 @@ class Recipe(SSLRecipe):
 
 
 class BYOL(Objective):
-    """L_BYOL = L(q(z1), z'2) + L(q(z2), z'1) (equation 2), where L is `regression` and q is the predictor.
+    """Loss of BYOL: L(q(z1), z'2) + L(q(z2), z'1), where L is `regression` and q is the predictor (equation 2).
 
-    The projections z are those of the online network, and z' those of the target network. As in the paper, one learning
-    rate schedule applies to all weights, including the predictor. Batch norm uses the statistics of each view. The
-    paper blurs and solarizes its views with different probabilities; here both views have the same distribution.
+    z1 and z2 are the projections of two views by the trained network. z'1 and z'2 are the projections of the same views
+    by the target network, a moving average of the trained network. As in the paper, all weights have the same learning
+    rate. Batch norm normalises each batch of views separately. The paper blurs and solarizes its two views with
+    different probabilities; here, both views have the same distribution.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, recipe: Recipe) -> None:
@@ -44,12 +45,12 @@ class BYOL(Objective):
 
 
 def regression(q: Tensor, z: Tensor) -> Tensor:
-    """Return the mean of ‖q / ‖q‖ - z / ‖z‖‖² = 2 - 2 cos(q, z) over the B rows of q and z (equation 2)."""
+    """Return the mean of 2 - 2 cos(q, z) over the rows of q and z, both of shape (B, dim) (equation 2)."""
     return 2 + 2 * negative_cosine(q.float(), z.float())
 
 
 def momentum_at(start: float, end: float, progress: float) -> float:
-    """Return the momentum τ after a fraction `progress` of the run, on a half-cosine from `start` to `end`."""
+    """Return the momentum of the target network: a half-cosine from `start` to `end` as `progress` goes from 0 to 1."""
     return end - (end - start) * (math.cos(math.pi * progress) + 1) / 2
 
 

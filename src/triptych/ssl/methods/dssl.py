@@ -1,7 +1,7 @@
 """DSSL (Bai et al., CVPR 2022, "Directional Self-supervised Learning for Heavy Image Augmentations").
 
-Heavy augmentation can destroy the content of an image. DSSL makes each heavily augmented view from a standard view, and
-pulls heavy views towards standard views, but not standard views towards heavy views.
+Heavy augmentation can destroy the content of an image. DSSL makes each heavily augmented view from a standard view. The
+loss pulls heavy views towards standard views, and pulls standard views towards heavy views only with the weight α.
 """
 
 from torch import Tensor
@@ -16,7 +16,7 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of DSSL, which has the same projector and predictor as SimSiam."""
+    """Settings of DSSL. The projector and the predictor are the same as in SimSiam."""
 
     predictor_hidden: Count
     heavy: HeavyParams
@@ -24,10 +24,10 @@ class Recipe(SSLRecipe):
 
 
 class DSSL(Objective):
-    """L = [D(p1, z2) + D(p2, z1)] / 2 + (1 - α) [D(p̂1, z1) + D(p̂2, z2)] / 2 + α [D(p1, ẑ1) + D(p2, ẑ2)] / 2.
+    """Loss of DSSL: [D(p1, z2) + D(p2, z1) + (1 - α) (D(p̂1, z1) + D(p̂2, z2)) + α (D(p1, ẑ1) + D(p2, ẑ2))] / 2.
 
-    p and z are the predictions and projections of standard views, p̂ and ẑ those of heavy views made from these views.
-    D stops the gradient of its second argument. Batch norm uses the statistics of each view.
+    The predictions p1, p2 and projections z1, z2 belong to two standard views, and p̂1, p̂2, ẑ1, ẑ2 to heavy views made
+    from them. `D` stops the gradient of its second argument. Batch norm normalises each batch of views separately.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, heavy: RandAugment, alpha: float) -> None:

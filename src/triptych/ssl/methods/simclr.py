@@ -1,4 +1,4 @@
-"""SimCLR (Chen et al. 2020, arXiv:2002.05709): contrast the two views of an image with all other views of the batch."""
+"""SimCLR (Chen et al. 2020, arXiv:2002.05709): attract views of the same image, and repel views of other images."""
 
 import torch
 from torch import Tensor
@@ -18,11 +18,11 @@ class Recipe(SSLRecipe):
 
 
 class SimCLR(Objective):
-    """L = mean over all 2N views i of -log(exp(s_ij) / Σ_{k≠i} exp(s_ik)), where j is the other view of the image.
+    """Loss of SimCLR: the mean over all views i of -log(exp(s_ij) / Σ_{k≠i} exp(s_ik)) (equation 1).
 
-    This is equation 1. s_ik is the cosine similarity of the projections z_i and z_k, divided by the temperature τ. k
-    runs over the 2N - 1 other views of the global batch. Batch norm uses the statistics of each view; the authors'
-    code uses both views together. The network has no predictor, and its projector ends without batch norm.
+    View j shows the same image as view i, and k runs over all other views of the global batch. s_ik is the cosine
+    similarity of the projections of views i and k, divided by `temperature`. The network has no predictor, and its
+    projector ends without batch norm. Batch norm normalises each batch of views separately; the authors' code does not.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, temperature: float) -> None:
@@ -30,7 +30,7 @@ class SimCLR(Objective):
         self.network, self.views, self.temperature = network, views, temperature
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, and a dict of values to record. The values `positive` and `negative` add up to the loss."""
+        """Return the loss and a dict of values to log, including the terms `positive` and `negative` of the loss."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = similarities(z1, z2, self.temperature)
@@ -40,10 +40,10 @@ class SimCLR(Objective):
 
 
 def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """Return the matrix s, of shape (2N, 2N), with elements s_ik = cos(z_i, z_k) / τ, where τ is `temperature`.
+    """Return the cosine similarities of all pairs of projections, divided by `temperature`.
 
-    z_1, …, z_2N are the N rows of `z1` followed by the N rows of `z2`. Autocast is disabled, so that the result has the
-    precision of the arguments.
+    z1 and z2 have shape (N, d). The result has shape (2N, 2N), with the rows of z1 before the rows of z2. Autocast is
+    disabled to keep the precision of the arguments.
     """
     z = functional.normalize(torch.cat([z1, z2]), dim=1)
     with torch.autocast(z.device.type, enabled=False):
@@ -51,12 +51,12 @@ def similarities(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def positive(s: Tensor) -> Tensor:
-    """Return minus the mean similarity of the two views of an image, given the similarities s of shape (2N, 2N)."""
+    """Return minus the mean similarity of the two views of an image. `s` is the result of `similarities`."""
     return -s.diagonal(len(s) // 2).mean()
 
 
 def negative(s: Tensor) -> Tensor:
-    """Return the mean over views i of log Σ_{k≠i} exp(s_ik), given the similarities s of shape (2N, 2N)."""
+    """Return the mean over views i of log Σ_{k≠i} exp(s_ik). `s` is the result of `similarities`."""
     itself = torch.eye(len(s), dtype=torch.bool, device=s.device)
     return s.masked_fill(itself, -torch.inf).logsumexp(dim=1).mean()
 

@@ -1,4 +1,4 @@
-"""SimSiam (Chen & He 2021, arXiv:2011.10566): one encoder for two views, a predictor and a stop-gradient."""
+"""SimSiam (Chen & He 2021, arXiv:2011.10566): a siamese network with a predictor and a stop-gradient."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ from triptych.training.objective import Batch, Objective
 
 
 class Recipe(SSLRecipe):
-    """Settings of SimSiam. Each ablation changes one of them."""
+    """Settings of SimSiam. Each ablation changes one setting."""
 
     predictor: Literal["mlp", "none", "fixed_random"]  # h, no h, or h with fixed random weights (section 4.2)
     predictor_hidden: Count
@@ -30,10 +30,11 @@ class Recipe(SSLRecipe):
 
 
 class SimSiam(Objective):
-    """L = D(p1, stopgrad(z2)) / 2 + D(p2, stopgrad(z1)) / 2 (equation 4).
+    """Loss of SimSiam: L = D(p1, stopgrad(z2)) / 2 + D(p2, stopgrad(z1)) / 2 (equation 4).
 
-    z = f(x) is the projection of a view x and p = h(z) its prediction, both of shape (B, dim). D is `negative_cosine`.
-    If `recipe.momentum` is not 0, z in D comes from the momentum encoder. Batch norm uses the statistics of each view.
+    z1 and z2 are the projections of two views, p1 and p2 the predictions, all of shape (B, dim). D is
+    `negative_cosine`. If `recipe.momentum` is not 0, a momentum encoder computes z1 and z2 in D. Batch norm normalises
+    one view at a time.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, recipe: Recipe) -> None:

@@ -1,4 +1,4 @@
-"""VICReg (Bardes et al. 2022, arXiv:2105.04906): invariance, variance and covariance of the projections."""
+"""VICReg (Bardes et al. 2022, arXiv:2105.04906): a loss with invariance, variance and covariance terms."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class Recipe(SSLRecipe):
-    """Settings of VICReg. Its ablations drop a term of the loss by setting the weight of the term to 0."""
+    """Settings of VICReg. A weight of 0 removes the corresponding term from the loss."""
 
     invariance_weight: Weight  # λ, 25 in the paper
     variance_weight: Weight  # μ, 25
@@ -31,12 +31,12 @@ class Recipe(SSLRecipe):
 
 
 class VICReg(Objective):
-    """L = λ s(Z, Z') + μ v(Z, Z') + ν c(Z, Z') (equation 6), for projections Z, Z' of shape (N, d) of the global batch.
+    """Loss of VICReg: L = λ s(Z, Z') + μ v(Z, Z') + ν c(Z, Z') (equation 6).
 
-    The paper and the authors' code differ by constants. This implementation follows the code, to which the weights 25,
-    25 and 1 belong. s is the mean over images and dimensions, whereas equation 5 sums over dimensions. v is the mean
-    over the branches, whereas equation 6 is a sum. c is the sum over the branches. Batch norm uses the statistics of
-    each view. The network has no predictor, and its projector ends without batch norm.
+    Z and Z' are the projections of two views, of shape (N, d), in the global batch. s is `invariance`, v is the mean of
+    `variance` over Z and Z', and c is the sum of `covariance` over both. λ, μ and ν are weights in `recipe`. The terms
+    are those of the authors' code. In the paper, s sums over d dimensions, and v sums over Z and Z'. The network has no
+    predictor, and its projector ends without batch norm. Batch norm normalises each batch of views separately.
     """
 
     def __init__(self, network: SiameseNetwork, views: Views, recipe: Recipe) -> None:
@@ -44,7 +44,7 @@ class VICReg(Objective):
         self.network, self.views, self.recipe = network, views, recipe
 
     def forward(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, and a dict of its unweighted terms and the embedding std."""
+        """Return the loss and a dict of values to log: the three unweighted terms and the embedding std."""
         x1, x2 = self.views(batch.images, draw), self.views(batch.images, draw)
         z1, z2 = (gathered(z.float()) for z, _ in self.network.each(x1, x2))
         s = invariance(z1, z2)
@@ -56,19 +56,19 @@ class VICReg(Objective):
 
 
 def invariance(z1: Tensor, z2: Tensor) -> Tensor:
-    """Return s = Σ_b ‖z_b - z'_b‖² / (N d), where z_b and z'_b are the rows of z1 and z2, both of shape (N, d)."""
+    """Return the mean squared difference of z1 and z2, both of shape (N, d): equation 5 divided by d."""
     return (z1 - z2).square().mean()
 
 
 def variance(z: Tensor, gamma: float) -> Tensor:
-    """Return v = Σ_j max(0, γ - sqrt(Var(z_j) + ε)) / d for the d columns z_j; Var is unbiased (equations 1 and 2)."""
+    """Return the mean of max(0, gamma - sqrt(Var + 1e-4)) over the columns of z of shape (N, d) (equations 1 and 2)."""
     return functional.relu(gamma - (z.var(dim=0) + EPSILON).sqrt()).mean()
 
 
 def covariance(z: Tensor) -> Tensor:
-    """Return c = Σ_i Σ_{j≠i} C_ij² / d, where C is the unbiased covariance of z of shape (N, d) (equations 3 and 4).
+    """Return Σ_i Σ_{j≠i} C_ij² / d, where C is the unbiased covariance of z of shape (N, d) (equations 3 and 4).
 
-    Autocast is disabled, so that the result has the precision of the argument.
+    Autocast is disabled to keep the precision of z.
     """
     centred = z - z.mean(dim=0)
     with torch.autocast(z.device.type, enabled=False):

@@ -1,1 +1,1 @@
-"""Views, networks and recipes that the methods share."""
+"""Augmentation, networks and settings that the self-supervised methods share."""

@@ -1,21 +1,20 @@
-"""RandAugment (Cubuk et al. 2020, arXiv:1909.13719) on batches: N random operations per image, at magnitude M.
+"""RandAugment (Cubuk et al. 2020, arXiv:1909.13719): apply N random operations of magnitude M to each image of a batch.
 
-RandAugment makes the heavy views of DSSL (Bai et al. 2022, arXiv:2110.13555) from standard views, and has only
-operations that standard views lack: no brightness, contrast or saturation. M is at most 10, as in the paper (30 in
-torchvision). The strengths are those of torchvision. Signs are random.
+DSSL (Bai et al. 2022, arXiv:2110.13555) uses RandAugment for its heavy views. Operations on colour are omitted, because
+standard views vary it. M is at most 10, as in the paper (torchvision: 30), where strengths are those of torchvision.
 
-- shear_x, shear_y: ±0.3 M/10 pixels per pixel, with the upper left corner fixed.
-- translate_x, translate_y: ±150/331 M/10 of the side, rounded down to pixels.
-- rotate: ±30 M/10 degrees.
-- sharpness: a factor of 1 ± 0.9 M/10; a factor below 1 blurs.
-- posterize: keeps 8 - 4 M/10 of 8 bits, rounded.
-- solarize: inverts levels of at least 255 (1 - M/10).
-- equalize: does not depend on M.
-- cutout: a square of M/20 of the shorter side at a random position.
+- shear_x, shear_y: a shear of ±0.3 M/10, with the upper left corner fixed.
+- translate_x, translate_y: a shift by ±150/331 M/10 of the side, rounded down to pixels.
+- rotate: a rotation by ±30 M/10 degrees. All signs are random.
+- sharpness: a factor of 1 ± 0.9 M/10. A factor below 1 blurs.
+- posterize: a reduction to 8 - 4 M/10 bits, rounded.
+- solarize: an inversion of 8-bit levels of at least 255 (1 - M/10).
+- equalize: an equalised histogram, independent of M.
+- cutout: a grey square at a random position. Its side is M/20 of the shorter image side.
 
-torchvision has no cutout; at M = 10, the square is as in DeVries & Taylor (2017, arXiv:1708.04552): 16 of CIFAR-10's
-32 pixels. Posterize, solarize and equalize convert images to 8 bits, as in torchvision. Affine maps interpolate
-bilinearly (torchvision: nearest). As in the paper, pixels that are cut out or outside the image are mid-grey (0).
+torchvision has no cutout. At M = 10, the square is as in DeVries & Taylor (2017, arXiv:1708.04552): 16 of the 32 pixels
+of CIFAR-10. Posterize, solarize and equalize convert images to 8 bits, as in torchvision. Affine maps interpolate
+bilinearly; torchvision uses the nearest pixel. As in the paper, pixels from outside the image are mid-grey (0).
 """
 
 import math
@@ -38,14 +37,14 @@ LEVELS_PER_UNIT = (BRIGHTEST + 1 - 1e-3) / 2
 
 
 class RandAugment:
-    """Augmentation that applies randomly chosen `OPERATIONS` to each image of a batch."""
+    """Augmentation that applies `params.operations` random operations to each image of a batch."""
 
     def __init__(self, params: HeavyParams) -> None:
         self.params = params
 
     @torch.no_grad()
     def __call__(self, views: Tensor, draw: Draw) -> Tensor:
-        """Return heavily augmented `views`, float32 of shape (B, C, H, W) in [-1, 1], in channels-last format."""
+        """Return the augmented `views`, float32 of shape (B, C, H, W) in [-1, 1], in channels-last memory format."""
         if not self.params.operations:
             return views
         # Under autocast, some operations would round the images to bfloat16.
@@ -68,7 +67,7 @@ def augmented(images: Tensor, operation: Tensor, magnitude: float, sign: Tensor,
 
 
 def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Return the result of `torch_augmented`, up to rounding, computed by the compiled kernels."""
+    """Compute the result of `torch_augmented` by the compiled CPU kernels. Both results agree up to rounding."""
     parameters = np.zeros(len(images), kernels.HEAVY_VIEW)
     parameters["operation"] = (operation - len(MAPS) + 1).clamp(min=0).numpy()
     parameters["map"] = sources(operation, strength, sign, images.shape[-2:]).numpy()
@@ -82,7 +81,7 @@ def fused_augmented(images: Tensor, operation: Tensor, strength: float, sign: Te
 
 
 def torch_augmented(images: Tensor, operation: Tensor, strength: float, sign: Tensor, centre: Tensor) -> Tensor:
-    """Apply each operation to all images, and select one result per image: the reference for `fused_augmented`."""
+    """Apply `OPERATIONS[operation[i]]` to image i with torch. `strength` is the magnitude, scaled to [0, 1]."""
     chosen = {name: (operation == index)[:, None, None, None] for index, name in enumerate(OPERATIONS)}
     mapped = sample(images, sources(operation, strength, sign, images.shape[-2:]), "zeros")
     images = torch.where((operation < len(MAPS))[:, None, None, None], mapped, images)
@@ -102,9 +101,10 @@ def rotation(angle: Tensor) -> Tensor:
 
 
 def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return affine maps, of shape (B, 2, 3), from pixels to their sources. Operations not in MAPS get the identity.
+    """Return affine maps, of shape (B, 2, 3), from each pixel of the result to its position in the original image.
 
-    With sign 1, the image moves right or down, or rotates counter-clockwise; with sign -1, in the opposite direction.
+    `size` is (height, width). With sign 1, translations are to the right or down, and rotations are counter-clockwise;
+    with sign -1, the directions are reversed. Operations that are not in MAPS get the identity.
     """
     height, width = size
 
@@ -124,11 +124,11 @@ def sources(operation: Tensor, strength: float, sign: Tensor, size: tuple[int, i
 
 
 def sample(images: Tensor, maps: Tensor, outside: Literal["reflection", "zeros"]) -> Tensor:
-    """Interpolate images bilinearly at the source of each pixel, given by affine `maps` of shape (B, 2, 3).
+    """Transform images by affine `maps` of shape (B, 2, 3), with bilinear interpolation.
 
-    `outside` is the padding mode. Rotated views use "reflection", because black corners would reveal the angle. The
-    grid is that of `affine_grid` with `align_corners=False`, but computed without a matrix product, in which TF32 would
-    round positions to a hundredth of a pixel.
+    A map gives the source position of each pixel, in pixels from the centre. `outside` is the padding mode; rotated
+    views use "reflection", because black corners would reveal the angle. No matrix product computes positions, as TF32
+    would round them.
     """
     height, width = images.shape[-2:]
     x, y = centred(width, images), centred(height, images)[:, None]
@@ -160,10 +160,10 @@ def solarize(level: Tensor, strength: float) -> Tensor:
 
 
 def equalize(level: Tensor, pixels: Tensor) -> Tensor:
-    """Return new levels, of shape (B, C, 256), that equalise each channel as Pillow does. `level` lists 0 to 255.
+    """Return levels, of shape (B, C, 256), that equalise the histogram of each channel as Pillow does.
 
-    `pixels` has the int64 level of each pixel. A new level is the number of darker pixels divided by a step: 1/255 of
-    the number of pixels darker than the brightest level in use. If that number is below 255, levels do not change.
+    `pixels` has the int64 level of each pixel. A new level is the number of darker pixels divided by a step, 1/255 of
+    the number of pixels darker than the brightest pixel. If this number is below 255, nothing changes.
     """
     counts = torch.zeros(*pixels.shape[:2], len(level), dtype=torch.int32, device=pixels.device)
     # Integer counts do not depend on the order in which a GPU adds them.
@@ -193,7 +193,7 @@ def sharpness(strength: float, sign: Tensor) -> Tensor:
 
 
 def sharpen(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend images with their 3x3 averages (weights 1/13, centre 5/13). Border pixels are unchanged."""
+    """Return factor * images + (1 - factor) * 3x3 averages (centre 5/13, others 1/13). Border pixels do not change."""
     rows = images[..., :-2] + images[..., 1:-1] + images[..., 2:]
     neighbours = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
     change = neighbours.sub_(images[..., 1:-1, 1:-1], alpha=9).mul_((1 - factor) / 13)

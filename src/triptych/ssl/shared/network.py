@@ -1,4 +1,4 @@
-"""Networks that the methods share (encoder, projector, predictor), and terms that several losses have in common."""
+"""Encoder, projector, predictor, and loss terms that several self-supervised methods share."""
 
 import copy
 
@@ -14,7 +14,7 @@ from triptych.training.objective import Objective
 class Projector(nn.Sequential):
     """Linear layers with batch norm and ReLU after each layer except the last.
 
-    If `last_norm` is True, the last layer has no bias and is followed by batch norm without an affine map.
+    If `last_norm` is True, the last layer has no bias and is followed by batch norm without scale and shift parameters.
     """
 
     def __init__(self, features: int, hidden: list[int], dim: int, last_norm: bool = True) -> None:
@@ -27,14 +27,14 @@ class Projector(nn.Sequential):
 
 
 class Predictor(nn.Sequential):
-    """Two linear layers, with batch norm and ReLU on the hidden layer only (Chen & He 2021, section 3)."""
+    """Two linear layers with batch norm and ReLU between them (Chen & He 2021, section 3)."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__(nn.Linear(dim, hidden, bias=False), BatchNorm(hidden), nn.ReLU(), nn.Linear(hidden, dim))
 
 
 class SiameseNetwork(nn.Module):
-    """Encoder f (backbone and projector) and predictor h, which is the identity if `predictor` is None."""
+    """Network of backbone, projector and predictor. With `predictor=None`, the predictor is the identity."""
 
     def __init__(self, in_channels: int, backbone: dict, projector: dict, predictor: dict | None) -> None:
         super().__init__()
@@ -43,35 +43,35 @@ class SiameseNetwork(nn.Module):
         self.predictor = Predictor(projector["dim"], **predictor) if predictor else nn.Sequential()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return z = f(x) and p = h(z), both of shape (B, dim), for images x of shape (B, C, H, W) in [-1, 1]."""
+        """Return projections and predictions, both of shape (B, dim), of images of shape (B, C, H, W) in [-1, 1]."""
         z = self.projector(self.backbone(images))
         return z, self.predictor(z)
 
     def each(self, *images: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return the outputs (z, p) of each batch of images. Batch norm uses the statistics of each batch alone."""
+        """Return projections and predictions of each batch of images. Batch norm uses separate statistics per batch."""
         with grouped(len(images)):
             z, p = self(torch.cat(images))
         return list(zip(z.chunk(len(images)), p.chunk(len(images)), strict=True))
 
 
 def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
-    """Return D(p, z) = -(p / ‖p‖) · (z / ‖z‖), averaged over the B rows of p and z (SimSiam, equation 1)."""
+    """Return the mean of -cos(p, z) over the rows of p and z, both of shape (B, dim) (SimSiam, equation 1)."""
     return -functional.cosine_similarity(p, z, dim=1).mean()
 
 
 @torch.no_grad()
 def spread(z: Tensor) -> Tensor:
-    """Return sqrt(dim) times the mean standard deviation of the channels of z / ‖z‖, where z has shape (B, dim).
+    """Return sqrt(dim) times the mean standard deviation of the columns of z / ‖z‖, where z has shape (B, dim).
 
-    The value is 1 if embeddings are spread evenly over the sphere, and 0 if all are equal (SimSiam, section 4.1).
+    The result is 1 if the rows are spread evenly over the sphere, and 0 if they are equal (SimSiam, section 4.1).
     """
     return functional.normalize(z, dim=1).std(dim=0, correction=0).mean() * z.shape[1] ** 0.5
 
 
 class MomentumEncoder(nn.Module):
-    """Target network whose weights ξ are a moving average of the online weights θ (BYOL, section 3.1).
+    """Target network whose weights are a moving average of the online network's weights (BYOL, section 3.1).
 
-    As in the authors' code, batch norm uses statistics of the target network, not those of the online network.
+    As in the authors' code, batch norm uses statistics of the target network and not of the online network.
     """
 
     def __init__(self, online: SiameseNetwork) -> None:
@@ -86,13 +86,13 @@ class MomentumEncoder(nn.Module):
 
     @torch.no_grad()
     def update(self, online: SiameseNetwork, momentum: float) -> None:
-        """Set ξ to τ ξ + (1 - τ) θ, where τ is the momentum in [0, 1] (BYOL, equation 1)."""
+        """Set each weight to `momentum` * weight + (1 - `momentum`) * online weight (BYOL, equation 1)."""
         theta = [*online.backbone.parameters(), *online.projector.parameters()]
         torch._foreach_lerp_(list(self.parameters()), theta, 1 - momentum)
 
 
 def constant_for_predictor(objective: Objective) -> list[dict]:
-    """Return parameter groups in which the predictor has a constant learning rate (SimSiam, section 4.2)."""
+    """Return optimizer parameter groups in which the predictor has a constant learning rate (SimSiam, section 4.2)."""
     predictor = [p for p in objective.network.predictor.parameters() if p.requires_grad]
     in_predictor = {id(p) for p in predictor}
     encoder = [p for p in objective.parameters() if p.requires_grad and id(p) not in in_predictor]

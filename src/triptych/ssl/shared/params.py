@@ -1,4 +1,4 @@
-"""Schema of the `ssl` section in params.yaml: settings for all variants, for each method and for each variant."""
+"""Schema of the section `ssl` of params.yaml: shared settings, and settings of each method and of each variant."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -22,7 +22,7 @@ class HeavyParams(Section):
 
 
 class ViewParams(Section):
-    """Settings of the augmentation, in the order of its operations. Probabilities apply per image."""
+    """Settings of the augmentation, in the order in which operations are applied. Probabilities are per image."""
 
     crop_scale: Annotated[list[AreaShare], *Bounds]  # share of the image's area
     crop_ratio: Annotated[list[Positive], *Bounds]  # width over height, before rounding to pixels
@@ -42,7 +42,7 @@ class ViewParams(Section):
 
 
 class SharedRecipe(Section):
-    """Settings for all variants, which the section of a method or of a variant can override."""
+    """Settings that apply to all variants, unless the section of a method or a variant overrides them."""
 
     seeds: Count
     snapshot_every: Count
@@ -51,13 +51,13 @@ class SharedRecipe(Section):
 
 
 class SSLTraining(Training):
-    """Settings of a training run with batch norm, which needs at least two images per batch."""
+    """Training settings with a batch size of at least 2, which batch norm requires."""
 
     batch_size: Annotated[int, Field(ge=2)]
 
 
 class SSLRecipe(SharedRecipe):
-    """Settings that every variant has. Each method adds its own fields."""
+    """Settings that all methods have. Each method defines a subclass with additional settings."""
 
     projector_hidden: list[Count]
     projector_dim: Count
@@ -65,7 +65,7 @@ class SSLRecipe(SharedRecipe):
 
     @property
     def snapshot_epochs(self) -> tuple[int, ...]:
-        """Epochs whose weights are saved: the first, every `snapshot_every`-th and the last."""
+        """Epochs after which the weights are saved: the first, every `snapshot_every`-th, and the last."""
         epochs = self.training.epochs
         return tuple(sorted({1, *range(self.snapshot_every, epochs + 1, self.snapshot_every), epochs}))
 
@@ -79,7 +79,7 @@ class SSLRecipe(SharedRecipe):
 
 
 class Variant(Section):
-    """Method of a variant, and the settings that the variant overrides. `recipes.recipe` validates these settings."""
+    """Section of a variant: the method name, and overriding settings that `recipes.recipe` validates."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -99,7 +99,7 @@ class SSLParams(Section):
 
 
 def recipe_layers(ssl: Mapping, variant: str) -> dict[str, dict]:
-    """Return the sections of params.yaml, by name, that contain settings of a variant. Later sections prevail."""
+    """Return the sections of params.yaml with settings of a variant, by name. Later sections override earlier ones."""
     own = dict(ssl["variants"][variant])
     method = own.pop("method", "")
     return {

@@ -1,4 +1,4 @@
-"""Find the methods, and validate the recipe (all settings) of each variant with the schema of its method."""
+"""Find the modules of the methods, and validate the settings of each variant."""
 
 import pkgutil
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ def names() -> list[str]:
 
 
 def method(name: str) -> ModuleType:
-    """Return the module of the method `name`, which defines the schema `Recipe` and the function `build`."""
+    """Return the module of the method `name`, with the settings class `Recipe` and the function `build`."""
     return import_module(f"{PACKAGE}.{name}")
 
 
 def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
-    """Return all settings of a variant as the `Recipe` of its method.
+    """Return the validated settings of a variant as an instance of the method's class `Recipe`.
 
     Raises InputError for invalid settings. The message names the file `path` and the section that contains the setting.
     """
@@ -40,7 +40,7 @@ def recipe(ssl: SSLParams, variant: str, path: Path = PARAMS) -> SSLRecipe:
 
 
 def validated(layers: dict[str, dict], method_name: str, path: Path) -> SSLRecipe:
-    """Return the recipe of a method, merged from the params.yaml sections in `layers` and validated; see `recipe`."""
+    """Merge the sections in `layers`, where later sections override earlier ones, and return validated settings."""
     return validate(method(method_name).Recipe, merged(layers), partial(_section_of, layers), path)
 
 

@@ -1,11 +1,11 @@
-"""Random views of a batch of images, as in SimCLR (arXiv:2002.05709, appendix A), BYOL (arXiv:2006.07733, appendix B)
-and SimSiam (arXiv:2011.10566, section 3). Each image has its own random parameters.
+"""Random augmented views of a batch of images. Each image has its own random parameters.
 
-The operations are those of torchvision, for values in [-1, 1]. A colour factor of 1 changes no bit. Resizing and
-blurring multiply by one small matrix per image and axis, which is fast for small images.
+The operations are those of SimCLR (arXiv:2002.05709, appendix A), BYOL (arXiv:2006.07733, appendix B) and SimSiam
+(arXiv:2011.10566, section 3). They are computed as in torchvision, for values in [-1, 1]. A colour factor of 1 leaves
+an image exactly unchanged. Resizing and blurring multiply by one small matrix per image and axis.
 
 All random parameters are drawn first. On a CPU, the kernels of `nn/fast/views.py` then make the views image by image.
-On GPUs, under torch.compile or with `runtime.kernels: plain`, the operations of this module process the whole batch.
+On GPUs, under torch.compile, or with `runtime.kernels: plain`, the operations of this module process the whole batch.
 """
 
 import math
@@ -26,7 +26,7 @@ LUMA = (0.2989, 0.587, 0.114)
 
 
 class Choices(NamedTuple):
-    """Random parameters of the views, one row per image. The field of an operation that is turned off is None."""
+    """Random parameters of a batch of views, one row per image. The field of a disabled operation is None."""
 
     boxes: Tensor  # (B, 4) top, left, height and width of the crops in pixels, integers stored as floats
     flipped: Tensor | None  # (B,) bool
@@ -42,8 +42,8 @@ class Choices(NamedTuple):
 class Views:
     """Augmentation that makes one random view of each image. `size` is the side of views in pixels; 0 keeps the size.
 
-    Besides the images, the views depend only on the params, the batch size, and the seed and step of the draw.
-    Operations with probability 0, and a rotation by 0 degrees, draw no random numbers.
+    Views depend only on the images, the settings, the batch size, and the seed and step of `draw`. Disabled operations
+    draw no random numbers.
     """
 
     def __init__(self, params: ViewParams, size: int = 0) -> None:
@@ -52,7 +52,7 @@ class Views:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """Return one view of each image: float32 of shape (B, C, H, W) in [-1, 1], in channels-last memory format."""
+        """Return one view per image: float32 of shape (B, C, H, W) in [-1, 1], in channels-last memory format."""
         choices = self.choose(len(images), images.shape[-2:], draw)
         size = tuple(self.size or side for side in images.shape[-2:])
         # Under autocast, matrix products would round the images to bfloat16.
@@ -86,8 +86,8 @@ def happens(probability: float, count: int, draw: Draw) -> Tensor | None:
 def random_boxes(scale: list[float], ratio: list[float], size: tuple[int, int], count: int, draw: Draw) -> Tensor:
     """Draw `count` crop boxes as torchvision's RandomResizedCrop does (Szegedy et al. 2015, arXiv:1409.4842).
 
-    Each row of the result is a box (top, left, height, width) in pixels: the first of ten random boxes that fits into
-    the image or, if none fits, the largest central box with an allowed aspect ratio.
+    Each row of the result contains top, left, height and width in pixels. It is the first of ten random boxes that fits
+    into the image. If none fits, it is the largest central box with an allowed aspect ratio.
     """
     high, wide = size
     area, log_ratio = draw.uniform((count, CROP_TRIALS, 2)).unbind(-1)
@@ -175,7 +175,7 @@ def resized_crop(images: Tensor, boxes: Tensor, flipped: Tensor | None, size: tu
 
 
 def interpolation(start: Tensor, length: Tensor, mirrored: Tensor | None, inputs: int, outputs: int) -> Tensor:
-    """Return weights of shape (B, outputs, inputs) that resize `length` pixels, from `start` onwards, to `outputs`."""
+    """Return weights, of shape (B, outputs, inputs), that crop, mirror and resize one axis by linear interpolation."""
     pixel = torch.arange(inputs, device=start.device, dtype=start.dtype)
     output = torch.arange(outputs, device=start.device, dtype=start.dtype)
     if mirrored is not None:
@@ -232,8 +232,8 @@ def blended(images: Tensor, factor: Tensor, other: Tensor) -> Tensor:
 def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
     """Rotate the HSV hue of image i by `turns[i]` full turns, in [-0.5, 0.5].
 
-    The new value of a channel is minimum + chroma * nearness. The nearness of the new hue to the colour of the channel
-    is 1 up to a distance of a sixth of a turn, 0 from a third of a turn, and linear in between.
+    The new value of a channel is minimum + (maximum - minimum) * nearness, with the old extremes of the pixel. Nearness
+    is 1 if the new hue is within 1/6 turn of the channel's colour, 0 from 1/3 turn on, and linear in between.
     """
     if images.shape[1] == 1:
         return images
@@ -263,7 +263,7 @@ def blur_radius(sigma: list[float]) -> int:
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, chosen: Tensor, radius: int) -> Tensor:
-    """Blur the images for which `chosen` is True, with reflected borders and a kernel of 2 `radius` + 1 pixels."""
+    """Blur the images for which `chosen` is True, with reflected borders. `sigma` and `radius` are in pixels."""
     down, across = (blur_matrix(sigma, chosen, radius, size) for size in images.shape[-2:])
     return along_rows(down, along_columns(across, images))
 
@@ -275,7 +275,7 @@ def blur_taps(sigma: Tensor, radius: int) -> Tensor:
 
 
 def blur_matrix(sigma: Tensor, chosen: Tensor, radius: int, size: int) -> Tensor:
-    """Return matrices, of shape (B, size, size), that blur along an axis, or the identity for images not `chosen`."""
+    """Return matrices, of shape (B, size, size), that blur along one axis, or the identity if `chosen` is False."""
     radius = min(radius, size - 1)
     offset = torch.arange(-radius, radius + 1, device=sigma.device)
     gaussian = blur_taps(sigma, radius)

@@ -1,1 +1,1 @@
-"""Metrics, figures and claims of SimSiam and of competing methods."""
+"""Titles, figures and claims of the study of SimSiam and competing methods."""

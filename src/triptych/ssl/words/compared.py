@@ -1,6 +1,6 @@
-"""Functions that claims.yaml calls to compute numbers for the claims about encoders.
+"""Functions that claims.yaml calls to compute numbers for the claims about self-supervised encoders.
 
-Most of these numbers are differences between variants, on the same test images and seeds or at equal training cost.
+Most numbers are differences between variants, on the same test images and seeds or at the same training cost.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ KNN = "knn_accuracy"
 
 
 def accuracies(*terms: tuple[int, str, str]) -> Measure:
-    """Return a function that computes a signed sum of accuracies, paired over test images and common seeds.
+    """Return a function that computes a signed sum of accuracies on the same test images and seeds.
 
-    Each term is (sign, variant, classifier). The classifier is `knn` or, for a baseline, a name such as `pixel_knn`.
+    Each term is (sign, variant, classifier). The classifier is `knn`, `linear`, or a baseline such as `pixel_knn`.
     """
 
     def measure(evidence: Evidence) -> OverSeeds:
@@ -59,23 +59,26 @@ def _correct(results: Results, name: str, classifier: str) -> np.ndarray:  # boo
 
 
 def knn_difference(one: str, other: str) -> Measure:
-    """Return a function that computes the kNN accuracy of the variant `one` minus that of the variant `other`."""
+    """Return a function that computes the kNN accuracy of variant `one` minus the accuracy of `other`."""
     return accuracies((1, one, "knn"), (-1, other, "knn"))
 
 
 def above_baseline(name: str, baseline: str) -> Measure:
-    """Return a function that computes the kNN accuracy of the variant `name` minus that of `baseline`."""
+    """Return a function that computes the kNN accuracy of variant `name` minus the accuracy of `baseline`."""
     return accuracies((1, name, "knn"), (-1, name, f"{baseline}_knn"))
 
 
 def lowest_margin(*names: str) -> Measure:
-    """Return a function that finds the smallest margin in kNN accuracy of the variants `names` over the baselines."""
+    """Return a function that computes the smallest margin in kNN accuracy of a variant in `names` over a baseline."""
     margins = [above_baseline(name, baseline) for name in names for baseline in BASELINES]
     return lambda evidence: min((margin(evidence) for margin in margins), key=lambda estimate: estimate.value)
 
 
 def each_seed(name: str, key: str, minus: str = "") -> Measure:
-    """Return a function that computes the mean and range of `key` over seeds, relative to variant `minus` if given."""
+    """Return a function that computes the mean and range over seeds of the metric `key` of the variant `name`.
+
+    If `minus` is given, the metric of the variant `minus` is subtracted for each seed.
+    """
 
     def measure(evidence: Evidence) -> SeedRange:
         values = _each_seed(evidence, name, key)
@@ -96,15 +99,29 @@ def _each_seed(evidence: Evidence, name: str, key: str) -> list[float]:
     return values
 
 
+def first_measured(*measures: Measure) -> Measure:
+    """Return a function that computes the first of `measures` whose metrics are in the results."""
+
+    def measure(evidence: Evidence) -> Estimate:
+        for each in measures[:-1]:
+            try:
+                return each(evidence)
+            except UnmeasuredError:
+                continue
+        return measures[-1](evidence)
+
+    return measure
+
+
 def bound(side: str, of: Measure) -> Measure:
-    """Return a function that computes the bound `side` (`low` or `high`) of the estimate that `of` computes."""
+    """Return a function that computes one bound of the measure `of`. `side` is "low" or "high"."""
     return lambda evidence: getattr(of(evidence), side)
 
 
 def at_equal(one: str, other: str, cost: str) -> Measure:
-    """Return a function that computes the kNN accuracy of `one` minus that of `other` at the same training cost.
+    """Return a function that computes the kNN accuracy of `one` minus the accuracy of `other` at equal training cost.
 
-    `cost` is `images` or `seconds`. For each seed, both accuracies are interpolated linearly at the smaller of the two
+    `cost` is "images" or "seconds". For each seed, both accuracies are interpolated linearly at the smaller of the two
     final costs. The interval covers the variation over seeds, but not the variation over test images.
     """
 
@@ -127,7 +144,7 @@ def at_equal(one: str, other: str, cost: str) -> Measure:
 
 
 def spent_course(results: Results, name: str) -> pd.DataFrame:
-    """Return a table of kNN accuracy, images seen and seconds of training, with one row per measured epoch and seed."""
+    """Return a table of kNN accuracy, images seen and seconds of training, with one row per snapshot and seed."""
     path = f"plots/ssl/{name}_course.csv"
     course = results.table(path, "epoch", "seed")
     if KNN not in course:
@@ -142,7 +159,7 @@ def spent_course(results: Results, name: str) -> pd.DataFrame:
 
 
 def learns(name: str) -> list[Condition]:
-    """Return one condition per baseline: `name` has a kNN accuracy more than `ssl.knn_drop` above it."""
+    """Return one condition per baseline: the variant's kNN accuracy is higher by more than `ssl.knn_drop`."""
     named = BASELINES | {UNTRAINED: "an untrained encoder"}
     return [
         Condition(
@@ -155,26 +172,26 @@ def learns(name: str) -> list[Condition]:
 
 
 def stable(name: str) -> list[Condition]:
-    """Return a list with one condition: no training seed of the variant collapses."""
+    """Return a list with one condition: no training seed of the variant `name` collapses."""
     statement = f"No seed of {title(name)} collapses"
     measure = each_seed(name, "collapsed")
     return [Condition(f"{name}-stable", statement, measure, "below", 0.5, ".0%", 1.0, "all seeds collapse")]
 
 
 def projector_dim(name: str) -> Measure:
-    """Return a function that reads the output width of a variant's projector."""
+    """Return a function that reads the output width of the projector of the variant `name`."""
     return lambda evidence: variants(evidence.results.params)[name].dim
 
 
 def count_seeds(name: str) -> Measure:
-    """Return a function that counts the training seeds of a variant."""
+    """Return a function that counts the training seeds of the variant `name`."""
     return lambda evidence: len(metrics_of(evidence.results, name).rows("seeds"))
 
 
 def over_common_seeds(name: str, key: str, names: Sequence[str]) -> Measure:
-    """Return a function that computes the mean of `key` over those seeds of `name` that all variants `names` have.
+    """Return a function that averages the metric `key` of variant `name` over the seeds that all `names` share.
 
-    Differences between variants are over these seeds, so that the means add up.
+    Differences between these means equal the reported differences, which use the same seeds.
     """
 
     def measure(evidence: Evidence) -> float:
@@ -185,9 +202,10 @@ def over_common_seeds(name: str, key: str, names: Sequence[str]) -> Measure:
 
 
 def facts_of(names: Sequence[str], keys: Sequence[str]) -> list[Fact]:
-    """Return a fact named `<name>_<key>` for each variant and metric. The key `seeds` counts the training seeds.
+    """Return one fact, a number reported with a claim, per variant in `names` and metric in `keys`.
 
-    Accuracies are means over the seeds that all `names` have.
+    The key of a fact is `<name>_<key>`. The metric `seeds` is the number of training seeds. kNN accuracies are means
+    over the seeds that all variants share.
     """
     facts = []
     for name, key in product(names, keys):
@@ -201,6 +219,6 @@ def facts_of(names: Sequence[str], keys: Sequence[str]) -> list[Fact]:
 
 # The functions that claims.yaml may call.
 FUNCTIONS = (
-    *(accuracies, knn_difference, lowest_margin, each_seed, bound, at_equal, projector_dim),
+    *(accuracies, knn_difference, lowest_margin, each_seed, first_measured, bound, at_equal, projector_dim),
     *(learns, stable, facts_of),
 )

@@ -1,4 +1,4 @@
-"""Figures of encoders: figures 44 to 50 of the report, and the collapse, accuracy, cost and settings of all methods."""
+"""Figures of the SimSiam study: figures 44 to 50 of the report, and comparisons of all methods."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SINGLE_SEEDS = "Bars are intervals over test images and seeds. Small dots are si
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The settings and numbers of a variant, and its label and line style in figures."""
+    """Data of a variant for figures: settings, metrics, training log, label and line style."""
 
     name: str
     label: str
@@ -51,12 +51,11 @@ class Run:
 
     @property
     def collapsed(self) -> bool:
-        """Return True if the embeddings of the variant collapsed."""
         return bool(self.metrics.value("collapsed"))
 
 
 def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) -> list[Run]:
-    """Return a Run per variant in `names` (default: all). Raises UnmeasuredError if one lacks a metric in `need`."""
+    """Return a Run per variant in `names` (default: all). Raises UnmeasuredError if a metric in `need` is missing."""
     trained = variants.variants(results.params)
     lines = variants.lines(trained)
     runs = []
@@ -69,7 +68,7 @@ def load(results: Results, names: Sequence[str] = (), need: Sequence[str] = ()) 
 
 
 def history(results: Results, name: str) -> pd.DataFrame:
-    """Return a training log with a row per epoch and seed. Snapshot metrics are NaN in epochs without a snapshot."""
+    """Return the training log with a row per epoch and seed. Snapshot metrics are NaN in epochs without a snapshot."""
     training = results.table(f"plots/ssl/{name}_training.csv", "epoch", "seed", LOSS, STD)
     course = results.table(f"plots/ssl/{name}_course.csv", "epoch", "seed")
     return training.merge(course, how="left", on=["epoch", "variant", "seed"])
@@ -78,7 +77,7 @@ def history(results: Results, name: str) -> pd.DataFrame:
 def draw_baselines(
     line: Callable, runs: Sequence[Run], key: str = KNN, wanted: Iterable[str] = (UNTRAINED, PIXELS)
 ) -> None:
-    """Draw the accuracy `key` of each measured baseline in `wanted` by calling `line`, for example `Axes.axhline`."""
+    """Call `line`, for example `Axes.axhline`, with the accuracy `key` of each measured baseline in `wanted`."""
     metrics = max(runs, key=lambda run: run.history["seed"].nunique()).metrics
     for baseline in wanted:
         if f"{baseline}_{key}" in metrics:
@@ -89,9 +88,10 @@ def draw_baselines(
 def ablation_figures(
     first: int, slug: str, ablation: str, title: str, names: tuple[str, str], accuracy: str, loss: str = SAME_RUNS
 ) -> tuple[Figure, Figure]:
-    """Return two figures that compare SimSiam with the variant `ablation`, in kNN accuracy and in training loss.
+    """Return two figures that compare SimSiam with the variant `ablation`: kNN accuracy, and training loss.
 
-    `names` are the names of the two variants in texts. `accuracy` and `loss` are sentences for the two captions.
+    `first` is the number of the first figure. `slug` is part of the file names, and `title` is part of the titles.
+    `names` are names of SimSiam and of the ablation in texts. `accuracy` and `loss` are sentences for the two captions.
     """
 
     def draw(path: Path, results: Results, column: str) -> None:
@@ -136,7 +136,7 @@ def ablation_figures(
 
 
 def draw_views(path: Path, results: Results) -> None:
-    """Draw training images, each followed by its augmented views."""
+    """Draw training images. Each row shows one image, followed by augmented views of it."""
     load(results, (SIMSIAM,))
     images = results.arrays(variants.results_path(SIMSIAM))["views"]  # (rows, 1 + views, C, H, W)
     bands = [(f"image {number}", row) for number, row in enumerate(images, start=1)]
@@ -146,9 +146,9 @@ def draw_views(path: Path, results: Results) -> None:
 def draw_course(
     path: Path, results: Results, columns: Sequence[str], runs: Sequence[Run], others: Sequence[Run] = ()
 ) -> None:
-    """Draw a chart over epochs for each of `columns`, with `runs` in colour and `others` in grey in the background.
+    """Draw one chart over epochs for each metric in `columns`, with `runs` in colour and `others` in grey.
 
-    The chart of kNN accuracy is omitted if a run lacks this metric. The cell after the last chart contains the legend.
+    The chart of kNN accuracy is omitted if a run lacks this metric. The legend follows the last chart.
     """
     thresholds = results.param("evaluation.ssl.collapse")
     everyone = [*runs, *others]
@@ -189,7 +189,7 @@ def draw_course(
 
 
 def draw_collapse(path: Path, results: Results) -> None:
-    """Draw loss, embedding spread, rank and kNN accuracy over epochs. Highlight SimSiam and the collapsed variants."""
+    """Draw loss, spread, effective rank and kNN accuracy over epochs. Highlight SimSiam and the collapsed variants."""
     runs = load(results, need=("collapsed",))
     marked = [run for run in runs if run.name == SIMSIAM] + [run for run in runs if run.collapsed]
     marked = marked[:MOST_LINES]
@@ -198,10 +198,10 @@ def draw_collapse(path: Path, results: Results) -> None:
 
 
 def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bool = False) -> None:
-    """Draw the accuracy `key` of a variant with its interval. The marker is hollow if the variant collapsed.
+    """Draw the accuracy `key` of a variant with its confidence interval. The marker of a collapsed variant is hollow.
 
-    If `row` is True, the interval is horizontal. Otherwise it is vertical, with a dot for each seed. `position` is the
-    coordinate on the other axis.
+    If `row` is True, the interval is horizontal, and `position` is its y coordinate. Otherwise, it is vertical, with a
+    dot for each seed, and `position` is its x coordinate.
     """
     estimate, colour = run.metrics.estimate(key), run.line["color"]
     bar = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
@@ -215,7 +215,7 @@ def draw_interval(axes: Axes, run: Run, position: float, key: str = KNN, row: bo
 
 
 def draw_rows(path: Path, runs: Sequence[Run], keys: Sequence[str], minutes: Mapping[str, float] | None = None) -> None:
-    """Draw a row per variant, with the accuracies `keys`, their intervals and, if given, the `minutes` of training."""
+    """Draw one row per variant: the accuracies `keys` with intervals and, if given, the `minutes` of training."""
     charts = len(keys) + bool(minutes)
     with drawing.chart(path, 1, charts, sharey=True, height=1.2 + 0.26 * len(runs), legend=3) as [cells]:
         for axes, key in zip(cells, keys, strict=False):
@@ -249,7 +249,7 @@ def draw_cost(path: Path, results: Results) -> None:
 
 
 def measured_variants(facts: Facts, folder: str, key: str) -> dict[str, float]:
-    """Return the metric `key` of each variant, from metrics/<folder>. Raises UnmeasuredError if no variant has it."""
+    """Return each variant's metric `key` from metrics/<folder>. Raises UnmeasuredError if no variant has `key`."""
     names = variants.variants(facts.results.params)
     files = {name: f"{folder}/{name}" for name in names if facts.results.has(f"metrics/{folder}/{name}.json")}
     metrics = {name: facts.results.metrics(file) for name, file in files.items()}
@@ -310,22 +310,28 @@ def draw_settings(path: Path, *charts: Chart, named: bool = False) -> None:
 
 
 def draw_barlow_twins(path: Path, results: Results) -> None:
-    """Draw the kNN accuracy of Barlow Twins against the batch size and against the output width of the projector."""
+    """Draw the kNN accuracy of Barlow Twins against batch size and against projector output width."""
 
     def chart(names: Sequence[str], setting: Callable[[Run], int], label: str) -> Chart:
         runs = sorted(load(results, names, need=(KNN,)), key=setting)
         return [f"{setting(run):,}" for run in runs], label, [[(run, position) for position, run in enumerate(runs)]]
 
+    def batch_size(run: Run) -> int:
+        return run.settings.recipe["training"]["batch_size"]
+
     batches, widths = ("barlow_small_batch", "barlow_large_batch"), ("barlow_narrow", "barlow_wide")
-    draw_settings(
-        path,
-        chart(("barlow_twins", *batches), lambda run: run.settings.recipe["training"]["batch_size"], "batch size"),
-        chart(("barlow_twins", *widths), lambda run: run.settings.dim, "projector output"),
-    )
+    charts = [
+        chart(("barlow_twins", *batches), batch_size, "batch size\n(equal epochs)"),
+        chart(("barlow_twins", *widths), lambda run: run.settings.dim, "projector output\n(equal epochs)"),
+    ]
+    steps = tuple(f"{name}_steps" for name in batches)
+    if set(steps) <= set(variants.variants(results.params)):
+        charts.insert(1, chart(("barlow_twins", *steps), batch_size, "batch size\n(equal steps)"))
+    draw_settings(path, *charts)
 
 
 def draw_heavy_views(path: Path, results: Results) -> None:
-    """Draw the kNN accuracy of SimSiam and BYOL with standard and with heavy views, and of DSSL, which uses both."""
+    """Draw the kNN accuracy of SimSiam and BYOL with standard and heavy views, and of DSSL with both."""
     names = (SIMSIAM, "simsiam_heavy", "byol", "byol_heavy", "dssl")
     simsiam, simsiam_heavy, byol, byol_heavy, dssl = load(results, names, need=(KNN,))
     ticks = ["standard views", "heavy views", "heavy views next to\nstandard ones"]
@@ -334,13 +340,13 @@ def draw_heavy_views(path: Path, results: Results) -> None:
 
 
 def draw_vicreg_terms(path: Path, results: Results) -> None:
-    """Draw embedding spread, rank and kNN accuracy of VICReg: complete, without variance, and without covariance."""
+    """Draw spread, rank and kNN accuracy of VICReg with all terms, without variance, and without covariance."""
     runs = load(results, ("vicreg", "vicreg_no_variance", "vicreg_no_covariance"))
     draw_course(path, results, (STD, RANK, KNN), runs)
 
 
 def draw_byol(path: Path, results: Results) -> None:
-    """Draw the kNN accuracy of SimSiam and BYOL against the number of images seen and the minutes of training."""
+    """Draw the kNN accuracy of SimSiam and BYOL against images seen and against minutes of training."""
     runs = load(results, (SIMSIAM, "byol"), need=(KNN,))
     with drawing.chart(path, 1, 2, sharey=True, legend=2) as [cells]:
         for run in runs:
@@ -357,10 +363,15 @@ def draw_byol(path: Path, results: Results) -> None:
 
 
 def draw_asymmetry(path: Path, results: Results) -> None:
-    """Draw the kNN accuracy of AsymSiam with stronger augmentation of source views, of target views, and of neither."""
-    runs = load(results, ("asymsiam_symmetric", "asymsiam", "asymsiam_reverse"), need=(KNN,))
-    ticks = ["the same views\nfor both", "source stronger,\ntarget weaker", "source weaker,\ntarget stronger"]
-    draw_settings(path, (ticks, "", [[(run, position)] for position, run in enumerate(runs)]))
+    """Draw the kNN accuracy of AsymSiam with stronger source views, stronger target views, and equal views."""
+    controls = {"asymsiam_strong": "stronger\nfor both", "asymsiam_weak": "weaker\nfor both"}
+    ticks = {
+        **{"asymsiam_symmetric": "shared views\nfor both"},
+        **{name: text for name, text in controls.items() if name in variants.variants(results.params)},
+        **{"asymsiam": "stronger\nsource", "asymsiam_reverse": "stronger\ntarget"},
+    }
+    runs = load(results, tuple(ticks), need=(KNN,))
+    draw_settings(path, (list(ticks.values()), "", [[(run, position)] for position, run in enumerate(runs)]))
 
 
 FIGURES = (

@@ -1,4 +1,4 @@
-"""Variants and baselines in the study of SimSiam: titles, settings, and line styles in figures."""
+"""Titles, settings, metrics and line styles of the variants and baselines in the SimSiam study."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ DASHES = ((0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (2.6, 1.3
 
 @dataclass(frozen=True)
 class Settings:
-    """The method of a variant, the settings that the variant changes (`own`), and the complete settings (`recipe`)."""
+    """Settings of a variant: the `method`, the changed settings `own`, and the complete settings `recipe`."""
 
     method: str
     own: Mapping
@@ -36,19 +36,19 @@ class Settings:
 
     @property
     def dim(self) -> int | None:
-        """The output width of the projector, or None if the method has no projector."""
+        """The output width of the projector, or None if the settings do not contain it."""
         return self.recipe.get("projector_dim")
 
     @property
     def described(self) -> str:
-        """Text such as `projector output 512, symmetric`: the changed settings, or else all method-specific ones."""
+        """The changed settings in words, such as `projector output 512`, or the method's settings if none changed."""
         recipe = {key: value for key, value in self.recipe.items() if isinstance(value, str | int | float)}
         settings = self.own or {key: recipe[key] for key in recipe if key not in SharedRecipe.model_fields}
         return ", ".join(_words(settings))
 
 
 def variants(params: Mapping) -> dict[str, Settings]:
-    """Return the settings of each variant in the section `ssl.variants` of params.yaml, by name."""
+    """Return the settings of each variant, by name. `params` has the contents of params.yaml."""
     ssl = params.get("ssl") or {}
     entries = {}
     for name, given in (ssl.get("variants") or {}).items():
@@ -58,7 +58,7 @@ def variants(params: Mapping) -> dict[str, Settings]:
 
 
 def models(params: Mapping) -> list[Model]:
-    """Return a Model for each variant in params.yaml."""
+    """Return a Model for each variant in `params`, the contents of params.yaml."""
     return [
         Model(f"ssl/{name}", title(name), f"ssl@{name}", f"evaluate_ssl@{name}", settings.described)
         for name, settings in variants(params).items()
@@ -66,12 +66,12 @@ def models(params: Mapping) -> list[Model]:
 
 
 def title(variant: str) -> str:
-    """Return the title under which a variant is shown."""
+    """Return the display name of a variant."""
     return _TEXTS["titles"].get(variant, variant.replace("_", " "))
 
 
 def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
-    """Return the matplotlib color and linestyle of each variant. Variants with the same color differ in linestyle."""
+    """Return the matplotlib color and linestyle of each variant. The first line of each color is solid."""
     unknown = dict.fromkeys(entry.method for entry in trained.values() if entry.method not in METHOD_COLOURS)
     by_method = METHOD_COLOURS | dict(zip(unknown, cycle(_TEXTS["other_colours"]), strict=False))
     drawn: dict[str, dict[str, object]] = {}
@@ -83,7 +83,7 @@ def lines(trained: Mapping[str, Settings]) -> dict[str, dict[str, object]]:
 
 
 def metrics_of(results: Results, name: str) -> Metrics:
-    """Return the metrics of a variant. Raises UnmeasuredError if params.yaml does not contain the variant."""
+    """Return the metrics of the variant `name`. Raises UnmeasuredError if params.yaml lacks this variant."""
     if name not in variants(results.params):
         hint = "; the profile full has it" if name in _TEXTS["titles"] else ""
         raise UnmeasuredError(f"ssl.variants in params.yaml has no {name}{hint}")
@@ -91,12 +91,12 @@ def metrics_of(results: Results, name: str) -> Metrics:
 
 
 def results_path(variant: str) -> str:
-    """Return the path of the file that contains the result arrays of a variant."""
+    """Return the path of the npz file with the evaluation arrays of a variant."""
     return f"evaluations/ssl/{variant}/results.npz"
 
 
 def remark(params: Mapping) -> str:
-    """Return a sentence that compares the projector output widths of this run and the report; "" without projectors."""
+    """Return a sentence that compares projector output widths in `params` and the report, or "" if there are none."""
     trained = variants(params)
     pairs = [(trained[name].dim, report) for name, report in REPORT_DIMS.items() if name in trained]
     texts = [

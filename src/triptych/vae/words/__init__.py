@@ -1,1 +1,1 @@
-"""Metrics, figures and claims of the VAE."""
+"""Descriptions of the VAE's metrics, figures and claims."""

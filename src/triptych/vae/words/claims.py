@@ -1,4 +1,4 @@
-"""Functions that claims.yaml calls to compute numbers for the claims about the VAE."""
+"""Compute the numbers for the claims about the VAE that claims.yaml lists."""
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from triptych.vae.words.figures import STRONGEST
 def epoch_times(key: str) -> Measure:
     """Return a function that computes the statistic `key` (such as `mean` or `slope`) of the time per training epoch.
 
-    For training on the CPU, the time is CPU time, which other processes hardly affect. Otherwise it is wall-clock time.
+    Times are CPU seconds for training on a CPU, and wall-clock seconds otherwise. For fewer than three epochs, the
+    function raises UnmeasuredError.
     """
 
     def measure(evidence: Evidence) -> Estimate | float:
@@ -45,11 +46,12 @@ def epoch_times(key: str) -> Measure:
 
 
 def latent_shares(key: str) -> Measure:
-    """Return a function that sums the shares of the three strongest latents of a class, or computes a reference value.
+    """Return a function that computes the statistic `key` of the total share of the three strongest latents per class.
 
-    A latent's share is its fraction of the squared distance between the class mean and the mean of all images. `key`
-    selects the lowest sum of any class (`lowest_class`), the highest (`highest_class`), the sum for equal shares
-    (`equal`) or in a random direction (`random_direction`), or the number of latents (`latents`).
+    A latent's share is its fraction of the squared distance between the class mean and the mean of all images. `key` is
+    - `lowest_class` or `highest_class`: the lowest or highest total of any class;
+    - `equal` or `random_direction`: the total if all latents had equal shares, or in a random direction;
+    - `latents`: the number of latents.
     """
 
     def measure(evidence: Evidence) -> float:
@@ -71,6 +73,9 @@ def latent_shares(key: str) -> Measure:
 
 
 def random_direction_share(latents: int, draws: int, rng: np.random.Generator) -> float:
-    """Return the share of the three largest squares in the squared length of random vectors, averaged over `draws`."""
+    """Return the fraction of the squared length of a random vector that lies in its three largest components.
+
+    The fraction is averaged over `draws` standard normal vectors with `latents` components.
+    """
     squares = np.sort(np.square(rng.normal(size=(draws, latents))), axis=1)
     return float((squares[:, -STRONGEST:].sum(axis=1) / squares.sum(axis=1)).mean())

@@ -19,7 +19,7 @@ NATS = " nats per image"
 
 
 def reconstruction_bands(arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Return named rows of test images, each followed by its reconstructions. The mask `rows` selects the epoch."""
+    """Return (name, images) pairs: test images and their reconstructions in turn. The mask `rows` selects one epoch."""
     originals, [rebuilt] = arrays["originals"], arrays["epoch_reconstructions"][rows]
     bands = []
     for start in range(0, len(rebuilt), drawing.COLUMNS):
@@ -29,7 +29,7 @@ def reconstruction_bands(arrays: Mapping[str, np.ndarray], rows: np.ndarray) -> 
 
 
 def class_latents(number: int, index: int) -> Figure:
-    """Return a figure of the mean and standard deviation of each latent over the images of class number `index`."""
+    """Return figure `number`: mean and standard deviation of each latent over the test images of class `index`."""
 
     def strongest(rows: list[dict]) -> tuple[str, list[int]]:
         # Name of the class, and indices of the rows for its latents with the largest shares.
@@ -73,7 +73,7 @@ def class_latents(number: int, index: int) -> Figure:
 
 
 def draw_interpolations(path: Path, results: Results) -> None:
-    """Draw rows of images decoded from evenly spaced points on straight lines in latent space."""
+    """Draw one row of images per interpolation, decoded from evenly spaced points on a line in latent space."""
     images = results.arrays(IMAGES)["interpolations"][:INTERPOLATIONS]
     if not len(images):
         raise results.metrics("vae").missing("interpolation_smoothness")
@@ -94,7 +94,7 @@ def draw_priors(path: Path, results: Results) -> None:
 
 
 def draw_traversals(path: Path, results: Results) -> None:
-    """Draw rows of decoded images. Along each row, one latent changes while the others are constant."""
+    """Draw one row of images per traversal. In each row, one latent varies and the others are constant."""
     arrays = results.arrays(IMAGES)
     rows = [(f"z{latent}", row) for latent, row in zip(arrays["traversed"], arrays["traversals"], strict=True)]
     drawing.image_sheet(path, rows, columns=arrays["traversals"].shape[1])
